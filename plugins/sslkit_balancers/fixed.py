@@ -1,0 +1,26 @@
+"""Constant weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.balancer import Balancer
+
+
+@final
+class WeightedSum(Balancer):
+    """The sum of the losses, each times its weight."""
+
+    weights: Tensor
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.tensor(weights, dtype=torch.float64), persistent=False)
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """The weighted sum of `losses` `[K]`."""
+        return (self.weights.to(losses.dtype) * losses).sum()

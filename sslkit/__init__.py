@@ -1,0 +1,67 @@
+"""sslkit: self-supervised visual learning built around a plugin registry.
+
+`import sslkit` imports neither torch nor pydantic. Spec classes of installed plugins (`MAE`, `RandomMasker`, ...)
+are attributes of this package: they are looked up in the registry at first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+from sslkit import catalog
+
+if TYPE_CHECKING:
+    from sslkit.catalog import Kinds
+
+__version__ = metadata.version("sslkit")
+
+_PUBLIC = {
+    "Run": "sslkit.api",
+    "Result": "sslkit.api",
+    "compose": "sslkit.train.compose",
+    "load_backbone": "sslkit.api",
+    "RunSpec": "sslkit.spec.run",
+    "Ramp": "sslkit.spec.schedule",
+    "LearningRateSchedule": "sslkit.spec.schedule",
+    "ViewSpec": "sslkit.spec.parts",
+    "Normalize": "sslkit.spec.parts",
+    "NetSpec": "sslkit.spec.parts",
+    "OptimizerSpec": "sslkit.spec.parts",
+    "Readout": "sslkit.spec.parts",
+    "CheckpointSpec": "sslkit.spec.parts",
+    "LogSpec": "sslkit.spec.parts",
+    "CompileSpec": "sslkit.spec.parts",
+    "SslkitError": "sslkit.errors",
+    "hookimpl": "sslkit.registry.hookspecs",
+}
+
+
+def _kinds(family: str) -> Kinds:
+    from sslkit.registry.manager import kinds
+
+    return kinds(family)
+
+
+catalog.provide(_kinds)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Public names of the core, then spec classes of installed plugins (PEP 562)."""
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    if not name.startswith("_"):
+        from sslkit.registry.manager import registry
+
+        found = registry().find(name)
+        if found is not None:
+            return found
+    raise AttributeError(f"module 'sslkit' has no attribute {name!r}; `sslkit plugins list` shows what is installed")
+
+
+def __dir__() -> list[str]:
+    """Public names, the plugins' spec classes included."""
+    from sslkit.registry.manager import registry
+    from sslkit.spec.families import FAMILIES
+
+    return sorted([*_PUBLIC, *(cls.__name__ for family in FAMILIES for cls in registry().kinds(family).values())])

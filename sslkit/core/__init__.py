@@ -1,0 +1,1 @@
+"""The interfaces: what plugins implement and the trainer relies on."""

@@ -1,0 +1,44 @@
+"""Backbones: images in, tokens out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from sslkit.core.env import Grid
+from sslkit.core.passes import Encode, Request, Tokens
+
+
+class Exported(NamedTuple):
+    """A backbone outside sslkit: `timm.create_model(architecture, checkpoint_path=FILE, **arguments)`."""
+
+    architecture: str
+    arguments: Mapping[str, Any]
+    state: Mapping[str, Tensor]
+
+
+class Backbone(nn.Module, ABC):
+    """A network that answers several requests in one call, so that crops of one size share a batch."""
+
+    dim: int
+    """Width of its tokens."""
+    depth: int
+    """Number of blocks whose output can be asked for."""
+
+    @abstractmethod
+    def grid(self, size: int) -> Grid:
+        """Patches of a `size` x `size` image. Raises SpecError where it cannot be cut."""
+
+    @abstractmethod
+    def forward(self, requests: Sequence[Request]) -> list[Tokens]:
+        """One answer for each request, in order."""
+
+    def serve(self, passes: Sequence[Encode]) -> None:
+        """Told once which passes will run as the student, to leave out parameters that none of them uses."""
+
+    @abstractmethod
+    def export(self) -> Exported:
+        """The network under its timm name, without anything that only pre-training needs."""

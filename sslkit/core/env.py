@@ -1,0 +1,66 @@
+"""What a component may know when it is built. Torch-free, so that specs can use it for their checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sslkit.errors import SpecError
+
+
+class Grid(NamedTuple):
+    """Patches of an image."""
+
+    rows: int
+    cols: int
+    patch: int
+    """Side of a patch, in pixels."""
+
+    @property
+    def count(self) -> int:
+        """Number of patches."""
+        return self.rows * self.cols
+
+
+class View(NamedTuple):
+    """A named group of crops, as the network sees it."""
+
+    size: int
+    """Side of a crop, in pixels."""
+    crops: int
+    """Crops of each image."""
+    channels: int
+    mean: tuple[float, ...]
+    """Mean that was subtracted, per channel, for pixels in [0, 1]."""
+    std: tuple[float, ...]
+    """Deviation that was divided by, per channel."""
+
+
+class NetInfo(NamedTuple):
+    """A backbone, as objectives and targets need to know it."""
+
+    dim: int
+    """Width of its tokens."""
+    depth: int
+    """Number of blocks whose output can be asked for."""
+
+
+class Env(NamedTuple):
+    """Everything around an objective or target."""
+
+    views: Mapping[str, View]
+    nets: Mapping[str, NetInfo]
+    """`student` and the names under `nets`."""
+    grids: Mapping[str, Grid]
+    """Patches of each view."""
+
+    def view(self, name: str) -> View:
+        """The view called `name`. Raises SpecError if the run has none."""
+        if name not in self.views:
+            raise SpecError(f"view {name!r} is not a view of this run. Known: {', '.join(self.views)}")
+        return self.views[name]
+
+    def grid(self, view: str) -> Grid:
+        """The patches of `view`. Raises SpecError if the run has no such view."""
+        self.view(view)
+        return self.grids[view]

@@ -1,0 +1,42 @@
+"""Objectives: a loss on tokens, with all that it needs stated as data."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+from sslkit.core.passes import Encode, Output, Pictures, Tokens
+
+Schedule = Callable[[int], float]
+"""step -> value."""
+
+
+class Objective(nn.Module, ABC):
+    """A loss. All state is parameters and buffers, so `state_dict` is complete."""
+
+    passes: tuple[Encode, ...]
+    """Backbone passes; `forward` receives one `Tokens` for each, in order."""
+    crops: Mapping[str, int] = {}
+    """Fewest crops that it needs of a view."""
+    twins: Mapping[str, str] = {}
+    """Online submodule -> its moving-average copy."""
+    follows: str = "teacher"
+    """The net whose momentum the twins share."""
+    schedules: Mapping[str, Schedule] = {}
+    """Values that change over the run; `forward` receives them as 0-dim tensors, so they recompile nothing."""
+
+    @abstractmethod
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """The loss. Pure: buffers are read, never written."""
+
+    def before_update(self, step: int) -> None:
+        """After backward, before the optimizer: adjust own gradients."""
+
+    def commit(self, carry: Mapping[str, Tensor]) -> None:
+        """After the optimizer, without autograd: update own buffers."""
+
+    def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
+        """Figures by file name, made without autograd from held-out images."""
+        return {}

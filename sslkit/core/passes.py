@@ -1,0 +1,97 @@
+"""Requests for backbone passes and their answers. Shapes: V crops, B images, N patches, K visible, D width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, final
+
+from torch import Tensor
+
+from sslkit.spec.families import MaskerSpec
+
+Mode = Literal["drop", "token"]
+
+
+@final
+@dataclass(frozen=True)
+class Encode:
+    """A request for one backbone pass. Equal requests, from any objective, run once."""
+
+    view: str
+    """A named group of crops of one size."""
+    net: str = "student"
+    """Or a name under `nets`; only the student gets gradients."""
+    mask: MaskerSpec | None = None
+    """Equal maskers on one view share one sampled mask."""
+    mode: Mode = "drop"
+    """Leave hidden patches out, or put the mask token in their place."""
+    layers: tuple[int, ...] = ()
+    """Blocks whose outputs are wanted besides the last, from 0; negative ones count from the end."""
+
+
+class Mask(NamedTuple):
+    """Hidden patches, in the forms that a compiled graph needs: every shape is fixed."""
+
+    hidden: Tensor
+    """`[V, B, N]` bool."""
+    keep: Tensor
+    """`[V, B, K]` int64, visible patches in order; K is 0 where the masker's count varies."""
+    flat: Tensor
+    """`[L]` int64, hidden patches as indices into the flat V x B x N, padded to a fixed L."""
+    count: Tensor
+    """`[L]` int64, hidden patches of the image that the patch belongs to; 0 on padding."""
+
+    def mean(self, scores: Tensor) -> Tensor:
+        """Mean over images of the mean over their hidden patches, for `scores` `[L]`."""
+        images = self.hidden.shape[0] * self.hidden.shape[1]
+        weight = (self.count > 0).to(scores.dtype) / self.count.clamp(min=1)
+        return (scores * weight).sum() / images
+
+    def pick(self, values: Tensor) -> Tensor:
+        """The hidden patches' rows of `values` `[V, B, N, ...]`, as `[L, ...]`."""
+        return values.flatten(0, 2)[self.flat]
+
+
+class Request(NamedTuple):
+    """One pass as a backbone receives it."""
+
+    image: Tensor
+    """`[V, B, C, H, W]`, normalized."""
+    mask: Mask | None
+    mode: Mode
+    layers: tuple[int, ...]
+
+
+class Tokens(NamedTuple):
+    """The answer to one `Encode`."""
+
+    image: Tensor
+    """`[V, B, C, H, W]`, normalized."""
+    cls: Tensor
+    """`[V, B, D]` class token, or the mean of the patch tokens where the network has none."""
+    patch: Tensor
+    """`[V, B, N or K, D]`; K visible ones in `drop` mode."""
+    mask: Mask | None
+    layers: tuple[Tensor, ...]
+    """The blocks asked for: each `[V, B, 1 + N or K, D]`, class token first, before the final norm."""
+
+
+class Output(NamedTuple):
+    """What an objective returns."""
+
+    loss: Tensor
+    """Scalar, float32 or wider."""
+    metrics: Mapping[str, Tensor] = {}
+    """Scalars to record beside the loss."""
+    carry: Mapping[str, Tensor] = {}
+    """Rows for `commit`; those of micro-batches are joined on the first dimension."""
+
+
+class Pictures(NamedTuple):
+    """Images for people."""
+
+    columns: tuple[str, ...]
+    """Title of each column."""
+    images: Tensor
+    """`[rows, columns, C, H, W]`, normalized as the view is."""

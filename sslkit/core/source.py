@@ -1,0 +1,42 @@
+"""Sources: where images and labels come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Source(ABC):
+    """Images by index and, where there are any, labels."""
+
+    channels: int
+    """Channels of every image."""
+    labels: Tensor | None
+    """`[N]` int64, or None where the images have no labels."""
+    classes: tuple[str, ...]
+    """Names of the labels; empty without labels."""
+    fingerprint: str
+    """Identifies the content; equal for equal images and labels."""
+    sizes: frozenset[tuple[int, int]] | None = None
+    """Every (height, width) that occurs, where that is known without decoding."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def load(self, index: int) -> Tensor:
+        """Image `index`, `[C, H, W]` uint8.
+
+        Raises:
+            DataError: the image cannot be decoded; the message names its file or row.
+        """
+
+    def name(self, index: int) -> str:
+        """What people call image `index`: its file, or its row."""
+        return str(index)
+
+    def resident(self) -> Tensor | None:
+        """All images as one `[N, C, H, W]` uint8 tensor, where they are of one size and fit in memory."""
+        return None

@@ -1,0 +1,30 @@
+"""Targets: what to predict about a patch, and how a guess is scored."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from sslkit.core.passes import Encode, Tokens
+
+
+class Target(nn.Module, ABC):
+    """Turns images (and passes of other nets) into what should be predicted for each patch."""
+
+    dim: int
+    """Length of a prediction."""
+    passes: tuple[Encode, ...] = ()
+    """Further passes that it reads, such as a teacher's."""
+
+    @abstractmethod
+    def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
+        """What to predict for all patches, `[V, B, N, ...]`; `more` answers `passes`."""
+
+    @abstractmethod
+    def score(self, guess: Tensor, goal: Tensor) -> Tensor:
+        """Loss of each patch, `[L]`, for `guess` `[L, dim]` and `goal` `[L, ...]`."""
+
+    def to_image(self, guess: Tensor, seen: Tokens) -> Tensor | None:
+        """The image `[V, B, C, H, W]` that predictions `[V, B, N, dim]` describe; None if they describe none."""
+        return None

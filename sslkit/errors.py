@@ -1,0 +1,34 @@
+"""Errors for people: what was wrong, where, what was expected and what to do.
+
+Every `SslkitError` is a user error: the command line prints its message without a traceback and exits with 2.
+"""
+
+from __future__ import annotations
+
+
+class SslkitError(Exception):
+    """Base of every error that a user can mend."""
+
+
+class SpecError(SslkitError):
+    """A spec says something that cannot be run; the message names the path in the spec."""
+
+
+class PluginError(SslkitError):
+    """A plugin could not be loaded or breaks its contract."""
+
+
+class PluginConflictError(PluginError):
+    """Two plugins offer the same kind of the same family."""
+
+
+class DataError(SslkitError):
+    """Images or labels are missing, empty or unreadable."""
+
+
+class CheckpointError(SslkitError):
+    """A checkpoint is missing, damaged or belongs to another run."""
+
+
+class TrainingError(SslkitError):
+    """A run cannot go on; the message names the step and the last good checkpoint."""

@@ -1,0 +1,21 @@
+"""What a plugin may implement. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pluggy
+
+from sslkit.spec.base import Spec
+
+hookspec = pluggy.HookspecMarker("sslkit")
+hookimpl = pluggy.HookimplMarker("sslkit")
+
+
+@hookspec
+def sslkit_specs() -> Iterable[type[Spec]]:  # type: ignore[empty-body]
+    """Return the spec classes that this plugin offers.
+
+    Called once, when the plugins are loaded. Each class derives from one of the families (`MaskerSpec`,
+    `TargetSpec`, ...) and sets `kind` to a name that no other plugin uses in that family.
+    """

@@ -1,0 +1,181 @@
+"""The families of components: one abstract spec and one slot each. `build` is the only place that imports torch."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field, field_validator
+
+from sslkit.spec.base import Slot, Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from sslkit.core.augment import Augment as AugmentModule
+    from sslkit.core.backbone import Backbone as BackboneModule
+    from sslkit.core.balancer import Balancer as BalancerModule
+    from sslkit.core.env import Env, Grid, View
+    from sslkit.core.evaluator import Evaluator as EvaluatorModule
+    from sslkit.core.logger import Logger as LoggerModule
+    from sslkit.core.masker import Masker as MaskerModule
+    from sslkit.core.objective import Objective as ObjectiveModule
+    from sslkit.core.source import Source as SourceModule
+    from sslkit.core.target import Target as TargetModule
+
+PERIOD = re.compile(r"^\s*(end|(?P<count>\d+)\s*(?P<unit>epochs?|steps?))\s*$")
+
+
+class BackboneSpec(Spec):
+    """A network that turns images into tokens."""
+
+    family: ClassVar[str] = "backbone"
+
+    @abstractmethod
+    def build(self, view: View) -> BackboneModule:
+        """The network for images like those of `view`, the run's first view."""
+
+    @abstractmethod
+    def grid(self, size: int) -> Grid | None:
+        """Rows and columns of patches of a `size` x `size` image; None if only the built network knows.
+
+        Raises:
+            SpecError: `size` cannot be cut into patches.
+        """
+
+
+class MaskerSpec(Spec):
+    """Which patches to hide."""
+
+    family: ClassVar[str] = "masker"
+
+    @abstractmethod
+    def build(self, grid: Grid) -> MaskerModule:
+        """The sampler for a grid of patches. Raises SpecError where the grid is too small."""
+
+
+class TargetSpec(Spec):
+    """What to predict about a patch, and how a guess is scored."""
+
+    family: ClassVar[str] = "target"
+
+    @abstractmethod
+    def build(self, env: Env, view: str) -> TargetModule:
+        """The target for the patches of `view`."""
+
+
+class ObjectiveSpec(Spec):
+    """A loss on tokens."""
+
+    family: ClassVar[str] = "objective"
+
+    @abstractmethod
+    def build(self, env: Env) -> ObjectiveModule:
+        """The loss module, its heads freshly initialized from torch's generator."""
+
+
+class BalancerSpec(Spec):
+    """How several losses become one."""
+
+    family: ClassVar[str] = "balancer"
+
+    @abstractmethod
+    def build(self, names: Sequence[str]) -> BalancerModule:
+        """The balancer of the objectives called `names`, in this order."""
+
+
+class SourceSpec(Spec):
+    """Where images and labels come from."""
+
+    family: ClassVar[str] = "source"
+
+    @abstractmethod
+    def build(self, split: str) -> SourceModule | None:
+        """The images of `split`, "train" or "test"; None if there is no such split.
+
+        Raises:
+            DataError: files are missing, empty or unreadable.
+        """
+
+
+class AugmentSpec(Spec):
+    """A random change of images."""
+
+    family: ClassVar[str] = "augment"
+
+    @abstractmethod
+    def build(self, size: int) -> AugmentModule:
+        """The batched operation for a view of `size` pixels."""
+
+
+class LoggerSpec(Spec):
+    """Where metrics go besides `metrics.jsonl`."""
+
+    family: ClassVar[str] = "logger"
+
+    @abstractmethod
+    def build(self, run_dir: Path, name: str) -> LoggerModule:
+        """The logger of the run `name` that lives in `run_dir`."""
+
+
+Backbone = Annotated[BackboneSpec, Slot()]
+Masker = Annotated[MaskerSpec, Slot()]
+Target = Annotated[TargetSpec, Slot()]
+Objective = Annotated[ObjectiveSpec, Slot()]
+Balancer = Annotated[BalancerSpec, Slot()]
+Source = Annotated[SourceSpec, Slot()]
+Augment = Annotated[AugmentSpec, Slot()]
+Logger = Annotated[LoggerSpec, Slot()]
+
+
+class EvaluatorSpec(Spec):
+    """A protocol that measures features. The fields below are common to every kind."""
+
+    family: ClassVar[str] = "evaluator"
+
+    name: str | None = Field(None, min_length=1, pattern=r"^[\w.@-]+$")
+    """Name in the metrics, `eval/NAME/METRIC`. Default: the kind."""
+    every: str = "end"
+    """When to run during training: `5 epochs`, `500 steps` or `end`. It always runs at the end too."""
+    train: Source | None = None
+    """Labelled images to learn from. Default: the run's own training images."""
+    test: Source | None = None
+    """Labelled images to score, their test split. Default: the test split of `train`, or of the run's data."""
+
+    @field_validator("every")
+    @classmethod
+    def _period(cls, value: str) -> str:
+        if not PERIOD.match(value) or re.match(r"^\s*0+\s", value):
+            raise ValueError("a period is 'end', or a count above 0 with its unit, as in '5 epochs' or '500 steps'")
+        return value
+
+    @property
+    def label(self) -> str:
+        """The name this evaluation goes by in the metrics."""
+        return self.name or self.kind_name()
+
+    def due(self, step: int, steps_per_epoch: int) -> bool:
+        """Whether to run after `step` steps are done (the end of the run is the trainer's matter)."""
+        match = PERIOD.match(self.every)
+        if match is None or match["count"] is None:
+            return False
+        length = int(match["count"]) * (steps_per_epoch if match["unit"].startswith("epoch") else 1)
+        return step % length == 0
+
+    @abstractmethod
+    def build(self) -> EvaluatorModule:
+        """The protocol, ready to score features."""
+
+
+Evaluator = Annotated[EvaluatorSpec, Slot()]
+
+FAMILIES: dict[str, type[Spec]] = {
+    cls.family: cls
+    for cls in (
+        BackboneSpec, MaskerSpec, TargetSpec, ObjectiveSpec, BalancerSpec,
+        EvaluatorSpec, SourceSpec, AugmentSpec, LoggerSpec,
+    )
+}  # fmt: skip
+"""Every family, by name."""

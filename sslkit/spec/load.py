@@ -1,0 +1,130 @@
+"""Spec files: YAML in, YAML out, dotted overrides from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import yaml
+from pydantic import ValidationError
+
+from sslkit.errors import SpecError
+from sslkit.spec.explain import check, spec_error
+from sslkit.spec.run import RunSpec
+
+
+@final
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice; PyYAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise SpecError(f"line {key_node.start_mark.line + 1}: key {key!r} is given twice; keep one")
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in the YAML file at `path`.
+
+    Raises:
+        SpecError: no such file, not YAML, or not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SpecError(f"{path}: cannot read the spec: {error.strerror}. Check the path.") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: is not a text file; a spec is YAML in UTF-8") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """The mapping in `text`; `where` names it in errors."""
+    try:
+        data = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise SpecError(f"{where}:{line} not valid YAML: {problem}") from None
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise SpecError(f"{where}: not valid YAML: {error}") from None
+    if not isinstance(data, dict):
+        raise SpecError(f"{where}: a spec is a mapping of fields, found {type(data).__name__}")
+    return data
+
+
+def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """`data` with `key.path=value` assignments applied; values are read as YAML.
+
+    Raises:
+        SpecError: an assignment has no `=`, or its path leads through a value that is neither mapping nor list.
+    """
+    result = _copied(data)
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        if not equals or not key:
+            raise SpecError(f"{assignment!r}: an override is written key.path=value, as in optimizer.lr=3e-4")
+        try:
+            parsed = yaml.safe_load(value) if value else None
+        except yaml.YAMLError:
+            raise SpecError(f"{key}: {value!r} is not a YAML value; quote it if it is text") from None
+        _assign(result, key.split("."), parsed, key)
+    return result
+
+
+def parse(data: Mapping[str, Any], notes: str = "") -> RunSpec:
+    """The validated spec in `data`.
+
+    Raises:
+        SpecError: one readable error that names each offending path.
+    """
+    try:
+        spec = RunSpec.model_validate(dict(data))
+    except ValidationError as error:
+        raise spec_error(error, data, notes=notes) from None
+    check(spec, notes)
+    return spec
+
+
+def load(path: Path, assignments: Sequence[str] = (), notes: str = "") -> RunSpec:
+    """The spec in the file at `path`, with overrides applied."""
+    return parse(override(read_yaml(path), assignments), notes)
+
+
+def dump(spec: RunSpec, *, full: bool = False) -> str:
+    """`spec` as YAML: what was set, or with `full` every field. Either loads to an equal spec."""
+    data = spec.model_dump(mode="json", exclude_unset=not full)
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+
+
+def _copied(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping):
+        return {k: _copied(v) for k, v in value.items()}
+    return [_copied(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _assign(target: Any, keys: list[str], value: Any, whole: str) -> None:  # noqa: ANN401
+    """Set the value at `keys`, making mappings that are missing."""
+    head, rest = keys[0], keys[1:]
+    if isinstance(target, list):
+        if not head.isdecimal() or int(head) >= len(target):
+            raise SpecError(f"{whole}: {head!r} is not an index of a list of {len(target)}; give 0 to {len(target) - 1}")
+        position: Any = int(head)
+    elif isinstance(target, dict):
+        position = head
+        if rest and target.get(head) is None:
+            target[head] = {}
+    else:
+        raise SpecError(f"{whole}: {head!r} leads into {target!r}, which has no fields")
+    if rest:
+        _assign(target[position], rest, value, whole)
+    else:
+        target[position] = value

@@ -1,0 +1,149 @@
+"""The parts of a run that are the same for every method: optimizer, views, nets, readout, checkpoints, log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, final
+
+from pydantic import Field
+
+from sslkit.spec.base import Problem, Spec
+from sslkit.spec.families import Augment, Logger
+from sslkit.spec.schedule import Value
+
+if TYPE_CHECKING:
+    from sslkit.spec.run import RunSpec
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@final
+class Normalize(Spec):
+    """Channel statistics that bring pixels in [0, 1] to zero mean and unit scale. Default: ImageNet's."""
+
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, min_length=1)
+    """Mean of each channel, for pixels in [0, 1]."""
+    std: tuple[float, ...] = Field(IMAGENET_STD, min_length=1)
+    """Standard deviation of each channel, for pixels in [0, 1]."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The two lists must match and no deviation may be 0."""
+        if len(self.mean) != len(self.std):
+            yield Problem("std", f"has {len(self.std)} channels where `mean` has {len(self.mean)}")
+        if any(s <= 0 for s in self.std):
+            yield Problem("std", f"must be above 0 in every channel, found {list(self.std)}")
+
+
+@final
+class ViewSpec(Spec):
+    """A named group of crops of one size."""
+
+    size: int = Field(ge=1)
+    """Side of a crop, in pixels."""
+    crops: int = Field(1, ge=1)
+    """Crops of each image."""
+    augment: tuple[Augment, ...] = ()
+    """Random changes, in order. Without one that fixes the size, images are resized and cut at the centre."""
+    normalize: Normalize = Normalize()
+    """Channel statistics, applied last."""
+
+
+@final
+class NetSpec(Spec):
+    """A moving average of the student backbone (its weights; not its batch-norm statistics)."""
+
+    momentum: Value = 0.996
+    """Share of the old average kept at each step (DINO: 0.996, rising to 1)."""
+    update: Literal["after_step", "before_forward"] = "after_step"
+    """When the average moves: after the optimizer (DINO, BYOL, iBOT) or before the forward (MoCo v2, v3)."""
+
+
+@final
+class OptimizerSpec(Spec):
+    """The optimizer, its learning rate and its exclusions. Defaults: MAE's (`main_pretrain.py`)."""
+
+    name: str = Field("adamw", min_length=1)
+    """`adamw` is torch's fused one; any other name is looked up in timm's optimizers (`sgd`, `lars`, `lamb`, ...)."""
+    lr: float = Field(1.5e-4, gt=0)
+    """Base learning rate, before `scale`."""
+    scale: Literal["/256", "/512", "sqrt/1024", "absolute"] = "/256"
+    """Rule: lr x batch / 256 (MAE, DINO, BYOL), / 512 (SimMIM), lr x sqrt(batch / 1024) (DINOv2), or lr as it is."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """Adam's moments (MAE: 0.9, 0.95; SimMIM and BEiT: 0.9, 0.999). Optimizers without them ignore this."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum of SGD-like optimizers. Adam-like ones ignore it."""
+    eps: float | None = Field(None, gt=0)
+    """Denominator term. Default: the optimizer's own."""
+    weight_decay: Value = 0.05
+    """Weight decay, possibly on a schedule (DINO: 0.04 to 0.4)."""
+    decay_one_dimensional: bool = False
+    """Also decay biases and norm scales (MoCo v3 does; nearly all others do not)."""
+    no_decay: tuple[str, ...] = ()
+    """Further parameters without decay, by the end of their names, e.g. `cls_token` (BEiT: pos_embed, cls_token)."""
+    clip: float | None = Field(None, gt=0)
+    """Largest gradient norm; none by default (MAE). SimMIM 5, BEiT 3, DINO 3 per tensor."""
+    clip_per: Literal["global", "tensor"] = "global"
+    """Norm over all gradients together, or of each parameter tensor on its own (DINO, iBOT)."""
+
+    def peak_lr(self, batch_size: int) -> float:
+        """Learning rate at the end of warm-up for an effective batch of `batch_size` images."""
+        factors = {"/256": batch_size / 256, "/512": batch_size / 512, "sqrt/1024": math.sqrt(batch_size / 1024)}
+        return self.lr * factors.get(self.scale, 1.0)
+
+
+@final
+class Readout(Spec):
+    """How a run turns its network into features. Every evaluator of the run uses this one and records it."""
+
+    net: str = "student"
+    """The student, or a name under `nets`."""
+    view: str | None = None
+    """View whose size and normalization images take. Default: the first."""
+    layer: int = -1
+    """Block whose output is read; -1 is the last, after the final norm."""
+    pool: Literal["cls", "mean"] = "cls"
+    """Class token, or the mean of the patch tokens."""
+    crop: float = Field(1.0, gt=0, le=1)
+    """Images are resized so that this share of the shorter side is kept by the centre crop (ImageNet: 0.875)."""
+    batch_size: int = Field(256, ge=1)
+    """Images a forward; part of the readout because float sums depend on it."""
+
+
+@final
+class CheckpointSpec(Spec):
+    """When to save, and what to keep."""
+
+    every: str = "1 epochs"
+    """`5 epochs` or `500 steps`. The end, SIGTERM and SIGINT save too."""
+    keep: int = Field(2, ge=1)
+    """Newest checkpoints kept."""
+    best: str | None = None
+    """Metric whose best checkpoint is kept as well, e.g. `eval/knn/accuracy`. Default: the first evaluator's first."""
+
+
+@final
+class LogSpec(Spec):
+    """What is recorded while training."""
+
+    every: int = Field(10, ge=1)
+    """Steps between records of the loss."""
+    loggers: tuple[Logger, ...] = ()
+    """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""
+
+
+@final
+class CompileSpec(Spec):
+    """`torch.compile` of the whole forward as one graph."""
+
+    enabled: bool | None = None
+    """Default: on where the device is CUDA, off on a CPU."""
+    backend: str = "inductor"
+    """Compiler backend; `aot_eager` traces without generating code."""
+    mode: str | None = None
+    """Inductor mode, such as `max-autotune`."""
+
+    def options(self) -> dict[str, Any]:
+        """Arguments of `nn.Module.compile`."""
+        return {"backend": self.backend, "fullgraph": True, "dynamic": False, "mode": self.mode}
