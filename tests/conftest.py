@@ -1,0 +1,49 @@
+"""Fixtures and settings shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside another job are many times slower than one
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)
+settings.register_profile(
+    "sslkit", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("sslkit")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def golden():
+    """Load a file of reference arrays from tests/goldens as a dict of tensors and arrays."""
+
+    def load(name: str) -> dict[str, object]:
+        with np.load(Path(__file__).parent / "goldens" / f"{name}.npz", allow_pickle=False) as arrays:
+            return {
+                key: torch.from_numpy(arrays[key]) if arrays[key].dtype.kind in "fiub" else arrays[key]
+                for key in arrays.files
+            }
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images that developers have; outside users skip these tests."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the developers' folder of real images (CIFAR-10, Imagenette), which is not here")
+    return folder
