@@ -2,13 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, final
 
+from pydantic import Field
+
+from sslkit.core.env import Grid
+from sslkit.errors import SpecError
 from sslkit.registry.hookspecs import hookimpl
-from sslkit.spec.base import Spec
+from sslkit.spec.base import Problem, Spec
+from sslkit.spec.families import BackboneSpec
+
+if TYPE_CHECKING:
+    from sslkit.core.backbone import Backbone
+    from sslkit.core.env import View
+    from sslkit.spec.run import RunSpec
+
+
+@final
+class ViT(BackboneSpec):
+    """A vision transformer of timm, for any image and patch size."""
+
+    kind: Literal["vit"] = "vit"
+    name: str = Field("vit_base_patch16_224", min_length=1)
+    """Its name in timm (https://huggingface.co/docs/timm)."""
+    patch: int | None = Field(None, ge=1)
+    """Side of a patch, in pixels. Default: the one in the name."""
+    width: int | None = Field(None, ge=4)
+    """Width of the tokens. Default: the named network's."""
+    depth: int | None = Field(None, ge=1)
+    """Blocks. Default: the named network's."""
+    heads: int | None = Field(None, ge=1)
+    """Attention heads; they divide the width. Default: the named network's."""
+    positions: Literal["sincos", "learned"] = "sincos"
+    """Fixed sin-cos in MAE's order (column first), or learned ones (DINO, BEiT). Other sizes are interpolated."""
+    init: Literal["mae", "timm"] = "mae"
+    """Xavier-uniform linear layers (MAE, MoCo v3), or timm's truncated normal (DINO)."""
+    norm_eps: float = Field(1e-6, gt=0)
+    """Epsilon of the layer norms (MAE, DINO: 1e-6)."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth at the last block, rising linearly from 0 at the first (MAE pre-training: 0)."""
+    checkpoint: Path | None = None
+    """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
+
+    @property
+    def patch_size(self) -> int | None:
+        """The patch, where the spec or the name says it."""
+        named = re.search(r"patch(\d+)", self.name)
+        return self.patch or (int(named[1]) if named else None)
+
+    def grid(self, size: int) -> Grid | None:
+        """Rows and columns of patches of a `size` x `size` image."""
+        patch = self.patch_size
+        if patch is None:
+            return None
+        if size % patch:
+            lower = size // patch * patch
+            near = f"{lower} or {lower + patch}" if lower else str(patch)
+            raise SpecError(f"patch {patch} does not divide the image size {size}; use an image size of {near}")
+        return Grid(size // patch, size // patch, patch)
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The patch must divide every view; the weights must exist; the heads must divide the width."""
+        for name, view in run.views.items():
+            try:
+                self.grid(view.size)
+            except SpecError as error:
+                yield Problem("patch", f"{error} (view {name!r})")
+        if self.checkpoint is not None and not self.checkpoint.is_file():
+            yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
+        if self.width and self.heads and self.width % self.heads:
+            yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
+        if self.width and self.positions == "sincos" and self.width % 4:
+            yield Problem("width", f"sin-cos positions need a multiple of 4, found {self.width}")
+
+    def build(self, view: View) -> Backbone:
+        """The network, its weights from torch's generator or from `checkpoint`."""
+        from sslkit_backbones.vit import VisionTransformerBackbone
+
+        return VisionTransformerBackbone(self, view)
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The backbones of this package."""
-    return []
+    return [ViT]

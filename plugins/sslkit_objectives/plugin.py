@@ -2,13 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Literal, final
+
+from pydantic import Field
 
 from sslkit.registry.hookspecs import hookimpl
-from sslkit.spec.base import Spec
+from sslkit.spec.base import Problem, Spec, slot_default
+from sslkit.spec.families import Masker, ObjectiveSpec, Target
+
+if TYPE_CHECKING:
+    from sslkit.core.env import Env
+    from sslkit.core.objective import Objective
+    from sslkit.spec.run import RunSpec
+
+
+@final
+class Decoder(Spec):
+    """The transformer that predicts hidden patches. Defaults: MAE's."""
+
+    depth: int = Field(8, ge=0)
+    """Blocks (MAE: 8)."""
+    width: int = Field(512, ge=4, multiple_of=4)
+    """Width of its tokens (MAE: 512)."""
+    heads: int = Field(16, ge=1)
+    """Attention heads (MAE: 16); they divide the width."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The heads must divide the width."""
+        if self.width % self.heads:
+            yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
+
+
+@final
+class MAE(ObjectiveSpec):
+    """Masked autoencoder (He et al. 2021): encode the visible patches, predict the hidden ones."""
+
+    kind: Literal["mae"] = "mae"
+    view: str = "global"
+    """View whose crops are masked."""
+    masker: Masker = slot_default("random")
+    """Which patches to hide; the visible count must be fixed (MAE: random, 0.75)."""
+    target: Target = slot_default("normalized_pixel")
+    """What to predict (MAE's recipe: pixels normalized by patch; its code's default is plain pixels)."""
+    decoder: Decoder = Decoder()
+    """The transformer that predicts hidden patches."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view must exist."""
+        if self.view not in run.views:
+            yield Problem("view", f"{self.view!r} is not a view of this run. Known: {', '.join(run.views)}")
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.mae import MaskedAutoencoder
+
+        return MaskedAutoencoder(self, env)
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The objectives of this package."""
-    return []
+    return [MAE]
