@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import final
+from typing import Any, final
 
 import pluggy
 
@@ -49,7 +50,7 @@ class Registry:
         self._classes: dict[str, dict[str, type[Spec]]] = defaultdict(dict)
         self._owners: dict[tuple[str, str], Plugin] = {}
         self.plugins: list[Plugin] = []
-        blocked = frozenset(block)
+        blocked = frozenset(map(_canonical, block))
         for entry_point in sorted(entry_points, key=_order):
             self.plugins.append(self._load(entry_point, blocked))
 
@@ -59,12 +60,13 @@ class Registry:
 
     def owner(self, spec: Spec) -> Plugin | None:
         """The plugin that offers the kind of `spec`; None for specs of the core."""
-        return self._owners.get((spec.family, spec.kind_name())) if "kind" in type(spec).model_fields else None
+        named = "kind" in type(spec).model_fields
+        return self._owners.get((spec.family, spec.kind_name())) if named else None
 
     def find(self, class_name: str) -> type[Spec] | None:
         """The registered spec class called `class_name`, in any family."""
-        found = (cls for kinds in self._classes.values() for cls in kinds.values() if cls.__name__ == class_name)
-        return next(found, None)
+        classes = (cls for kinds in self._classes.values() for cls in kinds.values())
+        return next((cls for cls in classes if cls.__name__ == class_name), None)
 
     @property
     def failures(self) -> str:
@@ -77,13 +79,13 @@ class Registry:
         owner = distribution.name if distribution else "unknown"
         version = distribution.version if distribution else "0"
         name = f"{owner}:{entry_point.name}"
-        if blocked & {name, owner}:
+        if blocked & {_canonical(name), _canonical(owner)}:
             return Plugin(name, version, blocked=True)
         try:
             specs = self._specs_of(entry_point.load(), name)
-        except PluginConflictError:
-            raise
-        except Exception as error:  # one broken plugin must not end the program
+        except (Exception, SystemExit) as error:  # one broken plugin must not end the program
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
             return Plugin(name, version, error=f"{type(error).__name__}: {error}")
         plugin = Plugin(name, version, tuple((cls.family, cls.kind_name()) for cls in specs))
         for cls in specs:
@@ -93,11 +95,17 @@ class Registry:
     def _specs_of(self, module: object, name: str) -> list[type[Spec]]:
         """The classes that `module` offers, checked before any of them counts."""
         self._manager.register(module, name=name)
+        if not self._manager.get_hookcallers(module):
+            raise PluginError("implements no hook; decorate its functions with `@sslkit.hookimpl`")
+        if getattr(module, "sslkit_specs", None) is None:
+            return []
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         offered = self._manager.subset_hook_caller("sslkit_specs", others)()
-        classes = [cls for batch in offered for cls in batch]
+        classes = [cls for batch in offered or [None] for cls in _require_list(batch)]
         for cls in classes:
             _require_spec(cls)
+        if len({(cls.family, cls.kind_name()) for cls in classes}) < len(classes):
+            raise PluginError("sslkit_specs() returned two classes of the same family and kind")
         return classes
 
     def _add(self, cls: type[Spec], plugin: Plugin) -> None:
@@ -112,6 +120,12 @@ class Registry:
         self._classes[key[0]][key[1]] = cls
 
 
+def _require_list(batch: object) -> Iterable[Any]:
+    if isinstance(batch, type | str) or not isinstance(batch, Iterable):
+        raise PluginError(f"sslkit_specs() must return a list of spec classes, found {batch!r}")
+    return batch
+
+
 def _require_spec(cls: object) -> None:
     if not (isinstance(cls, type) and issubclass(cls, Spec)):
         raise PluginError(f"sslkit_specs() returned {cls!r}, which is not a Spec class")
@@ -119,10 +133,17 @@ def _require_spec(cls: object) -> None:
         raise PluginError(f"{cls.__name__} derives from no family; choose one of {', '.join(FAMILIES)}")
     if "kind" not in cls.model_fields or not isinstance(cls.model_fields["kind"].default, str):
         raise PluginError(f'{cls.__name__} has no kind; write  kind: Literal["name"] = "name"')
+    if cls.__abstractmethods__:
+        raise PluginError(f"{cls.__name__} does not implement {', '.join(sorted(cls.__abstractmethods__))}")
+
+
+def _canonical(name: str) -> str:
+    """`name` as packaging compares names of distributions: lower case, `-` for `_` and `.`."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def _order(entry_point: metadata.EntryPoint) -> tuple[bool, str, str]:
-    """The built-ins first, then by name: which plugin a conflict names second must not depend on the file system."""
+    """The built-ins first, then by name: whom a conflict names must not depend on the file system."""
     owner = entry_point.dist.name if entry_point.dist else ""
     return owner != "sslkit", owner, entry_point.name
 
@@ -134,8 +155,7 @@ def registry() -> Registry:
     Raises:
         PluginConflictError: two plugins offer the same kind.
     """
-    block = [name.strip() for name in os.environ.get(BLOCK_VARIABLE, "").split(",") if name.strip()]
-    return Registry(metadata.entry_points(group=GROUP), block)
+    return Registry(metadata.entry_points(group=GROUP), os.environ.get(BLOCK_VARIABLE, "").split(","))
 
 
 def kinds(family: str) -> Kinds:

@@ -1,22 +1,28 @@
 """Specs: frozen pydantic models that say what to run. Nothing here imports torch.
 
-A *family* is what a slot accepts (masker, target, ...); a *kind* is one implementation of it. `kind` tells the
-members of a family apart in YAML, and each family is a tagged union of whatever kinds the plugins registered.
+A *family* is what a slot accepts (masker, target, ...); a *kind* is one implementation of it. `kind` tells
+the members of a family apart in YAML, and each family is a tagged union of whatever the plugins registered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from sslkit import catalog
 
 if TYPE_CHECKING:
     from sslkit.spec.run import RunSpec
+
+NO_KINDS = "no_kinds"
+"""Type of pydantic's error for a slot of a family that no plugin serves."""
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+"""A whole number above 0. Bounded, so that arithmetic with it cannot overflow."""
 
 
 class Problem(NamedTuple):
@@ -29,7 +35,7 @@ class Problem(NamedTuple):
 
 
 class Spec(BaseModel):
-    """Base of every spec: unknown keys are errors, values are frozen and hashable, docstrings describe fields."""
+    """Base of every spec: frozen, hashable, no unknown keys; docstrings describe the fields."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -41,8 +47,31 @@ class Spec(BaseModel):
     )
     family: ClassVar[str] = ""
 
+    def __init__(self, /, **fields: Any) -> None:  # noqa: ANN401
+        """Check `fields`; raises SpecError, naming each that is wrong."""
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            from sslkit.spec.explain import spec_error
+
+            raise spec_error(error, type(self), prefix=type(self).__name__) from None
+
+    # pydantic then builds nested specs itself, so that their errors keep the path from the root.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401
+        """Count `kind` as set: YAML of what was set must name it."""
+        if "kind" in type(self).model_fields:
+            self.model_fields_set.add("kind")
+
+    def __hash__(self) -> int:
+        """Equal specs have equal hashes, mappings inside them included."""
+        return hash((type(self), _hashable(tuple(self.__dict__.values()))))
+
     @classmethod
-    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
         """Make `kind` required: pydantic leaves it optional because it has a default in Python."""
         made = handler.resolve_ref_schema(handler(schema))
         if cls.family and "kind" in made.get("properties", {}):
@@ -76,9 +105,21 @@ class Slot:
         choices = {kind: handler.generate_schema(cls) for kind, cls in sorted(known.items())}
         return core_schema.tagged_union_schema(choices, discriminator="kind")
 
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The kinds' union; nothing is valid where there is no kind."""
+        return {"not": {}} if schema["type"] == "function-plain" else handler(schema)
+
 
 def _no_kinds(family: str) -> None:
-    raise ValueError(f"no plugin offers a {family}")
+    raise PydanticCustomError(NO_KINDS, "no plugin offers any kind of {family}", {"family": family})
+
+
+def _hashable(value: object) -> object:
+    if isinstance(value, Mapping):
+        return frozenset((key, _hashable(item)) for key, item in value.items())
+    return tuple(map(_hashable, value)) if isinstance(value, tuple | list) else value
 
 
 def slot_default(kind: str, **fields: Any) -> Any:  # noqa: ANN401

@@ -3,57 +3,100 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from sslkit import catalog
 from sslkit.errors import SpecError
-from sslkit.spec.base import Problem, Slot, Spec
-from sslkit.spec.run import RunSpec
+from sslkit.spec.base import NO_KINDS, Problem, Spec
+from sslkit.spec.locate import Place, choices, locate, slot_family, spec_class
+
+if TYPE_CHECKING:
+    from sslkit.spec.run import RunSpec
 
 SHOWN = 8
 """Errors listed before the rest is only counted."""
+
+LONG_LIST = 16
+"""Names past which a list of all of them helps less than the one close match."""
+
+_EXPECTED = {
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "string_type": "must be text",
+    "string_unicode": "must be text",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping of names to values",
+    "mapping_type": "must be a mapping of names to values",
+    "invalid_key": "must be text as every key; quote it",
+    "recursion_loop": "must not contain itself",
+}
+"""Types of pydantic's errors whose own words would not help."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'? Known: x, y.`, as far as there is something to say."""
     names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    hint = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(names)}." if names else f"{hint}None is known."
+    close = difflib.get_close_matches(word[:99], names, n=1, cutoff=0.6)
+    hint = f"Did you mean {close[0]!r}?" if close else ""
+    if close and len(names) > LONG_LIST:
+        return hint
+    return f"{hint} Known: {', '.join(names)}.".lstrip() if names else "None is known."
 
 
-def spec_error(error: ValidationError, data: object, root: type[Spec] = RunSpec, notes: str = "") -> SpecError:
-    """Turn pydantic's report on `data` into one readable error."""
-    lines = list(dict.fromkeys(_line(item, data, root) for item in error.errors(include_url=False)))
-    return _joined(lines, notes)
+def spec_error(error: ValidationError, root: type[BaseModel], notes: str = "", prefix: str = "") -> SpecError:
+    """Turn pydantic's report on a spec of class `root` into one readable error.
+
+    `notes` (on plugins that failed to load) is added only where a kind is asked for that nobody offers.
+    """
+    items = error.errors(include_url=False)
+    places = [locate(item["loc"], root) for item in items]
+    said: dict[str, str] = {}
+    for item, place in zip(items, places, strict=True):
+        if _branch_was_meant(place, places):
+            path, message = _explained(item, place)
+            said.setdefault(".".join([*([prefix] if prefix else []), *path]) or "spec", message)
+    unknown_kind = any(item["type"] in {"union_tag_invalid", NO_KINDS} for item in items)
+    return _joined(said.items(), notes if unknown_kind else "")
 
 
-def check(run: RunSpec, notes: str = "") -> None:
+def check(run: RunSpec) -> None:
     """Ask every spec in `run` for its problems, torch-free.
 
     Raises:
         SpecError: at least one was found.
     """
-    lines = [f"{problem.path or 'spec'}: {problem.message}" for problem in problems(run)]
-    if lines:
-        raise _joined(lines, notes)
+    found = [(problem.path or "spec", problem.message) for problem in problems(run)]
+    if found:
+        raise _joined(found, "")
 
 
 def problems(run: RunSpec) -> Iterator[Problem]:
     """Everything that the specs in `run` say is wrong, with paths from its root."""
     for path, spec in walk(run):
-        for problem in spec.problems(run):
-            yield Problem(".".join(part for part in (path, problem.path) if part), problem.message)
+        try:
+            for problem in spec.problems(run):
+                yield Problem(".".join(part for part in (path, problem.path) if part), problem.message)
+        except SpecError as error:  # from a helper that the spec calls; it does not know the path
+            yield Problem(path, str(error))
 
 
 def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:
     """Every spec inside `spec`, itself included, with its dotted path."""
     if isinstance(spec, Spec):
         yield path, spec
-        items: Iterable[tuple[object, object]] = ((name, getattr(spec, name)) for name in type(spec).model_fields)
+        items: Iterable[tuple[object, object]] = (
+            (name, getattr(spec, name)) for name in type(spec).model_fields
+        )
     elif isinstance(spec, Mapping):
         items = spec.items()
     elif isinstance(spec, tuple | list):
@@ -64,106 +107,126 @@ def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:
         yield from walk(value, f"{path}.{key}" if path else str(key))
 
 
-def _joined(lines: list[str], notes: str) -> SpecError:
+def _joined(said: Iterable[tuple[str, str]], notes: str) -> SpecError:
+    lines = [f"{path}: {message}" for path, message in said]
     shown = lines[:SHOWN] + ([f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])
     return SpecError("\n".join(shown + ([notes] if notes else [])))
 
 
-def _line(item: Any, data: object, root: type[Spec]) -> str:  # noqa: ANN401
-    path, owner = _locate(item["loc"], data, root)
-    message = _message(item, owner)
-    return f"{'.'.join(path) or 'spec'}: {message}"
+def _branch_was_meant(place: Place, places: Iterable[Place]) -> bool:
+    """False for the branches of a plain union that the user did not write.
+
+    pydantic reports every branch of `float | Ramp`. A mapping was meant as a `Ramp`, and only then do errors
+    stand below the union's own path; anything else was meant as a number.
+    """
+    if place.union is None:
+        return True
+    inside = any(p.union == place.union and len(p.path) > len(place.union) for p in places)
+    return inside == (len(place.path) > len(place.union)) and (inside or spec_class(place.branch) is None)
 
 
-def _message(item: Any, owner: type[BaseModel] | None) -> str:  # noqa: ANN401
-    kind, found = item["type"], item.get("input")
-    context = item.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = owner.model_fields if owner else {}
-        return f"is not a field of {owner.__name__ if owner else 'this spec'}. {suggest(str(item['loc'][-1]), known)}"
-    if kind == "missing":
-        return "is missing. " + _description(owner, str(item["loc"][-1]))
-    if kind == "union_tag_not_found":
-        return f"`kind` is missing in {_short(found)}."
-    if kind == "union_tag_invalid":
-        known = [name.strip("'") for name in context["expected_tags"].split(", ")]
-        family = next((f for f in _families() if set(known) == set(catalog.kinds(f))), "kind")
-        return f"{context['tag']!r} is not {_article(family)}. {suggest(context['tag'], known)}"
-    if kind == "value_error":
-        return str(context.get("error", item["msg"])) + _found(item)
-    text = item["msg"][0].lower() + item["msg"][1:]
-    return f"{text}, found {_short(found)}"
+def _explained(item: Any, place: Place) -> tuple[tuple[str, ...], str]:  # noqa: ANN401
+    """The path to show and what to say there."""
+    kind = item["type"]
+    if kind in {"union_tag_invalid", "union_tag_not_found"}:
+        return (*place.path, "kind"), _about_kind(item, place)
+    if kind in _EXPLAIN:
+        return place.path, _EXPLAIN[kind](item, place)
+    return place.path, f"{_expected(item)}{_alternative(place)}, found {_short(item.get('input'))}"
 
 
-def _found(item: Any) -> str:  # noqa: ANN401
-    return f", found {_short(item['input'])}" if isinstance(item.get("input"), str | int | float) else ""
+def _about_kind(item: Any, place: Place) -> str:  # noqa: ANN401
+    family = slot_family(place.annotation) or "spec"
+    known = catalog.kinds(family)
+    if item["type"] == "union_tag_not_found":
+        return f"is missing; it says which {family} is meant. {suggest('', known)}"
+    tag = str(item["ctx"]["tag"])
+    return f"{_cut(repr(tag))} is not {_article(family)}. {suggest(tag, known)}"
+
+
+def _unknown_field(item: Any, place: Place) -> str:  # noqa: ANN401
+    owner = place.owner
+    if owner is None:
+        return "is not a field"
+    return f"is not a field of {owner.__name__}. {suggest(str(item['loc'][-1]), owner.model_fields)}"
+
+
+def _missing(item: Any, place: Place) -> str:  # noqa: ANN401
+    description = (place.field.description or "") if place.field else ""
+    return f"is missing. {' '.join(description.split())}".rstrip()
+
+
+def _not_a_mapping(item: Any, place: Place) -> str:  # noqa: ANN401
+    family, found = slot_family(place.annotation), item.get("input")
+    if family is not None:
+        known = sorted(catalog.kinds(family))
+        example = found if isinstance(found, str) and found in known else known[0]
+        return f"must be a mapping with `kind`, as in {{kind: {example}}}, found {_short(found)}"
+    cls = spec_class(place.annotation)
+    return f"must be a mapping of the fields of {cls.__name__ if cls else 'a spec'}, found {_short(found)}"
+
+
+def _not_a_choice(item: Any, place: Place) -> str:  # noqa: ANN401
+    found = item.get("input")
+    return f"{_cut(_shown(found))} is not a choice. {suggest(str(found)[:99], choices(place.annotation))}"
+
+
+def _own_words(item: Any, place: Place) -> str:  # noqa: ANN401
+    """What a validator of a spec said."""
+    found = item.get("input")
+    said = str(item.get("ctx", {}).get("error", item["msg"]))
+    return f"{said}, found {_short(found)}" if isinstance(found, str | int | float) else said
+
+
+_EXPLAIN: dict[str, Callable[[Any, Place], str]] = {
+    "extra_forbidden": _unknown_field,
+    "missing": _missing,
+    "model_type": _not_a_mapping,
+    "model_attributes_type": _not_a_mapping,
+    "literal_error": _not_a_choice,
+    "value_error": _own_words,
+    "assertion_error": _own_words,
+    NO_KINDS: lambda item, place: str(item["msg"]),
+}
+"""Types of pydantic's errors with a message of their own."""
+
+
+def _expected(item: Any) -> str:  # noqa: ANN401
+    """`must be ...`."""
+    if item["type"] in _EXPECTED:
+        return _EXPECTED[item["type"]]
+    text = str(item["msg"])
+    for opening in ("Input should ", "String should ", "Value should ", "Data should "):
+        if text.startswith(opening):
+            return "must " + text.removeprefix(opening)
+    return text[:1].lower() + text[1:]
+
+
+def _alternative(place: Place) -> str:
+    """` or a mapping ...` where the union that was passed takes a spec as well."""
+    if place.field is None or place.union is None:
+        return ""
+    cls = spec_class(place.field.annotation)
+    if cls is None:
+        return ""
+    needed = ", ".join(name for name, info in cls.model_fields.items() if info.is_required())
+    return f" or a mapping of the fields of {cls.__name__} ({needed})"
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
+    return "nothing (null)" if value is None else f"{_cut(_shown(value))} ({type(value).__name__})"
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list that is nested as deep
+        return "a value too large to show"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _article(word: str) -> str:
     return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
-
-
-def _families() -> Iterable[str]:
-    from sslkit.spec.families import FAMILIES
-
-    return FAMILIES
-
-
-def _description(owner: type[BaseModel] | None, field: str) -> str:
-    info = owner.model_fields.get(field) if owner else None
-    return (info.description or "").split("\n")[0] if info else ""
-
-
-def _locate(loc: tuple[object, ...], data: object, root: type[Spec]) -> tuple[list[str], type[BaseModel] | None]:
-    """Path of `loc` without the tags that pydantic inserts, and the spec class that owns its last element."""
-    path: list[str] = []
-    owner: type[BaseModel] | None = root
-    family: str | None = None
-    for i, element in enumerate(loc):
-        if family is not None and element in catalog.kinds(family):
-            owner, family = catalog.kinds(family)[str(element)], None
-            continue
-        if owner is not None and _is_union_branch(element, owner):
-            continue
-        path.append(str(element))
-        if i == len(loc) - 1:
-            break
-        owner, family = _descend(owner, element, family)
-    return path, owner
-
-
-def _is_union_branch(element: object, owner: type[BaseModel]) -> bool:
-    """Branches of a plain union (`float | Ramp`) stand in the location by type name."""
-    return element in {"float", "int", "str", "none"} and str(element) not in owner.model_fields
-
-
-def _descend(
-    owner: type[BaseModel] | None, element: object, family: str | None
-) -> tuple[type[BaseModel] | None, str | None]:
-    """The spec class and slot family found at `element` of `owner`; containers keep what they contain."""
-    if family is not None or owner is None or str(element) not in owner.model_fields:
-        return owner, family
-    info = owner.model_fields[str(element)]
-    inner_family = _slot_family(info.annotation, info.metadata)
-    inner_spec = _spec_class(info.annotation)
-    return (inner_spec or owner), inner_family
-
-
-def _slot_family(annotation: object, metadata: Iterable[object] = ()) -> str | None:
-    """Family of the first slot inside `annotation`."""
-    if any(isinstance(m, Slot) for m in (*metadata, *getattr(annotation, "__metadata__", ()))):
-        base = getattr(annotation, "__origin__", annotation)
-        return str(getattr(base, "family", ""))
-    return next((f for f in map(_slot_family, get_args(annotation)) if f), None)
-
-
-def _spec_class(annotation: object) -> type[BaseModel] | None:
-    """First spec class inside `annotation`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((s for s in map(_spec_class, get_args(annotation)) if s), None)

@@ -1,14 +1,14 @@
-"""The families of components: one abstract spec and one slot each. `build` is the only place that imports torch."""
+"""The families of components: one abstract spec and one slot each. Only `build` imports torch."""
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from sslkit.spec.base import Slot, Spec
+from sslkit.spec.schedule import Period, is_due
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from sslkit.core.objective import Objective as ObjectiveModule
     from sslkit.core.source import Source as SourceModule
     from sslkit.core.target import Target as TargetModule
-
-PERIOD = re.compile(r"^\s*(end|(?P<count>\d+)\s*(?P<unit>epochs?|steps?))\s*$")
 
 
 class BackboneSpec(Spec):
@@ -137,19 +135,12 @@ class EvaluatorSpec(Spec):
 
     name: str | None = Field(None, min_length=1, pattern=r"^[\w.@-]+$")
     """Name in the metrics, `eval/NAME/METRIC`. Default: the kind."""
-    every: str = "end"
+    every: Period = "end"
     """When to run during training: `5 epochs`, `500 steps` or `end`. It always runs at the end too."""
     train: Source | None = None
     """Labelled images to learn from. Default: the run's own training images."""
     test: Source | None = None
-    """Labelled images to score, their test split. Default: the test split of `train`, or of the run's data."""
-
-    @field_validator("every")
-    @classmethod
-    def _period(cls, value: str) -> str:
-        if not PERIOD.match(value) or re.match(r"^\s*0+\s", value):
-            raise ValueError("a period is 'end', or a count above 0 with its unit, as in '5 epochs' or '500 steps'")
-        return value
+    """Labelled images to score (their test split). Default: those of `train`, or of the run's data."""
 
     @property
     def label(self) -> str:
@@ -158,11 +149,7 @@ class EvaluatorSpec(Spec):
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
         """Whether to run after `step` steps are done (the end of the run is the trainer's matter)."""
-        match = PERIOD.match(self.every)
-        if match is None or match["count"] is None:
-            return False
-        length = int(match["count"]) * (steps_per_epoch if match["unit"].startswith("epoch") else 1)
-        return step % length == 0
+        return is_due(self.every, step, steps_per_epoch)
 
     @abstractmethod
     def build(self) -> EvaluatorModule:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -18,14 +18,18 @@ from sslkit.spec.run import RunSpec
 class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice; PyYAML silently keeps the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise SpecError(f"line {key_node.start_mark.line + 1}: key {key!r} is given twice; keep one")
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401
+        """Compose as usual, then compare the keys, before `<<` adds those of other mappings."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise SpecError(
+                        f"line {key.start_mark.line + 1}: key {key.value!r} is given twice; keep one"
+                    )
+                seen.add(key.value)
+        return node
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -45,43 +49,54 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """The mapping in `text`; `where` names it in errors."""
+    data: object = _yaml(text, where)
+    if data is None:
+        raise SpecError(f"{where}: is empty; a spec is a mapping of fields")
+    if not isinstance(data, dict):
+        raise SpecError(f"{where}: a spec is a mapping of fields, found {type(data).__name__}")
+    return {**data}
+
+
+def _yaml(text: str, where: str) -> Any:  # noqa: ANN401
     try:
-        data = yaml.load(text, _Loader)
+        return yaml.load(text, _Loader)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}:" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SpecError(f"{where}:{line} not valid YAML: {problem}") from None
-    except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise SpecError(f"{where}: not valid YAML: {error}") from None
-    if not isinstance(data, dict):
-        raise SpecError(f"{where}: a spec is a mapping of fields, found {type(data).__name__}")
-    return data
+    except (
+        Exception
+    ) as error:  # PyYAML lets the errors of its constructors pass: 2024-99-99, !!bool maybe, 9 MB of [
+        problem = f"{type(error).__name__}: {str(error)[:99]}"
+        raise SpecError(f"{where}: not valid YAML: {problem}") from None
 
 
 def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """`data` with `key.path=value` assignments applied; values are read as YAML.
 
     Raises:
-        SpecError: an assignment has no `=`, or its path leads through a value that is neither mapping nor list.
+        SpecError: an assignment has no `=`, or its path leads through a value that has no fields.
     """
-    result = _copied(data)
+    try:
+        result: dict[str, Any] = _copied(data)
+    except RecursionError:
+        raise SpecError("the spec contains itself, or is nested too deep; write it out") from None
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
-        if not equals or not key:
+        keys = key.split(".")
+        if not equals or not all(keys):
             raise SpecError(f"{assignment!r}: an override is written key.path=value, as in optimizer.lr=3e-4")
-        try:
-            parsed = yaml.safe_load(value) if value else None
-        except yaml.YAMLError:
-            raise SpecError(f"{key}: {value!r} is not a YAML value; quote it if it is text") from None
-        _assign(result, key.split("."), parsed, key)
+        _assign(result, keys, _yaml(value, key), key)
     return result
 
 
 def parse(data: Mapping[str, Any], notes: str = "") -> RunSpec:
     """The validated spec in `data`.
+
+    `notes`, one line on plugins that failed to load, is quoted where a kind is asked for that nobody offers.
 
     Raises:
         SpecError: one readable error that names each offending path.
@@ -89,8 +104,8 @@ def parse(data: Mapping[str, Any], notes: str = "") -> RunSpec:
     try:
         spec = RunSpec.model_validate(dict(data))
     except ValidationError as error:
-        raise spec_error(error, data, notes=notes) from None
-    check(spec, notes)
+        raise spec_error(error, RunSpec, notes) from None
+    check(spec)
     return spec
 
 
@@ -115,8 +130,8 @@ def _assign(target: Any, keys: list[str], value: Any, whole: str) -> None:  # no
     """Set the value at `keys`, making mappings that are missing."""
     head, rest = keys[0], keys[1:]
     if isinstance(target, list):
-        if not head.isdecimal() or int(head) >= len(target):
-            raise SpecError(f"{whole}: {head!r} is not an index of a list of {len(target)}; give 0 to {len(target) - 1}")
+        if not head.isdecimal() or int(head[:9]) >= len(target):
+            raise SpecError(f"{whole}: {head!r} is not an index of a list of {len(target)}, counted from 0")
         position: Any = int(head)
     elif isinstance(target, dict):
         position = head

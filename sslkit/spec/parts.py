@@ -1,22 +1,25 @@
-"""The parts of a run that are the same for every method: optimizer, views, nets, readout, checkpoints, log."""
+"""The parts of a run that are the same for every method: optimizer, views, nets, readout, checkpoints."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 
 from pydantic import Field
 
-from sslkit.spec.base import Problem, Spec
+from sslkit.spec.base import Count, Problem, Spec
 from sslkit.spec.families import Augment, Logger
-from sslkit.spec.schedule import Value
+from sslkit.spec.schedule import Period, Value, ends
 
 if TYPE_CHECKING:
     from sslkit.spec.run import RunSpec
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A number from 0 to below 1."""
 
 
 @final
@@ -40,9 +43,9 @@ class Normalize(Spec):
 class ViewSpec(Spec):
     """A named group of crops of one size."""
 
-    size: int = Field(ge=1)
+    size: Count
     """Side of a crop, in pixels."""
-    crops: int = Field(1, ge=1)
+    crops: Count = 1
     """Crops of each image."""
     augment: tuple[Augment, ...] = ()
     """Random changes, in order. Without one that fixes the size, images are resized and cut at the centre."""
@@ -59,20 +62,25 @@ class NetSpec(Spec):
     update: Literal["after_step", "before_forward"] = "after_step"
     """When the average moves: after the optimizer (DINO, BYOL, iBOT) or before the forward (MoCo v2, v3)."""
 
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """A share lies between 0 and 1."""
+        if not all(0 <= momentum <= 1 for momentum in ends(self.momentum)):
+            yield Problem("momentum", f"must stay between 0 and 1, found {self.momentum}")
+
 
 @final
 class OptimizerSpec(Spec):
     """The optimizer, its learning rate and its exclusions. Defaults: MAE's (`main_pretrain.py`)."""
 
     name: str = Field("adamw", min_length=1)
-    """`adamw` is torch's fused one; any other name is looked up in timm's optimizers (`sgd`, `lars`, `lamb`, ...)."""
+    """`adamw` is torch's fused one; any other name is looked up in timm (`sgd`, `lars`, `lamb`, ...)."""
     lr: float = Field(1.5e-4, gt=0)
     """Base learning rate, before `scale`."""
     scale: Literal["/256", "/512", "sqrt/1024", "absolute"] = "/256"
-    """Rule: lr x batch / 256 (MAE, DINO, BYOL), / 512 (SimMIM), lr x sqrt(batch / 1024) (DINOv2), or lr as it is."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    """lr x batch / 256 (MAE, DINO, BYOL), / 512 (SimMIM), x sqrt(batch / 1024) (DINOv2), or lr as it is."""
+    betas: tuple[Share, Share] = (0.9, 0.95)
     """Adam's moments (MAE: 0.9, 0.95; SimMIM and BEiT: 0.9, 0.999). Optimizers without them ignore this."""
-    momentum: float = Field(0.9, ge=0, lt=1)
+    momentum: Share = 0.9
     """Momentum of SGD-like optimizers. Adam-like ones ignore it."""
     eps: float | None = Field(None, gt=0)
     """Denominator term. Default: the optimizer's own."""
@@ -81,15 +89,24 @@ class OptimizerSpec(Spec):
     decay_one_dimensional: bool = False
     """Also decay biases and norm scales (MoCo v3 does; nearly all others do not)."""
     no_decay: tuple[str, ...] = ()
-    """Further parameters without decay, by the end of their names, e.g. `cls_token` (BEiT: pos_embed, cls_token)."""
+    """Further parameters without decay, by the end of their names (BEiT: pos_embed, cls_token)."""
     clip: float | None = Field(None, gt=0)
     """Largest gradient norm; none by default (MAE). SimMIM 5, BEiT 3, DINO 3 per tensor."""
     clip_per: Literal["global", "tensor"] = "global"
     """Norm over all gradients together, or of each parameter tensor on its own (DINO, iBOT)."""
 
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Decay shrinks weights."""
+        if min(ends(self.weight_decay)) < 0:
+            yield Problem("weight_decay", f"must not be below 0, found {self.weight_decay}")
+
     def peak_lr(self, batch_size: int) -> float:
         """Learning rate at the end of warm-up for an effective batch of `batch_size` images."""
-        factors = {"/256": batch_size / 256, "/512": batch_size / 512, "sqrt/1024": math.sqrt(batch_size / 1024)}
+        factors = {
+            "/256": batch_size / 256,
+            "/512": batch_size / 512,
+            "sqrt/1024": math.sqrt(batch_size / 1024),
+        }
         return self.lr * factors.get(self.scale, 1.0)
 
 
@@ -101,13 +118,13 @@ class Readout(Spec):
     """The student, or a name under `nets`."""
     view: str | None = None
     """View whose size and normalization images take. Default: the first."""
-    layer: int = -1
+    layer: int = Field(-1, gt=-1000, lt=1000)
     """Block whose output is read; -1 is the last, after the final norm."""
     pool: Literal["cls", "mean"] = "cls"
     """Class token, or the mean of the patch tokens."""
     crop: float = Field(1.0, gt=0, le=1)
-    """Images are resized so that this share of the shorter side is kept by the centre crop (ImageNet: 0.875)."""
-    batch_size: int = Field(256, ge=1)
+    """Share of the resized image's shorter side that the centre crop keeps (ImageNet: 0.875)."""
+    batch_size: Count = 256
     """Images a forward; part of the readout because float sums depend on it."""
 
 
@@ -115,19 +132,19 @@ class Readout(Spec):
 class CheckpointSpec(Spec):
     """When to save, and what to keep."""
 
-    every: str = "1 epochs"
+    every: Period = "1 epochs"
     """`5 epochs` or `500 steps`. The end, SIGTERM and SIGINT save too."""
-    keep: int = Field(2, ge=1)
+    keep: Count = 2
     """Newest checkpoints kept."""
     best: str | None = None
-    """Metric whose best checkpoint is kept as well, e.g. `eval/knn/accuracy`. Default: the first evaluator's first."""
+    """Metric whose best checkpoint is kept too (`eval/knn/accuracy`). Default: the first one evaluated."""
 
 
 @final
 class LogSpec(Spec):
     """What is recorded while training."""
 
-    every: int = Field(10, ge=1)
+    every: Count = 10
     """Steps between records of the loss."""
     loggers: tuple[Logger, ...] = ()
     """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""

@@ -8,7 +8,7 @@ from typing import Literal, Self, final
 
 from pydantic import Field, model_validator
 
-from sslkit.spec.base import Problem, Spec, slot_default
+from sslkit.spec.base import Count, Problem, Spec, slot_default
 from sslkit.spec.families import (
     Backbone,
     Balancer,
@@ -36,7 +36,7 @@ class RunSpec(Spec):
     """Where to train; `auto` takes CUDA where there is a GPU."""
     data: Source
     """Training images (and, for evaluators, labels)."""
-    workers: int = Field(4, ge=0)
+    workers: int = Field(4, ge=0, le=1024)
     """Worker processes that decode images; sources that fit in memory need none."""
     max_corrupt: float = Field(0.01, ge=0, le=1)
     """Share of unreadable images past which the run stops; up to it they are skipped, counted and listed."""
@@ -60,13 +60,13 @@ class RunSpec(Spec):
     """Autocast type; losses stay in float32. Default: bfloat16 where the device is CUDA, float32 on a CPU."""
     compile: CompileSpec = CompileSpec()
     """`torch.compile` settings."""
-    batch_size: int = Field(ge=1)
+    batch_size: Count
     """Images per step, over all ranks and micro-batches."""
-    micro_batch_size: int | None = Field(None, ge=1)
-    """Images per forward on one rank; smaller values accumulate gradients. Default: the rank's whole share."""
-    epochs: int | None = Field(None, ge=1)
+    micro_batch_size: Count | None = None
+    """Images per forward on one rank; fewer accumulate gradients. Default: the rank's whole share."""
+    epochs: Count | None = None
     """Length of the run in passes over the data; give this or `steps`."""
-    steps: int | None = Field(None, ge=1)
+    steps: Count | None = None
     """Length of the run in optimizer steps."""
     readout: Readout = Readout()
     """How evaluators read features."""
@@ -116,7 +116,9 @@ class RunSpec(Spec):
         labels = [e.label for e in self.evaluate]
         for i, label in enumerate(labels):
             if label in labels[:i]:
-                yield Problem(f"evaluate.{i}.name", f"{label!r} is taken; give this evaluation a `name` of its own")
+                yield Problem(
+                    f"evaluate.{i}.name", f"{label!r} is taken; give this evaluation a `name` of its own"
+                )
 
     def _dangling_names(self) -> Iterator[Problem]:
         if "student" in self.nets:
@@ -126,5 +128,6 @@ class RunSpec(Spec):
             yield Problem("readout.net", f"{self.readout.net!r} is not a net of this run. Known: {known}")
         if self.readout.view is not None and self.readout.view not in self.views:
             yield Problem(
-                "readout.view", f"{self.readout.view!r} is not a view of this run. Known: {', '.join(self.views)}"
+                "readout.view",
+                f"{self.readout.view!r} is not a view of this run. Known: {', '.join(self.views)}",
             )

@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, final
+import re
+from typing import Annotated, Literal, final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslkit.spec.base import Spec
+
+_PERIOD = re.compile(r"\s*(?:end|(?P<count>[0-9]{1,15})\s*(?P<unit>epochs?|steps?))\s*")
+
+
+def _period(value: str) -> str:
+    match = _PERIOD.fullmatch(value)
+    if match is None or (match["count"] is not None and int(match["count"]) == 0):
+        raise ValueError("must be 'end', or a count above 0 with its unit, as in '5 epochs' or '500 steps'")
+    return value
+
+
+Period = Annotated[str, AfterValidator(_period)]
+"""How often something happens: `5 epochs`, `500 steps`, or `end` for only once."""
+
+
+def is_due(period: str, step: int, steps_per_epoch: int) -> bool:
+    """Whether `period` has come round after `step` steps are done; `end` is the trainer's matter."""
+    match = _PERIOD.fullmatch(period)
+    if match is None or match["count"] is None:
+        return False
+    length = int(match["count"]) * (steps_per_epoch if match["unit"].startswith("epoch") else 1)
+    return step % length == 0
 
 
 @final
 class Ramp(Spec):
     """A value that moves from `start` to `end` over the run, at step t of T by t / T as DINO does.
 
-    The value at the last step is therefore not yet `end` (PARITY: DINO, BYOL); it stays at `end` after `until`.
+    The value at the last step is therefore not yet `end`, as in DINO and BYOL. After `until` it is.
     """
 
     start: float
@@ -41,6 +64,11 @@ Value = float | Ramp
 def value_at(value: Value, step: int, total: int) -> float:
     """`value` at `step` of `total`."""
     return value.at(step, total) if isinstance(value, Ramp) else value
+
+
+def ends(value: Value) -> tuple[float, float]:
+    """`value` at the start and at the end of the run."""
+    return (value.start, value.end) if isinstance(value, Ramp) else (value, value)
 
 
 @final

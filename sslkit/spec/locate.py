@@ -1,0 +1,119 @@
+"""Where in a spec an error of pydantic stands: the path that a person wrote, and what the spec expects there.
+
+A location of pydantic holds more than the path: the tag of each tagged union, and the label of each branch of
+a plain union. Following the annotations from the root tells these from the keys and indices in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from sslkit import catalog
+from sslkit.spec.base import Slot
+
+
+class Place(NamedTuple):
+    """What stands at a location."""
+
+    path: tuple[str, ...]
+    """Keys and indices as they are written in YAML."""
+    annotation: Any
+    """What the spec expects there; None where it expects nothing."""
+    owner: type[BaseModel] | None
+    """The spec class whose field was passed last."""
+    field: FieldInfo | None
+    """The field that was passed last."""
+    union: tuple[str, ...] | None = None
+    """Path of the last plain union on the way, such as `float | Ramp`."""
+    branch: Any = None
+    """The member of that union on the way."""
+
+
+def locate(loc: Sequence[int | str], root: type[BaseModel]) -> Place:
+    """The place of `loc` below a spec of class `root`."""
+    place = Place((), root, None, None)
+    for element in loc:
+        if element != "[key]":  # pydantic's mark of an error in a key; the key itself stands before it
+            place = _step(place, element)
+    return place
+
+
+def slot_family(annotation: Any) -> str | None:  # noqa: ANN401
+    """Family of the slot that `annotation` is; None if it is no slot."""
+    options = _options(annotation)
+    return _family(options[0]) if len(options) == 1 else None
+
+
+def spec_class(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
+    """The spec class that `annotation` is, or that is one of its options; None if there is none."""
+    return next((o for o in _options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)), None)
+
+
+def choices(annotation: Any) -> list[str]:  # noqa: ANN401
+    """The values that a `Literal` allows."""
+    return [str(value) for option in _options(annotation) for value in get_args(option)]
+
+
+def _step(place: Place, element: int | str) -> Place:
+    options = _options(place.annotation)
+    if len(options) > 1:
+        branch = _branch(options, str(element))
+        return place._replace(annotation=branch, union=place.path, branch=branch)
+    family = _family(options[0])
+    if family is not None:
+        return place._replace(annotation=catalog.kinds(family).get(str(element)))
+    return _enter(place, options[0], element)
+
+
+def _enter(place: Place, annotation: Any, element: int | str) -> Place:  # noqa: ANN401
+    """Follow a key or an index that stands in the file."""
+    path = (*place.path, str(element))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        info = annotation.model_fields.get(str(element))
+        return place._replace(path=path, annotation=_of_field(info), owner=annotation, field=info)
+    arguments = get_args(annotation)
+    origin = get_origin(annotation)
+    inside = None
+    if isinstance(origin, type) and issubclass(origin, Mapping) and len(arguments) == 2:
+        inside = arguments[1]
+    elif origin is tuple and isinstance(element, int):
+        inside = arguments[0] if arguments[-1] is Ellipsis else (*arguments, *[None] * (element + 1))[element]
+    elif arguments and isinstance(element, int):
+        inside = arguments[0]
+    return place._replace(path=path, annotation=inside)
+
+
+def _of_field(info: FieldInfo | None) -> Any:  # noqa: ANN401
+    """The annotation of a field as it was written: pydantic takes the outermost `Annotated` apart."""
+    if info is None:
+        return None
+    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+
+
+def _options(annotation: Any) -> list[Any]:  # noqa: ANN401
+    """The members of a union without None, or `annotation` itself; a slot counts as one."""
+    origin = get_origin(annotation)
+    if origin is Annotated and _family(annotation) is None:
+        return _options(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [o for member in get_args(annotation) if member is not NoneType for o in _options(member)]
+    return [annotation]
+
+
+def _family(annotation: Any) -> str | None:  # noqa: ANN401
+    """Family of `Annotated[SomeSpec, Slot()]`."""
+    if get_origin(annotation) is Annotated and any(isinstance(m, Slot) for m in annotation.__metadata__):
+        return str(getattr(annotation.__origin__, "family", ""))
+    return None
+
+
+def _branch(options: Sequence[Any], label: str) -> Any:  # noqa: ANN401
+    """The union member that pydantic labels `label`: a class by its name, a slot as `tagged-union[...]`."""
+    if label.startswith("tagged-union"):
+        return next((o for o in options if _family(o) is not None), None)
+    return next((o for o in options if getattr(o, "__name__", "\0") in label), options[0])
