@@ -1,0 +1,112 @@
+"""Exact nearest neighbours by cosine. M queries, N bank rows, D width, k neighbours.
+
+A float32 engine proposes a few more candidates than were asked for, which are then compared in float64. So
+every engine, chunk size and device gives the same neighbours, and equal ones (copies of an image, a collapsed
+network) come by lower index. Queries for which the engine may have missed one are searched again in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Engine = Literal["auto", "faiss", "torch"]
+
+SPARE = 16
+"""Candidates beyond k. More cost time in every row, fewer send more rows to the second search."""
+STEPS = 1 << 30
+"""Similarities are compared as multiples of 1 / STEPS: coarser than float64 noise, finer than float32."""
+BLOCK = {"cpu": 1 << 22, "cuda": 1 << 28}
+"""Similarities held at once: 16 MB stay in a CPU's cache, 1 GB keeps a GPU busy (`benchmarks/knn.py`)."""
+
+
+class Neighbours(NamedTuple):
+    """Rows of the bank and their similarity, nearest first."""
+
+    similarity: Tensor
+    """`[M, k]` float64 cosine."""
+    rows: Tensor
+    """`[M, k]` int64."""
+
+
+def nearest(queries_MD: Tensor, bank_ND: Tensor, k: int, engine: Engine = "auto") -> Neighbours:
+    """The `k` rows of `bank_ND` of highest cosine to each query, ties by lower index.
+
+    Args:
+        queries_MD: `[M, D]` finite floats of any length; rows of zeros have similarity 0 to everything.
+        bank_ND: `[N, D]`, on the same device.
+        k: neighbours, 1 to N.
+        engine: `torch` (chunked matmul), `faiss` (IndexFlatIP, on the CPU) or `auto`, which is `torch`: the
+            faster of the two at every size measured (`benchmarks/knn.py`).
+
+    Raises:
+        ValueError: `k` is not in 1 .. N.
+    """
+    if not 1 <= k <= len(bank_ND):
+        raise ValueError(f"`k` must be in 1 .. {len(bank_ND)}, the rows of `bank_ND`; found {k}")
+    queries_MD, bank_ND = F.normalize(queries_MD.float(), dim=1), F.normalize(bank_ND.float(), dim=1)
+    width = min(k + SPARE, len(bank_ND))
+    propose = _propose_faiss if engine == "faiss" else _propose_torch
+    rough, candidates = propose(queries_MD, bank_ND, width)
+    keys, error = _compare(queries_MD, bank_ND, rough, candidates, k)
+    if width < len(bank_ND):
+        # An unseen row is at most as similar as the last candidate, give or take the engine's error.
+        bound = rough[:, -1].double() + (4 * error).clamp(min=1e-6)
+        unsafe = bound * STEPS >= (keys[:, -1] // len(bank_ND)).double()
+        if bool(unsafe.any()):
+            keys[unsafe] = _search_again(queries_MD[unsafe], bank_ND, k)
+    return Neighbours((keys // len(bank_ND)).double() / STEPS, len(bank_ND) - 1 - keys % len(bank_ND))
+
+
+def _propose_torch(queries_MD: Tensor, bank_ND: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """Similarities and indices of the `width` best rows, most similar first."""
+    found = [(chunk @ bank_ND.T).topk(width, dim=1) for chunk in _chunks(queries_MD, len(bank_ND))]
+    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def _propose_faiss(queries_MD: Tensor, bank_ND: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The same by faiss."""
+    import faiss
+
+    index = faiss.IndexFlatIP(bank_ND.shape[1])
+    index.add(bank_ND.cpu().numpy())
+    similarity, found = index.search(queries_MD.cpu().numpy(), width)
+    device = queries_MD.device
+    return torch.from_numpy(similarity).to(device), torch.from_numpy(found).to(device)
+
+
+def _compare(
+    queries_MD: Tensor, bank_ND: Tensor, rough: Tensor, candidates: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Keys of the best `k` candidates, `[M, k]`, and the largest error of `rough`."""
+    best, errors = [], [rough.new_zeros((), dtype=torch.float64)]
+    size = candidates.shape[1] * queries_MD.shape[1]
+    parts = (_chunks(x, size) for x in (queries_MD, candidates, rough))
+    for query, candidate, guess in zip(*parts, strict=True):
+        exact = torch.bmm(bank_ND[candidate].double(), query.double().unsqueeze(-1)).squeeze(-1)
+        errors.append((exact - guess).abs().max())
+        best.append(_keys(exact, candidate, len(bank_ND)).topk(k, dim=1).values)
+    return torch.cat(best), torch.stack(errors).max()
+
+
+def _search_again(queries_MD: Tensor, bank_ND: Tensor, k: int) -> Tensor:
+    """Keys of the best `k` of all rows, `[M, k]`, in float64."""
+    bank = bank_ND.double()
+    index = torch.arange(len(bank), device=bank.device)
+    chunks = _chunks(queries_MD, len(bank))
+    return torch.cat([_keys(c.double() @ bank.T, index, len(bank)).topk(k, dim=1).values for c in chunks])
+
+
+def _keys(similarity: Tensor, index: Tensor, count: int) -> Tensor:
+    """Distinct int64 numbers in the order of (similarity, -index): topk alone leaves ties open."""
+    return (similarity * STEPS).round().long() * count + (count - 1 - index)
+
+
+def _chunks(rows: Tensor, width: int) -> Iterator[Tensor]:
+    """`rows` cut so that each chunk times `width` fits in a block."""
+    size = max(1, BLOCK["cuda" if rows.is_cuda else "cpu"] // width)
+    return (rows[start : start + size] for start in range(0, len(rows), size))
