@@ -89,9 +89,17 @@ class Spec(BaseModel):
 
     def summary(self) -> str:
         """One line for people: the kind and the fields that were set."""
-        set_fields = [f"{k}={getattr(self, k)!r}" for k in sorted(self.model_fields_set - {"kind"})]
+        fields = [f"{k}={_said(getattr(self, k))}" for k in sorted(self.model_fields_set - {"kind"})]
         name = self.kind_name() if "kind" in type(self).model_fields else type(self).__name__
-        return f"{name}({', '.join(set_fields)})"
+        return f"{name}({', '.join(fields)})" if fields else name
+
+
+def _said(value: object) -> str:
+    if isinstance(value, Spec):
+        return value.summary()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_said(item)}" for key, item in value.items()) + "}"
+    return f"[{', '.join(map(_said, value))}]" if isinstance(value, tuple | list) else str(value)
 
 
 class Slot:

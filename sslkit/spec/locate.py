@@ -43,31 +43,48 @@ def locate(loc: Sequence[int | str], root: type[BaseModel]) -> Place:
     return place
 
 
+def annotation_of(info: FieldInfo | None) -> Any:  # noqa: ANN401
+    """The annotation of a field as it was written: pydantic takes the outermost `Annotated` apart."""
+    if info is None:
+        return None
+    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
+
+
+def options(annotation: Any) -> list[Any]:  # noqa: ANN401
+    """The members of a union without None, or `annotation` itself; a slot counts as one."""
+    origin = get_origin(annotation)
+    if origin is Annotated and _family(annotation) is None:
+        return options(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [o for member in get_args(annotation) if member is not NoneType for o in options(member)]
+    return [annotation]
+
+
 def slot_family(annotation: Any) -> str | None:  # noqa: ANN401
     """Family of the slot that `annotation` is; None if it is no slot."""
-    options = _options(annotation)
-    return _family(options[0]) if len(options) == 1 else None
+    members = options(annotation)
+    return _family(members[0]) if len(members) == 1 else None
 
 
 def spec_class(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
     """The spec class that `annotation` is, or that is one of its options; None if there is none."""
-    return next((o for o in _options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)), None)
+    return next((o for o in options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 
 def choices(annotation: Any) -> list[str]:  # noqa: ANN401
     """The values that a `Literal` allows."""
-    return [str(value) for option in _options(annotation) for value in get_args(option)]
+    return [str(value) for option in options(annotation) for value in get_args(option)]
 
 
 def _step(place: Place, element: int | str) -> Place:
-    options = _options(place.annotation)
-    if len(options) > 1:
-        branch = _branch(options, str(element))
+    members = options(place.annotation)
+    if len(members) > 1:
+        branch = _branch(members, str(element))
         return place._replace(annotation=branch, union=place.path, branch=branch)
-    family = _family(options[0])
+    family = _family(members[0])
     if family is not None:
         return place._replace(annotation=catalog.kinds(family).get(str(element)))
-    return _enter(place, options[0], element)
+    return _enter(place, members[0], element)
 
 
 def _enter(place: Place, annotation: Any, element: int | str) -> Place:  # noqa: ANN401
@@ -75,7 +92,7 @@ def _enter(place: Place, annotation: Any, element: int | str) -> Place:  # noqa:
     path = (*place.path, str(element))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         info = annotation.model_fields.get(str(element))
-        return place._replace(path=path, annotation=_of_field(info), owner=annotation, field=info)
+        return place._replace(path=path, annotation=annotation_of(info), owner=annotation, field=info)
     arguments = get_args(annotation)
     origin = get_origin(annotation)
     inside = None
@@ -88,23 +105,6 @@ def _enter(place: Place, annotation: Any, element: int | str) -> Place:  # noqa:
     return place._replace(path=path, annotation=inside)
 
 
-def _of_field(info: FieldInfo | None) -> Any:  # noqa: ANN401
-    """The annotation of a field as it was written: pydantic takes the outermost `Annotated` apart."""
-    if info is None:
-        return None
-    return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
-
-
-def _options(annotation: Any) -> list[Any]:  # noqa: ANN401
-    """The members of a union without None, or `annotation` itself; a slot counts as one."""
-    origin = get_origin(annotation)
-    if origin is Annotated and _family(annotation) is None:
-        return _options(get_args(annotation)[0])
-    if origin in (Union, UnionType):
-        return [o for member in get_args(annotation) if member is not NoneType for o in _options(member)]
-    return [annotation]
-
-
 def _family(annotation: Any) -> str | None:  # noqa: ANN401
     """Family of `Annotated[SomeSpec, Slot()]`."""
     if get_origin(annotation) is Annotated and any(isinstance(m, Slot) for m in annotation.__metadata__):
@@ -112,8 +112,8 @@ def _family(annotation: Any) -> str | None:  # noqa: ANN401
     return None
 
 
-def _branch(options: Sequence[Any], label: str) -> Any:  # noqa: ANN401
+def _branch(members: Sequence[Any], label: str) -> Any:  # noqa: ANN401
     """The union member that pydantic labels `label`: a class by its name, a slot as `tagged-union[...]`."""
     if label.startswith("tagged-union"):
-        return next((o for o in options if _family(o) is not None), None)
-    return next((o for o in options if getattr(o, "__name__", "\0") in label), options[0])
+        return next((m for m in members if _family(m) is not None), None)
+    return next((m for m in members if getattr(m, "__name__", "\0") in label), members[0])

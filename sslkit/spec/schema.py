@@ -2,12 +2,55 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from sslkit.spec.base import Spec
+from pydantic import TypeAdapter
+
+from sslkit import catalog
+from sslkit.errors import SpecError
+from sslkit.spec.base import Slot, Spec
+from sslkit.spec.explain import suggest
+from sslkit.spec.families import FAMILIES
 from sslkit.spec.run import RunSpec
+
+_DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 
 def json_schema(spec: type[Spec] = RunSpec) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of `spec`, with every registered kind."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **spec.model_json_schema()}
+    return _DIALECT | spec.model_json_schema()
+
+
+def component_schema(family: str, kind: str | None = None) -> dict[str, Any]:
+    """The JSON schema of one kind of `family`, or of all of them.
+
+    Raises:
+        SpecError: there is no such family or kind.
+    """
+    if kind is not None:
+        return json_schema(component(family, kind))
+    slot: Any = Annotated[require_family(family), Slot()]
+    return _DIALECT | TypeAdapter(slot).json_schema()
+
+
+def component(family: str, kind: str) -> type[Spec]:
+    """The spec class of one kind.
+
+    Raises:
+        SpecError: there is no such family or kind.
+    """
+    known = catalog.kinds(require_family(family).family)
+    if kind not in known:
+        raise SpecError(f"{kind!r} is not a kind of {family}. {suggest(kind, known)}")
+    return known[kind]
+
+
+def require_family(family: str) -> type[Spec]:
+    """The abstract spec of `family`.
+
+    Raises:
+        SpecError: there is no such family.
+    """
+    if family not in FAMILIES:
+        raise SpecError(f"{family!r} is not a family. {suggest(family, FAMILIES)}")
+    return FAMILIES[family]

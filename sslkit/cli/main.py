@@ -1,0 +1,124 @@
+"""The `sslkit` command. Each command's module is imported only when it is chosen, so `--help` is quick."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+from sslkit.errors import SslkitError
+
+COMMANDS = {
+    "run": "Train what a spec says, and evaluate it.",
+    "resume": "Go on with a run that was stopped or killed, as if it had not been.",
+    "validate": "Check a spec without running it.",
+    "explain": "Show what a spec resolves to: passes, tokens, parameters, learning rate, steps.",
+    "schema": "Print the JSON schema of specs, for editors.",
+    "plugins": "List, show, check and make plugins.",
+    "evaluate": "Evaluate a finished or stopped run.",
+    "export": "Write a run's backbone for timm.",
+}
+"""Commands and what they do. The module of each is `sslkit.cli.NAME`, with `add_arguments` and `execute`."""
+
+OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes."""
+
+_USER_ERRNOS = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}
+)
+"""System errors that the user can mend: a full disk, a folder that may not be written."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's) and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    at = next((i for i, word in enumerate(words) if not word.startswith("-")), len(words))
+    options = _top_parser().parse_args(words[:at])
+    if at == len(words):
+        _top_parser().print_help()
+        return OK
+    if words[at] not in COMMANDS:
+        _top_parser().error(_unknown(words[at]))
+    return _guarded(words[at], words[at + 1 :], debug=options.debug or "--debug" in words[at + 1 :])
+
+
+def _guarded(command: str, words: Sequence[str], debug: bool) -> int:
+    """Run `command`; errors become a message and an exit code."""
+    try:
+        code = _execute(command, words)
+        sys.stdout.flush()  # a closed pipe shows itself here and not at exit
+        return code
+    except KeyboardInterrupt:
+        return _fail(None if not debug else "interrupted", INTERRUPTED, debug)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except SslkitError as error:
+        return _fail(f"error: {error}", USER_ERROR, debug)
+    except OSError as error:
+        if error.errno not in _USER_ERRNOS:
+            return _fail(_bug_text(error), BUG, debug)
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"error: {where}{error.strerror}", USER_ERROR, debug)
+    except Exception as error:
+        return _fail(_bug_text(error), BUG, debug)
+
+
+def _execute(command: str, words: Sequence[str]) -> int:
+    module = import_module(f"sslkit.cli.{command}")
+    parser = argparse.ArgumentParser(
+        prog=f"sslkit {command}", description=COMMANDS[command], allow_abbrev=False
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    module.add_arguments(parser)
+    try:
+        args = parser.parse_intermixed_args(words)  # `run SPEC --out DIR key=value` mixes both
+    except TypeError:  # argparse cannot mix them where a command has commands of its own
+        args = parser.parse_args(words)
+    return int(module.execute(args))
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    table = "\n".join(f"  {name:<{width}}  {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="sslkit",
+        usage="sslkit [--debug] COMMAND ...",
+        description="Self-supervised visual learning built around a plugin registry.",
+        epilog=f"commands:\n{table}\n\nsslkit COMMAND --help shows the arguments of one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    parser.add_argument("--version", action="version", version=f"sslkit {_version()}")
+    return parser
+
+
+def _version() -> str:
+    from sslkit import __version__
+
+    return __version__
+
+
+def _unknown(word: str) -> str:
+    close = difflib.get_close_matches(word, COMMANDS, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{word!r} is not a command. {hint}Known: {', '.join(COMMANDS)}."
+
+
+def _bug_text(error: Exception) -> str:
+    kind = type(error).__name__
+    return f"bug: {kind}: {error}\nThis is a bug in sslkit or a plugin; run with --debug for the traceback."
+
+
+def _fail(message: str | None, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    if message:
+        print(message, file=sys.stderr)
+    return code

@@ -1,0 +1,31 @@
+"""The arguments of every command that takes a spec. Torch-free."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sslkit.registry.manager import registry
+from sslkit.spec.load import load
+from sslkit.spec.run import RunSpec
+
+
+def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `SPEC.yaml [key.path=value ...]`."""
+    parser.add_argument("spec", type=Path, metavar="SPEC.yaml", help="the spec to read")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key.path=value",
+        help="changes to the spec, as in optimizer.lr=3e-4 or evaluate.0.k=5; values are YAML",
+    )
+
+
+def load_spec(args: argparse.Namespace) -> RunSpec:
+    """The spec that the arguments name, overrides applied.
+
+    Raises:
+        SpecError: the file cannot be read, or the spec is wrong.
+        PluginConflictError: two plugins offer the same kind.
+    """
+    return load(args.spec, args.overrides, notes=registry().failures)

@@ -1,0 +1,50 @@
+"""`sslkit validate`: check a spec without torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+
+from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+from sslkit.spec.run import RunSpec
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to `parser`."""
+    add_spec_arguments(parser)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Check the spec and print what it comes to."""
+    spec = load_spec(args)
+    print(f"ok: {spec.name}")
+    for label, text in overview(spec):
+        print(f"  {label:<10} {text}")
+    return 0
+
+
+def overview(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """What `spec` comes to, as (label, text) lines, as far as that is known without torch."""
+    yield "data", spec.data.summary()
+    for name, view in spec.views.items():
+        grid = spec.backbone.grid(view.size)
+        patches = f", {grid.rows} x {grid.cols} patches of {grid.patch}" if grid else ""
+        yield f"view {name}", f"{view.crops} x {view.size} pixels{patches}"
+    yield "backbone", spec.backbone.summary()
+    for name, objective in spec.terms.items():
+        yield ("objective" if len(spec.terms) == 1 else f"objective {name}"), objective.summary()
+    for evaluator in spec.evaluate:
+        yield "evaluate", evaluator.summary()
+    yield "length", f"{spec.epochs} epochs" if spec.epochs else f"{spec.steps} steps"
+    yield "batch", f"{spec.batch_size} images"
+    yield "lr", learning_rate(spec)
+    yield "out", str(spec.run_dir)
+
+
+def learning_rate(spec: RunSpec) -> str:
+    """The learning rate at the end of warm-up, and the rule it comes from."""
+    optimizer = spec.optimizer
+    peak = optimizer.peak_lr(spec.batch_size)
+    if optimizer.scale == "absolute":
+        return f"{peak:.4g} (absolute)"
+    return f"{peak:.4g} ({optimizer.lr:g} by the rule {optimizer.scale} at {spec.batch_size} images)"
