@@ -1,14 +1,237 @@
-"""Specs of the built-in data. Torch-free."""
+"""Specs of the built-in data sources and augmentations. Torch-free."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, final
+
+from pydantic import AfterValidator, Field
 
 from sslkit.registry.hookspecs import hookimpl
-from sslkit.spec.base import Spec
+from sslkit.spec.base import Problem, Spec
+from sslkit.spec.families import AugmentSpec, SourceSpec
+from sslkit_data import listing
+
+if TYPE_CHECKING:
+    from sslkit.core.augment import Augment
+    from sslkit.core.source import Source
+    from sslkit.spec.run import RunSpec
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0 < value[0] <= value[1]:
+        raise ValueError(f"a range is [low, high] with 0 < low <= high, found {list(value)}")
+    return value
+
+
+def _within_image(value: tuple[float, float]) -> tuple[float, float]:
+    if value[1] > 1:
+        raise ValueError(f"shares of the image's area are at most 1, found {list(value)}")
+    return value
+
+
+def _dotted(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(value):
+        raise ValueError("an extension is a text such as '.png', found ''")
+    return tuple(f".{extension.lower().lstrip('.')}" for extension in value)
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+Shares = Annotated[Range, AfterValidator(_within_image)]
+Extensions = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_dotted)]
+
+
+@final
+class Digits(SourceSpec):
+    """Scikit-learn's 1,797 handwritten digits, 8 x 8 grey, 10 classes; installed with it, so no download."""
+
+    kind: Literal["digits"] = "digits"
+    test_share: float = Field(0.2, ge=0.01, le=0.9)
+    """Share of the images, the same in every class, that makes the test split."""
+    split_seed: int = Field(0, ge=0, lt=2**32)
+    """Seed of the split. It is not the run's, so that runs of all seeds are scored on the same images."""
+
+    def build(self, split: str) -> Source:
+        """The images of `split`, in memory."""
+        from sslkit_data.digits import digits
+
+        return digits(split, self.test_share, self.split_seed)
+
+
+@final
+class Folder(SourceSpec):
+    """Image files in a folder: class folders give the labels; loose files are unlabelled images."""
+
+    kind: Literal["folder"] = "folder"
+    root: Path
+    """Folder of class folders (images at any depth below them), or of images. Hidden names are skipped."""
+    test: Path | None = None
+    """Folder of the test split, with the same classes. Default: there is no test split."""
+    channels: Literal[1, 3] = 3
+    """Channels of every image."""
+    convert: bool = True
+    """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    extensions: Extensions = EXTENSIONS
+    """File names that count as images, by their end; upper and lower case are the same."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The folders must exist and hold an image."""
+        for field, root in (("root", self.root), ("test", self.test)):
+            message = listing.folder_problem(root.expanduser(), self.extensions) if root else None
+            if message:
+                yield Problem(field, message)
+
+    def build(self, split: str) -> Source | None:
+        """The images of `split`, decoded from their files when asked for."""
+        from sslkit_data.decode import Decoder
+        from sslkit_data.folder import FolderSource
+
+        root = self.root if split == "train" else self.test
+        if root is None:
+            return None
+        root = root.expanduser()
+        classes = () if split == "train" else listing.class_names(self.root.expanduser(), self.extensions)
+        found = listing.list_folder(root, self.extensions, classes)
+        return FolderSource(root, found, Decoder(self.channels, self.convert))
+
+
+@final
+class CIFAR10(SourceSpec):
+    """CIFAR-10: 50,000 training and 10,000 test images of 10 classes, 32 x 32. Never downloaded."""
+
+    kind: Literal["cifar10"] = "cifar10"
+    root: Path
+    """Folder with `cifar-10-batches-py/` (torchvision's layout), or with `*train*.parquet`, `*test*.parquet`.
+
+    The parquet files have the columns `img` and `label` (the Hugging Face layout).
+    """
+    limit: int | None = Field(None, ge=1)
+    """Use the first images of each split only, for quick looks. Default: all."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The files must be there."""
+        message = listing.cifar10_problem(self.root.expanduser(), "train")
+        if message:
+            yield Problem("root", message)
+
+    def build(self, split: str) -> Source:
+        """The images of `split`, in memory."""
+        from sslkit_data.cifar10 import cifar10
+
+        return cifar10(self.root.expanduser(), split, self.limit)
+
+
+@final
+class Parquet(SourceSpec):
+    """Encoded images in the rows of parquet files, as on the Hugging Face hub. Their bytes stay in memory."""
+
+    kind: Literal["parquet"] = "parquet"
+    files: Path
+    """A file, a folder of `*.parquet` at any depth, or a pattern such as `data/train-*.parquet`."""
+    test: Path | None = None
+    """The test split, in the same way. Default: there is no test split."""
+    image_column: str = "image"
+    """Column of the encoded images: binary, or a struct with a field `bytes`."""
+    label_column: str | None = "label"
+    """Column of the labels: integers from 0, or class names. null: the images have no labels."""
+    channels: Literal[1, 3] = 3
+    """Channels of every image."""
+    convert: bool = True
+    """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The files must exist and belong to one split."""
+        for field, files in (("files", self.files), ("test", self.test)):
+            message = listing.parquet_problem(files.expanduser()) if files else None
+            if message:
+                yield Problem(field, message)
+
+    def build(self, split: str) -> Source | None:
+        """The images of `split`, decoded from their bytes when asked for."""
+        from sslkit_data.decode import Decoder
+        from sslkit_data.parquet import Columns, parquet
+
+        files = self.files if split == "train" else self.test
+        if files is None:
+            return None
+        columns, decoder = Columns(self.image_column, self.label_column), Decoder(self.channels, self.convert)
+        return parquet(files.expanduser(), columns, decoder, self.files.expanduser())
+
+
+@final
+class RandomResizedCrop(AugmentSpec):
+    """A random part of each image, resized to the view (torchvision's algorithm, MAE's numbers)."""
+
+    kind: Literal["random_resized_crop"] = "random_resized_crop"
+    scale: Shares = (0.2, 1.0)
+    """Smallest and largest share of the image's area (MAE: 0.2, 1; SimMIM: 0.67, 1; torchvision: 0.08, 1)."""
+    ratio: Range = (3 / 4, 4 / 3)
+    """Smallest and largest width / height (torchvision)."""
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    """Resampling kernel, antialiased (MAE: bicubic; torchvision: bilinear)."""
+
+    def build(self, size: int) -> Augment:
+        """The crop to `size` x `size`."""
+        from sslkit_data.crop import RandomResizedCropAugment
+
+        return RandomResizedCropAugment(size, self.scale, self.ratio, self.interpolation)
+
+
+@final
+class Resize(AugmentSpec):
+    """The central square of each image, resized to the view. Nothing in it is random."""
+
+    kind: Literal["resize"] = "resize"
+    crop: float = Field(1.0, gt=0, le=1)
+    """Share of the shorter side that the square keeps (ImageNet evaluation: 0.875)."""
+
+    def build(self, size: int) -> Augment:
+        """The resize to `size` x `size`."""
+        from sslkit_data.crop import ResizeAugment
+
+        return ResizeAugment(size, self.crop)
+
+
+@final
+class HorizontalFlip(AugmentSpec):
+    """Swaps left and right of some images."""
+
+    kind: Literal["flip"] = "flip"
+    probability: float = Field(0.5, ge=0, le=1)
+    """Share of the images that are mirrored (MAE: 0.5)."""
+
+    def build(self, size: int) -> Augment:
+        """The flip, for any size."""
+        from sslkit_data.flip import HorizontalFlipAugment
+
+        return HorizontalFlipAugment(self.probability)
+
+
+@final
+class RandomAffine(AugmentSpec):
+    """Small rotations and scalings about the centre, and shifts; bilinear."""
+
+    kind: Literal["random_affine"] = "random_affine"
+    degrees: float = Field(10.0, ge=0, le=180)
+    """Largest rotation either way, in degrees."""
+    translate: float = Field(0.1, ge=0, le=1)
+    """Largest shift either way, as a share of width and of height."""
+    scale: Range = (0.9, 1.1)
+    """Smallest and largest magnification."""
+    padding: Literal["zeros", "border"] = "zeros"
+    """What lies outside the image: black, or its edge repeated."""
+
+    def build(self, size: int) -> Augment:
+        """The map, for any size."""
+        from sslkit_data.affine import RandomAffineAugment
+
+        return RandomAffineAugment(self.degrees, self.translate, self.scale, self.padding)
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
-    """The data of this package."""
-    return []
+    """The sources and augmentations of this package."""
+    return [Digits, Folder, CIFAR10, Parquet, RandomResizedCrop, Resize, HorizontalFlip, RandomAffine]

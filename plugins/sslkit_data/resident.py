@@ -1,0 +1,44 @@
+"""Sources that keep all their images in memory."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import final
+
+from torch import Tensor
+
+from sslkit.core.source import Source
+
+
+@final
+class ResidentSource(Source):
+    """Labelled images of one size as one tensor."""
+
+    def __init__(self, images_NCHW: Tensor, labels_N: Tensor, classes: tuple[str, ...], title: str) -> None:
+        """`images_NCHW` uint8, `labels_N` int64; `title` names the source in messages."""
+        self.images = images_NCHW.contiguous()
+        self.labels: Tensor = labels_N
+        self.classes = classes
+        self.channels = images_NCHW.shape[1]
+        self.sizes = frozenset({(images_NCHW.shape[2], images_NCHW.shape[3])})
+        self.title = title
+        digest = hashlib.blake2b(self.images.numpy().data, digest_size=16)
+        digest.update(labels_N.numpy().tobytes())
+        digest.update(repr((tuple(images_NCHW.shape), classes)).encode())
+        self.fingerprint = digest.hexdigest()
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def load(self, index: int) -> Tensor:
+        """Image `index`, `[C, H, W]` uint8."""
+        return self.images[index]
+
+    def name(self, index: int) -> str:
+        """The source's title and the row."""
+        return f"{self.title} {index}"
+
+    def resident(self) -> Tensor:
+        """All images, `[N, C, H, W]` uint8."""
+        return self.images

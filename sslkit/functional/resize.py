@@ -1,0 +1,112 @@
+"""Crops and resizes with antialiasing, as batched matrix products. B images, C channels, S output side."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Interpolation = Literal["bicubic", "bilinear"]
+
+DENSE_SIDE = 128
+"""A single image with a longer side than this is sliced and interpolated: its matrices are mostly zeros."""
+
+_CUBIC = -0.5  # the kernel of PIL and of torch's antialiased mode; torch's plain mode has -0.75
+
+
+class Box(NamedTuple):
+    """A rectangle of pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def resize_crop(
+    images_BCHW: Tensor, boxes_B4: Tensor, size: tuple[int, int], interpolation: Interpolation = "bicubic"
+) -> Tensor:
+    """Cut every image to its own box and resize it to `size`, antialiased.
+
+    Pixel by pixel what `F.interpolate(crop, size, mode=interpolation, antialias=True)` makes of each crop alone: the kernel widens with the scale, and its taps stay inside the crop and sum to 1.
+
+    Args:
+        images_BCHW: float32 images.
+        boxes_B4: int64 boxes inside the images: top, left, height, width.
+        size: Height and width of the result.
+        interpolation: Kernel.
+
+    Returns:
+        `[B, C, *size]` float32. Bicubic results may leave the range of the input by a little.
+    """
+    count, channels, height, width = images_BCHW.shape
+    if count == 1 and max(height, width) > DENSE_SIDE:
+        return _sliced(images_BCHW, Box(*boxes_B4[0].tolist()), size, interpolation)
+    rows_BSH = _weights(boxes_B4[:, 0], boxes_B4[:, 2], height, size[0], interpolation)
+    columns_BSW = _weights(boxes_B4[:, 1], boxes_B4[:, 3], width, size[1], interpolation)
+    narrowed = torch.bmm(images_BCHW.reshape(count, channels * height, width), columns_BSW.mT)
+    rows_BCSH = rows_BSH.unsqueeze(1).expand(-1, channels, -1, -1)
+    made = torch.bmm(rows_BCSH.reshape(-1, size[0], height), narrowed.reshape(-1, height, size[1]))
+    return made.reshape(count, channels, *size)
+
+
+def center_crop_box(height: int, width: int, keep: float = 1.0) -> Box:
+    """The square in the middle of an image whose side is `keep` of the shorter side, and at least one pixel.
+
+    Odd margins are split as torchvision's `center_crop` does.
+    """
+    side = max(1, round(min(height, width) * keep))
+    return Box(round((height - side) / 2), round((width - side) / 2), side, side)
+
+
+def resize_center(images_BCHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
+    """Cut the centre square and resize it to `size` x `size`: bicubic, antialiased, clamped to [0, 1].
+
+    Args:
+        images_BCHW: float32 images in [0, 1], all of one size.
+        size: Side of the result.
+        crop: Share of the shorter side that the square keeps.
+
+    Returns:
+        `[B, C, size, size]` float32; the input itself where nothing is to be done.
+    """
+    height, width = images_BCHW.shape[-2:]
+    box = center_crop_box(height, width, crop)
+    if height == width == box.height == size:
+        return images_BCHW
+    return _sliced(images_BCHW, box, (size, size), "bicubic").clamp(0, 1)
+
+
+def _sliced(images_BCHW: Tensor, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """`resize_crop` where all images share one box."""
+    crop = images_BCHW[..., box.top : box.top + box.height, box.left : box.left + box.width]
+    return F.interpolate(crop, size, mode=interpolation, align_corners=False, antialias=True)
+
+
+def _weights(
+    start_B: Tensor, length_B: Tensor, total: int, size: int, interpolation: Interpolation
+) -> Tensor:
+    """Share `[B, size, total]` of each of `total` pixels in each of `size` results."""
+    scale_B11 = (length_B.float() / size)[:, None, None]
+    pixel_B1L = (torch.arange(total, device=start_B.device) - start_B[:, None])[:, None, :]
+    center = scale_B11 * (torch.arange(size, device=start_B.device)[:, None] + 0.5)
+    distance = (pixel_B1L + 0.5 - center) / scale_B11.clamp(min=1)
+    inside = (pixel_B1L >= 0) & (pixel_B1L < length_B[:, None, None])
+    weights = _KERNELS[interpolation](distance.abs()) * inside
+    return weights / weights.sum(-1, keepdim=True)
+
+
+def _triangle(x: Tensor) -> Tensor:
+    return (1 - x).clamp(min=0)
+
+
+def _cubic(x: Tensor) -> Tensor:
+    """Keys' kernel: 1 at 0, 0 at 1 and from 2 on."""
+    near = ((_CUBIC + 2) * x - (_CUBIC + 3)) * x * x + 1
+    far = ((_CUBIC * x - 5 * _CUBIC) * x + 8 * _CUBIC) * x - 4 * _CUBIC
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+_KERNELS = {"bicubic": _cubic, "bilinear": _triangle}
