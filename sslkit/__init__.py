@@ -21,6 +21,7 @@ _PUBLIC = {
     "Result": "sslkit.api",
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",
+    "resume_run": "sslkit.api",
     "RunSpec": "sslkit.spec.run",
     "Ramp": "sslkit.spec.schedule",
     "LearningRateSchedule": "sslkit.spec.schedule",

@@ -1,0 +1,93 @@
+"""The Python API: `Run(...).fit()`, and backbones of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, Self, final
+
+from pydantic import ValidationError
+
+from sslkit.core.backbone import Backbone
+from sslkit.spec.explain import check, spec_error
+from sslkit.spec.load import dump, load
+from sslkit.spec.run import RunSpec
+from sslkit.train.launch import resume, train
+from sslkit.train.restore import restore
+
+
+class Result(NamedTuple):
+    """What a run came to."""
+
+    metrics: dict[str, Any]
+    """Last value of every metric, by name."""
+    best: dict[str, dict[str, float]]
+    """Best value of every evaluation metric, with its step."""
+    paths: dict[str, Any]
+    """Everything that was written."""
+    summary: dict[str, Any]
+    """The whole of `summary.json`."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """The trained network of the run's readout, on the CPU, in evaluation mode."""
+        return load_backbone(self.paths["run"])
+
+
+@final
+class Run:
+    """A run from Python: `Run(data=Digits(), objective=MAE(), ...).fit()`.
+
+    Takes the fields of `RunSpec`. `Run(...)` and the YAML file with the same fields are the same run.
+    """
+
+    def __init__(self, **fields: Any) -> None:  # noqa: ANN401
+        """Validate the fields.
+
+        Raises:
+            SpecError: one readable error that names each offending path.
+        """
+        try:
+            self.spec = RunSpec(**fields)
+        except ValidationError as error:
+            raise spec_error(error, fields) from None
+        check(self.spec)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path, *overrides: str) -> Self:
+        """The run in a YAML file, with `key.path=value` overrides."""
+        spec = load(Path(path), overrides)
+        return cls(**{name: getattr(spec, name) for name in spec.model_fields_set})
+
+    def to_yaml(self, *, full: bool = False) -> str:
+        """The spec as YAML: what was set, or with `full` every field."""
+        return dump(self.spec, full=full)
+
+    def fit(self) -> Result:
+        """Train to the end and return the result; a folder that holds this run already is continued.
+
+        Raises:
+            SslkitError: the run cannot be made, or stopped on an error that a user can mend.
+        """
+        return _result(train(self.spec))
+
+
+def resume_run(run_dir: str | Path) -> Result:
+    """Continue the run in `run_dir` to its end."""
+    return _result(resume(Path(run_dir)))
+
+
+def load_backbone(run_dir: str | Path, checkpoint: str = "last") -> Backbone:
+    """The network that the run in `run_dir` trained, on the CPU, in evaluation mode.
+
+    Args:
+        run_dir: the run folder.
+        checkpoint: `last`, `best`, or the name of a checkpoint.
+
+    Raises:
+        CheckpointError: the folder holds no run or no readable checkpoint.
+    """
+    return restore(Path(run_dir), checkpoint).net.eval()
+
+
+def _result(summary: dict[str, Any]) -> Result:
+    return Result(summary["metrics"], summary["best"], summary["paths"], summary)

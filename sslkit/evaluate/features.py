@@ -1,0 +1,137 @@
+"""Features through a run's one readout: deterministic, in order, split over ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.env import View
+from sslkit.core.evaluator import Features
+from sslkit.core.passes import Request
+from sslkit.core.source import Source
+from sslkit.errors import DataError
+from sslkit.functional.resize import resize_center
+from sslkit.spec.parts import Readout
+from sslkit.train.parallel import Parallel
+from sslkit.train.pipeline import moments, to_float, to_uint8
+
+Encoder = Callable[[Tensor], Tensor]
+"""Normalized images `[B, C, S, S]` -> features `[B, D]`."""
+
+
+class Loading(NamedTuple):
+    """How images are brought in for features."""
+
+    view: View
+    crop: float
+    batch_size: int
+    workers: int
+    parallel: Parallel
+
+
+def extract(source: Source, encode: Encoder, loading: Loading) -> Features:
+    """Features of every readable image of `source`, on the device, in order.
+
+    Raises:
+        DataError: the source has no labels, or no image can be read.
+    """
+    if source.labels is None:
+        raise DataError("these images have no labels, which evaluation needs: give class sub-folders or a label column")
+    values, seen = _values(source, encode, loading)
+    labels = source.labels.to(values.device)
+    return Features(values[seen], labels[seen], source.classes)
+
+
+@torch.no_grad()
+def _values(source: Source, encode: Encoder, loading: Loading) -> tuple[Tensor, Tensor]:
+    """`[N, D]` features and `[N]` whether each was made; every rank makes its share of the batches."""
+    parallel, count = loading.parallel, len(source)
+    starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
+    values: Tensor | None = None
+    seen = torch.zeros(count, dtype=torch.float32, device=parallel.device)
+    for indices, images in _batches(source, loading, starts):
+        features = encode(_normalized(images.to(parallel.device), loading.view)).float()
+        if values is None:
+            values = torch.zeros(count, features.shape[1], device=parallel.device)
+        values[indices.to(parallel.device)] = features
+        seen[indices.to(parallel.device)] = 1.0
+    if values is None:
+        raise DataError(f"none of the {count} images can be read, or there are fewer batches than ranks")
+    return parallel.total(values), parallel.total(seen) > 0
+
+
+def _normalized(images: Tensor, view: View) -> Tensor:
+    mean, std = moments(view, images.device)
+    return (to_float(images) - mean) / std
+
+
+def _batches(source: Source, loading: Loading, starts: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """(indices, uint8 images at the view's size) of the batches that begin at `starts`."""
+    resident = source.resident()
+    if resident is None:
+        yield from _decoded(source, loading, starts)
+        return
+    for start in starts:
+        images = to_float(resident[start : start + loading.batch_size])
+        indices = torch.arange(start, start + len(images))
+        yield indices, to_uint8(resize_center(images, loading.view.size, loading.crop))
+
+
+def _decoded(source: Source, loading: Loading, starts: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    plan = [list(range(start, min(start + loading.batch_size, len(source)))) for start in starts]
+    loader = DataLoader(
+        _Centres(source, loading.view.size, loading.crop),
+        batch_sampler=plan,
+        num_workers=loading.workers,
+        collate_fn=_readable,
+    )
+    for indices, images in loader:
+        if len(indices):
+            yield indices, images
+
+
+@final
+class _Centres(Dataset[tuple[int, Tensor | None]]):
+    """One decoded image cut to the centre; None where it cannot be read."""
+
+    def __init__(self, source: Source, size: int, crop: float) -> None:
+        self.source, self.size, self.crop = source, size, crop
+
+    def __getitem__(self, index: int) -> tuple[int, Tensor | None]:
+        try:
+            image = self.source.load(index)
+        except DataError:
+            return index, None
+        return index, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
+
+
+def _readable(items: list[tuple[int, Tensor | None]]) -> tuple[Tensor, Tensor]:
+    kept = [(index, image) for index, image in items if image is not None]
+    images = torch.stack([image for _, image in kept]) if kept else torch.empty(0)
+    return torch.tensor([index for index, _ in kept], dtype=torch.int64), images
+
+
+def net_encoder(net: Backbone, readout: Readout, autocast: Callable[[], AbstractContextManager[Any]]) -> Encoder:
+    """The readout of `net`: the class token or the mean patch token of one block."""
+
+    def encode(images: Tensor) -> Tensor:
+        layers = () if readout.layer == -1 else (readout.layer,)
+        with autocast():
+            tokens = net([Request(images[None], None, "drop", layers)])[0]
+        if layers:
+            inner = tokens.layers[0][0]
+            return inner[:, 0] if readout.pool == "cls" else inner[:, 1:].mean(1)
+        return tokens.cls[0] if readout.pool == "cls" else tokens.patch[0].mean(1)
+
+    return encode
+
+
+def pixel_encoder(images: Tensor) -> Tensor:
+    """The baseline: the normalized pixels themselves."""
+    return images.flatten(1)

@@ -1,0 +1,134 @@
+"""What evaluators measure, and the loop over them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, final
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.evaluator import Features, Split, Subject
+from sslkit.core.source import Source
+from sslkit.errors import DataError, SslkitError
+from sslkit.evaluate.features import Loading, extract, net_encoder, pixel_encoder
+from sslkit.spec.families import EvaluatorSpec, SourceSpec
+from sslkit.spec.parts import Readout
+from sslkit.spec.run import RunSpec
+from sslkit.train import rng
+from sslkit.train.parallel import Parallel
+
+FeatureCache = dict[tuple[int, str], Features]
+"""Features by (source, encoder), shared by the evaluators of one round."""
+
+
+@final
+class Sources:
+    """Sources by spec and split, opened once."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, Split], Source | None] = {}
+
+    def put(self, spec: SourceSpec, split: Split, source: Source) -> None:
+        """Keep a source that is open already."""
+        self._open[spec.model_dump_json(), split] = source
+
+    def get(self, spec: SourceSpec, split: Split) -> Source:
+        """The images of `split`. Raises DataError where there are none."""
+        place = (spec.model_dump_json(), split)
+        if place not in self._open:
+            self._open[place] = spec.build(split)
+        source = self._open[place]
+        if source is None:
+            raise DataError(f"{spec.kind_name()!r} has no {split} split; name one in the data or in the evaluator")
+        return source
+
+
+class Reading(NamedTuple):
+    """How a network is read: the same during training and after."""
+
+    readout: Readout
+    loading: Loading
+    autocast: Callable[[], AbstractContextManager[Any]]
+    seed: int
+
+
+@final
+class NetSubject(Subject):
+    """A backbone, or with `None` the pixels themselves."""
+
+    def __init__(
+        self, net: Backbone | None, reading: Reading, data: SourceSpec, evaluator: EvaluatorSpec,
+        sources: Sources, cache: FeatureCache,
+    ) -> None:  # fmt: skip
+        self._net, self._reading, self._sources, self._cache = net, reading, sources, cache
+        train = evaluator.train or data
+        self._specs: dict[Split, SourceSpec] = {"train": train, "test": evaluator.test or train}
+        self.seed = rng.key(reading.seed, "evaluate", evaluator.label)
+
+    def features(self, split: Split) -> Features:
+        """Extracted at first use and kept for the round."""
+        source = self.source(split)
+        place = (id(source), "pixels" if self._net is None else "net")
+        if place not in self._cache:
+            self._cache[place] = extract(source, self._encoder(), self._reading.loading)
+        return self._cache[place]
+
+    def source(self, split: Split) -> Source:
+        """The images of `split`."""
+        return self._sources.get(self._specs[split], split)
+
+    def backbone(self) -> Backbone:
+        """The network. Raises DataError for the pixel baseline."""
+        if self._net is None:
+            raise DataError("raw pixels have no network; this evaluator cannot be used with `baselines`")
+        return self._net
+
+    def _encoder(self) -> Callable[[Any], Any]:
+        if self._net is None:
+            return pixel_encoder
+        return net_encoder(self._net, self._reading.readout, self._reading.autocast)
+
+
+def reading_of(
+    spec: RunSpec, view: Any, parallel: Parallel, autocast: Callable[[], AbstractContextManager[Any]]  # noqa: ANN401
+) -> Reading:
+    """The run's one readout."""
+    loading = Loading(view, spec.readout.crop, spec.readout.batch_size, spec.workers, parallel)
+    return Reading(spec.readout, loading, autocast, spec.seed)
+
+
+@contextlib.contextmanager
+def evaluating(net: Backbone | None) -> Iterator[None]:
+    """Evaluation mode for the block; every module gets its own mode back."""
+    modes = [] if net is None else [(module, module.training) for module in net.modules()]
+    try:
+        if net is not None:
+            net.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def evaluate(
+    net: Backbone | None,
+    evaluators: Mapping[int, EvaluatorSpec],
+    data: SourceSpec,
+    reading: Reading,
+    sources: Sources,
+) -> dict[str, dict[str, float]]:
+    """Label -> metrics of each evaluator, keyed by its place in the spec. `net` None scores raw pixels.
+
+    Every rank extracts features; scores are computed by all of them alike.
+    """
+    cache: FeatureCache = {}
+    results: dict[str, dict[str, float]] = {}
+    with evaluating(net):
+        for place, spec in evaluators.items():
+            subject = NetSubject(net, reading, data, spec, sources, cache)
+            try:
+                results[spec.label] = dict(spec.build()(subject))
+            except SslkitError as error:
+                raise type(error)(f"evaluate.{place}: {error}") from None
+    return results

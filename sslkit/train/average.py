@@ -1,0 +1,64 @@
+"""Moving averages: teacher nets and the twins of objectives, in one fused update per net."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.objective import Objective
+from sslkit.errors import SpecError
+from sslkit.spec.parts import NetSpec
+from sslkit.spec.schedule import value_at
+
+
+def frozen_copy(net: Backbone) -> Backbone:
+    """A copy that never trains: no gradients, no dropout or stochastic depth."""
+    return copy.deepcopy(net).requires_grad_(False).eval()
+
+
+@final
+class Averages:
+    """average <- momentum * average + (1 - momentum) * online, for parameters only (not for batch-norm statistics)."""
+
+    def __init__(
+        self, specs: Mapping[str, NetSpec], nets: Mapping[str, nn.Module], objectives: Mapping[str, Objective]
+    ) -> None:
+        self._specs = specs
+        self._pairs: dict[str, tuple[list[Tensor], list[Tensor]]] = {
+            name: _pair(dict(nets["student"].named_parameters()), nets[name]) for name in specs
+        }
+        for label, objective in objectives.items():
+            for online, average in objective.twins.items():
+                self._add_twin(label, objective, online, average)
+
+    def _add_twin(self, label: str, objective: Objective, online: str, average: str) -> None:
+        if objective.follows not in self._pairs:
+            raise SpecError(
+                f"objectives.{label}: needs a net {objective.follows!r} whose momentum its heads follow; "
+                f"add `nets: {{{objective.follows}: {{}}}}`"
+            )
+        pairs = _pair(dict(objective.get_submodule(online).named_parameters()), objective.get_submodule(average))
+        for ours, theirs in zip(self._pairs[objective.follows], pairs, strict=True):
+            ours.extend(theirs)
+
+    @torch.no_grad()
+    def update(self, when: str, step: int, total: int) -> None:
+        """Move the nets that update at `when`, by their momentum at `step` of `total`."""
+        for name, (online, average) in self._pairs.items():
+            spec = self._specs[name]
+            if spec.update == when and average:
+                torch._foreach_lerp_(average, online, 1.0 - value_at(spec.momentum, step, total))
+
+
+def _pair(online: Mapping[str, Tensor], average: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """Parameters of common names: what only the student has (a mask token) is left out, as iBOT does."""
+    common = [(online[name], p) for name, p in average.named_parameters() if name in online]
+    for a, b in common:
+        if a.shape != b.shape:
+            raise SpecError(f"twins differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
+    return [a.detach() for a, _ in common], [b for _, b in common]

@@ -1,0 +1,141 @@
+"""Checkpoints: atomic, checksummed, loaded without running code. Keeps the newest and the best."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+import torch
+
+from sslkit.errors import CheckpointError
+from sslkit.train.files import sync_file, sync_folder, write_json
+
+FORMAT = 1
+STATE = "state.pt"
+META = "meta.json"
+FOLDER = "checkpoints"
+_NAME = re.compile(r"^step-(\d{8,})$")
+
+
+class Loaded(NamedTuple):
+    """A checkpoint in memory."""
+
+    step: int
+    state: dict[str, Any]
+    meta: dict[str, Any]
+    path: Path
+
+
+@final
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        self.folder, self.keep = folder, keep
+
+    def list(self) -> list[Path]:
+        """Finished checkpoints, oldest first."""
+        found = [p for p in self.folder.glob("step-*") if _NAME.match(p.name) and (p / META).is_file()]
+        return sorted(found, key=step_of)
+
+    def save(self, step: int, state: Mapping[str, Any], meta: Mapping[str, Any], best: int | None) -> Path:
+        """Write the checkpoint of `step`, then drop what is neither new nor `best` (a step).
+
+        Raises:
+            OSError: it could not be written; nothing of it stays, and older checkpoints are untouched.
+        """
+        final_path = self.folder / f"step-{step:08d}"
+        temporary = self.folder / f".writing-{step:08d}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            _write(temporary, state, {"format": FORMAT, "step": step, **meta})
+            shutil.rmtree(final_path, ignore_errors=True)
+            temporary.rename(final_path)
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise OSError(f"checkpoint of step {step} could not be written: {error}") from error
+        sync_folder(self.folder)
+        self.prune(best)
+        return final_path
+
+    def prune(self, best: int | None) -> None:
+        """Drop checkpoints that are neither among the newest nor the best, and half-written ones."""
+        for path in self.list()[: -self.keep]:
+            if step_of(path) != best:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in self.folder.glob(".writing-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def newest(self) -> tuple[Loaded, list[str]]:
+        """The newest whole checkpoint, and why newer ones were passed over.
+
+        Raises:
+            CheckpointError: none can be read.
+        """
+        damaged: list[str] = []
+        for path in reversed(self.list()):
+            try:
+                return load(path), damaged
+            except CheckpointError as error:
+                damaged.append(str(error))
+        reasons = "".join(f"\n  {reason}" for reason in damaged)
+        raise CheckpointError(f"{self.folder}: no checkpoint that can be read{reasons}")
+
+
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name. Raises CheckpointError where there is none."""
+    match = _NAME.match(path.name)
+    if match is None:
+        raise CheckpointError(f"{path}: a checkpoint is a folder called step-NNNNNNNN")
+    return int(match[1])
+
+
+def load(path: Path) -> Loaded:
+    """The checkpoint in the folder `path`, its checksum verified.
+
+    Raises:
+        CheckpointError: files are missing, cut short or changed, or the format is not known.
+    """
+    meta = _read_meta(path)
+    state_path = path / STATE
+    if not state_path.is_file():
+        raise CheckpointError(f"{state_path}: is missing; the checkpoint is incomplete")
+    found = checksum(state_path)
+    if found != meta["sha256"]:
+        raise CheckpointError(
+            f"{state_path}: is damaged or cut short: sha256 {found[:12]}..., expected {str(meta['sha256'])[:12]}..."
+        )
+    state = torch.load(state_path, map_location="cpu", weights_only=True)
+    return Loaded(int(meta["step"]), state, meta, path)
+
+
+def checksum(path: Path) -> str:
+    """sha256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write(folder: Path, state: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    torch.save(dict(state), folder / STATE)
+    sync_file(folder / STATE)
+    write_json(folder / META, {**meta, "sha256": checksum(folder / STATE)})
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path / META}: cannot be read: {error.strerror}") from None
+    except ValueError:
+        raise CheckpointError(f"{path / META}: is not JSON; the checkpoint is damaged") from None
+    if not isinstance(meta, dict) or not {"format", "step", "sha256"} <= meta.keys():
+        raise CheckpointError(f"{path / META}: lacks format, step or sha256; the checkpoint is damaged")
+    if meta["format"] != FORMAT:
+        raise CheckpointError(f"{path}: format {meta['format']}, but this sslkit reads {FORMAT}; use the newer sslkit")
+    return meta

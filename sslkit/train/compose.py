@@ -1,0 +1,146 @@
+"""From a spec to modules: views, nets, objectives and maskers, with the checks that need them built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.masker import Masker
+from sslkit.core.objective import Objective
+from sslkit.core.passes import Encode
+from sslkit.core.source import Source
+from sslkit.core.system import System
+from sslkit.errors import DataError, SpecError
+from sslkit.spec.run import RunSpec
+from sslkit.train import rng
+from sslkit.train.average import frozen_copy
+from sslkit.train.order import Order, Share
+from sslkit.train.parallel import Parallel, start
+from sslkit.train.stepper import Length, Stepper
+
+Maskers = Mapping[int, Masker]
+"""Index of a pass -> its masker."""
+
+
+class Composed(NamedTuple):
+    """The parts of a run, for people with a loop of their own."""
+
+    system: System
+    """Nets, objectives and balancer."""
+    step: Stepper
+    """`step(number, batches)` makes one optimizer step and returns the losses."""
+    source: Source
+    """The training images."""
+    env: Env
+    """Views, nets and grids."""
+    order: Order
+    """Which images make which step."""
+    length: Length
+    """Steps of the run and of an epoch."""
+
+
+def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
+    """Build everything that a training loop of your own needs.
+
+    Raises:
+        SpecError: the parts do not fit; the message names the path in the spec.
+        DataError: there are no training images.
+    """
+    parallel = parallel or start(spec.device)
+    source = training_source(spec)
+    views = make_views(spec, source.channels)
+    system, env = make_system(spec, views)
+    order = make_order(spec, len(source), parallel)
+    length = make_length(spec, order.steps_per_epoch)
+    stepper = Stepper(spec, system, make_maskers(system, env), length, parallel)
+    return Composed(system, stepper, source, env, order, length)
+
+
+def training_source(spec: RunSpec) -> Source:
+    """The training images of `spec`."""
+    source = spec.data.build("train")
+    if source is None:
+        raise DataError("data: has no training split")
+    return source
+
+
+def make_order(spec: RunSpec, images: int, parallel: Parallel) -> Order:
+    """The data order of this rank."""
+    micro = spec.micro_batch_size or max(1, spec.batch_size // parallel.world)
+    return Order(images, spec.batch_size, spec.seed, Share(parallel.rank, parallel.world, micro))
+
+
+def make_length(spec: RunSpec, steps_per_epoch: int) -> Length:
+    """How long the run is."""
+    steps = spec.steps if spec.steps is not None else (spec.epochs or 0) * steps_per_epoch
+    return Length(steps, steps_per_epoch)
+
+
+def make_views(spec: RunSpec, channels: int) -> dict[str, View]:
+    """The views as networks see them. Raises SpecError where the statistics do not fit the channels."""
+    views = {}
+    for name, view in spec.views.items():
+        mean, std = view.normalize.mean, view.normalize.std
+        if len(mean) != channels or len(std) != channels:
+            raise SpecError(
+                f"views.{name}.normalize: gives statistics of {len(mean)} channels but the images have {channels}; "
+                "give `mean` and `std` with one number a channel"
+            )
+        views[name] = View(view.size, view.crops, channels, mean, std)
+    return views
+
+
+def make_system(spec: RunSpec, views: Mapping[str, View]) -> tuple[System, Env]:
+    """Nets, objectives and balancer, initialized from the run's seed on the CPU."""
+    rng.seed_torch(spec.seed, "init")
+    student = spec.backbone.build(views[spec.first_view])
+    grids: dict[str, Grid] = {name: student.grid(view.size) for name, view in views.items()}
+    info = NetInfo(student.dim, student.depth)
+    env = Env(views, dict.fromkeys(["student", *spec.nets], info), grids)
+    objectives = {name: _objective(spec, name, env) for name in spec.terms}
+    passes = [p for objective in objectives.values() for p in objective.passes]
+    student.serve([p for p in passes if p.net == "student"])
+    nets: dict[str, Backbone] = {"student": student, **{name: frozen_copy(student) for name in spec.nets}}
+    system = System(nets, objectives, spec.balance.build(list(objectives)))
+    _check_passes(system, spec)
+    return system, env
+
+
+def _objective(spec: RunSpec, name: str, env: Env) -> Objective:
+    path = "objective" if spec.objective is not None else f"objectives.{name}"
+    try:
+        objective = spec.terms[name].build(env)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+    for view, crops in objective.crops.items():
+        if env.view(view).crops < crops:
+            raise SpecError(f"{path}: needs {crops} crops of view {view!r}; set `views.{view}.crops` to {crops}")
+    return objective
+
+
+def _check_passes(system: System, spec: RunSpec) -> None:
+    for request in system.plan:
+        if request.net not in system.nets:
+            known = ", ".join(system.nets)
+            raise SpecError(f"nets: an objective reads net {request.net!r}, which the run does not have. Known: {known}")
+
+
+def make_maskers(system: System, env: Env) -> Maskers:
+    """The sampler of every masked pass. Raises SpecError where one does not fit its grid or mode."""
+    return {i: _masker(request, env) for i, request in enumerate(system.plan) if request.mask is not None}
+
+
+def _masker(request: Encode, env: Env) -> Masker:
+    assert request.mask is not None, "only masked passes are asked about"
+    try:
+        masker = request.mask.build(env.grid(request.view))
+    except SpecError as error:
+        raise SpecError(f"masker: {error}") from None
+    if request.mode == "drop" and masker.visible is None:
+        raise SpecError(
+            f"masker: {request.mask.kind_name()!r} hides a varying number of patches, but this objective leaves hidden "
+            "patches out and needs a fixed number; use a masker with an exact count, such as 'random'"
+        )
+    return masker

@@ -1,0 +1,70 @@
+"""Figures of a run: what its objectives show of held-out images, and the curves of its metrics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sslkit.core.source import Source
+from sslkit.errors import DataError
+from sslkit.evaluate.subject import Reading, Sources, evaluating
+from sslkit.functional.resize import resize_center
+from sslkit.spec.run import RunSpec
+from sslkit.train import record
+from sslkit.train.compose import Composed
+from sslkit.train.feed import Batch, readable
+from sslkit.train.figures import save_curves, save_pictures
+from sslkit.train.pipeline import moments, to_float
+
+FIGURES = "figures"
+SHOWN = 8
+"""Images in a figure."""
+
+
+@torch.no_grad()
+def draw_pictures(
+    composed: Composed, reading: Reading, sources: Sources, spec: RunSpec, run_dir: Path
+) -> list[Path]:
+    """The figures that the objectives make of held-out images (or, without a test split, of training images)."""
+    system, stepper = composed.system, composed.step
+    batch = _held_out(composed, reading, _shown_source(sources, spec))
+    paths = []
+    with evaluating(system), stepper.autocast():
+        tokens = system.encode(batch.images, stepper.masks(batch, 0))
+        for name, objective in stepper.objectives.items():
+            for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
+                stem = title if len(stepper.objectives) == 1 else f"{name}-{title}"
+                path = run_dir / FIGURES / f"{stem}.png"
+                view = composed.env.views[system.plan[0].view]
+                save_pictures(path, pictures._replace(images=pictures.images.float().cpu()), view.mean, view.std)
+                paths.append(path)
+    return paths
+
+
+def draw_curves(run_dir: Path) -> list[Path]:
+    """The curves of all records so far."""
+    path = run_dir / FIGURES / "curves.png"
+    save_curves(path, record.read(run_dir))
+    return [path]
+
+
+def _shown_source(sources: Sources, spec: RunSpec) -> Source:
+    try:
+        return sources.get(spec.data, "test")
+    except DataError:
+        return sources.get(spec.data, "train")
+
+
+def _held_out(composed: Composed, reading: Reading, source: Source) -> Batch:
+    """Evenly spread images as every view shows them without augmentation."""
+    device = reading.loading.parallel.device
+    count = min(SHOWN, len(source))
+    chosen = [readable(source, i * len(source) // count)[0] for i in range(count)]
+    images = {}
+    for name, view in composed.env.views.items():
+        mean, std = moments(view, device)
+        squares = torch.cat([resize_center(to_float(x[None]), view.size, reading.loading.crop) for x in chosen])
+        one = (squares.to(device) - mean) / std
+        images[name] = one[None].expand(view.crops, -1, -1, -1, -1)
+    return Batch(images, torch.arange(count, device=device))

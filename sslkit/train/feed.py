@@ -1,0 +1,155 @@
+"""Feeds: the micro-batches of each step, from memory or from worker processes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sslkit.core.source import Source
+from sslkit.errors import DataError
+from sslkit.train.order import Order
+from sslkit.train.pipeline import Pipeline
+
+Reasons = list[tuple[int, str]]
+"""(index, reason) of images that could not be read."""
+ATTEMPTS = 1000
+"""Unreadable images in a row before giving up on finding a readable one."""
+
+
+class Batch(NamedTuple):
+    """One micro-batch on the training device."""
+
+    images: dict[str, Tensor]
+    """View -> `[V, B, C, S, S]`, normalized."""
+    rows: Tensor
+    """`[B]` int64, places in the step's global batch."""
+
+
+class Feed(ABC):
+    """An endless supply of batches from any step on."""
+
+    @abstractmethod
+    def step(self, step: int) -> Iterator[Batch]:
+        """The micro-batches of `step` for this rank. Steps are asked for in order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let worker processes go."""
+
+
+@final
+class ResidentFeed(Feed):
+    """Images that are held as uint8 on the training device; crops are cut there."""
+
+    def __init__(self, images: Tensor, order: Order, pipeline: Pipeline, device: torch.device) -> None:
+        self.images, self.order, self.pipeline, self.device = images.to(device), order, pipeline, device
+
+    def step(self, step: int) -> Iterator[Batch]:
+        """Index, augment, normalize."""
+        for indices, rows in self.order.micro_batches(step):
+            here = rows.to(self.device, non_blocking=True)
+            images = self.images[indices.to(self.device, non_blocking=True)]
+            yield Batch(self.pipeline.whole(images, step, here), here)
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+@final
+class WorkerFeed(Feed):
+    """Images decoded and cut to size by worker processes, finished on the training device."""
+
+    def __init__(
+        self,
+        source: Source,
+        order: Order,
+        pipeline: Pipeline,
+        device: torch.device,
+        *,
+        workers: int,
+        start: int,
+        stop: int,
+        unreadable: Callable[[int, str], None],
+    ) -> None:
+        self.order, self.pipeline, self.device, self.unreadable = order, pipeline, device, unreadable
+        plan = _Plan(order, start, stop)
+        self._loader = DataLoader(
+            _Cutter(source, pipeline),
+            batch_sampler=plan,
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=device.type == "cuda",
+            prefetch_factor=2 if workers else None,
+        )
+        self._batches: Iterator[tuple[dict[str, Tensor], Tensor, Reasons]] | None = None
+
+    def step(self, step: int) -> Iterator[Batch]:
+        """The next micro-batches; the workers run ahead."""
+        if self._batches is None:
+            self._batches = iter(self._loader)
+        share = self.order.share
+        for _ in range(self.order.batch // share.world // share.micro):
+            crops, rows, reasons = next(self._batches)
+            for index, reason in reasons:
+                self.unreadable(index, reason)
+            here = rows.to(self.device, non_blocking=True)
+            moved = {name: x.to(self.device, non_blocking=True) for name, x in crops.items()}
+            yield Batch(self.pipeline.rest(moved, step, here), here)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self._batches = None
+
+
+class _Item(NamedTuple):
+    index: int
+    step: int
+    row: int
+
+
+@final
+class _Plan:
+    """The items of every micro-batch of this rank, from `start` to `stop`."""
+
+    def __init__(self, order: Order, start: int, stop: int) -> None:
+        self.order, self.start, self.stop = order, start, stop
+
+    def __iter__(self) -> Iterator[list[_Item]]:
+        for step in range(self.start, self.stop):
+            for indices, rows in self.order.micro_batches(step):
+                yield [_Item(i, step, r) for i, r in zip(indices.tolist(), rows.tolist(), strict=True)]
+
+
+@final
+class _Cutter(Dataset[tuple[dict[str, Tensor], int, Reasons]]):
+    """One image in a worker: decode, cut, hand over as uint8."""
+
+    def __init__(self, source: Source, pipeline: Pipeline) -> None:
+        self.source, self.pipeline = source, pipeline
+
+    def __getitem__(self, item: _Item) -> tuple[dict[str, Tensor], int, Reasons]:
+        image, reasons = readable(self.source, item.index)
+        return self.pipeline.first(image, item.step, torch.tensor([item.row])), item.row, reasons
+
+
+def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
+    """Image `index`, or the next one that can be read, and why others could not."""
+    reasons: Reasons = []
+    for offset in range(min(len(source), ATTEMPTS)):
+        candidate = (index + offset) % len(source)
+        try:
+            return source.load(candidate), reasons
+        except DataError as error:
+            reasons.append((candidate, str(error)))
+    raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")
+
+
+def _collate(items: list[tuple[dict[str, Tensor], int, Reasons]]) -> tuple[dict[str, Tensor], Tensor, Reasons]:
+    crops = {name: torch.stack([item[0][name] for item in items]) for name in items[0][0]}
+    reasons = [reason for item in items for reason in item[2]]
+    return crops, torch.tensor([item[1] for item in items]), reasons

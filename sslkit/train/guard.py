@@ -1,0 +1,105 @@
+"""Guards: a loss that is no longer finite, images that cannot be read, a request to stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self, final
+
+import torch
+from torch import Tensor
+
+from sslkit.errors import DataError, TrainingError
+
+
+@final
+class FiniteGuard:
+    """Remembers on the device the first step at which each objective's loss was not finite."""
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self.names = list(names)
+        self._first = torch.full((len(names),), -1, dtype=torch.int64, device=device)
+
+    def watch(self, step: int, losses: Mapping[str, Tensor]) -> None:
+        """Look at the losses of `step` (from 1) without waiting for them."""
+        values = torch.stack([losses[f"loss/{name}"] for name in self.names])
+        new = ~torch.isfinite(values) & (self._first < 0)
+        self._first.masked_fill_(new, step)
+
+    def check(self, last_good: Callable[[], str]) -> None:
+        """Wait for the device and raise if a loss was not finite.
+
+        Raises:
+            TrainingError: names the step, the objective and what `last_good` says.
+        """
+        first = [(step, name) for step, name in zip(self._first.tolist(), self.names, strict=True) if step >= 0]
+        if first:
+            step, name = min(first)
+            raise TrainingError(
+                f"step {step}: the loss of objective {name!r} is not finite. {last_good()} "
+                "Usual causes: a learning rate that is too high, too short a warm-up, or bfloat16 overflow "
+                "(try optimizer.clip=1, a lower optimizer.lr, or precision=float32)"
+            )
+
+
+@final
+class UnreadableImages:
+    """Counts and lists images that were skipped, and stops the run past a share."""
+
+    def __init__(self, path: Path, total: int, share: float, name: Callable[[int], str]) -> None:
+        self._path, self._total, self._share, self._name = path, total, share, name
+        self.reasons: dict[int, str] = dict(_listed(path))
+
+    def add(self, index: int, reason: str) -> None:
+        """Image `index` was skipped.
+
+        Raises:
+            DataError: more than the allowed share of all images cannot be read.
+        """
+        if index in self.reasons:
+            return
+        self.reasons[index] = reason
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"{index}\t{self._name(index)}\t{' '.join(reason.split())}\n")
+        if len(self.reasons) > self._share * self._total:
+            raise DataError(
+                f"{len(self.reasons)} of {self._total} images cannot be read, more than max_corrupt={self._share}; "
+                f"they are listed in {self._path}. The last: {reason}"
+            )
+
+
+def _listed(path: Path) -> Iterator[tuple[int, str]]:
+    """(index, reason) of the images that an earlier part of the run skipped."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        index, _, reason = line.split("\t", 2)
+        yield int(index), reason
+
+
+@final
+class StopRequest:
+    """SIGTERM and SIGINT ask the run to save and leave; a second SIGINT leaves at once."""
+
+    def __init__(self) -> None:
+        self.signal: str | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Listen, where this is the main thread."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            try:
+                self._previous[number] = signal.signal(number, self._note)
+            except ValueError:  # not the main thread: its owner handles signals
+                break
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Give the signals back."""
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = signal.Signals(number).name

@@ -1,0 +1,118 @@
+"""Start, continue and finish runs: what the command line and the Python API share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sslkit.spec.run import RunSpec
+from sslkit.train import record
+from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
+from sslkit.train.drawing import FIGURES
+from sslkit.train.files import write_json
+from sslkit.train.lock import LOCK, SPEC, locked_spec, require_same_run, version_changes
+from sslkit.train.parallel import start
+from sslkit.train.summary import SUMMARY, peak_memory_mib, weights_sha256
+from sslkit.train.trainer import SKIPPED, Outcome, Trainer
+
+Say = Callable[[str], None]
+
+
+def train(spec: RunSpec, say: Say = print) -> dict[str, Any]:
+    """Run `spec` in its folder and return the summary.
+
+    A folder that holds the same run continues it, or returns its summary where it is finished.
+
+    Raises:
+        SpecError: the folder holds a different run, or the spec cannot be run.
+        DataError: images are missing or unreadable.
+        TrainingError: a loss was not finite, or nothing could be saved.
+    """
+    require_same_run(spec, spec.run_dir)
+    if (spec.run_dir / LOCK).is_file() and Checkpoints(spec.run_dir / FOLDER).list():
+        say(f"{spec.run_dir} holds this run already: continuing it")
+        return resume(spec.run_dir, say)
+    return _run(spec, None, say)
+
+
+def resume(run_dir: Path, say: Say = print) -> dict[str, Any]:
+    """Continue the run in `run_dir` from its newest whole checkpoint and return the summary.
+
+    Raises:
+        CheckpointError: the folder holds no run, or no checkpoint can be read.
+    """
+    spec = locked_spec(run_dir)
+    summary = run_dir / SUMMARY
+    if summary.is_file():
+        done: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+        if done["finished"]:
+            say(f"{run_dir} is finished: {done['step']} steps")
+            return done
+    if not Checkpoints(run_dir / FOLDER).list():
+        say(f"{run_dir} has no checkpoint yet: starting over")
+        return _run(spec, None, say)
+    loaded, damaged = Checkpoints(run_dir / FOLDER).newest()
+    for reason in damaged:
+        say(f"warning: passed over a checkpoint: {reason}")
+    if changed := version_changes(run_dir):
+        say(f"warning: versions differ from those that started the run, so results may too: {', '.join(changed)}")
+    return _run(spec, loaded, say)
+
+
+def _run(spec: RunSpec, loaded: Loaded | None, say: Say) -> dict[str, Any]:
+    parallel = start(spec.device)
+    try:
+        trainer = Trainer(spec, parallel, loaded=loaded)
+        if parallel.first:
+            _announce(trainer, say)
+        outcome = trainer.run()
+        summary = _summary(trainer, outcome)
+        if parallel.first:
+            write_json(spec.run_dir / SUMMARY, summary)
+        return summary
+    finally:
+        parallel.close()
+
+
+def _announce(trainer: Trainer, say: Say) -> None:
+    spec, length = trainer.spec, trainer.length
+    begin = f"from step {trainer.start}" if trainer.start else "from the start"
+    say(
+        f"{spec.name}: {length.steps} steps of {spec.batch_size} images ({length.steps_per_epoch} an epoch) {begin}, "
+        f"lr {trainer.stepper.peak_lr:.4g} ({spec.optimizer.lr:g} {spec.optimizer.scale}), "
+        f"{trainer.stepper.precision} on {trainer.parallel.device}, in {spec.run_dir}"
+    )
+
+
+def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+    run_dir = trainer.run_dir
+    records = record.read(run_dir)
+    last = {key: value for entry in records for key, value in entry.items() if not key.startswith("baseline/")}
+    baselines = {k: v for entry in records for k, v in entry.items() if k.startswith("baseline/")}
+    kept = trainer.checkpoints.list()
+    return {
+        "name": trainer.spec.name,
+        "finished": outcome.finished,
+        "stopped_by": outcome.stopped_by,
+        "step": outcome.step,
+        "epoch": trainer.length.epoch(outcome.step),
+        "metrics": last,
+        "best": trainer.best.values,
+        "baselines": baselines,
+        "protocols": {e.label: e.build().protocol for e in trainer.spec.evaluate},
+        "seconds": outcome.seconds,
+        "peak_memory_mib": peak_memory_mib(trainer.parallel.device),
+        "skipped_images": outcome.skipped,
+        "weights_sha256": weights_sha256(trainer.composed.system),
+        "paths": {
+            "run": str(run_dir),
+            "spec": str(run_dir / SPEC),
+            "lock": str(run_dir / LOCK),
+            "metrics": str(run_dir / record.METRICS),
+            "checkpoint": str(kept[-1]) if kept else None,
+            "figures": [str(path) for path in sorted((run_dir / FIGURES).glob("*.png"))],
+            "skipped": str(run_dir / SKIPPED) if outcome.skipped else None,
+        },
+    }

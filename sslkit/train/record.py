@@ -1,0 +1,97 @@
+"""Records: `metrics.jsonl` and further loggers, fed without waiting for the device at every step."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.logger import Logger
+from sslkit.train.parallel import Parallel
+
+METRICS = "metrics.jsonl"
+FLUSH_SECONDS = 1.0
+
+
+@final
+class Recorder:
+    """Holds records as tensors and writes them in bulk, about once a second."""
+
+    def __init__(self, run_dir: Path, loggers: Sequence[Logger], parallel: Parallel) -> None:
+        self.path = run_dir / METRICS
+        self.loggers, self.parallel = loggers, parallel
+        self.latest: dict[str, float] = {}
+        self._held: list[tuple[dict[str, float], dict[str, Tensor]]] = []
+        self._flushed = time.monotonic()
+
+    def add(self, known: Mapping[str, float], values: Mapping[str, Tensor]) -> None:
+        """Hold one record: `known` numbers (step, epoch, lr, ...) and `values` on the device."""
+        self._held.append((dict(known), dict(values)))
+
+    @property
+    def due(self) -> bool:
+        """Whether enough time has passed to read the device."""
+        return time.monotonic() - self._flushed > FLUSH_SECONDS
+
+    def flush(self) -> None:
+        """Write what is held. Every rank calls this at the same step."""
+        self._flushed = time.monotonic()
+        if not self._held:
+            return
+        names = list(self._held[0][1])
+        table = torch.stack([torch.stack([values[name].float() for name in names]) for _, values in self._held])
+        rows = self.parallel.mean(table).tolist()
+        for (known, _), row in zip(self._held, rows, strict=True):
+            self.write({**known, **dict(zip(names, row, strict=True))})
+        self._held.clear()
+
+    def write(self, record: Mapping[str, float]) -> None:
+        """Write one record at once (first rank only)."""
+        self.latest = {**self.latest, **record}
+        if not self.parallel.first:
+            return
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({k: _json_number(v) for k, v in record.items()}) + "\n")
+        step = int(record["step"])
+        for logger in self.loggers:
+            logger.metrics(step, {k: v for k, v in record.items() if k != "step"})
+
+    def close(self) -> None:
+        """Close the loggers."""
+        for logger in self.loggers:
+            logger.close()
+
+
+def read(run_dir: Path) -> list[dict[str, Any]]:
+    """The records of the run in `run_dir`; a line that a crash cut short is left out."""
+    path = run_dir / METRICS
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            continue
+    return records
+
+
+def rewind(run_dir: Path, step: int) -> None:
+    """Drop records after `step`: the resumed run makes them again, bit-equal."""
+    kept = [record for record in read(run_dir) if record["step"] <= step]
+    path = run_dir / METRICS
+    temporary = path.with_suffix(".rewound")
+    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _json_number(value: float) -> float | None:
+    """JSON has no NaN or infinity."""
+    return value if not isinstance(value, float) or math.isfinite(value) else None

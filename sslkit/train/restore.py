@@ -1,0 +1,86 @@
+"""A finished or stopped run, brought back without its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.env import Env
+from sslkit.core.system import System
+from sslkit.errors import CheckpointError
+from sslkit.spec.run import RunSpec
+from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded, load, step_of
+from sslkit.train.compose import make_system, make_views
+from sslkit.train.lock import locked_spec, read_lock
+
+
+
+
+class Restored(NamedTuple):
+    """A run as a checkpoint left it."""
+
+    spec: RunSpec
+    system: System
+    env: Env
+    loaded: Loaded
+
+    @property
+    def net(self) -> Backbone:
+        """The net that the run's readout names."""
+        net = self.system.nets[self.spec.readout.net]
+        assert isinstance(net, Backbone)
+        return net
+
+
+def restore(run_dir: Path, which: str = "last") -> Restored:
+    """The run in `run_dir` at its `last` or `best` checkpoint, or at the one called `which`, on the CPU.
+
+    Raises:
+        CheckpointError: no run, no such checkpoint, or it is damaged or does not fit.
+    """
+    spec = locked_spec(run_dir)
+    loaded = find(run_dir, which)
+    channels = int(read_lock(run_dir)["resolved"]["channels"])
+    system, env = make_system(spec, make_views(spec, channels))
+    load_system(system, loaded)
+    return Restored(spec, system, env, loaded)
+
+
+def find(run_dir: Path, which: str = "last") -> Loaded:
+    """The `last` or `best` checkpoint of `run_dir`, or the one called `which`."""
+    checkpoints = Checkpoints(run_dir / FOLDER)
+    newest, _ = checkpoints.newest()
+    if which == "last":
+        return newest
+    if which == "best":
+        wanted = locked_spec(run_dir).checkpoint.best
+        return load(_best_of(newest.meta.get("best", {}), wanted, checkpoints.list()))
+    by_name = {path.name: path for path in checkpoints.list()}
+    if which not in by_name:
+        raise CheckpointError(f"{run_dir}: has no checkpoint {which!r}. Known: last, best, {', '.join(by_name)}")
+    return load(by_name[which])
+
+
+def load_system(system: torch.nn.Module, loaded: Loaded) -> None:
+    """Put the weights of a checkpoint into `system`. Raises CheckpointError where they do not fit."""
+    try:
+        system.load_state_dict(loaded.state["system"])
+    except (RuntimeError, KeyError) as error:
+        detail = "\n  ".join(str(error).splitlines()[:4])
+        raise CheckpointError(f"{loaded.path}: does not fit this run's network:\n  {detail}") from None
+
+
+def _best_of(best: Mapping[str, Mapping[str, float]], wanted: str | None, paths: list[Path]) -> Path:
+    metric = wanted or next(iter(best), None)
+    if metric is None or metric not in best:
+        known = ", ".join(best) or "none, as the run made no evaluation"
+        raise CheckpointError(f"no best checkpoint by {metric or 'any metric'}. Metrics known: {known}")
+    step = int(best[metric]["step"])
+    found = [path for path in paths if step_of(path) == step]
+    if not found:
+        raise CheckpointError(f"the best checkpoint (step {step} by {metric}) is no longer there")
+    return found[0]

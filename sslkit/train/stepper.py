@@ -1,0 +1,206 @@
+"""One optimizer step, the same for every objective."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.core.masker import Masker, make_mask
+from sslkit.core.passes import Mask, Output
+from sslkit.core.system import System
+from sslkit.errors import SpecError
+from sslkit.spec.run import RunSpec
+from sslkit.spec.schedule import value_at
+from sslkit.train import optimizer as optim
+from sslkit.train import rng
+from sslkit.train.average import Averages
+from sslkit.train.feed import Batch
+from sslkit.train.parallel import Parallel
+
+
+class Length(NamedTuple):
+    """How long a run is."""
+
+    steps: int
+    steps_per_epoch: int
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data after `step` steps."""
+        return step / self.steps_per_epoch
+
+
+class Losses(NamedTuple):
+    """What a step reports, as tensors on the device: reading them waits for the device."""
+
+    total: Tensor
+    """Balanced loss of this rank, mean over micro-batches."""
+    values: dict[str, Tensor]
+    """`loss/NAME` and each objective's metrics as `NAME/METRIC`."""
+    gradient_norm: Tensor | None
+    """Norm before clipping; None without clipping."""
+
+
+@final
+class Stepper:
+    """Schedules, masks, forward, backward, clipping, optimizer, moving averages, buffers: in this order."""
+
+    def __init__(
+        self, spec: RunSpec, system: System, maskers: Mapping[int, Masker], length: Length, parallel: Parallel
+    ) -> None:
+        self.spec, self.maskers, self.length, self.parallel = spec, maskers, length, parallel
+        self.system = system.to(parallel.device).train()
+        self.objectives: Mapping[str, Any] = dict(system.objectives.items())
+        self.precision = resolved_precision(spec, parallel.device)
+        self.peak_lr = spec.optimizer.peak_lr(spec.batch_size)
+        self.averages = Averages(spec.nets, dict(system.nets.items()), self.objectives)
+        self.parameters = [p for p in system.parameters() if p.requires_grad]
+        if not self.parameters:
+            raise SpecError("nothing to train: no parameter of the backbone or the objectives takes gradients")
+        self.optimizer = optim.make(spec.optimizer, self._groups())
+        self._now = {
+            name: {key: torch.zeros((), device=parallel.device) for key in objective.schedules}
+            for name, objective in self.objectives.items()
+        }
+        for net in (n for name, n in system.nets.items() if name != "student"):
+            net.eval()
+        if compiles(spec, parallel.device):
+            system.compile(**spec.compile.options())
+        self.run = parallel.wrap(system)
+
+    def __call__(self, step: int, batches: Iterable[Batch]) -> Losses:
+        """Make step number `step` (from 0) from this rank's micro-batches."""
+        self._prepare(step)
+        outputs, total = self._accumulate(step, list(batches))
+        norm = self._update(step)
+        self._finish(step, outputs)
+        return Losses(total, _values(outputs), norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All state of the run: nets, heads, buffers, balancer, optimizer."""
+        return {"system": self.system.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state`. Raises RuntimeError where its shapes differ."""
+        self.system.load_state_dict(state["system"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The reduced precision of forwards; objectives compute their losses in float32."""
+        if self.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.parallel.device.type, torch.bfloat16)
+
+    def lr(self, step: int) -> float:
+        """Learning rate of `step`."""
+        return self.spec.schedule.at(step, self.length.steps, self.length.steps_per_epoch, self.peak_lr)
+
+    def masks(self, batch: Batch, step: int) -> list[Mask | None]:
+        """One mask for each pass of the plan; equal maskers on one view share it."""
+        shared: dict[str, Mask] = {}
+        result: list[Mask | None] = []
+        for i, request in enumerate(self.system.plan):
+            if request.mask is None:
+                result.append(None)
+                continue
+            name = f"{request.view} {request.mask.model_dump_json()}"
+            if name not in shared:
+                rows = _rows(batch, request.view)
+                shared[name] = make_mask(self.maskers[i], rng.draw(self.spec.seed, step, "mask", name, rows=rows))
+            result.append(shared[name])
+        return result
+
+    def _groups(self) -> list[dict[str, Any]]:
+        own = [(f"nets.student.{n}", p) for n, p in self.system.nets["student"].named_parameters()]
+        own += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
+        balancer = [p for p in self.system.balancer.parameters() if p.requires_grad]
+        return optim.groups(self.spec.optimizer, own, never=balancer)
+
+    def _prepare(self, step: int) -> None:
+        rng.seed_torch(self.spec.seed, step, "torch", self.parallel.rank)
+        self.averages.update("before_forward", step, self.length.steps)
+        decay = value_at(self.spec.optimizer.weight_decay, step, self.length.steps)
+        optim.assign(self.optimizer, self.lr(step), decay)
+        for name, objective in self.objectives.items():
+            for key, schedule in objective.schedules.items():
+                self._now[name][key].fill_(schedule(step))
+
+    def _accumulate(self, step: int, batches: Sequence[Batch]) -> tuple[list[dict[str, Output]], Tensor]:
+        outputs: list[dict[str, Output]] = []
+        total = torch.zeros((), device=self.parallel.device)
+        for i, batch in enumerate(batches):
+            last = i == len(batches) - 1
+            with contextlib.nullcontext() if last else self.parallel.accumulating(self.run):
+                with self.autocast():
+                    stepped = self.run(batch.images, self.masks(batch, step), self._now)
+                (stepped.total / len(batches)).backward()
+            total += stepped.total.detach() / len(batches)
+            outputs.append({name: _detached(output) for name, output in stepped.outputs.items()})
+        return outputs, total
+
+    def _update(self, step: int) -> Tensor | None:
+        if step == 0:
+            self._check_gradients()
+        for objective in self.objectives.values():
+            objective.before_update(step)
+        limit = self.spec.optimizer.clip
+        norm = None if limit is None else optim.clip(self.parameters, limit, self.spec.optimizer.clip_per)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    @torch.no_grad()
+    def _finish(self, step: int, outputs: Sequence[Mapping[str, Output]]) -> None:
+        self.averages.update("after_step", step, self.length.steps)
+        for name, objective in self.objectives.items():
+            carries = [output[name].carry for output in outputs]
+            objective.commit({key: self.parallel.gather(torch.cat([c[key] for c in carries])) for key in carries[0]})
+
+    def _check_gradients(self) -> None:
+        """A parameter that no loss reaches would silently stay as it was (and stall other ranks)."""
+        idle = [n for n, p in self.system.named_parameters() if p.requires_grad and p.grad is None]
+        if idle:
+            raise SpecError(f"{len(idle)} parameters take no part in any loss, the first: {', '.join(idle[:3])}")
+
+
+def _rows(batch: Batch, view: str) -> Tensor:
+    """Identity of every image of `view`, `[V, B]`."""
+    views = batch.images[view].shape[0]
+    return batch.rows * views + torch.arange(views, device=batch.rows.device)[:, None]
+
+
+def _detached(output: Output) -> Output:
+    return Output(
+        output.loss.detach(),
+        {name: value.detach() for name, value in output.metrics.items()},
+        {name: rows.detach() for name, rows in output.carry.items()},
+    )
+
+
+def _values(outputs: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
+    """Means over micro-batches, by the names that records use."""
+    values = {}
+    for name in outputs[0]:
+        values[f"loss/{name}"] = torch.stack([output[name].loss for output in outputs]).mean()
+        for metric in outputs[0][name].metrics:
+            values[f"{name}/{metric}"] = torch.stack([o[name].metrics[metric] for o in outputs]).mean()
+    return values
+
+
+def compiles(spec: RunSpec, device: torch.device) -> bool:
+    """Whether this run compiles its forward."""
+    return device.type == "cuda" if spec.compile.enabled is None else spec.compile.enabled
+
+
+def resolved_precision(spec: RunSpec, device: torch.device) -> str:
+    """The autocast type of this run."""
+    return spec.precision or ("bfloat16" if device.type == "cuda" else "float32")
+
+
+def module_parameters(module: nn.Module) -> int:
+    """Number of trained values in `module`."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,122 @@
+"""What a run comes to: resolved settings before it, best and last metrics after it."""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import sys
+from collections.abc import Mapping
+from typing import Any, final
+
+import torch
+from torch import nn
+
+from sslkit.core.env import Env
+from sslkit.spec.run import RunSpec
+from sslkit.train.compose import Composed
+from sslkit.train.lock import device_name
+from sslkit.train.parallel import Parallel
+from sslkit.train.stepper import compiles, module_parameters
+
+SUMMARY = "summary.json"
+
+
+@final
+class Best:
+    """The best value so far of every metric that evaluations report; higher is better."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._wanted = spec.checkpoint.best
+        self.values: dict[str, dict[str, float]] = {}
+
+    @property
+    def metric(self) -> str | None:
+        """The metric whose best checkpoint is kept: the named one, or the first that was reported."""
+        return self._wanted or next(iter(self.values), None)
+
+    @property
+    def step(self) -> int | None:
+        """The step of the best checkpoint."""
+        found = self.values.get(self.metric or "")
+        return None if found is None else int(found["step"])
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take the metrics of an evaluation after `step`; the earlier of two equal values stays the best."""
+        for name, value in metrics.items():
+            if name not in self.values or value > self.values[name]["value"]:
+                self.values[name] = {"value": value, "step": step}
+
+    def state(self) -> dict[str, dict[str, float]]:
+        """For a checkpoint."""
+        return self.values
+
+    def restore(self, state: Mapping[str, Mapping[str, float]]) -> None:
+        """From a checkpoint."""
+        self.values = {name: dict(value) for name, value in state.items()}
+
+
+def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str, Any]:
+    """Every value that follows from the spec, the data and the machine."""
+    stepper, length = composed.step, composed.length
+    return {
+        "images": len(composed.source),
+        "channels": composed.source.channels,
+        "steps": length.steps,
+        "steps_per_epoch": length.steps_per_epoch,
+        "lr": stepper.peak_lr,
+        "lr_rule": f"{spec.optimizer.lr} {spec.optimizer.scale} at batch {spec.batch_size}",
+        "warmup_steps": spec.schedule.warmup_steps(length.steps, length.steps_per_epoch),
+        "precision": stepper.precision,
+        "compile": compiles(spec, parallel.device),
+        "device": device_name(parallel.device),
+        "ranks": parallel.world,
+        "micro_batch_size": composed.order.share.micro,
+        "parameters": parameters(composed.system),
+        "passes": passes(composed, composed.env),
+    }
+
+
+def parameters(system: nn.Module) -> dict[str, int]:
+    """Trained values by part."""
+    parts = {"student": system.get_submodule("nets.student")}
+    parts |= {f"objectives.{name}": module for name, module in system.get_submodule("objectives").named_children()}
+    return {name: module_parameters(module) for name, module in parts.items()}
+
+
+def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
+    """The backbone passes that run in every step, with the tokens of each."""
+    result = []
+    for i, request in enumerate(composed.system.plan):
+        count, view = env.grids[request.view].count, env.views[request.view]
+        masker = composed.step.maskers.get(i)
+        visible = count if masker is None or request.mode == "token" else (masker.visible or count)
+        result.append(
+            {
+                "net": request.net,
+                "view": request.view,
+                "crops": view.crops,
+                "mask": None if request.mask is None else request.mask.summary(),
+                "mode": request.mode if request.mask is not None else "all",
+                "patches": count,
+                "visible": visible,
+                "tokens_per_step": composed.order.batch * view.crops * (visible + 1),
+            }
+        )
+    return result
+
+
+def weights_sha256(module: nn.Module) -> str:
+    """A hash of every parameter and buffer of `module`, names included."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def peak_memory_mib(device: torch.device) -> float:
+    """Most memory held: torch's on a GPU, the process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return used / (2**20 if sys.platform == "darwin" else 2**10)

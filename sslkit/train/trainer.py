@@ -1,0 +1,247 @@
+"""The one trainer: feed, step, record, evaluate, save, for any objectives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, final
+
+from sslkit.core.backbone import Backbone
+from sslkit.errors import TrainingError
+from sslkit.evaluate.subject import Reading, Sources, evaluate, reading_of
+from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.run import RunSpec
+from sslkit.train import record
+from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
+from sslkit.train.clock import Clock
+from sslkit.train.compose import Composed, compose
+from sslkit.train.drawing import FIGURES, draw_curves, draw_pictures
+from sslkit.train.feed import Feed, ResidentFeed, WorkerFeed
+from sslkit.train.guard import FiniteGuard, StopRequest, UnreadableImages
+from sslkit.train.lock import write_lock
+from sslkit.train.parallel import Parallel
+from sslkit.train.pipeline import Pipeline
+from sslkit.train.progress import Progress
+from sslkit.train.restore import load_system
+from sslkit.train.stepper import Losses
+from sslkit.train.summary import Best, resolved
+
+SKIPPED = "skipped.txt"
+
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    step: int
+    finished: bool
+    stopped_by: str | None
+    """Name of the signal that stopped it."""
+    seconds: float
+    """Training time, over all parts of a run that was stopped and resumed."""
+    skipped: int
+    """Images that could not be read."""
+
+
+@final
+class Trainer:
+    """Runs a spec in its folder, from the start or from a checkpoint."""
+
+    def __init__(self, spec: RunSpec, parallel: Parallel, *, loaded: Loaded | None = None) -> None:
+        self.spec, self.parallel, self.run_dir = spec, parallel, spec.run_dir
+        self.composed: Composed = compose(spec, parallel)
+        self.stepper, self.length = self.composed.step, self.composed.length
+        self.checkpoints = Checkpoints(self.run_dir / FOLDER, spec.checkpoint.keep)
+        self.best = Best(spec)
+        self.meta: Mapping[str, Any] = loaded.meta if loaded else {}
+        self.start = loaded.step if loaded else 0
+        if loaded is not None:
+            self._restore(loaded)
+        if parallel.first:
+            self._prepare_folder()
+        parallel.wait()
+        self.sources = Sources()
+        self.sources.put(spec.data, "train", self.composed.source)
+        self.reading = self._reading()
+        loggers = [logger.build(self.run_dir, spec.name) for logger in spec.log.loggers] if parallel.first else []
+        self.recorder = record.Recorder(self.run_dir, loggers, parallel)
+        self.guard = FiniteGuard(list(spec.terms), parallel.device)
+        self.progress = Progress(enabled=parallel.first)
+        source = self.composed.source
+        self.skipped = UnreadableImages(self.run_dir / SKIPPED, len(source), spec.max_corrupt, source.name)
+        self.clock = Clock(float(self.meta.get("seconds", 0.0)))
+
+    @property
+    def net(self) -> Backbone:
+        """The net that the readout names."""
+        net = self.composed.system.nets[self.spec.readout.net]
+        assert isinstance(net, Backbone)
+        return net
+
+    def run(self) -> Outcome:
+        """Train to the end, or until a signal; either leaves a checkpoint of the last step behind."""
+        feed = self._feed()
+        try:
+            with StopRequest() as stop, self.progress:
+                self.progress.start(self.length.steps, self.start)
+                self._before()
+                done = self._loop(feed, stop)
+                if done == self.length.steps:
+                    self._figures(done)
+        finally:
+            feed.close()
+            self.recorder.close()
+        finished = done == self.length.steps
+        return Outcome(
+            done, finished, None if finished else stop.signal, self.clock.seconds, len(self.skipped.reasons)
+        )
+
+    def _loop(self, feed: Feed, stop: StopRequest) -> int:
+        for step in range(self.start, self.length.steps):
+            losses = self.stepper(step, feed.step(step))
+            done = step + 1
+            self.guard.watch(done, losses.values)
+            last = done == self.length.steps
+            if done % self.spec.log.every == 0 or last or done == 1:
+                self._record(done, losses)
+            if self._leaving(done, stop):
+                self._save(done, evaluated=False, final=True)
+                return done
+            evaluated = self._evaluate(done)
+            if last or evaluated or self._due(self.spec.checkpoint.every, done):
+                self._save(done, evaluated=evaluated, final=last)
+        return self.length.steps
+
+    def _before(self) -> None:
+        """Baselines before the first step; after a stop, the evaluation that it cut off."""
+        if self.start == 0:
+            self._baselines()
+        elif not self.meta.get("evaluated", True) and self._evaluate(self.start):
+            self._save(self.start, evaluated=True)
+        self.clock.rate(self.start * self.spec.batch_size)
+
+    def _leaving(self, done: int, stop: StopRequest) -> bool:
+        """Whether a rank was asked to stop; ranks agree on it at the steps where they record."""
+        if self.parallel.world == 1:
+            return stop.signal is not None
+        return done % self.spec.log.every == 0 and self.parallel.any(stop.signal is not None)
+
+    def _due(self, period: str, done: int) -> bool:
+        count, unit = period.split()
+        length = int(count) * (self.length.steps_per_epoch if unit.startswith("epoch") else 1)
+        return done % length == 0
+
+    def _record(self, done: int, losses: Losses) -> None:
+        values = {"loss": losses.total, **losses.values}
+        if losses.gradient_norm is not None:
+            values["gradient_norm"] = losses.gradient_norm
+        rate = self.clock.rate(done * self.spec.batch_size)
+        known = {"step": done, "epoch": self.length.epoch(done), "lr": self.stepper.lr(done - 1), "images_per_s": rate}
+        self.recorder.add(known, values)
+        if self.parallel.world > 1 or self.recorder.due:
+            self._flush()
+            self.progress.update(done, self.length.epoch(done), self.recorder.latest)
+
+    def _flush(self) -> None:
+        self.recorder.flush()
+        self.guard.check(self._last_good)
+
+    def _last_good(self) -> str:
+        kept = self.checkpoints.list()
+        if not kept:
+            return "There is no checkpoint before it."
+        return f"The last good checkpoint is {kept[-1]}; `sslkit resume {self.run_dir}` continues from it."
+
+    def _evaluate(self, done: int) -> bool:
+        """Run the evaluators that are due after `done` steps; report whether there were any."""
+        last, every = done == self.length.steps, self.length.steps_per_epoch
+        due = {i: e for i, e in enumerate(self.spec.evaluate) if last or e.due(done, every)}
+        if not due:
+            return False
+        self._flush()
+        with self.clock.paused():
+            results = self._scores(self.net, due)
+            metrics = {f"eval/{label}/{name}": v for label, scores in results.items() for name, v in scores.items()}
+            self.recorder.write({"step": done, "epoch": self.length.epoch(done), **metrics})
+            self.best.update(done, metrics)
+            for label, scores in results.items():
+                self.progress.evaluated(label, scores)
+            if not last:
+                self._figures(done)
+        return True
+
+    def _scores(self, net: Backbone | None, due: Mapping[int, EvaluatorSpec]) -> dict[str, dict[str, float]]:
+        return evaluate(net, due, self.spec.data, self.reading, self.sources)
+
+    def _baselines(self) -> None:
+        """Scores of raw pixels and of the untrained net, for the evaluators that ask for them."""
+        due = {i: e for i, e in enumerate(self.spec.evaluate) if e.baselines}
+        for name, net in (("raw_pixels", None), ("untrained", self.net)) if due else ():
+            results = self._scores(net, due)
+            metrics = {f"baseline/{name}/{label}/{k}": v for label, s in results.items() for k, v in s.items()}
+            self.recorder.write({"step": 0, "epoch": 0.0, **metrics})
+
+    def _figures(self, done: int) -> None:
+        if not self.parallel.first:
+            return
+        paths = draw_pictures(self.composed, self.reading, self.sources, self.spec, self.run_dir)
+        paths += draw_curves(self.run_dir)
+        for logger in self.recorder.loggers:
+            for path in paths:
+                logger.figure(done, path.stem, path)
+
+    def _save(self, done: int, *, evaluated: bool, final: bool = False) -> None:
+        """Write a checkpoint. `evaluated`: no evaluation of this step is still to be made."""
+        self._flush()
+        if self.parallel.first:
+            meta = {
+                "epoch": self.length.epoch(done),
+                "seconds": self.clock.seconds,
+                "best": self.best.state(),
+                "evaluated": evaluated or not self._any_due(done),
+            }
+            try:
+                path = self.checkpoints.save(done, self.stepper.state_dict(), meta, self.best.step)
+            except OSError as error:
+                self._unsaved(error, final)
+            else:
+                for logger in self.recorder.loggers:
+                    logger.saved(done, path)
+        self.parallel.wait()
+
+    def _any_due(self, done: int) -> bool:
+        return any(e.due(done, self.length.steps_per_epoch) for e in self.spec.evaluate)
+
+    def _unsaved(self, error: OSError, final: bool) -> None:
+        """A full disk must not end a run that can still save later; at the end there is no later."""
+        if final:
+            raise TrainingError(f"{error}. {self._last_good()} Free some space first.") from None
+        self.progress.note(f"warning: {error}; training goes on and tries again at the next checkpoint")
+
+    def _reading(self) -> Reading:
+        view = self.composed.env.views[self.spec.first_view]
+        return reading_of(self.spec, view, self.parallel, self.stepper.autocast)
+
+    def _feed(self) -> Feed:
+        source, order, device = self.composed.source, self.composed.order, self.parallel.device
+        pipeline = Pipeline(self.spec.views, self.composed.env.views, self.spec.seed)
+        resident = source.resident()
+        if resident is not None:
+            return ResidentFeed(resident, order, pipeline, device)
+        return WorkerFeed(
+            source, order, pipeline, device,
+            workers=self.spec.workers, start=self.start, stop=self.length.steps, unreadable=self.skipped.add,
+        )  # fmt: skip
+
+    def _restore(self, loaded: Loaded) -> None:
+        load_system(self.composed.system, loaded)
+        self.stepper.optimizer.load_state_dict(loaded.state["optimizer"])
+        self.best.restore(loaded.meta.get("best", {}))
+
+    def _prepare_folder(self) -> None:
+        for folder in (self.run_dir / FOLDER, self.run_dir / FIGURES):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self.start == 0:
+            write_lock(self.spec, self.run_dir, resolved(self.spec, self.composed, self.parallel))
+            (self.run_dir / SKIPPED).unlink(missing_ok=True)
+        record.rewind(self.run_dir, self.start if self.start else -1)
