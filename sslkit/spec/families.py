@@ -141,6 +141,8 @@ class EvaluatorSpec(Spec):
     """Labelled images to learn from. Default: the run's own training images."""
     test: Source | None = None
     """Labelled images to score (their test split). Default: those of `train`, or of the run's data."""
+    baselines: bool = False
+    """Also score raw pixels and the untrained network, once, before the first step."""
 
     @property
     def label(self) -> str:
