@@ -1,0 +1,43 @@
+"""Checks shared by evaluators that learn from one labelled set and score another."""
+
+from __future__ import annotations
+
+import torch
+
+from sslkit.core.evaluator import Features, Split, Subject
+from sslkit.errors import DataError
+
+
+def labelled(subject: Subject, split: Split) -> Features:
+    """The features of `split`.
+
+    Raises:
+        DataError: there are none, or a value is not finite.
+    """
+    features = subject.features(split)
+    if len(features.labels) == 0:
+        raise DataError(f"the {split} split has no images to evaluate on")
+    finite = torch.isfinite(features.values).all(dim=1)
+    if not bool(finite.all()):
+        bad = (~finite).nonzero().flatten().tolist()
+        raise DataError(
+            f"features of {len(bad)} of {len(finite)} {split} images are not finite, the first of image "
+            f"{bad[0]}: the network has diverged"
+        )
+    return features
+
+
+def same_classes(train: Features, test: Features) -> int:
+    """The number of classes.
+
+    Raises:
+        DataError: the splits name different classes, so their labels cannot be compared.
+    """
+    if train.classes != test.classes:
+        only = sorted(set(train.classes) ^ set(test.classes))
+        detail = f"in only one of them: {', '.join(only[:5])}" if only else "the same names in another order"
+        raise DataError(
+            f"train has {len(train.classes)} classes and test {len(test.classes)}; {detail}. "
+            "Give an evaluator's `train` and `test` the same classes."
+        )
+    return len(train.classes)

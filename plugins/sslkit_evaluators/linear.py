@@ -1,0 +1,162 @@
+"""Linear probe: softmax regression on frozen features, every learning rate at once.
+
+Shapes: N images, B of a batch, D width, S settings (learning rates), C classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslkit.core.evaluator import Evaluator, Features, Subject
+from sslkit.errors import DataError
+from sslkit_evaluators.labelled import labelled, same_classes
+
+EPS = 1e-6  # MAE `main_linprobe.py`: BatchNorm1d(affine=False, eps=1e-6)
+INITIAL_STD = 0.01  # DINO and DINOv2 `eval_linear.py`, MAE `main_linprobe.py`
+MOMENTUM = 0.9
+RATE_BATCH = 256  # DINO and DINOv2 state rates for this batch
+SCORED_AT_ONCE = 1024
+
+
+class Recipe(NamedTuple):
+    """How the classifiers are trained; the fields of `LinearProbe`."""
+
+    learning_rates: tuple[float, ...]
+    epochs: int
+    batch_size: int
+    holdout: float
+
+
+class Classifiers(NamedTuple):
+    """S linear classifiers on features standardized alike."""
+
+    mean: Tensor
+    """`[D]`."""
+    scale: Tensor
+    """`[D]`, what is divided by."""
+    weight: Tensor
+    """`[D, S, C]`."""
+    bias: Tensor
+    """`[S, C]`."""
+
+    def logits(self, values: Tensor) -> Tensor:
+        """`[B, S, C]` for features `[B, D]`."""
+        return logits((values - self.mean) / self.scale, self.weight, self.bias)
+
+    def only(self, setting: int) -> Classifiers:
+        """One of them."""
+        chosen = slice(setting, setting + 1)
+        return self._replace(weight=self.weight[:, chosen], bias=self.bias[chosen])
+
+
+@final
+class Linear(Evaluator):
+    """Softmax regression by SGD without weight decay; MAE's affine-free batch norm, its statistics fixed."""
+
+    def __init__(self, recipe: Recipe, protocol: str) -> None:
+        self.recipe, self.protocol = recipe, protocol
+
+    def __call__(self, subject: Subject) -> Mapping[str, float]:
+        """`accuracy` on test, and the `holdout_accuracy` and `learning_rate` that the holdout chose."""
+        train, test = labelled(subject, "train"), labelled(subject, "test")
+        classes = same_classes(train, test)
+        classifier, rate, holdout_accuracy = choose(train, classes, self.recipe, subject.seed)
+        accuracy, _ = score(classifier, test.values, test.labels)
+        return {"accuracy": accuracy[0], "holdout_accuracy": holdout_accuracy, "learning_rate": rate}
+
+
+def choose(train: Features, classes: int, recipe: Recipe, seed: int) -> tuple[Classifiers, float, float]:
+    """The best classifier on the held-out part of `train`, its learning rate and its accuracy there.
+
+    Equal accuracies go to the lower cross-entropy.
+
+    Raises:
+        DataError: no class has enough images to hold one out.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    held = hold_out(train.labels.cpu(), classes, recipe.holdout, generator).to(train.labels.device)
+    if not bool(held.any()):
+        raise DataError(
+            f"the linear probe needs a class with at least two training images to hold one out; "
+            f"there are {len(held)} images in {classes} classes"
+        )
+    fitted = fit(train.values[~held], train.labels[~held], classes, recipe, generator)
+    accuracy, loss = score(fitted, train.values[held], train.labels[held])
+    best = max(range(len(recipe.learning_rates)), key=lambda s: (accuracy[s], -loss[s]))
+    return fitted.only(best), recipe.learning_rates[best], accuracy[best]
+
+
+def hold_out(labels: Tensor, classes: int, share: float, generator: torch.Generator) -> Tensor:
+    """`[N]` bool: a random `share` of each class, rounded, at least one image and never all of them."""
+    shuffled = torch.randperm(len(labels), generator=generator)
+    order = shuffled[torch.sort(labels[shuffled], stable=True).indices]
+    count = torch.bincount(labels, minlength=classes)
+    taken = (count * share).round().long().clamp(min=1).minimum((count - 1).clamp(min=0))
+    place = torch.arange(len(labels)) - (count.cumsum(0) - count)[labels[order]]
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    held[order] = place < taken[labels[order]]
+    return held
+
+
+def fit(
+    values: Tensor, labels: Tensor, classes: int, recipe: Recipe, generator: torch.Generator
+) -> Classifiers:
+    """Train one classifier for each learning rate on `values` `[N, D]`, all on the same batches."""
+    mean, scale = values.mean(0), (values.var(0, correction=0) + EPS).sqrt()
+    values, goals = (values - mean) / scale, F.one_hot(labels, classes).to(values.dtype)
+    start = torch.randn(values.shape[1], 1, classes, generator=generator) * INITIAL_STD
+    weight = start.to(values).repeat(1, len(recipe.learning_rates), 1)
+    bias = weight.new_zeros(weight.shape[1:])
+    size = min(recipe.batch_size, len(labels))
+    peak = torch.tensor(recipe.learning_rates).to(weight)[:, None] * (size / RATE_BATCH)
+    steps = recipe.epochs * (len(labels) // size)
+    velocity = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    for step, rows in enumerate(batches(len(labels), size, recipe.epochs, generator, values.device)):
+        rate = peak * (0.5 * (1 + math.cos(math.pi * step / steps)))
+        gradients = gradient(values[rows], goals[rows], weight, bias)
+        for parameter, speed, slope in zip((weight, bias), velocity, gradients, strict=True):
+            speed.mul_(MOMENTUM).add_(slope)
+            parameter.sub_(rate * speed)
+    return Classifiers(mean, scale, weight, bias)
+
+
+def batches(
+    count: int, size: int, epochs: int, generator: torch.Generator, device: torch.device
+) -> Iterator[Tensor]:
+    """Indices of full batches, reshuffled in every epoch; the rest of an epoch is left out."""
+    for _ in range(epochs):
+        order = torch.randperm(count, generator=generator).to(device)
+        yield from order[: count // size * size].view(-1, size)
+
+
+def gradient(values: Tensor, goals: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of each setting's mean cross-entropy, shaped as `weight` `[D, S, C]` and `bias` `[S, C]`.
+
+    In closed form: (softmax - one-hot) / B is the gradient of the logits. `goals` is one-hot, `[B, C]`.
+    """
+    slope = (logits(values, weight, bias).softmax(-1) - goals[:, None]) / len(values)
+    return (values.T @ slope.flatten(1)).view_as(weight), slope.sum(0)
+
+
+def logits(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`[B, S, C]` by one matrix product."""
+    return (values @ weight.flatten(1)).view(len(values), *bias.shape) + bias
+
+
+def score(classifiers: Classifiers, values: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:
+    """Accuracy (0 to 1) and mean cross-entropy of each setting."""
+    hits, losses = [], []
+    for start in range(0, len(labels), SCORED_AT_ONCE):
+        part = slice(start, start + SCORED_AT_ONCE)
+        out, goal = classifiers.logits(values[part]), labels[part, None]
+        hits.append((out.argmax(-1) == goal).double().sum(0))
+        chance = out.log_softmax(-1).gather(-1, goal[..., None].expand(-1, out.shape[1], 1)).squeeze(-1)
+        losses.append(-chance.double().sum(0))
+    count = len(labels)
+    return (torch.stack(hits).sum(0) / count).tolist(), (torch.stack(losses).sum(0) / count).tolist()
