@@ -3,12 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, final
 
+from pydantic import Field
+
+from sslkit.errors import PluginError
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Spec
+from sslkit.spec.families import LoggerSpec
+
+if TYPE_CHECKING:
+    from sslkit.core.logger import Logger
+
+
+@final
+class TensorBoard(LoggerSpec):
+    """Scalars and figures for TensorBoard: `tensorboard --logdir RUN_DIR`."""
+
+    kind: Literal["tensorboard"] = "tensorboard"
+    folder: str = Field("tensorboard", min_length=1)
+    """Folder of the event files, below the run folder."""
+
+    def build(self, run_dir: Path, name: str) -> Logger:
+        """The logger; its first record makes the folder."""
+        from sslkit_loggers.tensorboard import TensorBoardLogger
+
+        return TensorBoardLogger(run_dir / self.folder)
+
+
+@final
+class WandB(LoggerSpec):
+    """Scalars and figures for Weights & Biases. Needs `pip install 'sslkit[wandb]'`."""
+
+    kind: Literal["wandb"] = "wandb"
+    project: str = Field("sslkit", min_length=1)
+    """Project that the run is listed under."""
+    entity: str | None = None
+    """User or team. Default: the account's own."""
+    mode: Literal["online", "offline", "disabled"] = "online"
+    """`offline` writes to the run folder for `wandb sync`; `disabled` records nothing."""
+
+    def build(self, run_dir: Path, name: str) -> Logger:
+        """The logger. Raises PluginError where wandb is not installed."""
+        try:
+            import wandb
+        except ImportError:
+            raise PluginError(
+                "the logger `wandb` needs the package wandb, which is not installed: "
+                "pip install 'sslkit[wandb]', or remove it from `log.loggers`"
+            ) from None
+        from sslkit_loggers.wandb import WandBLogger
+
+        return WandBLogger(wandb, run_dir, name, self)
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The loggers of this package."""
-    return []
+    return [TensorBoard, WandB]
