@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ _EXPECTED = {
     "list_type": "must be a list",
     "dict_type": "must be a mapping of names to values",
     "mapping_type": "must be a mapping of names to values",
+    "path_type": "must be a path",
     "invalid_key": "must be text as every key; quote it",
     "recursion_loop": "must not contain itself",
 }
@@ -64,9 +66,9 @@ def spec_error(error: ValidationError, root: type[BaseModel], notes: str = "", p
     for item, place in zip(items, places, strict=True):
         if _branch_was_meant(place, places):
             path, message = _explained(item, place)
-            said.setdefault(".".join([*([prefix] if prefix else []), *path]) or "spec", message)
+            said.setdefault(".".join([*([prefix] if prefix else []), *map(_key, path)]) or "spec", message)
     unknown_kind = any(item["type"] in {"union_tag_invalid", NO_KINDS} for item in items)
-    return _joined(said.items(), notes if unknown_kind else "")
+    return _joined(said, notes if unknown_kind else "")
 
 
 def check(run: RunSpec) -> None:
@@ -75,9 +77,11 @@ def check(run: RunSpec) -> None:
     Raises:
         SpecError: at least one was found.
     """
-    found = [(problem.path or "spec", problem.message) for problem in problems(run)]
-    if found:
-        raise _joined(found, "")
+    said: dict[str, str] = {}
+    for problem in problems(run):
+        said.setdefault(problem.path or "spec", problem.message)
+    if said:
+        raise _joined(said, "")
 
 
 def problems(run: RunSpec) -> Iterator[Problem]:
@@ -107,8 +111,8 @@ def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:
         yield from walk(value, f"{path}.{key}" if path else str(key))
 
 
-def _joined(said: Iterable[tuple[str, str]], notes: str) -> SpecError:
-    lines = [f"{path}: {message}" for path, message in said]
+def _joined(said: Mapping[str, str], notes: str) -> SpecError:
+    lines = [f"{path}: {message}" for path, message in said.items()]
     shown = lines[:SHOWN] + ([f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])
     return SpecError("\n".join(shown + ([notes] if notes else [])))
 
@@ -195,11 +199,18 @@ def _expected(item: Any) -> str:  # noqa: ANN401
     """`must be ...`."""
     if item["type"] in _EXPECTED:
         return _EXPECTED[item["type"]]
+    if item["type"] == "too_short":
+        return f"must have at least {item['ctx']['min_length']}"
     text = str(item["msg"])
     for opening in ("Input should ", "String should ", "Value should ", "Data should "):
         if text.startswith(opening):
             return "must " + text.removeprefix(opening)
     return text[:1].lower() + text[1:]
+
+
+def _key(element: str) -> str:
+    """An element of a path, quoted where it could not be told from the rest of the line."""
+    return element if re.fullmatch(r"[\w@/+-]+", element) else _cut(repr(element))
 
 
 def _alternative(place: Place) -> str:
