@@ -11,6 +11,7 @@ from sslkit.errors import TrainingError
 from sslkit.evaluate.subject import Reading, Sources, evaluate, reading_of
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
+from sslkit.spec.schedule import is_due
 from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.clock import Clock
@@ -108,7 +109,7 @@ class Trainer:
                 self._save(done, evaluated=False, final=True)
                 return done
             evaluated = self._evaluate(done)
-            if last or evaluated or self._due(self.spec.checkpoint.every, done):
+            if last or evaluated or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch):
                 self._save(done, evaluated=evaluated, final=last)
         return self.length.steps
 
@@ -125,11 +126,6 @@ class Trainer:
         if self.parallel.world == 1:
             return stop.signal is not None
         return done % self.spec.log.every == 0 and self.parallel.any(stop.signal is not None)
-
-    def _due(self, period: str, done: int) -> bool:
-        count, unit = period.split()
-        length = int(count) * (self.length.steps_per_epoch if unit.startswith("epoch") else 1)
-        return done % length == 0
 
     def _record(self, done: int, losses: Losses) -> None:
         values = {"loss": losses.total, **losses.values}

@@ -1,0 +1,76 @@
+"""The closing summary of a run, for people. Torch-free."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+
+def close(summary: Mapping[str, Any]) -> int:
+    """Print what a run came to and return the exit code, 0."""
+    if os.environ.get("RANK", "0") == "0":
+        print("\n".join(lines(summary)), flush=True)
+    return 0
+
+
+def lines(summary: Mapping[str, Any]) -> Iterator[str]:
+    """The closing summary of `summary.json`, line by line."""
+    run_dir = summary["paths"]["run"]
+    yield ""
+    if not summary["finished"]:
+        yield f"stopped by {summary['stopped_by']} at step {summary['step']}; everything is saved. Go on with:"
+        yield f"  sslkit resume {run_dir}"
+        return
+    yield f"{summary['name']}: {summary['step']} steps in {_duration(summary['seconds'])}" + _loss(summary["metrics"])
+    yield from _scores(summary)
+    if summary["skipped_images"]:
+        yield f"{summary['skipped_images']} images could not be read; they are listed in {summary['paths']['skipped']}"
+    yield "written:"
+    for path in _written(summary["paths"]):
+        yield f"  {path}"
+
+
+def _scores(summary: Mapping[str, Any]) -> Iterator[str]:
+    """One table: a row for each headline metric, with its best and its baselines."""
+    rows = [_score(name, summary) for name in summary["best"] if _is_headline(name, summary["best"])]
+    if not rows:
+        return
+    header = ["", "last", "best", "(step)", "untrained", "raw pixels"]
+    used = [i for i in range(len(header)) if i < 4 or any(row[i] for row in rows)]
+    table = [[row[i] for i in used] for row in [header, *rows]]
+    widths = [max(len(row[i]) for row in table) for i in range(len(used))]
+    for row in table:
+        yield "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+
+
+def _score(name: str, summary: Mapping[str, Any]) -> list[str]:
+    best, short = summary["best"][name], name.removeprefix("eval/")
+    baselines = [summary["baselines"].get(f"baseline/{kind}/{short}") for kind in ("untrained", "raw_pixels")]
+    last = summary["metrics"].get(name, best["value"])
+    numbers = [f"{last:.4f}", f"{best['value']:.4f}", f"({int(best['step'])})"]
+    return [short.replace("/", " "), *numbers, *("" if b is None else f"{b:.4f}" for b in baselines)]
+
+
+def _is_headline(name: str, names: Mapping[str, Any]) -> bool:
+    """Whether `name` is the first metric of its evaluator."""
+    evaluator = name.rsplit("/", 1)[0]
+    return next(n for n in names if n.rsplit("/", 1)[0] == evaluator) == name
+
+
+def _written(paths: Mapping[str, Any]) -> Iterator[str]:
+    for key in ("metrics", "lock", "checkpoint"):
+        if paths[key]:
+            yield paths[key]
+    yield from paths["figures"]
+    yield os.path.join(paths["run"], "summary.json")  # noqa: PTH118
+
+
+def _loss(metrics: Mapping[str, Any]) -> str:
+    return f", loss {metrics['loss']:.4f}" if metrics.get("loss") is not None else ""
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,22 @@
+"""`sslkit export`: a run's backbone as weights that timm loads."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to `parser`."""
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder of the run")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file.safetensors, or file.pt")
+    parser.add_argument("--checkpoint", default="last", help="last, best, or a name such as step-00001000")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Write the weights and print how to load them."""
+    from sslkit.evaluate.export import export, usage
+
+    exported = export(args.run_dir, args.out, args.checkpoint)
+    print(f"written: {args.out}\nload it with:\n  {usage(exported, args.out)}")
+    return 0

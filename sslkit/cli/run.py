@@ -1,0 +1,29 @@
+"""`sslkit run`: train what a spec says."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sslkit.cli.closing import close
+from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to `parser`."""
+    add_spec_arguments(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: the spec's `out`, or runs/NAME)")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Train, evaluate and print the closing summary."""
+    if args.out is not None:
+        args.overrides = [*args.overrides, f"out={args.out}"]
+    spec = load_spec(args)
+    from sslkit.train.launch import train
+
+    return close(train(spec, say=_say))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

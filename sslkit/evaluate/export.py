@@ -1,0 +1,41 @@
+"""Backbones as files that timm loads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from sslkit.core.backbone import Exported
+from sslkit.errors import SpecError
+from sslkit.train.restore import restore
+
+
+def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
+    """Write the backbone of the run in `run_dir` to `out`: safetensors, or a torch `state_dict` for `.pt`, `.pth`.
+
+    Raises:
+        SpecError: the ending of `out` is none of these.
+        CheckpointError: no such run or checkpoint.
+    """
+    if out.suffix not in {".safetensors", ".pt", ".pth"}:
+        raise SpecError(f"{out}: the file must end in .safetensors, or in .pt or .pth for a torch state_dict")
+    exported = restore(run_dir, checkpoint).net.export()
+    state = {name: value.detach().cpu().contiguous() for name, value in exported.state.items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.tmp")
+    if out.suffix == ".safetensors":
+        metadata = {"architecture": exported.architecture, "arguments": json.dumps(dict(exported.arguments))}
+        save_file(state, temporary, {"format": "pt", **metadata})
+    else:
+        torch.save(state, temporary)
+    temporary.replace(out)
+    return exported
+
+
+def usage(exported: Exported, out: Path) -> str:
+    """The line of Python that loads the file."""
+    arguments = ", ".join(f"{name}={value!r}" for name, value in exported.arguments.items())
+    return f"timm.create_model({exported.architecture!r}, {arguments}, checkpoint_path={str(out)!r})"
