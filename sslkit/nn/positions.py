@@ -11,7 +11,8 @@ WAVELENGTH = 10_000.0
 def sincos_positions(dim: int, rows: int, cols: int, *, class_token: bool = False) -> Tensor:
     """`[rows * cols (+ 1), dim]` float64: the column in the first half, the row in the second (MAE `pos_embed.py`).
 
-    Each half is sin then cos of position / 10000^(i / (dim / 4)). MoCo v3 and timm put the row first.
+    Each half is sin then cos of position / 10000^(i / (dim / 4)). MoCo v3 puts the row first; timm puts
+    the sines of row and column first, then the cosines.
     With `class_token` a row of zeros stands in front.
 
     Raises:

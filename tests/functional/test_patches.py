@@ -1,0 +1,51 @@
+"""Patches against MAE's patchify."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sslkit.functional.numeric import at_least_float32
+from sslkit.functional.patches import conv_patches, patchify, unpatchify
+
+
+def test_patchify_equals_mae(golden):
+    """facebookresearch/mae@efb2a8062c20:models_mae.py patchify: order (row, column, channel)."""
+    arrays = golden("mae_patchify")
+    patches = patchify(arrays["imgs"][None], 8)
+    assert torch.equal(patches[0], arrays["patches"])
+    assert torch.equal(unpatchify(patches, 8, rows=4)[0], arrays["unpatchified"])
+
+
+@given(
+    views=st.integers(1, 3), batch=st.integers(1, 3), channels=st.integers(1, 4),
+    rows=st.integers(1, 5), cols=st.integers(1, 5), patch=st.integers(1, 6),
+)  # fmt: skip
+def test_unpatchify_undoes_patchify(views, batch, channels, rows, cols, patch):
+    shape = (views, batch, channels, rows * patch, cols * patch)
+    images = torch.arange(torch.Size(shape).numel(), dtype=torch.float32).reshape(shape)
+    patches = patchify(images, patch)
+    assert patches.shape == (views, batch, rows * cols, patch * patch * channels)
+    assert torch.equal(unpatchify(patches, patch, rows), images)
+
+
+def test_conv_patches_make_a_convolution_a_matrix_product():
+    conv = torch.nn.Conv2d(3, 7, 4, 4).double()
+    images = torch.randn(2, 3, 12, 8, dtype=torch.float64)
+    product = torch.nn.functional.linear(conv_patches(images, 4), conv.weight.flatten(1), conv.bias)
+    assert torch.allclose(product, conv(images).flatten(2).transpose(1, 2), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("given_type", "expected"),
+    [
+        (torch.bfloat16, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.float32, torch.float32),
+        (torch.float64, torch.float64),
+    ],
+)
+def test_losses_leave_half_precision_only(given_type, expected):
+    assert at_least_float32(torch.ones(2, dtype=given_type)).dtype == expected
