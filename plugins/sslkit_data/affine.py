@@ -43,6 +43,6 @@ class RandomAffineAugment(Augment):
         shift_x, shift_y = (2 * draw.uniform(2, low=-self.translate, high=self.translate)).unbind(-1)
         scale = draw.uniform(low=self.scale[0], high=self.scale[1])
         cos, sin = angle.cos() / scale, angle.sin() / scale
-        x_row = torch.stack([cos, -sin * aspect, -cos * shift_x + sin * aspect * shift_y], -1)
-        y_row = torch.stack([sin / aspect, cos, -sin / aspect * shift_x - cos * shift_y], -1)
+        x_row = torch.stack([cos, sin * aspect, -cos * shift_x - sin * aspect * shift_y], -1)
+        y_row = torch.stack([-sin / aspect, cos, sin / aspect * shift_x - cos * shift_y], -1)
         return torch.stack([x_row, y_row], -2)

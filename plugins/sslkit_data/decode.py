@@ -37,8 +37,8 @@ class Decoder(NamedTuple):
         """
         try:
             with Image.open(io.BytesIO(data)) as image:
-                upright = ImageOps.exif_transpose(image)
-                array = np.array(self._in_mode(upright, name))
+                image.load()
+                array = np.array(self._in_mode(_upright(image), name))
         except DataError:
             raise
         except Exception as error:  # decoders raise whatever their format's parser meets
@@ -59,6 +59,14 @@ class Decoder(NamedTuple):
         elif image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
         return image.convert(wanted)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """`image` turned as its EXIF says; damaged EXIF beside good pixels says nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # the pixels are decoded already: only the parser of the EXIF block can fail here
+        return image
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:

@@ -56,6 +56,8 @@ class ParquetSource(Source):
         self.channels = decoder.channels
         self._parts = [read_images(path, columns.image) for path in self.files]
         self._ends = torch.tensor([len(part) for part in self._parts]).cumsum(0).tolist()
+        if not self._ends[-1]:
+            raise DataError(f"{self.files[0]}: holds no rows; expected an image in each")
         self.labels, self.classes = read_labels(self.files, columns.label, classes)
         sizes = [(path.name, path.stat().st_size) for path in self.files]
         settings = (f"{columns.image} {columns.label} {self.classes}", decoder.channels)
@@ -122,7 +124,7 @@ def read_labels(
         return None, ()
     values = [label for path in files for label in _labels_of(path, column)]
     if not values:
-        raise DataError(f"{files[0]}: holds no rows; expected an image in each")
+        raise DataError(f"{files[0]}: holds no rows, so no labels in column {column!r}")
     if isinstance(values[0], str):
         classes = classes or tuple(sorted(set(values)))
         index = {name: i for i, name in enumerate(classes)}
@@ -134,7 +136,8 @@ def read_labels(
         labels = values
     if strange is not None:
         raise DataError(
-            f"{files[0].parent}: label {strange!r} in column {column!r} is none of the {len(classes)} classes"
+            f"{files[0].parent}: label {strange!r} in column {column!r} is none of the {len(classes)} "
+            "classes. If the images have no labels, set `label_column: null`."
         )
     return torch.tensor(labels), classes
 

@@ -30,7 +30,8 @@ def resize_crop(
 ) -> Tensor:
     """Cut every image to its own box and resize it to `size`, antialiased.
 
-    Pixel by pixel what `F.interpolate(crop, size, mode=interpolation, antialias=True)` makes of each crop alone: the kernel widens with the scale, and its taps stay inside the crop and sum to 1.
+    Pixel by pixel what `F.interpolate(crop, size, mode=interpolation, antialias=True)` makes of each crop:
+    the kernel widens with the scale, and its taps stay inside the crop and sum to 1.
 
     Args:
         images_BCHW: float32 images.
