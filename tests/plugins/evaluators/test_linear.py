@@ -186,8 +186,8 @@ def test_protocol_names_what_differs():
 
 
 def test_default_probe_is_fast():
-    """The size of the digits: 1,437 x 128 features, 10 classes, 13 rates, 100 epochs; half a second here."""
+    """The size of the digits: 1,437 x 128 features, 10 classes, 13 rates, 100 epochs; half a second of CPU time."""
     train, test = clusters(1437, 10, 128, 1.0, generator()), clusters(360, 10, 128, 1.0, generator(1))
-    start = time.perf_counter()
+    start = time.process_time()
     LinearProbe().build()(subject(train, test, 10))
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
