@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
 
@@ -46,6 +46,11 @@ class ViT(BackboneSpec):
     """Stochastic depth at the last block, rising linearly from 0 at the first (MAE pre-training: 0)."""
     checkpoint: Path | None = None
     """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """One narrow block on patches of 8 pixels."""
+        return cls(name="vit_tiny_patch16_224", patch=8, width=16, depth=1, heads=2)
 
     @property
     def patch_size(self) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import AfterValidator, Field
 
@@ -77,6 +77,11 @@ class Folder(SourceSpec):
     extensions: Extensions = EXTENSIONS
     """File names that count as images, by their end; upper and lower case are the same."""
 
+    @classmethod
+    def example(cls) -> Self | None:
+        """None: it reads files that only a user has."""
+        return None
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The folders must exist and hold an image."""
         for field, root in (("root", self.root), ("test", self.test)):
@@ -111,6 +116,11 @@ class CIFAR10(SourceSpec):
     limit: int | None = Field(None, ge=1)
     """Use the first images of each split only, for quick looks. Default: all."""
 
+    @classmethod
+    def example(cls) -> Self | None:
+        """None: it reads files that only a user has."""
+        return None
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The files must be there."""
         message = listing.cifar10_problem(self.root.expanduser(), "train")
@@ -141,6 +151,11 @@ class Parquet(SourceSpec):
     """Channels of every image."""
     convert: bool = True
     """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+
+    @classmethod
+    def example(cls) -> Self | None:
+        """None: it reads files that only a user has."""
+        return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The files must exist and belong to one split."""

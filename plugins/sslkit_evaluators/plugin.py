@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
@@ -60,6 +60,11 @@ class LinearProbe(EvaluatorSpec):
     """Images a step, at most the training part. Half a cosine brings the rate to 0 (DINOv2)."""
     holdout: float = Field(0.1, gt=0, lt=1)
     """Share of each class of the training set that only chooses the rate."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Few rates and epochs."""
+        return cls(learning_rates=(0.01, 0.1), epochs=3)
 
     def build(self) -> Evaluator:
         """The protocol."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
 
@@ -43,6 +44,11 @@ class WandB(LoggerSpec):
     """User or team. Default: the account's own."""
     mode: Literal["online", "offline", "disabled"] = "online"
     """`offline` writes to the run folder for `wandb sync`; `disabled` records nothing."""
+
+    @classmethod
+    def example(cls) -> Self | None:
+        """Records nothing; None where wandb, an optional dependency, is not installed."""
+        return cls(mode="disabled") if find_spec("wandb") else None
 
     def build(self, run_dir: Path, name: str) -> Logger:
         """The logger. Raises PluginError where wandb is not installed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
 
@@ -47,6 +47,11 @@ class MAE(ObjectiveSpec):
     """What to predict (MAE's recipe: pixels normalized by patch; its code's default is plain pixels)."""
     decoder: Decoder = Decoder()
     """The transformer that predicts hidden patches."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """A decoder of one narrow block."""
+        return cls(decoder=Decoder(depth=1, width=16, heads=2))
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The view must exist."""

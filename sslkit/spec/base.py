@@ -7,7 +7,7 @@ the members of a family apart in YAML, and each family is a tagged union of what
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
@@ -82,6 +82,15 @@ class Spec(BaseModel):
     def kind_name(cls) -> str:
         """The value of `kind` that selects this class."""
         return str(cls.model_fields["kind"].default)
+
+    @classmethod
+    def example(cls) -> Self | None:
+        """A small instance for `sslkit plugins check` to build and run; torch-free, and it writes no files.
+
+        Override it where fields are required or where the defaults make something large. None says that it
+        cannot run without what only a user has, such as files; the kit then leaves out what needs it built.
+        """
+        return cls()
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Yield what is wrong with this spec inside `run`, without importing torch. Called for every spec."""
