@@ -155,6 +155,7 @@ class Trainer:
         if not due:
             return False
         self._flush()
+        self.progress.update(done, self.length.epoch(done), self.recorder.latest)
         with self.clock.paused():
             results = self._scores(self.net, due)
             metrics = {f"eval/{label}/{name}": v for label, scores in results.items() for name, v in scores.items()}

@@ -1,0 +1,249 @@
+"""Whole runs in a folder: what is written, stopping, resuming, evaluating."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from sslkit.errors import CheckpointError, SpecError, TrainingError
+from sslkit.train import record
+from sslkit.train.checkpoint import Checkpoints
+from sslkit.train.launch import resume, train
+from sslkit.train.stepper import Stepper
+from tests import tiny
+
+KNN = {"kind": "knn", "every": "3 steps"}
+
+
+def silent(_text: str) -> None:
+    pass
+
+
+def numbers(run_dir):
+    """Every record without what time measures."""
+    return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in record.read(run_dir)]
+
+
+def stop_at(monkeypatch, step, action):
+    """Do `action` in the middle of the run, after step number `step` is done."""
+    original = Stepper.__call__
+
+    def call(self, number, batches):
+        result = original(self, number, batches)
+        if number + 1 == step:
+            action()
+        return result
+
+    monkeypatch.setattr(Stepper, "__call__", call)
+
+
+def test_a_run_leaves_everything_behind(tmp_path):
+    out = tmp_path / "run"
+    summary = train(tiny.spec(out, evaluate=[KNN], log={"every": 2, "loggers": [{"kind": "tensorboard"}]}), silent)
+    names = {path.name for path in out.iterdir()}
+    assert {"spec.yaml", "spec.lock.yaml", "metrics.jsonl", "checkpoints", "figures", "summary.json"} <= names
+    assert {path.name for path in (out / "figures").iterdir()} == {"reconstruction.png", "curves.png"}
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary["finished"]
+    assert summary["step"] == 8
+    assert summary["protocols"] == {"knn": "knn@1"}
+    losses = {e["step"]: e["loss"] for e in record.read(out) if "loss" in e}
+    assert list(losses) == [1, 2, 4, 6, 8]
+    assert summary["metrics"]["loss"] == losses[8]
+    evaluated = {e["step"]: e["eval/knn/accuracy"] for e in record.read(out) if "eval/knn/accuracy" in e}
+    assert list(evaluated) == [3, 6, 8]
+    assert summary["best"]["eval/knn/accuracy"]["value"] == max(evaluated.values())
+    assert any((out / "tensorboard").iterdir())
+
+
+def test_records_name_every_term(tmp_path):
+    train(tiny.spec(tmp_path, optimizer={"lr": 0.01, "clip": 1.0}), silent)
+    first = record.read(tmp_path)[0]
+    assert {"step", "epoch", "loss", "loss/mae", "lr", "images_per_s", "gradient_norm"} == first.keys()
+    assert first["loss"] == first["loss/mae"]
+
+
+def test_the_lock_holds_everything_resolved(tmp_path):
+    import yaml
+
+    train(tiny.spec(tmp_path), silent)
+    lock = yaml.safe_load((tmp_path / "spec.lock.yaml").read_text())
+    assert lock["resolved"]["lr"] == pytest.approx(0.01 * 32 / 256)
+    assert lock["resolved"]["steps_per_epoch"] == 44
+    assert lock["resolved"]["passes"][0]["visible"] == 2
+    assert set(lock["plugins"]) == {
+        f"sslkit:{name}" for name in ("backbones", "balancers", "data", "maskers", "objectives", "targets")
+    }
+    assert "torch" in lock["packages"]
+    assert lock["spec"]["optimizer"]["betas"] == [0.9, 0.95]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("step", [2, 5])
+def test_a_signal_saves_and_resume_ends_bit_equal(tmp_path, monkeypatch, number, step):
+    changes = {
+        "nets": {"ema": {"momentum": {"start": 0.9, "end": 1.0}}},
+        "evaluate": [KNN],
+        "optimizer": {"lr": 0.01, "clip": 0.5, "weight_decay": {"start": 0.0, "end": 0.4}},
+    }
+    whole = train(tiny.spec(tmp_path / "whole", **changes), silent)
+    with monkeypatch.context() as patch:
+        stop_at(patch, step, lambda: os.kill(os.getpid(), number))
+        stopped = train(tiny.spec(tmp_path / "cut", **changes), silent)
+    assert not stopped["finished"]
+    assert stopped["stopped_by"] == number.name
+    assert stopped["step"] == step
+    resumed = resume(tmp_path / "cut", silent)
+    assert resumed["finished"]
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+    assert resumed["best"] == whole["best"]
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
+
+
+def test_a_signal_at_an_evaluation_step_does_not_lose_the_evaluation(tmp_path, monkeypatch):
+    whole = train(tiny.spec(tmp_path / "whole", evaluate=[KNN]), silent)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(tiny.spec(tmp_path / "cut", evaluate=[KNN]), silent)
+    assert resume(tmp_path / "cut", silent)["best"] == whole["best"]
+    by_step = [sorted(numbers(tmp_path / name), key=str) for name in ("cut", "whole")]
+    assert by_step[0] == by_step[1]
+
+
+def test_a_crash_between_checkpoints_costs_only_time(tmp_path, monkeypatch):
+    """Records after the last checkpoint are made again, bit-equal, and none stands twice."""
+    whole = train(tiny.spec(tmp_path / "whole"), silent)
+
+    def crash():
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        stop_at(patch, 5, crash)
+        with pytest.raises(MemoryError):
+            train(tiny.spec(tmp_path / "cut"), silent)
+    with (tmp_path / "cut" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "loss": 99.0}\n{"step": 5, "lo')
+    assert resume(tmp_path / "cut", silent)["weights_sha256"] == whole["weights_sha256"]
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
+
+
+def test_a_crash_before_the_first_checkpoint_starts_over(tmp_path, monkeypatch):
+    def crash():
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1, crash)
+        with pytest.raises(MemoryError):
+            train(tiny.spec(tmp_path / "cut"), silent)
+    said = []
+    summary = resume(tmp_path / "cut", said.append)
+    assert "starting over" in said[0]
+    assert summary["weights_sha256"] == train(tiny.spec(tmp_path / "whole"), silent)["weights_sha256"]
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch):
+    whole = train(tiny.spec(tmp_path / "whole"), silent)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(tiny.spec(tmp_path / "cut"), silent)
+    newest = Checkpoints(tmp_path / "cut" / "checkpoints").list()[-1]
+    state = newest / "state.pt"
+    state.write_bytes(state.read_bytes()[:-100])
+    said = []
+    assert resume(tmp_path / "cut", said.append)["weights_sha256"] == whole["weights_sha256"]
+    assert "damaged or cut short" in said[0]
+
+
+def test_evaluating_changes_nothing_in_training(tmp_path):
+    """Loss and weights are bit-equal with and without evaluators, and modes come back."""
+    with_them = train(tiny.spec(tmp_path / "a", evaluate=[{"kind": "knn", "every": "1 steps"}]), silent)
+    without = train(tiny.spec(tmp_path / "b"), silent)
+    assert with_them["weights_sha256"] == without["weights_sha256"]
+    losses = [[e["loss"] for e in record.read(tmp_path / name) if "loss" in e] for name in "ab"]
+    assert losses[0] == losses[1]
+
+
+def test_baselines_are_scored_once_before_the_first_step(tmp_path):
+    summary = train(tiny.spec(tmp_path, evaluate=[{**KNN, "baselines": True}]), silent)
+    assert set(summary["baselines"]) >= {"baseline/raw_pixels/knn/accuracy", "baseline/untrained/knn/accuracy"}
+    assert summary["baselines"]["baseline/raw_pixels/knn/accuracy"] > 0.9
+    assert [e["step"] for e in record.read(tmp_path) if any(k.startswith("baseline/") for k in e)] == [0, 0]
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    train(tiny.spec(tmp_path), silent)
+    with pytest.raises(SpecError, match=r"(?s)holds a different run \(its seed, batch_size differ\).*sslkit resume"):
+        train(tiny.spec(tmp_path, seed=4, batch_size=16), silent)
+
+
+def test_the_same_run_again_is_finished_already(tmp_path):
+    first = train(tiny.spec(tmp_path), silent)
+    said = []
+    assert train(tiny.spec(tmp_path), said.append) == first
+    assert "finished" in said[-1]
+
+
+def test_a_run_folder_can_be_moved(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(tiny.spec(tmp_path / "here"), silent)
+    (tmp_path / "here").rename(tmp_path / "there")
+    summary = resume(tmp_path / "there", silent)
+    assert summary["finished"]
+    assert summary["paths"]["run"] == str(tmp_path / "there")
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_by_name(tmp_path):
+    with pytest.raises(TrainingError) as caught:
+        train(tiny.spec(tmp_path, optimizer={"lr": 1e30}, steps=30, schedule={"warmup_epochs": 0}), silent)
+    message = str(caught.value)
+    assert "loss of objective 'mae' is not finite" in message
+    assert message.startswith("step ")
+    kept = Checkpoints(tmp_path / "checkpoints").list()
+    if kept:
+        assert str(kept[-1]) in message
+        weights = torch.load(kept[-1] / "state.pt", weights_only=True)["system"]
+        assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_a_full_disk_is_survived_and_told(tmp_path, monkeypatch, capsys):
+    original, calls = torch.save, []
+
+    def save(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError(28, "No space left on device")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", save)
+    summary = train(tiny.spec(tmp_path), silent)
+    assert summary["finished"]
+    assert "No space left on device" in capsys.readouterr().err
+    assert [p.name for p in Checkpoints(tmp_path / "checkpoints").list()] == ["step-00000006", "step-00000008"]
+
+
+def test_a_disk_that_stays_full_ends_the_run_readably(tmp_path, monkeypatch):
+    def save(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(TrainingError, match=r"(?s)step 8 could not be written: .*No space left.*Free some space"):
+        train(tiny.spec(tmp_path), silent)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_resuming_what_is_no_run_says_so(tmp_path):
+    with pytest.raises(CheckpointError, match=r"holds no run \(no spec.lock.yaml\)"):
+        resume(tmp_path, silent)
+
+
+def test_the_best_checkpoint_is_kept(tmp_path):
+    spec = tiny.spec(tmp_path, steps=20, checkpoint={"every": "2 steps", "keep": 1}, evaluate=[{"kind": "knn", "every": "2 steps"}])
+    summary = train(spec, silent)
+    kept = {int(p.name.removeprefix("step-")) for p in Checkpoints(tmp_path / "checkpoints").list()}
+    assert kept == {20, int(summary["best"]["eval/knn/accuracy"]["step"])}
