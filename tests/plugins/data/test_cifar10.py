@@ -1,3 +1,4 @@
+import base64
 import io
 import pickle
 from pathlib import Path
@@ -23,12 +24,12 @@ def pixels(count: int, seed: int) -> np.ndarray:
 
 @pytest.fixture
 def batches(tmp_path) -> Path:
-    """The official archive's layout with four images in a file."""
+    """The official archive's layout with four images in a file and numpy's old module names."""
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     for seed, name in enumerate(BATCHES):
         content = {"data": pixels(4, seed).reshape(4, -1), "labels": [seed, 1, 2, 9], "batch_label": name}
-        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2).replace(b"numpy._core", b"numpy.core"))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": NAMES}, protocol=2))
     return tmp_path
 
@@ -124,8 +125,13 @@ def test_an_incomplete_archive_names_what_it_lacks(batches):
 
 
 class _Attack:
+    """Unpickles as a call of `function`."""
+
+    def __init__(self, function):
+        self.function = function
+
     def __reduce__(self):
-        return print, ("code from a data file",)
+        return self.function, ("code from a data file",)
 
 
 @pytest.mark.parametrize(
@@ -134,9 +140,11 @@ class _Attack:
         (b"nonsense", "not a CIFAR-10 batch"),
         (pickle.dumps({"data": pixels(1, 0), "labels": [1, 2]}), "shape"),
         (pickle.dumps({"images": 1}), "'labels'"),
-        (pickle.dumps(_Attack()), "print, which no CIFAR-10 file does"),
+        (pickle.dumps(_Attack(print)), "builtins.print, which no CIFAR-10 file does"),
+        (pickle.dumps(_Attack(np.save)), "numpy.save, which no CIFAR-10 file does"),
+        (pickle.dumps(_Attack(base64.encode)), "base64.encode, which no CIFAR-10 file does"),
     ],
-    ids=["nonsense", "shape", "keys", "code"],
+    ids=["nonsense", "shape", "keys", "code", "code of numpy", "code of an allowed name"],
 )
 def test_damaged_batches_are_named(batches, content, reason, capsys):
     (batches / "cifar-10-batches-py" / "test_batch").write_bytes(content)

@@ -55,7 +55,7 @@ def test_boxes_lie_inside_the_image(height, width):
     assert (left + w <= width).all()
 
 
-@pytest.mark.parametrize(("height", "width"), [(10, 200), (200, 10), (11, 301)])
+@pytest.mark.parametrize(("height", "width"), [(10, 200), (200, 10), (11, 301), (110, 130)])
 def test_without_a_fitting_box_the_central_one_is_torchvisions(height, width):
     made = random_boxes(Draw(1, torch.arange(3)), height, width, (1.0, 1.0), RATIO)
     expected = TorchvisionCrop.get_params(torch.empty(1, height, width), [1.0, 1.0], list(RATIO))
