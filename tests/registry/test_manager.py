@@ -1,0 +1,240 @@
+"""Discovery through real entry points: distributions are written to a folder on `sys.path`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from sslkit import MAE, RandomMasker, RunSpec
+from sslkit.errors import PluginConflictError
+from sslkit.registry.manager import GROUP, Plugin, Registry, kinds, registry, used_plugins
+from sslkit.spec.explain import walk
+from sslkit.spec.families import FAMILIES
+from sslkit.spec.load import parse
+from tests.spec.valid import valid
+
+Install = Callable[..., str]
+
+MASKER = """
+from typing import Literal
+from sslkit import hookimpl
+from sslkit.spec.families import MaskerSpec
+
+class {cls}(MaskerSpec):
+    kind: Literal["{kind}"] = "{kind}"
+
+    def build(self, grid):
+        return None
+
+@hookimpl
+def sslkit_specs():
+    return [{cls}]
+"""
+
+
+FREE = """
+from sslkit.spec.base import Spec
+
+class Free(Spec):
+    kind: Literal["free"] = "free"
+"""
+HOOK = "from sslkit import hookimpl\n@hookimpl\ndef sslkit_specs(): "
+
+
+def masker(kind: str, cls: str = "Made") -> str:
+    """Source of a plugin that offers the masker `kind`."""
+    return MASKER.format(kind=kind, cls=cls)
+
+
+def offering(offered: str, more: str = "") -> str:
+    """Source of a plugin whose hook returns `offered`."""
+    return f"{masker('a')}\n{more}\nsslkit_specs = hookimpl(lambda: {offered})"
+
+
+def install(folder: Path, name: str, source: str, entry: str = "main", version: str = "1.2") -> str:
+    """Write a distribution called `name` whose entry point is a module with `source`; return the module's name."""
+    module = f"{name.replace('-', '_')}_{entry}_module"
+    (folder / f"{module}.py").write_text(source, encoding="utf-8")
+    info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(exist_ok=True)
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8"
+    )
+    with (info / "entry_points.txt").open("a", encoding="utf-8") as file:
+        file.write(f"[sslkit]\n{entry} = {module}\n" if file.tell() == 0 else f"{entry} = {module}\n")
+    return module
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """`install`, into a folder on `sys.path`; what it makes is forgotten after the test."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield lambda *args, **fields: install(tmp_path, *args, **fields)  # type: ignore[misc]
+    for name in set(sys.modules) - before:
+        if name.endswith("_module"):
+            del sys.modules[name]
+
+
+def load(*block: str) -> Registry:
+    return Registry(metadata.entry_points(group=GROUP), block)
+
+
+def plugin(found: Registry, name: str) -> Plugin:
+    return next(p for p in found.plugins if p.name == name)
+
+
+def test_a_third_party_s_kind_stands_beside_the_built_in_ones(made: Install) -> None:
+    made("sslkit-shapes", masker("shapes"))
+    found = load()
+    assert plugin(found, "sslkit-shapes:main") == Plugin("sslkit-shapes:main", "1.2", (("masker", "shapes"),))
+    assert {"random", "shapes"} <= set(found.kinds("masker"))
+    assert found.find("Made") is found.kinds("masker")["shapes"]
+    assert found.owner(found.kinds("masker")["shapes"]()) == plugin(found, "sslkit-shapes:main")
+    assert found.failures == ""
+
+
+def test_the_built_ins_come_first_and_all_load() -> None:
+    owners = [p.name.partition(":")[0] for p in registry().plugins]
+    built_in = [p for p in registry().plugins if p.name.startswith("sslkit:")]
+    assert owners[: len(built_in)] == ["sslkit"] * len(built_in)
+    assert [p.name for p in built_in if p.error or p.blocked] == []
+    assert [family for family in FAMILIES if family != "logger" and not kinds(family)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("import not_there_at_all", "ModuleNotFoundError: No module named 'not_there_at_all'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def broken(:", "SyntaxError: "),
+        ("import sys; sys.exit(3)", "SystemExit: 3"),
+        ("def sslkit_specs():\n    return []", "PluginError: implements no hook; decorate its functions with"),
+        ("", "PluginError: implements no hook; decorate its functions with `@sslkit.hookimpl`"),
+        (HOOK.replace("()", "(x)") + "return []", "PluginValidationError: "),
+        (HOOK + "return None",
+         "PluginError: sslkit_specs() must return a list of spec classes, found None"),
+        (HOOK + "return 'ab'",
+         "PluginError: sslkit_specs() must return a list of spec classes, found 'ab'"),
+        (HOOK + "return [int]",
+         "PluginError: sslkit_specs() returned <class 'int'>, which is not a Spec class"),
+        (HOOK + "raise ValueError('no')", "ValueError: no"),
+        (offering("Made"), "PluginError: sslkit_specs() must return a list"),
+        (offering("[Made()]"), "PluginError: sslkit_specs() returned Made("),
+        (offering("[Made, Made]"),
+         "PluginError: sslkit_specs() returned two classes of the same family and kind"),
+        (offering("[MaskerSpec]"),
+         'PluginError: MaskerSpec has no kind; write  kind: Literal["name"] = "name"'),
+        (offering("[Free]", FREE), "PluginError: Free derives from no family; choose one of backbone,"),
+        (masker("a").replace("def build", "def bild"), "PluginError: Made does not implement build"),
+    ],
+)  # fmt: skip
+def test_a_broken_plugin_is_recorded_and_harms_nobody(made: Install, source: str, error: str) -> None:
+    made("sslkit-broken", source)
+    made("sslkit-shapes", masker("shapes"))
+    found = load()
+    assert str(plugin(found, "sslkit-broken:main").error).startswith(error)
+    assert plugin(found, "sslkit-broken:main").kinds == ()
+    assert set(found.kinds("masker")) == {*kinds("masker"), "shapes"}
+    assert found.failures.startswith(f"Plugins that failed to load: sslkit-broken:main ({error}")
+
+
+def test_two_plugins_with_the_same_kind_fail_and_the_message_names_both_and_the_cure(made: Install) -> None:
+    made("sslkit-one", masker("shapes"))
+    made("sslkit-two", masker("shapes", "Other"))
+    with pytest.raises(PluginConflictError) as caught:
+        load()
+    assert str(caught.value) == (
+        "masker kind 'shapes' is offered by both sslkit-one:main and sslkit-two:main. "
+        "Block one of them: SSLKIT_BLOCK=sslkit-two:main"
+    )
+    assert load("sslkit-two:main").find("Made") is not None
+    assert load("sslkit-one").find("Other") is not None
+
+
+def test_a_plugin_that_takes_the_place_of_a_built_in_is_a_conflict(made: Install) -> None:
+    made("a-first-by-name", masker("random"))
+    with pytest.raises(PluginConflictError, match=r"both sslkit:maskers and a-first-by-name:main"):
+        load()
+    replaced = load("sslkit:maskers")
+    assert replaced.kinds("masker")["random"].__name__ == "Made"
+
+
+def test_the_same_kind_in_two_families_is_no_conflict(made: Install) -> None:
+    made("sslkit-random-augment", masker("random").replace("MaskerSpec", "AugmentSpec"))
+    assert load().kinds("augment")["random"].__name__ == "Made"
+
+
+@pytest.mark.parametrize(
+    "block", ["sslkit-shapes", "sslkit-shapes:main", "SSLKIT_Shapes", " sslkit.shapes:main "]
+)
+def test_blocked_plugins_are_not_even_imported(made: Install, block: str) -> None:
+    module = made("sslkit-shapes", masker("shapes"))
+    found = load(block, "")
+    assert plugin(found, "sslkit-shapes:main") == Plugin("sslkit-shapes:main", "1.2", blocked=True)
+    assert module not in sys.modules
+    assert "shapes" not in found.kinds("masker")
+
+
+def test_blocking_one_entry_point_leaves_the_others_of_the_distribution(made: Install) -> None:
+    made("sslkit-pair", masker("left", "Left"), entry="left")
+    made("sslkit-pair", masker("right", "Right"), entry="right")
+    found = load("sslkit-pair:left")
+    assert plugin(found, "sslkit-pair:left").blocked
+    assert plugin(found, "sslkit-pair:right").kinds == (("masker", "right"),)
+
+
+def test_two_distributions_may_call_their_entry_points_alike(made: Install) -> None:
+    made("sslkit-one", masker("one", "One"), entry="masks")
+    made("sslkit-two", masker("two", "Two"), entry="masks")
+    assert {"one", "two"} <= set(load().kinds("masker"))
+
+
+def test_one_module_under_two_entry_points_is_loaded_once_and_the_second_is_recorded(made: Install) -> None:
+    module = made("sslkit-one", masker("one"))
+    made("sslkit-two", f"import sys, {module}\nsys.modules[__name__] = {module}")
+    found = load()
+    assert plugin(found, "sslkit-one:main").kinds == (("masker", "one"),)
+    assert "already registered" in str(plugin(found, "sslkit-two:main").error)
+
+
+def test_finding_by_class_name() -> None:
+    assert registry().find("RandomMasker") is RandomMasker
+    assert registry().find("Nothing") is None
+
+
+def test_used_plugins_names_who_offers_what_a_run_uses() -> None:
+    used = used_plugins(spec for _, spec in walk(parse(valid())))
+    version = metadata.version("sslkit")
+    names = ("backbones", "balancers", "data", "evaluators", "maskers", "objectives", "targets")
+    assert used == {f"sslkit:{name}": version for name in names}
+    assert used_plugins([MAE()]) == {"sslkit:objectives": version}
+    assert registry().owner(RunSpec.model_fields["optimizer"].default) is None, (
+        "specs of the core have no plugin"
+    )
+
+
+def test_the_process_reads_its_block_list_from_the_environment(tmp_path: Path) -> None:
+    install(tmp_path, "sslkit-shapes", masker("shapes"))
+    install(tmp_path, "sslkit-broken", "1 / 0")
+    code = """
+from sslkit.registry.manager import registry
+blocked = [p.name for p in registry().plugins if p.blocked]
+assert blocked == ["sslkit:maskers", "sslkit-shapes:main"], blocked
+assert list(registry().kinds("masker")) == []
+assert "ZeroDivisionError" in registry().failures
+import sslkit
+assert "MAE" in dir(sslkit) and "RandomMasker" not in dir(sslkit)
+"""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tmp_path),
+        "SSLKIT_BLOCK": "sslkit:maskers, sslkit-shapes,",
+    }
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
