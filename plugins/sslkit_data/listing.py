@@ -130,13 +130,13 @@ def cifar10_problem(root: Path, split: str) -> str | None:
         return None
     return (
         f"{root}: no CIFAR-10 {split} images; looked for cifar-10-batches-py/{CIFAR10_BATCHES[split][0]} "
-        f"(the official archive's python version, unpacked) and for *{split}*.parquet at any depth"
+        f"(the official archive's python version, unpacked) and for *{split}*.parquet there or one folder down"
     )
 
 
 def cifar10_parquet(root: Path, split: str) -> list[Path]:
-    """The parquet files of CIFAR-10's `split` below `root`, in order."""
-    return sorted(root.rglob(f"*{split}*.parquet"))
+    """The parquet files of CIFAR-10's `split` in `root`, or else one folder down, in order."""
+    return sorted(root.glob(f"*{split}*.parquet")) or sorted(root.glob(f"*/*{split}*.parquet"))
 
 
 def fingerprint(items: Iterable[tuple[str, int]]) -> str:

@@ -101,6 +101,7 @@ def test_both_layouts_of_the_same_images_have_one_fingerprint(batches, tmp_path)
 
 
 def test_neither_layout_is_found_by_validation(tmp_path):
+    write_parquet(tmp_path / "some" / "other" / "train.parquet", [None], [0])
     spec = CIFAR10(root=tmp_path)
     (problem,) = spec.problems(None)
     assert problem.path == "root"
