@@ -130,7 +130,7 @@ def cifar10_problem(root: Path, split: str) -> str | None:
         return None
     return (
         f"{root}: no CIFAR-10 {split} images; looked for cifar-10-batches-py/{CIFAR10_BATCHES[split][0]} "
-        f"(the official archive's python version, unpacked) and for *{split}*.parquet there or one folder down"
+        f"(the official archive's python version, unpacked) and for *{split}*.parquet there or a folder down"
     )
 
 
