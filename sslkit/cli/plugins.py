@@ -13,7 +13,9 @@ from sslkit.registry.manager import BLOCK_VARIABLE, Plugin, registry
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own commands to `parser`."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = parser.add_subparsers(
+        dest="action", required=True, metavar="ACTION", help="what to do; ACTION --help says more"
+    )
     actions.add_parser("list", help="installed plugins, their kinds, and those that failed to load")
     show = actions.add_parser("show", help="the fields of a kind, or the kinds of a family")
     show.add_argument("what", metavar="FAMILY[/KIND]", help="such as masker or masker/random")

@@ -58,7 +58,7 @@ def offering(offered: str, more: str = "") -> str:
 
 
 def install(folder: Path, name: str, source: str, entry: str = "main", version: str = "1.2") -> str:
-    """Write a distribution called `name` whose entry point is a module with `source`; return the module's name."""
+    """Write a distribution whose entry point is a module with `source`; return the module's name."""
     module = f"{name.replace('-', '_')}_{entry}_module"
     (folder / f"{module}.py").write_text(source, encoding="utf-8")
     info = folder / f"{name.replace('-', '_')}-{version}.dist-info"
@@ -115,7 +115,7 @@ def test_the_built_ins_come_first_and_all_load() -> None:
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def broken(:", "SyntaxError: "),
         ("import sys; sys.exit(3)", "SystemExit: 3"),
-        ("def sslkit_specs():\n    return []", "PluginError: implements no hook; decorate its functions with"),
+        ("def sslkit_specs():\n    return []", "PluginError: implements no hook; decorate its functions"),
         ("", "PluginError: implements no hook; decorate its functions with `@sslkit.hookimpl`"),
         (HOOK.replace("()", "(x)") + "return []", "PluginValidationError: "),
         (HOOK + "return None",
