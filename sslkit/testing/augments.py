@@ -1,0 +1,71 @@
+"""Promises of augmentations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from sslkit.core.augment import Augment
+from sslkit.spec.families import AugmentSpec
+from sslkit.testing.report import Checks, require
+from sslkit.testing.stage import CHANNELS, IMAGE
+from sslkit.train import rng
+
+IMAGES = 8
+SLACK = 1e-5
+"""Float error that is let pass, in pixels of range 1."""
+
+
+def checks(spec: AugmentSpec) -> Checks:
+    """The checks of an augmentation's images."""
+    return {
+        "keeps shape, type and range": partial(_keeps_range, spec),
+        "equal draws give equal images": partial(_repeats, spec),
+        "an image depends on its own row only": partial(_independent, spec),
+    }
+
+
+def _images(augment: Augment) -> Tensor:
+    """`[B, C, H, W]`; not of the view's size where the augmentation brings it about."""
+    height, width = (IMAGE + 8, IMAGE + 16) if augment.fixes_size else (IMAGE, IMAGE)
+    return torch.rand(IMAGES, CHANNELS, height, width, generator=rng.generator(0, "images"))
+
+
+def _run(augment: Augment, images: Tensor, first: int = 0) -> Tensor:
+    rows = torch.arange(first, first + len(images))
+    return augment(images, rng.draw(0, "augment", rows=rows))
+
+
+def _keeps_range(spec: AugmentSpec) -> None:
+    augment = spec.build(IMAGE)
+    images = _images(augment)
+    before, out = images.clone(), _run(augment, images)
+    shape = (IMAGES, CHANNELS, IMAGE, IMAGE)
+    require(out.shape == shape, f"gives {tuple(out.shape)} for {tuple(images.shape)}, expected {shape}")
+    require(out.dtype == torch.float32, f"gives {out.dtype}, expected float32")
+    low, high = float(out.min()), float(out.max())
+    require(
+        low >= -SLACK and high <= 1 + SLACK,
+        f"gives values from {low:.3g} to {high:.3g}; clamp them to [0, 1]",
+    )
+    require(torch.equal(images, before), "changes the images it was given in place")
+
+
+def _repeats(spec: AugmentSpec) -> None:
+    made = []
+    for seed in (1, 2):  # of torch's generator, which an augmentation must not read
+        augment = spec.build(IMAGE)
+        torch.manual_seed(seed)
+        made += [_run(augment, _images(augment)), _run(augment, _images(augment))]
+    same = all(torch.equal(made[0], images) for images in made[1:])
+    require(same, "equal draws give different images; take all randomness from `draw`, and keep no state")
+
+
+def _independent(spec: AugmentSpec) -> None:
+    augment = spec.build(IMAGE)
+    images = _images(augment)
+    part = _run(augment, images[3:6], first=3)
+    same = torch.allclose(_run(augment, images)[3:6], part, rtol=0, atol=SLACK)
+    require(same, "an image depends on the others of its batch, so micro-batches and ranks would change it")

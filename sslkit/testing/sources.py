@@ -1,0 +1,78 @@
+"""Promises of sources."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+
+from sslkit.core.source import Source
+from sslkit.errors import PluginError
+from sslkit.spec.families import SourceSpec
+from sslkit.testing.report import Checks, require
+
+
+def checks(spec: SourceSpec) -> Checks:
+    """The checks of the training split, and of the test split where there is one."""
+    return {
+        "gives uint8 images": partial(_images, spec),
+        "labels every image or none": partial(_labels, spec),
+        "has a stable fingerprint": partial(_fingerprint, spec),
+        "its splits agree": partial(_splits, spec),
+    }
+
+
+def _train(spec: SourceSpec) -> Source:
+    source = spec.build("train")
+    if source is None:
+        raise PluginError("has no training split")
+    return source
+
+
+def _images(spec: SourceSpec) -> None:
+    source = _train(spec)
+    require(len(source) > 0, "has no images")
+    resident = source.resident()
+    for index in (0, len(source) - 1):
+        image = source.load(index)
+        found = f"image {index} is {image.dtype} {tuple(image.shape)}"
+        right = image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == source.channels
+        require(right, f"{found}, expected uint8 [{source.channels}, H, W]")
+        require(torch.equal(image, source.load(index)), f"image {index} differs when it is loaded again")
+        size = (image.shape[1], image.shape[2])
+        require(source.sizes is None or size in source.sizes, f"{found}, a size that `sizes` leaves out")
+        same = resident is None or torch.equal(resident[index], image)
+        require(same, f"image {index} differs between `load` and `resident`")
+    require(
+        resident is None or len(resident) == len(source), "`resident` has another number of images than `len`"
+    )
+
+
+def _labels(spec: SourceSpec) -> None:
+    source = _train(spec)
+    if source.labels is None:
+        require(not source.classes, "names classes but has no labels")
+        return
+    found = f"{source.labels.dtype} {tuple(source.labels.shape)}"
+    right = source.labels.dtype == torch.int64 and source.labels.shape == (len(source),)
+    require(right, f"labels are {found}, expected int64 [{len(source)}]")
+    low, high = int(source.labels.min()), int(source.labels.max())
+    require(
+        low >= 0 and high < len(source.classes), f"labels {low} to {high} for {len(source.classes)} classes"
+    )
+
+
+def _fingerprint(spec: SourceSpec) -> None:
+    first, second = _train(spec).fingerprint, _train(spec).fingerprint
+    require(bool(first), "the fingerprint is empty")
+    require(first == second, f"the fingerprint is {first!r}, and {second!r} when built again")
+
+
+def _splits(spec: SourceSpec) -> None:
+    train, test = _train(spec), spec.build("test")
+    if test is not None:
+        require(
+            train.channels == test.channels, f"{train.channels} channels to train, {test.channels} to test"
+        )
+        require(train.classes == test.classes, "the splits name different classes")
+        require(train.fingerprint != test.fingerprint, "both splits have the same fingerprint")

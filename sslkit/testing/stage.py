@@ -1,0 +1,134 @@
+"""The run that components are held against: noise images, two views, a teacher, a narrow backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit import catalog
+from sslkit.core.env import Env
+from sslkit.core.objective import Objective
+from sslkit.core.passes import Encode, Output, Tokens
+from sslkit.core.source import Source
+from sslkit.errors import PluginError
+from sslkit.spec.base import Spec
+from sslkit.spec.families import ObjectiveSpec, SourceSpec
+from sslkit.spec.parts import CompileSpec, NetSpec, OptimizerSpec, ViewSpec
+from sslkit.spec.run import RunSpec
+from sslkit.spec.schedule import LearningRateSchedule
+from sslkit.train import rng
+
+IMAGE, LOCAL, CHANNELS = 32, 16, 3
+"""Pixels of the two views' sides; channels of the images."""
+BATCH, STEPS = 4, 4
+CLASSES = 5
+
+
+@final
+class NoiseSource(Source):
+    """Uniform noise, brighter by class, in memory."""
+
+    def __init__(self, split: str, count: int) -> None:
+        generator = rng.generator(0, "noise", split)
+        self.channels, self.fingerprint = CHANNELS, f"noise {split}"
+        self.labels = torch.arange(count) % CLASSES
+        self.classes = tuple(f"class {i}" for i in range(CLASSES))
+        noise = torch.randint(0, 128, (count, CHANNELS, IMAGE, IMAGE), generator=generator)
+        self.images = (noise + 24 * self.labels[:, None, None, None]).to(torch.uint8)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images)
+
+    def load(self, index: int) -> Tensor:
+        """`[C, H, W]` uint8."""
+        return self.images[index]
+
+    def resident(self) -> Tensor:
+        """`[N, C, H, W]` uint8."""
+        return self.images
+
+
+@final
+class Noise(SourceSpec):
+    """The kit's images; no entry point offers them."""
+
+    kind: Literal["noise"] = "noise"
+
+    def build(self, split: str) -> Source:
+        """64 images to train on, 32 to test."""
+        return NoiseSource(split, 64 if split == "train" else 32)
+
+
+@final
+class Brightness(Objective):
+    """Every token tells the mean of its image: reaches every parameter of any backbone."""
+
+    def __init__(self, view: str, dim: int) -> None:
+        super().__init__()
+        self.passes = (Encode(view),)
+        self.head = nn.Linear(dim, 1)
+
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """The mean squared error over tokens."""
+        (seen,) = tokens
+        said = self.head(torch.cat([seen.cls[:, :, None], seen.patch], dim=2)).squeeze(-1).float()
+        goal = seen.image.mean((2, 3, 4))[..., None]
+        return Output((said - goal).square().mean())
+
+
+@final
+class Probe(ObjectiveSpec):
+    """The kit's objective; no entry point offers it."""
+
+    kind: Literal["probe"] = "probe"
+    view: str = "global"
+    """View whose tokens are read."""
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        return Brightness(self.view, env.nets["student"].dim)
+
+
+def helper(family: str, kind: str) -> Spec:
+    """The example of a kind that the kit needs beside the one it checks.
+
+    Raises:
+        PluginError: no plugin offers it.
+    """
+    cls = catalog.kinds(family).get(kind)
+    spec = cls.example() if cls is not None and issubclass(cls, Spec) else None
+    if spec is None:
+        raise PluginError(f"the kit needs the {family} {kind!r}, which no plugin offers here; is it blocked?")
+    return spec
+
+
+def stage(**parts: Any) -> RunSpec:  # noqa: ANN401
+    """The kit's run with some fields replaced.
+
+    Nothing is validated again: `Noise` and `Probe` are of no plugin, and a spec that was imported after the
+    first validation is not yet in the unions.
+    """
+    if "backbone" not in parts:
+        parts["backbone"] = helper("backbone", "vit")
+    if "balance" not in parts:
+        parts["balance"] = helper("balancer", "fixed")
+    fields: dict[str, Any] = {
+        "name": "check",
+        "device": "cpu",
+        "precision": "float32",
+        "compile": CompileSpec(enabled=False),
+        "data": Noise(),
+        "workers": 0,
+        "views": {"global": ViewSpec(size=IMAGE, crops=2), "local": ViewSpec(size=LOCAL, crops=2)},
+        "nets": {"teacher": NetSpec()},
+        "objectives": {"check": Probe()},
+        "optimizer": OptimizerSpec(lr=1e-3, scale="absolute"),
+        "schedule": LearningRateSchedule(warmup_epochs=0),
+        "batch_size": BATCH,
+        "steps": STEPS,
+    }
+    return RunSpec.model_construct(**{**fields, **parts})
