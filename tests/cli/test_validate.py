@@ -23,7 +23,7 @@ def spec(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_valid_spec_is_ok_and_says_what_it_comes_to(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_valid_spec_is_ok_and_summed_up(spec: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", spec, "batch_size=128", "optimizer.scale=/256"]) == OK
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "ok: valid"
@@ -40,7 +40,8 @@ def test_a_broken_spec_is_one_message_and_exit_code_2(spec: str, capsys: pytest.
     seen = capsys.readouterr()
     assert seen.out == ""
     assert seen.err == (
-        "error: objectives.main.masker.kind: 'rnadom' is not a masker. Did you mean 'random'? Known: random.\n"
+        "error: objectives.main.masker.kind: 'rnadom' is not a masker. Did you mean 'random'? "
+        "Known: random.\n"
     )
 
 
