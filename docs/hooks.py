@@ -1,0 +1,196 @@
+"""Parts of the documentation that are made from the code, so that they cannot drift.
+
+A page holds a directive in an HTML comment, which is replaced when the site is built:
+
+- `<!-- fields: RunSpec -->`: a table of the fields of a spec of the core;
+- `<!-- kinds: masker -->`: a section for every built-in kind of a family, with its fields;
+- `<!-- help: run -->`: what `sslkit run --help` prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import posixpath
+import re
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+from sslkit.cli.main import COMMANDS
+from sslkit.registry.manager import registry
+from sslkit.spec.families import FAMILIES
+from sslkit.spec.schema import component_schema, json_schema
+
+Schema = Mapping[str, Any]
+
+CORE = (
+    "ViewSpec", "Normalize", "NetSpec", "Ramp", "OptimizerSpec", "LearningRateSchedule",
+    "CompileSpec", "Readout", "CheckpointSpec", "LogSpec",
+)  # fmt: skip
+"""Specs of the core that are no component; docs/specs.md has a section for each."""
+
+_DIRECTIVE = re.compile(r"^<!-- (fields|kinds|help): (\w+) -->$", re.MULTILINE)
+_WORDS = {
+    "integer": "whole number",
+    "number": "number",
+    "string": "text",
+    "boolean": "true or false",
+    "null": "null",
+}
+_SIGNS = {"exclusiveMinimum": ">", "minimum": "≥", "exclusiveMaximum": "<", "maximum": "≤"}
+_GUARD = 999
+"""Bounds this far out only guard arithmetic; a reader does not need them."""
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """What mkdocs calls for every page."""
+    return expand(markdown, page.file.src_uri)
+
+
+def expand(markdown: str, uri: str) -> str:
+    """`markdown` of the page at `uri` (relative to docs/) with every directive replaced."""
+    made: dict[str, Callable[[str], Iterator[str]]] = {
+        "fields": lambda name: table(core_schema(name), uri),
+        "kinds": lambda family: kinds(family, uri),
+        "help": help_text,
+    }
+    return _DIRECTIVE.sub(lambda match: "\n".join(made[match[1]](match[2])), markdown)
+
+
+def core_schema(name: str) -> Schema:
+    """The schema of the run, or of the spec called `name` inside it, with the definitions it refers to."""
+    run = json_schema()
+    return run if name == run["title"] else {**run["$defs"][name], "$defs": run["$defs"]}
+
+
+def built_in(family: str) -> list[str]:
+    """Kinds of `family` that sslkit's own plugins offer, in their order."""
+    own = [plugin for plugin in registry().plugins if plugin.name.startswith("sslkit:")]
+    return [kind for plugin in own for of, kind in plugin.kinds if of == family]
+
+
+def kinds(family: str, uri: str) -> Iterator[str]:
+    """One section for each built-in kind of `family`."""
+    for kind in built_in(family):
+        schema = component_schema(family, kind)
+        yield f"### `{kind}` {{ #{kind} }}\n"
+        yield f"Class `sslkit.{schema['title']}`.\n"
+        yield f"{schema['description']}\n"
+        yield from table(schema, uri)
+        yield ""
+
+
+def table(schema: Schema, uri: str) -> Iterator[str]:
+    """The fields of `schema`; plain specs inside it, except the run's, add theirs with dotted names."""
+    rows = list(_rows(schema, schema.get("$defs", {}), uri, nested=schema["title"] != "RunSpec"))
+    if not rows:
+        yield "It has no fields."
+        return
+    yield "| Field | Type | Default | Meaning |"
+    yield "|---|---|---|---|"
+    for row in rows:
+        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def _rows(
+    schema: Schema, definitions: Schema, uri: str, nested: bool, prefix: str = ""
+) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in schema.get("properties", {}).items():
+        if name == "kind":
+            continue
+        inner = _definition(field, definitions) or {}
+        # pydantic leaves a description out where it repeats that of the spec referred to
+        meaning = " ".join(field.get("description", inner.get("description", "")).split())
+        required = name in schema.get("required", ())
+        yield f"`{prefix}{name}`", _type(field, definitions, uri), _default(field, required), meaning
+        if nested and inner and "kind" not in inner["properties"]:
+            yield from _rows(inner, definitions, uri, nested, f"{prefix}{name}.")
+
+
+def _definition(field: Schema, definitions: Schema) -> Schema | None:
+    """What a plain reference refers to."""
+    return definitions[field["$ref"].rpartition("/")[2]] if "$ref" in field else None
+
+
+def _type(field: Schema, definitions: Schema, uri: str) -> str:
+    inner = _definition(field, definitions)
+    if inner is not None:
+        title = str(inner["title"])
+        return _link(title, f"specs.md#{title.lower()}", uri) if title in CORE else title
+    if "discriminator" in field:
+        family = _family(field)
+        return _link(family, f"interfaces/{family}.md", uri)
+    if "anyOf" in field:
+        parts = [_type(part, definitions, uri) for part in field["anyOf"] if part.get("type") != "null"]
+        return " or ".join(parts)
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    return _plain(field, definitions, uri) + _bounds(field)
+
+
+def _plain(field: Schema, definitions: Schema, uri: str) -> str:
+    if "prefixItems" in field:
+        items = [_type(item, definitions, uri) for item in field["prefixItems"]]
+        return f"list of {len(items)}: {' and '.join(items)}"
+    if field["type"] == "array":
+        return f"list of {_type(field['items'], definitions, uri)}"
+    if field["type"] == "object":
+        return f"mapping of names to {_type(field['additionalProperties'], definitions, uri)}"
+    return "path" if field.get("format") == "path" else _WORDS[field["type"]]
+
+
+def _family(field: Schema) -> str:
+    """The family whose slot `field` is."""
+    kind, reference = next(iter(field["discriminator"]["mapping"].items()))
+    title = reference.rpartition("/")[2]
+    return next(f for f in FAMILIES if registry().kinds(f).get(kind, type).__name__ == title)
+
+
+def _link(text: str, target: str, uri: str) -> str:
+    path, _, anchor = target.partition("#")
+    if path == uri and not anchor:
+        return text
+    relative = "" if path == uri else posixpath.relpath(path, posixpath.dirname(uri) or ".")
+    return f"[{text}]({relative}{'#' if anchor else ''}{anchor})"
+
+
+def _bounds(field: Schema) -> str:
+    found = [f"{sign} {field[key]}" for key, sign in _SIGNS.items() if abs(field.get(key, _GUARD)) < _GUARD]
+    return f" {', '.join(found)}" if found else ""
+
+
+def _default(field: Schema, required: bool) -> str:
+    if required:
+        return "required"
+    default = field.get("default")
+    if default is None or default in ([], {}):
+        return "–"
+    return "its own" if "$ref" in field else f"`{_flow(default)}`"
+
+
+def _flow(value: object) -> str:
+    """`value` in YAML's flow style."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def help_text(command: str) -> Iterator[str]:
+    """What `sslkit COMMAND --help` prints."""
+    yield from ("```text", parser(command).format_help().rstrip(), "```")
+
+
+def parser(command: str) -> argparse.ArgumentParser:
+    """The parser of `command`, as `sslkit.cli.main` makes it, for lines of 96 characters."""
+    made = argparse.ArgumentParser(
+        prog=f"sslkit {command}", description=COMMANDS[command], allow_abbrev=False,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=96),
+    )  # fmt: skip
+    made.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    import_module(f"sslkit.cli.{command}").add_arguments(made)
+    return made

@@ -1,0 +1,129 @@
+"""Every example of the documentation runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from sslkit.cli.main import COMMANDS
+from sslkit.errors import SpecError
+from sslkit.spec.load import load, override, parse
+from tests.conftest import ROOT
+from tests.docs.pages import PAGES, Block, all_blocks, blocks, hooks
+from tests.spec.valid import small
+
+PYTHON_PAGES = [page for page in PAGES if any(not b.title for b in blocks(page, "python"))]
+SPECS = [block for block in all_blocks("yaml") if not block.title and not block.reason]
+TINY = [
+    (re.compile(r"\bepochs=\d+"), "steps=2"),
+    (re.compile(r"\bdepth=\d+"), "depth=1"),
+    (re.compile(r"\bwidth=\d+"), "width=16"),
+    (re.compile(r"\bbatch_size=\d+"), "batch_size=8"),
+]
+"""What the tests change in the examples, to be quick."""
+WHOLE = {"data", "views", "backbone"}
+"""Fields that tell a whole spec from a part of one."""
+COMMAND = re.compile(r"^(?:torchrun [\w\s-]*-m )?sslkit ([^#\n&|]+)", re.MULTILINE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, with the images that the examples speak of."""
+    for split in ("train", "test"):
+        for kind in ("cats", "dogs"):
+            place = tmp_path / "photos" / split / kind
+            place.mkdir(parents=True)
+            for i in range(12):
+                pixels = np.full((40, 48, 3), 20 * i, np.uint8)
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module for the names of one page; pydantic looks classes up by their module."""
+    made = ModuleType("sslkit_docs_example")
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    yield made
+
+
+@pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_blocks_of_a_page_run_one_after_another(page: Path, folder: Path, module: ModuleType) -> None:
+    ran = 0
+    for block in blocks(page, "python"):
+        if block.title or block.reason:
+            continue
+        run(block, folder, module)
+        ran += 1
+    assert ran or any(block.reason for block in blocks(page, "python"))
+
+
+def run(block: Block, folder: Path, module: ModuleType) -> None:
+    """Run one block in the module's names; a traceback shows the line of the page."""
+    text = block.text
+    for pattern, tiny in TINY:
+        text = pattern.sub(tiny, text)
+    file = folder / f"{block.page.stem}-{block.line}.py"  # pydantic reads docstrings of fields from the file
+    file.write_text("\n" * (block.line - 1) + text, encoding="utf-8")
+    exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), vars(module))
+
+
+@pytest.mark.parametrize("block", SPECS, ids=lambda block: block.name)
+def test_yaml_blocks_are_specs_or_parts_of_one(block: Block, folder: Path) -> None:
+    data = yaml.safe_load(block.text)
+    parse(data if data.keys() >= WHOLE else part(data))
+
+
+def part(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole spec that has `fields`."""
+    base = small()
+    if "objectives" in fields:
+        del base["objective"]
+    if "steps" in fields:
+        del base["epochs"]
+    return {**base, **fields}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
+def test_examples_are_valid(path: Path) -> None:
+    spec = load(path)
+    assert spec.name == path.stem
+    assert spec.evaluate
+
+
+def test_every_command_line_is_understood() -> None:
+    lines = [m[1].split() for b in all_blocks("sh") for m in COMMAND.finditer(b.text)]
+    parsers = hooks()
+    for command, *words in lines:
+        if command == "--help":
+            continue
+        try:
+            parsers.parser(command).parse_intermixed_args(words)
+        except TypeError:  # commands with commands of their own take no mixture
+            parsers.parser(command).parse_args(words)
+    assert {command for command, *_ in lines} >= set(COMMANDS)
+
+
+def test_overrides_on_the_command_line_are_fields() -> None:
+    words = [w for b in all_blocks("sh") for m in COMMAND.finditer(b.text) for w in m[1].split()[1:]]
+    assignments = [word for word in words if re.match(r"[\w.]+=", word)]
+    assert assignments
+    for assignment in assignments:
+        base = small(evaluate=[{"kind": "knn"}])
+        base.pop("epochs" if assignment.startswith("steps=") else "steps", None)
+        parse(override(base, [assignment]))
+
+
+def test_a_broken_example_is_found(folder: Path) -> None:
+    with pytest.raises(SpecError, match="did you mean|Did you mean"):
+        parse(part({"optimizer": {"lrr": 1}}))
