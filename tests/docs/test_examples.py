@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -50,11 +50,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module for the names of one page; pydantic looks classes up by their module."""
     made = ModuleType("sslkit_docs_example")
     monkeypatch.setitem(sys.modules, made.__name__, made)
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -125,5 +125,5 @@ def test_overrides_on_the_command_line_are_fields() -> None:
 
 
 def test_a_broken_example_is_found(folder: Path) -> None:
-    with pytest.raises(SpecError, match="did you mean|Did you mean"):
+    with pytest.raises(SpecError, match="Did you mean"):
         parse(part({"optimizer": {"lrr": 1}}))

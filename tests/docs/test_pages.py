@@ -1,0 +1,174 @@
+"""The documentation says what there is: every kind, command, hook, field and decision."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+from sslkit.cli.main import COMMANDS
+from sslkit.registry import hookspecs
+from sslkit.registry.manager import registry
+from sslkit.spec.families import FAMILIES
+from sslkit.spec.run import RunSpec
+from tests.conftest import ROOT
+from tests.docs.pages import hooks
+
+DOCS = ROOT / "docs"
+BUILT_IN = [kind for p in registry().plugins if p.name.startswith("sslkit:") for kind in p.kinds]
+
+
+@pytest.fixture(scope="module")
+def made() -> ModuleType:
+    return hooks()
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("family", "kind"), BUILT_IN, ids=lambda part: part)
+def test_every_built_in_kind_has_a_section_with_its_fields(family: str, kind: str, made: ModuleType) -> None:
+    page = f"interfaces/{family}.md"
+    section = made.expand(text(page), page).split(f"### `{kind}` {{ #{kind} }}\n")[1].split("\n##")[0]
+    for name in registry().kinds(family)[kind].model_fields:
+        assert name == "kind" or f"| `{name}` |" in section
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_has_a_page_with_its_classes_and_an_example(family: str) -> None:
+    page = text(f"interfaces/{family}.md")
+    assert f"::: sslkit.spec.families.{FAMILIES[family].__name__}\n" in page
+    assert f"::: sslkit.core.{family}.{family.capitalize()}\n" in page
+    assert f"<!-- kinds: {family} -->" in page
+    assert "```python" in page
+
+
+def test_the_run_and_its_parts_have_tables(made: ModuleType) -> None:
+    page = made.expand(text("specs.md"), "specs.md")
+    for name in RunSpec.model_fields:
+        assert f"| `{name}` |" in page
+    for name in made.CORE:
+        heading = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        assert "| Field | Type | Default | Meaning |" in heading
+
+
+def test_core_specs_are_all_that_the_run_refers_to(made: ModuleType) -> None:
+    definitions = made.core_schema("RunSpec")["$defs"]
+    plain = {name for name, schema in definitions.items() if "kind" not in schema["properties"]}
+    assert plain - {"Decoder"} == set(made.CORE)
+
+
+def test_fields_have_types_bounds_defaults_and_links(made: ModuleType) -> None:
+    def row(directive: str, name: str, uri: str = "specs.md") -> list[str]:
+        lines = made.expand(f"<!-- {directive} -->", uri).splitlines()
+        return next(line for line in lines if line.startswith(f"| `{name}` |")).strip("| ").split(" | ")
+
+    assert row("fields: RunSpec", "data")[1:3] == ["[source](interfaces/source.md)", "required"]
+    assert row("fields: RunSpec", "checkpoint")[3] == "When to save, and what to keep."
+    assert row("fields: RunSpec", "optimizer")[1:3] == ["[OptimizerSpec](#optimizerspec)", "its own"]
+    assert row("fields: NetSpec", "momentum")[1:3] == ["number or [Ramp](#ramp)", "`0.996`"]
+    assert row("fields: OptimizerSpec", "betas")[1] == "list of 2: number ≥ 0, < 1 and number ≥ 0, < 1"
+    assert row("kinds: masker", "ratio", "interfaces/masker.md")[1:3] == ["number > 0, < 1", "`0.75`"]
+    masker = row("kinds: objective", "masker", "interfaces/objective.md")
+    assert masker[1:3] == ["[masker](masker.md)", "`{kind: random}`"]
+    assert row("kinds: objective", "decoder.depth", "methods/mae.md")[2] == "`8`"
+
+
+def test_commands_are_documented_with_their_help(made: ModuleType) -> None:
+    page = made.expand(text("cli.md"), "cli.md")
+    for command in COMMANDS:
+        section = page.split(f"\n## {command}\n")[1].split("\n## ")[0]
+        assert f"usage: sslkit {command}" in section
+        assert COMMANDS[command].split(":")[0] in " ".join(section.split())
+
+
+def test_hooks_are_documented_with_their_exact_signature() -> None:
+    page = text("plugins.md")
+    found = [hook for name, hook in vars(hookspecs).items() if name.startswith("sslkit_")]
+    assert found
+    for hook in found:
+        assert f"\n### {hook.__name__}\n" in page
+        assert f"def {hook.__name__}{inspect.signature(hook)}: ...".replace("'", "") in page
+
+
+def test_every_page_of_a_folder_is_in_the_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
+    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
+    assert [page for page in pages if not re.search(rf"\s{re.escape(page)}$", navigation, re.MULTILINE)] == []
+
+
+def test_decisions_are_numbered_listed_and_complete() -> None:
+    pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
+    assert [path.name[:4] for path in pages] == [f"{i:04d}" for i in range(1, len(pages) + 1)]
+    for path in pages:
+        page = path.read_text(encoding="utf-8")
+        assert page.startswith(f"# {path.name[:4]} ")
+        assert re.findall(r"^## (.+)$", page, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+        assert f"({path.name})" in text("decisions/index.md")
+
+
+def test_the_example_package_works_when_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files, its metadata as pip would write them, and a run from its spec."""
+    source = text("plugins.md")
+    files = re.findall(r'^```\w+ title="([\w./]+\.\w+)"\n(.*?)^```$', source, re.MULTILINE | re.DOTALL)
+    for name, content in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    entry = re.search(r'\[project.entry-points.sslkit\]\n(\w+) = "([\w.]+)"', source)
+    assert entry is not None
+    metadata = tmp_path / "src" / "sslkit_stripes-0.1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: sslkit-stripes\nVersion: 0.1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[sslkit]\n{entry[1]} = {entry[2]}\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
+    small = ["epochs=null", "steps=2", "batch_size=8", "backbone.depth=1", "backbone.width=16", "device=cpu"]
+    assert "offers" not in sslkit(tmp_path, "plugins", "list")
+    assert "Share of the rows to hide" in sslkit(tmp_path, "plugins", "show", "masker/stripes")
+    assert "stripes: 2 steps" in sslkit(tmp_path, "run", "stripes.yaml", *small)
+    lock = yaml.safe_load((tmp_path / "runs" / "stripes" / "spec.lock.yaml").read_text(encoding="utf-8"))
+    assert lock["plugins"]["sslkit-stripes:stripes"] == "0.1.0"
+    assert lock["resolved"]["passes"][0]["visible"] == 8
+    checked = sslkit(tmp_path, "plugins", "check", "sslkit-stripes")
+    assert "none failed" in checked
+
+
+def sslkit(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "sslkit", *words], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    """Links, anchors, navigation and the generated reference."""
+    pytest.importorskip("mkdocs", reason="the site's tools are not installed: pip install '.[docs]'")
+    pytest.importorskip("mkdocstrings", reason="the site's tools are not installed: pip install '.[docs]'")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "mkdocs",
+            "build",
+            "--strict",
+            "--quiet",
+            "--site-dir",
+            str(tmp_path / "site"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "site" / "interfaces" / "masker" / "index.html").read_text(encoding="utf-8")
+    assert 'id="random"' in page
+    assert "fonts.googleapis" not in page
