@@ -6,8 +6,9 @@ the members of a family apart in YAML, and each family is a tagged union of what
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, final
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
@@ -34,7 +35,7 @@ class Problem(NamedTuple):
     """What was found, what was expected and what to do."""
 
 
-class Spec(BaseModel):
+class Spec(BaseModel, ABC):
     """Base of every spec: frozen, hashable, no unknown keys; docstrings describe the fields."""
 
     model_config = ConfigDict(
@@ -111,6 +112,7 @@ def _said(value: object) -> str:
     return f"[{', '.join(map(_said, value))}]" if isinstance(value, tuple | list) else str(value)
 
 
+@final
 class Slot:
     """Annotation of a field that takes any registered spec of the annotated family."""
 

@@ -1,0 +1,113 @@
+"""The budgets of the design: sizes, classes, annotations, docstrings, and tests beside them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from abc import ABC
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from statistics import median, quantiles
+
+import pytest
+
+from tests.test_layers import MODULES, ROOT
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
+LINES = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
+LENGTHS = {
+    f"{module}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+    for module, tree in TREES.items()
+    for node in ast.walk(tree)
+    if isinstance(node, Function)
+}
+
+
+def own_classes() -> Iterator[type]:
+    """Every class that the core and the plugin packages define at the top level of a module."""
+    for module in MODULES:
+        if module == "sslkit.__main__":
+            continue
+        for item in vars(import_module(module)).values():
+            if inspect.isclass(item) and item.__module__ == module and "[" not in item.__name__:
+                yield item
+
+
+CLASSES = list(own_classes())
+
+
+def public(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | Function]]:
+    """Public classes and functions of a module and of its public classes."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | Function) and not node.name.startswith("_"):
+            yield node.name, node
+            for inner in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(inner, Function) and not inner.name.startswith("_"):
+                    yield f"{node.name}.{inner.name}", inner
+
+
+def bare_arguments(node: Function) -> list[str]:
+    """Arguments without an annotation, and `return` where that is missing."""
+    every = [
+        *node.args.posonlyargs,
+        *node.args.args,
+        *node.args.kwonlyargs,
+        node.args.vararg,
+        node.args.kwarg,
+    ]
+    bare = [a.arg for a in every if a and a.annotation is None and a.arg not in {"self", "cls"}]
+    return bare + ([] if node.returns else ["return"])
+
+
+def test_files_are_short() -> None:
+    assert {module: lines for module, lines in LINES.items() if lines > 400} == {}
+    assert median(lines for lines in LINES.values() if lines > 5) <= 150
+
+
+def test_functions_are_short() -> None:
+    assert {name: length for name, length in LENGTHS.items() if length > 80} == {}
+    assert median(LENGTHS.values()) <= 12
+    assert quantiles(LENGTHS.values(), n=10)[-1] <= 35
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+def test_every_class_is_abstract_or_final(cls: type) -> None:
+    abstract = inspect.isabstract(cls) or ABC in cls.__bases__
+    record = issubclass(cls, tuple) or issubclass(
+        cls, BaseException
+    )  # named tuples and errors are what they are
+    assert abstract or record or getattr(cls, "__final__", False), "derive from ABC, or decorate with @final"
+
+
+@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
+def test_inheritance_is_at_most_two_deep(cls: type) -> None:
+    own = [base.__name__ for base in cls.__mro__[1:] if base.__module__ in MODULES]
+    assert len(own) <= 2, f"{cls.__name__} derives from {own}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_is_documented_and_annotated(module: str) -> None:
+    assert ast.get_docstring(TREES[module]), f"{module} has no docstring"
+    for name, node in public(TREES[module]):
+        assert ast.get_docstring(node), f"{module}.{name} has no docstring"
+        if isinstance(node, Function):
+            assert bare_arguments(node) == [], f"{module}.{name} lacks annotations"
+
+
+def test_there_are_more_lines_of_tests_than_of_source() -> None:
+    tests = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py"))
+    assert tests >= 1.2 * sum(LINES.values()), f"{tests} lines of tests for {sum(LINES.values())} of source"
+
+
+def test_nothing_is_left_unfinished() -> None:
+    marks = ("TO" + "DO", "FIX" + "ME", "X" + "XX", "NotImplemented" + "Error")
+    everything = [*MODULES.values(), *(ROOT / "tests").rglob("*.py")]
+    found = {
+        f"{path.relative_to(ROOT)}: {mark}"
+        for path in everything
+        for mark in marks
+        if mark in Path(path).read_text()
+    }
+    assert found == set()
