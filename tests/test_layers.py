@@ -40,7 +40,7 @@ ALLOWED = {
     "train": {"errors", "spec", "registry", "core", "functional", "train", "evaluate"},
     "evaluate": {"errors", "spec", "registry", "core", "functional", "train", "evaluate"},
 }
-"""Layer -> layers of `sslkit` that it may import, functions included; `cli`, `api`, `testing` may import all."""
+"""Layer -> layers of `sslkit` that it may import, functions included. `cli`, `api`, `testing` take all."""
 
 
 def sources() -> dict[str, Path]:
