@@ -81,7 +81,7 @@ def _shapes(spec: BackboneSpec) -> None:
     net = _built(spec)
     last = net.depth - 1
     for size in (IMAGE, LOCAL):
-        images, patches = _images(size), net.grid(size).count
+        images, patches = _images(size), net.grid(size).patches
         (tokens,) = net([Request(images, None, "drop", (last, -1))])
         _require_shape(tokens.cls, (2, IMAGES, net.dim), "cls")
         _require_shape(tokens.patch, (2, IMAGES, patches, net.dim), "patch")
@@ -123,7 +123,7 @@ def _blind(spec: BackboneSpec, mode: Mode) -> None:
     images = _images(IMAGE)
     changed = torch.where(hidden[:, :, None], _images(IMAGE, "others"), images)
     (seen,), (other,) = (net([Request(x, mask, mode, ())]) for x in (images, changed))
-    kept = mask.keep.shape[-1] if mode == "drop" else grid.count
+    kept = mask.keep.shape[-1] if mode == "drop" else grid.patches
     _require_shape(seen.patch, (2, IMAGES, kept, net.dim), "patch")
     require(_close(seen, other), f"the pixels of hidden patches change the tokens in {mode!r} mode")
 

@@ -37,7 +37,7 @@ def _draw(rows: Tensor = ROWS) -> Draw:
 
 def _sample(masker: Masker, rows: Tensor = ROWS) -> Tensor:
     hidden = masker.sample(_draw(rows))
-    expected = (*rows.shape, GRID.count)
+    expected = (*rows.shape, GRID.patches)
     require(
         hidden.dtype == torch.bool and hidden.shape == expected,
         f"`sample` gives {hidden.dtype} {tuple(hidden.shape)}, expected bool {expected}",
@@ -50,12 +50,12 @@ def _counts(spec: MaskerSpec) -> None:
     count = _sample(masker).sum(-1)
     low, high = int(count.min()), int(count.max())
     require(
-        high <= masker.most <= GRID.count,
-        f"hides {high} patches of {GRID.count}, but `most` says {masker.most}",
+        high <= masker.most <= GRID.patches,
+        f"hides {high} patches of {GRID.patches}, but `most` says {masker.most}",
     )
     require(low > 0, "hides nothing in some image, so that nothing could be predicted there")
     if masker.visible is not None:
-        hidden = GRID.count - masker.visible
+        hidden = GRID.patches - masker.visible
         require(
             low == high == hidden,
             f"hides {low} to {high} patches, but `visible` {masker.visible} says {hidden}",
@@ -91,7 +91,7 @@ def _shapes(spec: MaskerSpec) -> None:
         mask.flat.shape == (ROWS.numel() * masker.most,),
         f"{tuple(mask.flat.shape)} hidden patches in the mask",
     )
-    again = torch.zeros_like(mask.hidden).flatten().index_fill(0, mask.flat[mask.count > 0], True)
+    again = torch.zeros_like(mask.hidden).flatten().index_fill(0, mask.flat[mask.per_image > 0], True)
     require(
         torch.equal(again.view_as(mask.hidden), mask.hidden),
         "the flat indices do not name the hidden patches",

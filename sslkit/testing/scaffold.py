@@ -1,0 +1,91 @@
+"""`sslkit plugins new`: a plugin distribution to start from. Torch-free."""
+
+from __future__ import annotations
+
+import argparse
+import keyword
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+from sslkit import __version__, catalog
+from sslkit.errors import PluginError
+
+TEMPLATE = Path(__file__).parent / "template"
+SUFFIX = ".tmpl"
+FAMILY = "target"
+"""Family of the component that the template holds."""
+
+
+class Names(NamedTuple):
+    """What a distribution's parts are called."""
+
+    distribution: str
+    package: str
+    kind: str
+    cls: str
+    """Name of the spec class."""
+
+
+def new_plugin(name: str, directory: Path) -> Path:
+    """Write a distribution called `name`, with one working target and its tests, to `directory / name`.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PluginError: the name cannot be used, or the folder has something in it.
+    """
+    names = _names(name)
+    folder = directory / name
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PluginError(f"{folder}: exists and is not an empty folder; choose another name or --dir")
+    values = {**names._asdict(), "version": __version__}
+    for source in sorted(TEMPLATE.rglob(f"*{SUFFIX}")):
+        inside = source.relative_to(TEMPLATE).with_suffix("").as_posix()
+        path = folder / inside.replace("package/", f"{names.package}/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = Template(source.read_text(encoding="utf-8")).substitute(values)
+        path.write_text(text, encoding="utf-8")
+    return folder
+
+
+def main_new(args: argparse.Namespace) -> int:
+    """Write the distribution `args.name` below `args.dir` and say how to go on."""
+    folder = new_plugin(args.name, args.dir)
+    print(f"written: {folder}, a plugin with the target {_names(args.name).kind!r}")
+    print(f"go on with:\n  cd {folder}\n  pip install -e .")
+    print(f"  sslkit plugins check {args.name}\n  sslkit run spec.yaml")
+    return 0
+
+
+def _names(name: str) -> Names:
+    """Names that follow from that of the distribution.
+
+    Raises:
+        PluginError: it cannot be a distribution and a module, or it is taken.
+    """
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*([-_.][A-Za-z0-9]+)*", name):
+        raise PluginError(
+            f"{name!r} cannot name a distribution: use letters and digits, joined by `-`, as in sslkit-shapes"
+        )
+    package = re.sub(r"[-_.]", "_", name).lower()
+    kind = package.removeprefix("sslkit_")
+    if keyword.iskeyword(package) or not kind.isidentifier():
+        raise PluginError(
+            f"{name!r} cannot be used: {package!r} or {kind!r} is no name in Python; choose another"
+        )
+    if package == "tests" or _is_installed(package):
+        raise PluginError(f"{name!r} is taken: there is a module {package!r} already; choose another name")
+    if kind in catalog.kinds(FAMILY):
+        raise PluginError(f"{name!r} is taken: there is a {FAMILY} of kind {kind!r}; choose another name")
+    title = "".join(part.capitalize() for part in kind.split("_"))
+    return Names(name, package, kind, title.removesuffix("Edges") + "Edges")
+
+
+def _is_installed(package: str) -> bool:
+    """Whether `import package` would find a module; a folder without any, such as this one's, is none."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
