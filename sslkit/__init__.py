@@ -57,7 +57,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
         found = registry().find(name)
         if found is not None:
             return found
-    raise AttributeError(f"module 'sslkit' has no attribute {name!r}; `sslkit plugins list` shows what is installed")
+    raise AttributeError(
+        f"module 'sslkit' has no attribute {name!r}; `sslkit plugins list` shows what is installed"
+    )
 
 
 def __dir__() -> list[str]:
@@ -65,4 +67,6 @@ def __dir__() -> list[str]:
     from sslkit.registry.manager import registry
     from sslkit.spec.families import FAMILIES
 
-    return sorted([*_PUBLIC, *(cls.__name__ for family in FAMILIES for cls in registry().kinds(family).values())])
+    return sorted(
+        [*_PUBLIC, *(cls.__name__ for family in FAMILIES for cls in registry().kinds(family).values())]
+    )

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
 
-from pydantic import ValidationError
-
 from sslkit.core.backbone import Backbone
-from sslkit.spec.explain import check, spec_error
+from sslkit.spec.explain import check
 from sslkit.spec.load import dump, load
 from sslkit.spec.run import RunSpec
 from sslkit.train.launch import resume, train
@@ -46,10 +44,7 @@ class Run:
         Raises:
             SpecError: one readable error that names each offending path.
         """
-        try:
-            self.spec = RunSpec(**fields)
-        except ValidationError as error:
-            raise spec_error(error, fields) from None
+        self.spec = RunSpec(**fields)
         check(self.spec)
 
     @classmethod

@@ -66,7 +66,9 @@ class ViT(BackboneSpec):
         if size % patch:
             lower = size // patch * patch
             near = f"{lower} or {lower + patch}" if lower else str(patch)
-            raise SpecError(f"patch {patch} does not divide the image size {size}; use an image size of {near}")
+            raise SpecError(
+                f"patch {patch} does not divide the image size {size}; use an image size of {near}"
+            )
         return Grid(size // patch, size // patch, patch)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:

@@ -163,9 +163,13 @@ def _create(spec: ViT, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
         raise SpecError(f"backbone: timm cannot build {spec.name!r} with {arguments}: {error}") from None
     if not isinstance(net, VisionTransformer) or not isinstance(net.patch_embed.proj, nn.Conv2d):
-        raise SpecError(f"backbone.name: {spec.name!r} is a {type(net).__name__}, not a plain vision transformer")
+        raise SpecError(
+            f"backbone.name: {spec.name!r} is a {type(net).__name__}, not a plain vision transformer"
+        )
     if net.pos_embed is None:
-        raise SpecError(f"backbone.name: {spec.name!r} has no position embeddings, which this backbone relies on")
+        raise SpecError(
+            f"backbone.name: {spec.name!r} has no position embeddings, which this backbone relies on"
+        )
     return net
 
 

@@ -28,7 +28,9 @@ class FixedWeights(BalancerSpec):
         """Every weight must belong to an objective."""
         for name in self.weights:
             if name not in run.terms:
-                yield Problem(f"weights.{name}", f"is not an objective of this run. Known: {', '.join(run.terms)}")
+                yield Problem(
+                    f"weights.{name}", f"is not an objective of this run. Known: {', '.join(run.terms)}"
+                )
 
     def build(self, names: Sequence[str]) -> Balancer:
         """The weighted sum of the objectives called `names`."""

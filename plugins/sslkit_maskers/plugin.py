@@ -33,15 +33,15 @@ class RandomMasker(MaskerSpec):
 
     def build(self, grid: Grid) -> Masker:
         """The sampler. Raises SpecError where it would hide no patch or all of them."""
-        visible = self.visible(grid.count)
-        if not 0 < visible < grid.count:
+        visible = self.visible(grid.patches)
+        if not 0 < visible < grid.patches:
             raise SpecError(
-                f"ratio {self.ratio} hides {grid.count - visible} of {grid.count} patches "
+                f"ratio {self.ratio} hides {grid.patches - visible} of {grid.patches} patches "
                 f"({grid.rows} x {grid.cols}); at least one must stay and one be hidden: change the ratio or the patch"
             )
         from sslkit_maskers.random import RandomSampler
 
-        return RandomSampler(grid.count, visible)
+        return RandomSampler(grid.patches, visible)
 
 
 @hookimpl

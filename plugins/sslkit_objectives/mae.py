@@ -57,5 +57,5 @@ class MaskedAutoencoder(Objective):
     def _pixels(self, hidden_VBN: Tensor, images: Tensor) -> Tensor:
         """Hidden patches as a mask of pixels, `[V, B, 1, H, W]`."""
         rows = images.shape[-2] // self.patch
-        grid = hidden_VBN.unflatten(-1, (rows, -1))[:, :, None]
+        grid: Tensor = hidden_VBN.unflatten(-1, (rows, -1))[:, :, None]
         return grid.repeat_interleave(self.patch, dim=-2).repeat_interleave(self.patch, dim=-1)

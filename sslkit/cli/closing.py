@@ -22,7 +22,9 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"stopped by {summary['stopped_by']} at step {summary['step']}; everything is saved. Go on with:"
         yield f"  sslkit resume {run_dir}"
         return
-    yield f"{summary['name']}: {summary['step']} steps in {_duration(summary['seconds'])}" + _loss(summary["metrics"])
+    yield f"{summary['name']}: {summary['step']} steps in {_duration(summary['seconds'])}" + _loss(
+        summary["metrics"]
+    )
     yield from _scores(summary)
     if summary["skipped_images"]:
         yield f"{summary['skipped_images']} images could not be read; they are listed in {summary['paths']['skipped']}"
@@ -73,4 +75,6 @@ def _loss(metrics: Mapping[str, Any]) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    return (
+        f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    )

@@ -45,5 +45,7 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield "passes in every step:"
     for one in facts["passes"]:
         mask = f", {one['mask']}, {one['mode']}" if one["mask"] else ""
-        tokens = f"{one['visible']} of {one['patches']} patches visible, {one['tokens_per_step']:,} tokens a step"
+        tokens = (
+            f"{one['visible']} of {one['patches']} patches visible, {one['tokens_per_step']:,} tokens a step"
+        )
         yield f"  {one['net']} on {one['crops']} x {one['view']}{mask}: {tokens}"

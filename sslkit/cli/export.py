@@ -9,7 +9,9 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder of the run")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="file.safetensors, or file.pt")
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE", help="file.safetensors, or file.pt"
+    )
     parser.add_argument("--checkpoint", default="last", help="last, best, or a name such as step-00001000")
 
 

@@ -17,7 +17,7 @@ class Grid(NamedTuple):
     """Side of a patch, in pixels."""
 
     @property
-    def count(self) -> int:
+    def patches(self) -> int:
         """Number of patches."""
         return self.rows * self.cols
 

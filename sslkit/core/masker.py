@@ -45,5 +45,8 @@ def _hidden_of_equal_counts(hidden: Tensor, count: int) -> Tensor:
     """Flat indices of the hidden patches where every image hides `count`."""
     total = hidden.shape[-1]
     order = torch.sort((~hidden).to(torch.int8), dim=-1, stable=True).indices[..., :count]
-    start = torch.arange(math.prod(hidden.shape[:-1]), device=hidden.device).reshape(*hidden.shape[:-1], 1) * total
+    start = (
+        torch.arange(math.prod(hidden.shape[:-1]), device=hidden.device).reshape(*hidden.shape[:-1], 1)
+        * total
+    )
     return (order + start).flatten()

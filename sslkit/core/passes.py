@@ -39,13 +39,13 @@ class Mask(NamedTuple):
     """`[V, B, K]` int64, visible patches in order; K is 0 where the masker's count varies."""
     flat: Tensor
     """`[L]` int64, hidden patches as indices into the flat V x B x N, padded to a fixed L."""
-    count: Tensor
+    per_image: Tensor
     """`[L]` int64, hidden patches of the image that the patch belongs to; 0 on padding."""
 
     def mean(self, scores: Tensor) -> Tensor:
         """Mean over images of the mean over their hidden patches, for `scores` `[L]`."""
         images = self.hidden.shape[0] * self.hidden.shape[1]
-        weight = (self.count > 0).to(scores.dtype) / self.count.clamp(min=1)
+        weight = (self.per_image > 0).to(scores.dtype) / self.per_image.clamp(min=1)
         return (scores * weight).sum() / images
 
     def pick(self, values: Tensor) -> Tensor:

@@ -47,7 +47,8 @@ class System(nn.Module):
             if not calls:
                 continue
             requests = [
-                Request(images[self.plan[i].view], masks[i], self.plan[i].mode, self.plan[i].layers) for i in calls
+                Request(images[self.plan[i].view], masks[i], self.plan[i].mode, self.plan[i].layers)
+                for i in calls
             ]
             with torch.set_grad_enabled(net == "student" and torch.is_grad_enabled()):
                 tokens.update(zip(calls, self.nets[net](requests), strict=True))

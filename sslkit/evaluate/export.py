@@ -20,8 +20,10 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
         SpecError: the ending of `out` is none of these.
         CheckpointError: no such run or checkpoint.
     """
-    if out.suffix not in {".safetensors", ".pt", ".pth"}:
-        raise SpecError(f"{out}: the file must end in .safetensors, or in .pt or .pth for a torch state_dict")
+    if out.suffix not in {".safetensors", ".pt", ".pth"} or out.is_dir():
+        raise SpecError(
+            f"{out}: must be a file that ends in .safetensors, or in .pt or .pth for a torch state_dict"
+        )
     exported = restore(run_dir, checkpoint).net.export()
     state = {name: value.detach().cpu().contiguous() for name, value in exported.state.items()}
     out.parent.mkdir(parents=True, exist_ok=True)

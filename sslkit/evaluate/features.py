@@ -13,11 +13,12 @@ from torch.utils.data import DataLoader, Dataset
 from sslkit.core.backbone import Backbone
 from sslkit.core.env import View
 from sslkit.core.evaluator import Features
-from sslkit.core.passes import Request
+from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import Readout
+from sslkit.train.guard import leave_signals
 from sslkit.train.parallel import Parallel
 from sslkit.train.pipeline import moments, to_float, to_uint8
 
@@ -42,7 +43,9 @@ def extract(source: Source, encode: Encoder, loading: Loading) -> Features:
         DataError: the source has no labels, or no image can be read.
     """
     if source.labels is None:
-        raise DataError("these images have no labels, which evaluation needs: give class sub-folders or a label column")
+        raise DataError(
+            "these images have no labels, which evaluation needs: give class sub-folders or a label column"
+        )
     values, seen = _values(source, encode, loading)
     labels = source.labels.to(values.device)
     return Features(values[seen], labels[seen], source.classes)
@@ -54,16 +57,25 @@ def _values(source: Source, encode: Encoder, loading: Loading) -> tuple[Tensor, 
     parallel, count = loading.parallel, len(source)
     starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
     values: Tensor | None = None
-    seen = torch.zeros(count, dtype=torch.float32, device=parallel.device)
+    seen = torch.zeros(count, device=parallel.device)
     for indices, images in _batches(source, loading, starts):
         features = encode(_normalized(images.to(parallel.device), loading.view)).float()
         if values is None:
             values = torch.zeros(count, features.shape[1], device=parallel.device)
         values[indices.to(parallel.device)] = features
         seen[indices.to(parallel.device)] = 1.0
-    if values is None:
-        raise DataError(f"none of the {count} images can be read, or there are fewer batches than ranks")
+    width = _width(values, parallel)
+    if not width:
+        raise DataError(f"none of the {count} images can be read; the first is {source.name(0)}")
+    values = torch.zeros(count, width, device=parallel.device) if values is None else values
     return parallel.total(values), parallel.total(seen) > 0
+
+
+def _width(values: Tensor | None, parallel: Parallel) -> int:
+    """Length of a feature, also on a rank that has made none; 0 where no rank has."""
+    own = [0, 0] if values is None else [values.shape[1], 1]
+    total, ranks = parallel.total(torch.tensor(own, device=parallel.device)).tolist()
+    return int(total) // max(1, int(ranks))
 
 
 def _normalized(images: Tensor, view: View) -> Tensor:
@@ -90,6 +102,8 @@ def _decoded(source: Source, loading: Loading, starts: Sequence[int]) -> Iterato
         batch_sampler=plan,
         num_workers=loading.workers,
         collate_fn=_readable,
+        worker_init_fn=leave_signals,
+        generator=torch.Generator(),  # otherwise starting it would advance torch's own
     )
     for indices, images in loader:
         if len(indices):
@@ -117,13 +131,15 @@ def _readable(items: list[tuple[int, Tensor | None]]) -> tuple[Tensor, Tensor]:
     return torch.tensor([index for index, _ in kept], dtype=torch.int64), images
 
 
-def net_encoder(net: Backbone, readout: Readout, autocast: Callable[[], AbstractContextManager[Any]]) -> Encoder:
+def net_encoder(
+    net: Backbone, readout: Readout, autocast: Callable[[], AbstractContextManager[Any]]
+) -> Encoder:
     """The readout of `net`: the class token or the mean patch token of one block."""
 
     def encode(images: Tensor) -> Tensor:
         layers = () if readout.layer == -1 else (readout.layer,)
         with autocast():
-            tokens = net([Request(images[None], None, "drop", layers)])[0]
+            tokens: Tokens = net([Request(images[None], None, "drop", layers)])[0]
         if layers:
             inner = tokens.layers[0][0]
             return inner[:, 0] if readout.pool == "cls" else inner[:, 1:].mean(1)

@@ -7,7 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, final
 
+from torch import nn
+
 from sslkit.core.backbone import Backbone
+from sslkit.core.env import View
 from sslkit.core.evaluator import Features, Split, Subject
 from sslkit.core.source import Source
 from sslkit.errors import DataError, SslkitError
@@ -40,7 +43,9 @@ class Sources:
             self._open[place] = spec.build(split)
         source = self._open[place]
         if source is None:
-            raise DataError(f"{spec.kind_name()!r} has no {split} split; name one in the data or in the evaluator")
+            raise DataError(
+                f"{spec.kind_name()!r} has no {split} split; name one in the data or in the evaluator"
+            )
         return source
 
 
@@ -91,7 +96,10 @@ class NetSubject(Subject):
 
 
 def reading_of(
-    spec: RunSpec, view: Any, parallel: Parallel, autocast: Callable[[], AbstractContextManager[Any]]  # noqa: ANN401
+    spec: RunSpec,
+    view: View,
+    parallel: Parallel,
+    autocast: Callable[[], AbstractContextManager[Any]],
 ) -> Reading:
     """The run's one readout."""
     loading = Loading(view, spec.readout.crop, spec.readout.batch_size, spec.workers, parallel)
@@ -99,7 +107,7 @@ def reading_of(
 
 
 @contextlib.contextmanager
-def evaluating(net: Backbone | None) -> Iterator[None]:
+def evaluating(net: nn.Module | None) -> Iterator[None]:
     """Evaluation mode for the block; every module gets its own mode back."""
     modes = [] if net is None else [(module, module.training) for module in net.modules()]
     try:

@@ -45,8 +45,9 @@ class PatchDecoder(nn.Module):
         views, images = tokens.patch.shape[:2]
         visible = self.embed(torch.cat([tokens.cls[:, :, None], tokens.patch], dim=2)).flatten(0, 1)
         x = self._unshuffle(visible, tokens) + self.positions.to(visible.dtype)
-        out: Tensor = self.head(self.norm(self.blocks(x)))[:, 1:]
-        return out.unflatten(0, (views, images))
+        out = self.head(self.norm(self.blocks(x)))[:, 1:]
+        result: Tensor = out.unflatten(0, (views, images))
+        return result
 
     def _unshuffle(self, visible: Tensor, tokens: Tokens) -> Tensor:
         """Visible tokens at their places, the mask token elsewhere: `[V * B, 1 + N, width]`."""

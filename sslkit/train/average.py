@@ -42,7 +42,9 @@ class Averages:
                 f"objectives.{label}: needs a net {objective.follows!r} whose momentum its heads follow; "
                 f"add `nets: {{{objective.follows}: {{}}}}`"
             )
-        pairs = _pair(dict(objective.get_submodule(online).named_parameters()), objective.get_submodule(average))
+        pairs = _pair(
+            dict(objective.get_submodule(online).named_parameters()), objective.get_submodule(average)
+        )
         for ours, theirs in zip(self._pairs[objective.follows], pairs, strict=True):
             ours.extend(theirs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import re
 import shutil
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ class Checkpoints:
     def __init__(self, folder: Path, keep: int = 2) -> None:
         self.folder, self.keep = folder, keep
 
-    def list(self) -> list[Path]:
+    def all(self) -> list[Path]:
         """Finished checkpoints, oldest first."""
         found = [p for p in self.folder.glob("step-*") if _NAME.match(p.name) and (p / META).is_file()]
         return sorted(found, key=step_of)
@@ -51,11 +52,11 @@ class Checkpoints:
         """
         final_path = self.folder / f"step-{step:08d}"
         temporary = self.folder / f".writing-{step:08d}"
-        shutil.rmtree(temporary, ignore_errors=True)
         try:
-            temporary.mkdir(parents=True)
+            _fresh(temporary).mkdir(parents=True)
             _write(temporary, state, {"format": FORMAT, "step": step, **meta})
-            shutil.rmtree(final_path, ignore_errors=True)
+            if final_path.exists():  # moved aside, not deleted: that would take long enough to be killed in
+                final_path.rename(_fresh(self.folder / f".writing-old-{step:08d}"))
             temporary.rename(final_path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
             shutil.rmtree(temporary, ignore_errors=True)
@@ -66,7 +67,7 @@ class Checkpoints:
 
     def prune(self, best: int | None) -> None:
         """Drop checkpoints that are neither among the newest nor the best, and half-written ones."""
-        for path in self.list()[: -self.keep]:
+        for path in self.all()[: -self.keep]:
             if step_of(path) != best:
                 shutil.rmtree(path, ignore_errors=True)
         for path in self.folder.glob(".writing-*"):
@@ -79,7 +80,7 @@ class Checkpoints:
             CheckpointError: none can be read.
         """
         damaged: list[str] = []
-        for path in reversed(self.list()):
+        for path in reversed(self.all()):
             try:
                 return load(path), damaged
             except CheckpointError as error:
@@ -111,14 +112,27 @@ def load(path: Path) -> Loaded:
         raise CheckpointError(
             f"{state_path}: is damaged or cut short: sha256 {found[:12]}..., expected {str(meta['sha256'])[:12]}..."
         )
-    state = torch.load(state_path, map_location="cpu", weights_only=True)
-    return Loaded(int(meta["step"]), state, meta, path)
+    try:
+        state = torch.load(state_path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{state_path}: is not a torch file of tensors: {str(error).splitlines()[0]}"
+        ) from None
+    if not isinstance(state, dict) or not {"system", "optimizer"} <= state.keys():
+        raise CheckpointError(f"{state_path}: lacks system or optimizer; it is not a checkpoint of a run")
+    return Loaded(meta["step"], state, meta, path)
 
 
 def checksum(path: Path) -> str:
     """sha256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fresh(path: Path) -> Path:
+    """`path`, with nothing there."""
+    shutil.rmtree(path, ignore_errors=True)
+    return path
 
 
 def _write(folder: Path, state: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
@@ -136,6 +150,12 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path / META}: is not JSON; the checkpoint is damaged") from None
     if not isinstance(meta, dict) or not {"format", "step", "sha256"} <= meta.keys():
         raise CheckpointError(f"{path / META}: lacks format, step or sha256; the checkpoint is damaged")
+    if meta["step"] != step_of(path):
+        raise CheckpointError(
+            f"{path / META}: is of step {meta['step']}, not of this folder's; it was copied or changed"
+        )
     if meta["format"] != FORMAT:
-        raise CheckpointError(f"{path}: format {meta['format']}, but this sslkit reads {FORMAT}; use the newer sslkit")
+        raise CheckpointError(
+            f"{path}: format {meta['format']}, but this sslkit reads {FORMAT}; use the newer sslkit"
+        )
     return meta

@@ -96,6 +96,10 @@ def make_system(spec: RunSpec, views: Mapping[str, View]) -> tuple[System, Env]:
     """Nets, objectives and balancer, initialized from the run's seed on the CPU."""
     rng.seed_torch(spec.seed, "init")
     student = spec.backbone.build(views[spec.first_view])
+    if not -student.depth <= spec.readout.layer < student.depth:
+        raise SpecError(
+            f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks"
+        )
     grids: dict[str, Grid] = {name: student.grid(view.size) for name, view in views.items()}
     info = NetInfo(student.dim, student.depth)
     env = Env(views, dict.fromkeys(["student", *spec.nets], info), grids)
@@ -116,7 +120,9 @@ def _objective(spec: RunSpec, name: str, env: Env) -> Objective:
         raise SpecError(f"{path}: {error}") from None
     for view, crops in objective.crops.items():
         if env.view(view).crops < crops:
-            raise SpecError(f"{path}: needs {crops} crops of view {view!r}; set `views.{view}.crops` to {crops}")
+            raise SpecError(
+                f"{path}: needs {crops} crops of view {view!r}; set `views.{view}.crops` to {crops}"
+            )
     return objective
 
 
@@ -124,7 +130,9 @@ def _check_passes(system: System, spec: RunSpec) -> None:
     for request in system.plan:
         if request.net not in system.nets:
             known = ", ".join(system.nets)
-            raise SpecError(f"nets: an objective reads net {request.net!r}, which the run does not have. Known: {known}")
+            raise SpecError(
+                f"nets: an objective reads net {request.net!r}, which the run does not have. Known: {known}"
+            )
 
 
 def make_maskers(system: System, env: Env) -> Maskers:

@@ -37,7 +37,9 @@ def draw_pictures(
                 stem = title if len(stepper.objectives) == 1 else f"{name}-{title}"
                 path = run_dir / FIGURES / f"{stem}.png"
                 view = composed.env.views[system.plan[0].view]
-                save_pictures(path, pictures._replace(images=pictures.images.float().cpu()), view.mean, view.std)
+                save_pictures(
+                    path, pictures._replace(images=pictures.images.float().cpu()), view.mean, view.std
+                )
                 paths.append(path)
     return paths
 
@@ -64,7 +66,9 @@ def _held_out(composed: Composed, reading: Reading, source: Source) -> Batch:
     images = {}
     for name, view in composed.env.views.items():
         mean, std = moments(view, device)
-        squares = torch.cat([resize_center(to_float(x[None]), view.size, reading.loading.crop) for x in chosen])
+        squares = torch.cat(
+            [resize_center(to_float(x[None]), view.size, reading.loading.crop) for x in chosen]
+        )
         one = (squares.to(device) - mean) / std
         images[name] = one[None].expand(view.crops, -1, -1, -1, -1)
     return Batch(images, torch.arange(count, device=device))

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.train.guard import leave_signals
 from sslkit.train.order import Order
 from sslkit.train.pipeline import Pipeline
 
@@ -85,16 +86,21 @@ class WorkerFeed(Feed):
             collate_fn=_collate,
             pin_memory=device.type == "cuda",
             prefetch_factor=2 if workers else None,
+            worker_init_fn=leave_signals,
+            generator=torch.Generator(),  # otherwise starting it would advance the step's own generator
         )
-        self._batches: Iterator[tuple[dict[str, Tensor], Tensor, Reasons]] | None = None
+        self._batches: Iterator[tuple[dict[str, Tensor], Tensor, Reasons] | DataError] | None = None
 
     def step(self, step: int) -> Iterator[Batch]:
-        """The next micro-batches; the workers run ahead."""
+        """The next micro-batches; the workers run ahead. Raises DataError where no image can be read."""
         if self._batches is None:
             self._batches = iter(self._loader)
         share = self.order.share
         for _ in range(self.order.batch // share.world // share.micro):
-            crops, rows, reasons = next(self._batches)
+            batch = next(self._batches)
+            if isinstance(batch, DataError):
+                raise batch
+            crops, rows, reasons = batch
             for index, reason in reasons:
                 self.unreadable(index, reason)
             here = rows.to(self.device, non_blocking=True)
@@ -107,7 +113,7 @@ class WorkerFeed(Feed):
 
 
 class _Item(NamedTuple):
-    index: int
+    image: int
     step: int
     row: int
 
@@ -126,19 +132,22 @@ class _Plan:
 
 
 @final
-class _Cutter(Dataset[tuple[dict[str, Tensor], int, Reasons]]):
-    """One image in a worker: decode, cut, hand over as uint8."""
+class _Cutter(Dataset[tuple[dict[str, Tensor], int, Reasons] | DataError]):
+    """One image in a worker: decode, cut, hand over as uint8. Errors travel as values, without a traceback."""
 
     def __init__(self, source: Source, pipeline: Pipeline) -> None:
         self.source, self.pipeline = source, pipeline
 
-    def __getitem__(self, item: _Item) -> tuple[dict[str, Tensor], int, Reasons]:
-        image, reasons = readable(self.source, item.index)
+    def __getitem__(self, item: _Item) -> tuple[dict[str, Tensor], int, Reasons] | DataError:
+        try:
+            image, reasons = readable(self.source, item.image)
+        except DataError as error:
+            return error
         return self.pipeline.first(image, item.step, torch.tensor([item.row])), item.row, reasons
 
 
 def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
-    """Image `index`, or the next one that can be read, and why others could not."""
+    """Image `index`, or the next one that can be read, and why others could not. Raises DataError if none can."""
     reasons: Reasons = []
     for offset in range(min(len(source), ATTEMPTS)):
         candidate = (index + offset) % len(source)
@@ -149,7 +158,14 @@ def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
     raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")
 
 
-def _collate(items: list[tuple[dict[str, Tensor], int, Reasons]]) -> tuple[dict[str, Tensor], Tensor, Reasons]:
+def _collate(
+    found: list[tuple[dict[str, Tensor], int, Reasons] | DataError],
+) -> tuple[dict[str, Tensor], Tensor, Reasons] | DataError:
+    items = []
+    for item in found:
+        if isinstance(item, DataError):
+            return item
+        items.append(item)
     crops = {name: torch.stack([item[0][name] for item in items]) for name in items[0][0]}
     reasons = [reason for item in items for reason in item[2]]
     return crops, torch.tensor([item[1] for item in items]), reasons

@@ -34,7 +34,9 @@ class FiniteGuard:
         Raises:
             TrainingError: names the step, the objective and what `last_good` says.
         """
-        first = [(step, name) for step, name in zip(self._first.tolist(), self.names, strict=True) if step >= 0]
+        first = [
+            (step, name) for step, name in zip(self._first.tolist(), self.names, strict=True) if step >= 0
+        ]
         if first:
             step, name = min(first)
             raise TrainingError(
@@ -61,8 +63,10 @@ class UnreadableImages:
         if index in self.reasons:
             return
         self.reasons[index] = reason
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(f"{index}\t{self._name(index)}\t{' '.join(reason.split())}\n")
+        name, said = (" ".join(text.split()) for text in (self._name(index), reason))
+        # File names may be any bytes, which UTF-8 may not hold.
+        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{index}\t{name}\t{said}\n")
         if len(self.reasons) > self._share * self._total:
             raise DataError(
                 f"{len(self.reasons)} of {self._total} images cannot be read, more than max_corrupt={self._share}; "
@@ -71,10 +75,19 @@ class UnreadableImages:
 
 
 def _listed(path: Path) -> Iterator[tuple[int, str]]:
-    """(index, reason) of the images that an earlier part of the run skipped."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+    """(index, reason) of the images that an earlier part of the run skipped; a line cut short is left out."""
+    for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else ():
         index, _, reason = line.split("\t", 2)
         yield int(index), reason
+
+
+def leave_signals(worker: int) -> None:
+    """Start of a worker process: signals to the whole process group are the main process's to handle.
+
+    Ctrl-C and `timeout` reach every process. A worker that died of it would end the run before it is saved.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @final
@@ -94,7 +107,9 @@ class StopRequest:
                 break
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Give the signals back."""
         for number, previous in self._previous.items():
             signal.signal(number, previous)

@@ -31,7 +31,7 @@ def train(spec: RunSpec, say: Say = print) -> dict[str, Any]:
         TrainingError: a loss was not finite, or nothing could be saved.
     """
     require_same_run(spec, spec.run_dir)
-    if (spec.run_dir / LOCK).is_file() and Checkpoints(spec.run_dir / FOLDER).list():
+    if (spec.run_dir / LOCK).is_file() and Checkpoints(spec.run_dir / FOLDER).all():
         say(f"{spec.run_dir} holds this run already: continuing it")
         return resume(spec.run_dir, say)
     return _run(spec, None, say)
@@ -44,20 +44,20 @@ def resume(run_dir: Path, say: Say = print) -> dict[str, Any]:
         CheckpointError: the folder holds no run, or no checkpoint can be read.
     """
     spec = locked_spec(run_dir)
-    summary = run_dir / SUMMARY
-    if summary.is_file():
-        done: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
-        if done["finished"]:
-            say(f"{run_dir} is finished: {done['step']} steps")
-            return done
-    if not Checkpoints(run_dir / FOLDER).list():
+    done = _read_summary(run_dir)
+    if done.get("finished"):
+        say(f"{run_dir} is finished: {done['step']} steps")
+        return done
+    if not Checkpoints(run_dir / FOLDER).all():
         say(f"{run_dir} has no checkpoint yet: starting over")
         return _run(spec, None, say)
     loaded, damaged = Checkpoints(run_dir / FOLDER).newest()
     for reason in damaged:
         say(f"warning: passed over a checkpoint: {reason}")
     if changed := version_changes(run_dir):
-        say(f"warning: versions differ from those that started the run, so results may too: {', '.join(changed)}")
+        say(
+            f"warning: versions differ from those that started the run, so results may too: {', '.join(changed)}"
+        )
     return _run(spec, loaded, say)
 
 
@@ -76,6 +76,15 @@ def _run(spec: RunSpec, loaded: Loaded | None, say: Say) -> dict[str, Any]:
         parallel.close()
 
 
+def _read_summary(run_dir: Path) -> dict[str, Any]:
+    """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
+    try:
+        found = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _announce(trainer: Trainer, say: Say) -> None:
     spec, length = trainer.spec, trainer.length
     begin = f"from step {trainer.start}" if trainer.start else "from the start"
@@ -89,9 +98,11 @@ def _announce(trainer: Trainer, say: Say) -> None:
 def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
     run_dir = trainer.run_dir
     records = record.read(run_dir)
-    last = {key: value for entry in records for key, value in entry.items() if not key.startswith("baseline/")}
+    last = {
+        key: value for entry in records for key, value in entry.items() if not key.startswith("baseline/")
+    }
     baselines = {k: v for entry in records for k, v in entry.items() if k.startswith("baseline/")}
-    kept = trainer.checkpoints.list()
+    kept = trainer.checkpoints.all()
     return {
         "name": trainer.spec.name,
         "finished": outcome.finished,

@@ -22,7 +22,17 @@ from sslkit.train.files import write_text
 
 SPEC = "spec.yaml"
 LOCK = "spec.lock.yaml"
-PACKAGES = ("sslkit", "torch", "torchvision", "timm", "numpy", "pydantic", "faiss-gpu", "faiss-cpu", "scikit-learn")
+PACKAGES = (
+    "sslkit",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pydantic",
+    "faiss-gpu",
+    "faiss-cpu",
+    "scikit-learn",
+)
 FREE = ("out", "workers", "name")
 """Fields that may differ between the spec of a run and the one given to continue it: they change no number."""
 
@@ -51,10 +61,13 @@ def read_lock(run_dir: Path) -> dict[str, Any]:
         CheckpointError: the folder holds no run.
     """
     if not (run_dir / LOCK).is_file():
-        raise CheckpointError(f"{run_dir}: holds no run (no {LOCK}); give the folder that `sslkit run` printed")
+        raise CheckpointError(
+            f"{run_dir}: holds no run (no {LOCK}); give the folder that `sslkit run` printed"
+        )
     lock = read_yaml(run_dir / LOCK)
-    if not isinstance(lock.get("spec"), dict):
-        raise CheckpointError(f"{run_dir / LOCK}: has no spec; the file is damaged")
+    missing = [part for part in ("spec", "resolved", "packages") if not isinstance(lock.get(part), dict)]
+    if missing:
+        raise CheckpointError(f"{run_dir / LOCK}: has no {missing[0]}; the file is damaged")
     return lock
 
 
@@ -83,7 +96,11 @@ def require_same_run(spec: RunSpec, run_dir: Path) -> None:
 def version_changes(run_dir: Path) -> list[str]:
     """Packages whose version differs from the one that started the run: bit-equality is not promised across them."""
     then = read_lock(run_dir).get("packages", {})
-    return [f"{name} {then[name]} -> {now}" for name, now in package_versions().items() if then.get(name, now) != now]
+    return [
+        f"{name} {then[name]} -> {now}"
+        for name, now in package_versions().items()
+        if then.get(name, now) != now
+    ]
 
 
 def package_versions() -> dict[str, str]:
@@ -100,9 +117,15 @@ def package_versions() -> dict[str, str]:
 def git_commit() -> str | None:
     """Commit of the working folder, with `+changes` where it has any; None outside git."""
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True)
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
         status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=10, check=True
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
@@ -111,4 +134,8 @@ def git_commit() -> str | None:
 
 def device_name(device: torch.device) -> str:
     """What people call the device."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})"
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type} ({platform.machine()})"
+    )

@@ -24,7 +24,8 @@ def groups(spec: OptimizerSpec, decayable: Named, never: Iterable[nn.Parameter] 
     One-dimensional parameters (biases, norm scales) and those that `no_decay` names are not decayed; class and mask
     tokens, which have more dimensions, are (timm's rule, PARITY: MAE). `never` joins the second group.
     """
-    decayed, kept = [], list(never)
+    decayed: list[nn.Parameter] = []
+    kept = list(never)
     for name, parameter in decayable:
         if not parameter.requires_grad:
             continue
@@ -39,9 +40,9 @@ def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimiz
     """The optimizer called `spec.name`. Its learning rate and decay are set at each step.
 
     Raises:
-        SpecError: timm has no optimizer of that name, or it cannot be built.
+        SpecError: timm has no optimizer of that name, or it cannot be built, or it needs second derivatives.
     """
-    eps = {} if spec.eps is None else {"eps": spec.eps}
+    eps: dict[str, Any] = {} if spec.eps is None else {"eps": spec.eps}
     if spec.name == "adamw":
         return torch.optim.AdamW(parameter_groups, lr=spec.lr, betas=spec.betas, fused=True, **eps)
     if spec.name not in list_optimizers():
@@ -49,14 +50,19 @@ def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimiz
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise SpecError(f"optimizer.name: timm has no optimizer {spec.name!r}.{hint}")
     info = get_optimizer_info(spec.name)
+    if info.second_order:
+        raise SpecError(
+            f"optimizer.name: {spec.name!r} needs second derivatives, which training does not compute"
+        )
     extra: dict[str, Any] = {"betas": spec.betas} if info.has_betas and info.num_betas == 2 else {}
     extra |= eps if info.has_eps else {}
     try:
-        return create_optimizer_v2(
+        made: Optimizer = create_optimizer_v2(
             parameter_groups, opt=spec.name, lr=spec.lr, weight_decay=0.0, momentum=spec.momentum, **extra
         )
     except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
         raise SpecError(f"optimizer: {spec.name!r} cannot be built: {error}") from None
+    return made
 
 
 def assign(optimizer: Optimizer, lr: float, weight_decay: float) -> None:
@@ -71,7 +77,7 @@ def clip(parameters: Sequence[nn.Parameter], limit: float, per: str) -> Tensor:
     """Scale gradients in place to a norm of at most `limit`, without a device sync; return their global norm."""
     gradients = [p.grad for p in parameters if p.grad is not None]
     norms = torch._foreach_norm(gradients)
-    total = torch.linalg.vector_norm(torch.stack(list(norms)))
+    total: Tensor = torch.linalg.vector_norm(torch.stack(list(norms)))
     if per == "tensor":
         torch._foreach_mul_(gradients, [(limit / (norm + CLIP_EPS)).clamp(max=1.0) for norm in norms])
     else:

@@ -27,10 +27,12 @@ class Order:
 
     def __init__(self, images: int, batch: int, seed: int, share: Share) -> None:
         if images < batch:
-            raise SpecError(f"batch_size: {batch} is more than the {images} training images; use at most {images}")
+            raise SpecError(
+                f"batch_size: {batch} is more than the {images} training images; use at most {images}"
+            )
         if batch % (share.world * share.micro):
             raise SpecError(
-                f"batch_size: {batch} is not a multiple of {share.world} ranks x {share.micro} images (micro_batch_size)"
+                f"batch_size: {batch} is not a multiple of {share.world} ranks x {share.micro} (micro_batch_size)"
             )
         self.images, self.batch, self.seed, self.share = images, batch, seed, share
         self.steps_per_epoch = images // batch

@@ -42,24 +42,11 @@ class Pipeline:
 
     def whole(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
         """Normalized crops `[V, B, C, S, S]` by view, from uint8 `[B, C, H, W]` on the training device."""
-        floats = to_float(images)
-        return {
-            name: self._finish(name, [self._run(name, floats, step, rows, crop, 0) for crop in range(view.crops)])
-            for name, view in self.views.items()
-        }
+        return self.rest(self._cropped(images, step, rows), step, rows)
 
     def first(self, image: Tensor, step: int, row: Tensor) -> dict[str, Tensor]:
         """A worker's part: crops `[V, C, S, S]` uint8 by view, up to the step that fixes their size."""
-        floats = to_float(image[None])
-        return {
-            name: torch.cat(
-                [
-                    to_uint8(self._run(name, floats, step, row, crop, 0, self._cut[name]))
-                    for crop in range(view.crops)
-                ]
-            )
-            for name, view in self.views.items()
-        }
+        return {name: crops[0] for name, crops in self._cropped(image[None], step, row).items()}
 
     def rest(self, crops: Mapping[str, Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
         """What follows `first`, on the training device, from `[B, V, C, S, S]` uint8 by view."""
@@ -70,8 +57,23 @@ class Pipeline:
             done[name] = self._finish(name, parts)
         return done
 
+    def _cropped(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
+        """Crops `[B, V, C, S, S]` uint8 by view: the same bytes whether a worker or the device made them."""
+        floats, cropped = to_float(images), {}
+        for name, view in self.views.items():
+            crops = [self._run(name, floats, step, rows, i, 0, self._cut[name]) for i in range(view.crops)]
+            cropped[name] = to_uint8(torch.stack(crops, dim=1))
+        return cropped
+
     def _run(
-        self, view: str, images: Tensor, step: int, rows: Tensor, crop: int, begin: int, end: int | None = None
+        self,
+        view: str,
+        images: Tensor,
+        step: int,
+        rows: Tensor,
+        crop: int,
+        begin: int,
+        end: int | None = None,
     ) -> Tensor:
         for i, augment in list(enumerate(self.steps[view]))[begin:end]:
             images = augment(images, rng.draw(self.seed, step, "augment", view, crop, i, rows=rows))

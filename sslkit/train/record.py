@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,7 +45,9 @@ class Recorder:
         if not self._held:
             return
         names = list(self._held[0][1])
-        table = torch.stack([torch.stack([values[name].float() for name in names]) for _, values in self._held])
+        table = torch.stack(
+            [torch.stack([values[name].float() for name in names]) for _, values in self._held]
+        )
         rows = self.parallel.mean(table).tolist()
         for (known, _), row in zip(self._held, rows, strict=True):
             self.write({**known, **dict(zip(names, row, strict=True))})
@@ -75,7 +76,7 @@ def read(run_dir: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             records.append(json.loads(line))
         except ValueError:
@@ -83,13 +84,24 @@ def read(run_dir: Path) -> list[dict[str, Any]]:
     return records
 
 
-def rewind(run_dir: Path, step: int) -> None:
-    """Drop records after `step`: the resumed run makes them again, bit-equal."""
-    kept = [record for record in read(run_dir) if record["step"] <= step]
+def rewind(run_dir: Path, step: int, evaluated: bool = True) -> None:
+    """Drop records after `step`: the resumed run makes them again, bit-equal.
+
+    Where `step` was not `evaluated` before the checkpoint, records of its evaluation go too.
+    """
+    kept = [
+        record
+        for record in read(run_dir)
+        if record["step"] < step or (record["step"] == step and (evaluated or not _is_evaluation(record)))
+    ]
     path = run_dir / METRICS
     temporary = path.with_suffix(".rewound")
     temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
+
+
+def _is_evaluation(record: Mapping[str, Any]) -> bool:
+    return any(key.startswith("eval/") for key in record)
 
 
 def _json_number(value: float) -> float | None:

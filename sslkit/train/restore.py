@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch.optim import Optimizer
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.env import Env
@@ -16,8 +17,6 @@ from sslkit.spec.run import RunSpec
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded, load, step_of
 from sslkit.train.compose import make_system, make_views
 from sslkit.train.lock import locked_spec, read_lock
-
-
 
 
 class Restored(NamedTuple):
@@ -58,10 +57,12 @@ def find(run_dir: Path, which: str = "last") -> Loaded:
         return newest
     if which == "best":
         wanted = locked_spec(run_dir).checkpoint.best
-        return load(_best_of(newest.meta.get("best", {}), wanted, checkpoints.list()))
-    by_name = {path.name: path for path in checkpoints.list()}
+        return load(_best_of(newest.meta.get("best", {}), wanted, checkpoints.all()))
+    by_name = {path.name: path for path in checkpoints.all()}
     if which not in by_name:
-        raise CheckpointError(f"{run_dir}: has no checkpoint {which!r}. Known: last, best, {', '.join(by_name)}")
+        raise CheckpointError(
+            f"{run_dir}: has no checkpoint {which!r}. Known: last, best, {', '.join(by_name)}"
+        )
     return load(by_name[which])
 
 
@@ -69,9 +70,21 @@ def load_system(system: torch.nn.Module, loaded: Loaded) -> None:
     """Put the weights of a checkpoint into `system`. Raises CheckpointError where they do not fit."""
     try:
         system.load_state_dict(loaded.state["system"])
-    except (RuntimeError, KeyError) as error:
-        detail = "\n  ".join(str(error).splitlines()[:4])
-        raise CheckpointError(f"{loaded.path}: does not fit this run's network:\n  {detail}") from None
+    except (RuntimeError, TypeError) as error:
+        raise _misfit(loaded, "network", error) from None
+
+
+def load_optimizer(optimizer: Optimizer, loaded: Loaded) -> None:
+    """Put the optimizer state of a checkpoint into `optimizer`. Raises CheckpointError where it does not fit."""
+    try:
+        optimizer.load_state_dict(loaded.state["optimizer"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _misfit(loaded, "optimizer", error) from None
+
+
+def _misfit(loaded: Loaded, part: str, error: Exception) -> CheckpointError:
+    detail = "\n  ".join(line.strip() for line in str(error).splitlines()[:4])
+    return CheckpointError(f"{loaded.path}: does not fit this run's {part}:\n  {detail}")
 
 
 def _best_of(best: Mapping[str, Mapping[str, float]], wanted: str | None, paths: list[Path]) -> Path:

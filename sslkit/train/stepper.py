@@ -60,7 +60,9 @@ class Stepper:
         self.averages = Averages(spec.nets, dict(system.nets.items()), self.objectives)
         self.parameters = [p for p in system.parameters() if p.requires_grad]
         if not self.parameters:
-            raise SpecError("nothing to train: no parameter of the backbone or the objectives takes gradients")
+            raise SpecError(
+                "nothing to train: no parameter of the backbone or the objectives takes gradients"
+            )
         self.optimizer = optim.make(spec.optimizer, self._groups())
         self._now = {
             name: {key: torch.zeros((), device=parallel.device) for key in objective.schedules}
@@ -110,7 +112,9 @@ class Stepper:
             name = f"{request.view} {request.mask.model_dump_json()}"
             if name not in shared:
                 rows = _rows(batch, request.view)
-                shared[name] = make_mask(self.maskers[i], rng.draw(self.spec.seed, step, "mask", name, rows=rows))
+                shared[name] = make_mask(
+                    self.maskers[i], rng.draw(self.spec.seed, step, "mask", name, rows=rows)
+                )
             result.append(shared[name])
         return result
 
@@ -158,13 +162,17 @@ class Stepper:
         self.averages.update("after_step", step, self.length.steps)
         for name, objective in self.objectives.items():
             carries = [output[name].carry for output in outputs]
-            objective.commit({key: self.parallel.gather(torch.cat([c[key] for c in carries])) for key in carries[0]})
+            objective.commit(
+                {key: self.parallel.gather(torch.cat([c[key] for c in carries])) for key in carries[0]}
+            )
 
     def _check_gradients(self) -> None:
         """A parameter that no loss reaches would silently stay as it was (and stall other ranks)."""
         idle = [n for n, p in self.system.named_parameters() if p.requires_grad and p.grad is None]
         if idle:
-            raise SpecError(f"{len(idle)} parameters take no part in any loss, the first: {', '.join(idle[:3])}")
+            raise SpecError(
+                f"{len(idle)} parameters take no part in any loss, the first: {', '.join(idle[:3])}"
+            )
 
 
 def _rows(batch: Batch, view: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import resource
 import sys
 from collections.abc import Mapping
@@ -41,9 +42,12 @@ class Best:
         return None if found is None else int(found["step"])
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take the metrics of an evaluation after `step`; the earlier of two equal values stays the best."""
+        """Take the metrics of an evaluation after `step`; the earlier of two equal values stays the best.
+
+        Values that are not finite are never the best.
+        """
         for name, value in metrics.items():
-            if name not in self.values or value > self.values[name]["value"]:
+            if math.isfinite(value) and (name not in self.values or value > self.values[name]["value"]):
                 self.values[name] = {"value": value, "step": step}
 
     def state(self) -> dict[str, dict[str, float]]:
@@ -79,7 +83,9 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
 def parameters(system: nn.Module) -> dict[str, int]:
     """Trained values by part."""
     parts = {"student": system.get_submodule("nets.student")}
-    parts |= {f"objectives.{name}": module for name, module in system.get_submodule("objectives").named_children()}
+    parts |= {
+        f"objectives.{name}": module for name, module in system.get_submodule("objectives").named_children()
+    }
     return {name: module_parameters(module) for name, module in parts.items()}
 
 
@@ -87,7 +93,7 @@ def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
     """The backbone passes that run in every step, with the tokens of each."""
     result = []
     for i, request in enumerate(composed.system.plan):
-        count, view = env.grids[request.view].count, env.views[request.view]
+        count, view = env.grids[request.view].patches, env.views[request.view]
         masker = composed.step.maskers.get(i)
         visible = count if masker is None or request.mode == "token" else (masker.visible or count)
         result.append(

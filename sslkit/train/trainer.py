@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
 from sslkit.core.backbone import Backbone
-from sslkit.errors import TrainingError
+from sslkit.errors import SslkitError, TrainingError
 from sslkit.evaluate.subject import Reading, Sources, evaluate, reading_of
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
@@ -23,12 +22,11 @@ from sslkit.train.lock import write_lock
 from sslkit.train.parallel import Parallel
 from sslkit.train.pipeline import Pipeline
 from sslkit.train.progress import Progress
-from sslkit.train.restore import load_system
+from sslkit.train.restore import load_optimizer, load_system
 from sslkit.train.stepper import Losses
 from sslkit.train.summary import Best, resolved
 
 SKIPPED = "skipped.txt"
-
 
 
 class Outcome(NamedTuple):
@@ -64,7 +62,9 @@ class Trainer:
         self.sources = Sources()
         self.sources.put(spec.data, "train", self.composed.source)
         self.reading = self._reading()
-        loggers = [logger.build(self.run_dir, spec.name) for logger in spec.log.loggers] if parallel.first else []
+        loggers = (
+            [logger.build(self.run_dir, spec.name) for logger in spec.log.loggers] if parallel.first else []
+        )
         self.recorder = record.Recorder(self.run_dir, loggers, parallel)
         self.guard = FiniteGuard(list(spec.terms), parallel.device)
         self.progress = Progress(enabled=parallel.first)
@@ -86,18 +86,17 @@ class Trainer:
             with StopRequest() as stop, self.progress:
                 self.progress.start(self.length.steps, self.start)
                 self._before()
-                done = self._loop(feed, stop)
-                if done == self.length.steps:
+                done, stopped = self._loop(feed, stop)
+                if not stopped:
                     self._figures(done)
         finally:
             feed.close()
             self.recorder.close()
-        finished = done == self.length.steps
-        return Outcome(
-            done, finished, None if finished else stop.signal, self.clock.seconds, len(self.skipped.reasons)
-        )
+        by = stop.signal if stopped else None
+        return Outcome(done, not stopped, by, self.clock.seconds, len(self.skipped.reasons))
 
-    def _loop(self, feed: Feed, stop: StopRequest) -> int:
+    def _loop(self, feed: Feed, stop: StopRequest) -> tuple[int, bool]:
+        """Train; return the steps that are done and whether a signal ended it."""
         for step in range(self.start, self.length.steps):
             losses = self.stepper(step, feed.step(step))
             done = step + 1
@@ -107,11 +106,11 @@ class Trainer:
                 self._record(done, losses)
             if self._leaving(done, stop):
                 self._save(done, evaluated=False, final=True)
-                return done
-            evaluated = self._evaluate(done)
+                return done, True
+            evaluated = self._evaluate_or_save(done)
             if last or evaluated or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch):
                 self._save(done, evaluated=evaluated, final=last)
-        return self.length.steps
+        return self.length.steps, False
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
@@ -132,7 +131,12 @@ class Trainer:
         if losses.gradient_norm is not None:
             values["gradient_norm"] = losses.gradient_norm
         rate = self.clock.rate(done * self.spec.batch_size)
-        known = {"step": done, "epoch": self.length.epoch(done), "lr": self.stepper.lr(done - 1), "images_per_s": rate}
+        known = {
+            "step": done,
+            "epoch": self.length.epoch(done),
+            "lr": self.stepper.lr(done - 1),
+            "images_per_s": rate,
+        }
         self.recorder.add(known, values)
         if self.parallel.world > 1 or self.recorder.due:
             self._flush()
@@ -143,22 +147,31 @@ class Trainer:
         self.guard.check(self._last_good)
 
     def _last_good(self) -> str:
-        kept = self.checkpoints.list()
+        kept = self.checkpoints.all()
         if not kept:
             return "There is no checkpoint before it."
         return f"The last good checkpoint is {kept[-1]}; `sslkit resume {self.run_dir}` continues from it."
 
+    def _evaluate_or_save(self, done: int) -> bool:
+        """`_evaluate`, where an evaluator that fails costs no training."""
+        try:
+            return self._evaluate(done)
+        except SslkitError:
+            self._save(done, evaluated=False, final=True)
+            raise
+
     def _evaluate(self, done: int) -> bool:
         """Run the evaluators that are due after `done` steps; report whether there were any."""
-        last, every = done == self.length.steps, self.length.steps_per_epoch
-        due = {i: e for i, e in enumerate(self.spec.evaluate) if last or e.due(done, every)}
+        last, due = done == self.length.steps, self._due(done)
         if not due:
             return False
         self._flush()
         self.progress.update(done, self.length.epoch(done), self.recorder.latest)
         with self.clock.paused():
             results = self._scores(self.net, due)
-            metrics = {f"eval/{label}/{name}": v for label, scores in results.items() for name, v in scores.items()}
+            metrics = {
+                f"eval/{label}/{name}": v for label, scores in results.items() for name, v in scores.items()
+            }
             self.recorder.write({"step": done, "epoch": self.length.epoch(done), **metrics})
             self.best.update(done, metrics)
             for label, scores in results.items():
@@ -175,7 +188,9 @@ class Trainer:
         due = {i: e for i, e in enumerate(self.spec.evaluate) if e.baselines}
         for name, net in (("raw_pixels", None), ("untrained", self.net)) if due else ():
             results = self._scores(net, due)
-            metrics = {f"baseline/{name}/{label}/{k}": v for label, s in results.items() for k, v in s.items()}
+            metrics = {
+                f"baseline/{name}/{label}/{k}": v for label, s in results.items() for k, v in s.items()
+            }
             self.recorder.write({"step": 0, "epoch": 0.0, **metrics})
 
     def _figures(self, done: int) -> None:
@@ -195,7 +210,7 @@ class Trainer:
                 "epoch": self.length.epoch(done),
                 "seconds": self.clock.seconds,
                 "best": self.best.state(),
-                "evaluated": evaluated or not self._any_due(done),
+                "evaluated": evaluated or not self._due(done),
             }
             try:
                 path = self.checkpoints.save(done, self.stepper.state_dict(), meta, self.best.step)
@@ -206,8 +221,10 @@ class Trainer:
                     logger.saved(done, path)
         self.parallel.wait()
 
-    def _any_due(self, done: int) -> bool:
-        return any(e.due(done, self.length.steps_per_epoch) for e in self.spec.evaluate)
+    def _due(self, done: int) -> dict[int, EvaluatorSpec]:
+        """The evaluators to run after `done` steps, by their place in the spec."""
+        last, every = done == self.length.steps, self.length.steps_per_epoch
+        return {i: e for i, e in enumerate(self.spec.evaluate) if last or e.due(done, every)}
 
     def _unsaved(self, error: OSError, final: bool) -> None:
         """A full disk must not end a run that can still save later; at the end there is no later."""
@@ -232,7 +249,7 @@ class Trainer:
 
     def _restore(self, loaded: Loaded) -> None:
         load_system(self.composed.system, loaded)
-        self.stepper.optimizer.load_state_dict(loaded.state["optimizer"])
+        load_optimizer(self.stepper.optimizer, loaded)
         self.best.restore(loaded.meta.get("best", {}))
 
     def _prepare_folder(self) -> None:
@@ -241,4 +258,4 @@ class Trainer:
         if self.start == 0:
             write_lock(self.spec, self.run_dir, resolved(self.spec, self.composed, self.parallel))
             (self.run_dir / SKIPPED).unlink(missing_ok=True)
-        record.rewind(self.run_dir, self.start if self.start else -1)
+        record.rewind(self.run_dir, self.start if self.start else -1, self.meta.get("evaluated", True))

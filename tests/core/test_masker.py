@@ -62,13 +62,13 @@ def looped_mean(scores_VBN: Tensor, hidden: Tensor) -> Tensor:
 def check(mask: Mask, crops: int, images: int, patches: int) -> None:
     """Invariants of any mask."""
     assert mask.hidden.shape == (crops, images, patches)
-    real = mask.count > 0
+    real = mask.per_image > 0
     assert torch.equal(mask.flat[real], mask.hidden.flatten().nonzero().flatten()), "hidden patches, in order"
     per_image = mask.hidden.sum(-1).flatten()
-    assert torch.equal(mask.count[real], per_image[mask.flat[real] // patches])
+    assert torch.equal(mask.per_image[real], per_image[mask.flat[real] // patches])
     assert not mask.hidden.flatten()[mask.flat[~real]].any(), "padding points at patches that are not hidden"
     assert mask.flat.unique().numel() == mask.flat.numel()
-    assert mask.flat.dtype == mask.count.dtype == mask.keep.dtype == torch.int64
+    assert mask.flat.dtype == mask.per_image.dtype == mask.keep.dtype == torch.int64
 
 
 @given(SHAPES, st.data())
@@ -78,8 +78,8 @@ def test_masks_of_equal_count(shape: tuple[int, int, int], data: st.DataObject) 
     mask = mask_of(Exactly(patches, hidden), crops, images)
     check(mask, crops, images, patches)
     assert mask.keep.shape == (crops, images, patches - hidden)
-    assert mask.flat.shape == mask.count.shape == (crops * images * hidden,)
-    assert (mask.count == hidden).all()
+    assert mask.flat.shape == mask.per_image.shape == (crops * images * hidden,)
+    assert (mask.per_image == hidden).all()
     shown = torch.ones_like(mask.hidden).scatter(-1, mask.keep, False)
     assert torch.equal(shown, mask.hidden), "`keep` holds the patches that are not hidden"
     assert torch.equal(mask.keep.sort(-1).values, mask.keep), "in order"
@@ -92,7 +92,7 @@ def test_masks_of_varying_count(shape: tuple[int, int, int], data: st.DataObject
     mask = mask_of(Varying(patches, most), crops, images, key=data.draw(st.integers(0, 99)))
     check(mask, crops, images, patches)
     assert mask.keep.shape == (crops, images, 0), "`drop` needs a fixed count"
-    assert mask.flat.shape == mask.count.shape == (crops * images * most,)
+    assert mask.flat.shape == mask.per_image.shape == (crops * images * most,)
 
 
 @given(SHAPES, st.booleans(), st.integers(0, 99))
@@ -128,7 +128,7 @@ def test_an_image_without_hidden_patches_counts_zero_in_the_mean() -> None:
             return hidden
 
     mask = mask_of(Given(), 1, 2)
-    assert mask.count.tolist() == [2, 2, 0, 0]
+    assert mask.per_image.tolist() == [2, 2, 0, 0]
     assert float(mask.mean(torch.tensor([3.0, 5.0, 100.0, 100.0]))) == 2.0
 
 
@@ -137,8 +137,8 @@ def test_no_gradient_reaches_the_padding() -> None:
     scores = torch.randn(mask.flat.numel(), requires_grad=True)
     mask.mean(scores).backward()
     assert scores.grad is not None
-    assert (mask.count == 0).any()
-    assert torch.equal(scores.grad == 0, mask.count == 0)
+    assert (mask.per_image == 0).any()
+    assert torch.equal(scores.grad == 0, mask.per_image == 0)
 
 
 @pytest.mark.parametrize("trailing", [(), (4,), (2, 3)])

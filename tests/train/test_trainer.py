@@ -43,7 +43,9 @@ def stop_at(monkeypatch, step, action):
 
 def test_a_run_leaves_everything_behind(tmp_path):
     out = tmp_path / "run"
-    summary = train(tiny.spec(out, evaluate=[KNN], log={"every": 2, "loggers": [{"kind": "tensorboard"}]}), silent)
+    summary = train(
+        tiny.spec(out, evaluate=[KNN], log={"every": 2, "loggers": [{"kind": "tensorboard"}]}), silent
+    )
     names = {path.name for path in out.iterdir()}
     assert {"spec.yaml", "spec.lock.yaml", "metrics.jsonl", "checkpoints", "figures", "summary.json"} <= names
     assert {path.name for path in (out / "figures").iterdir()} == {"reconstruction.png", "curves.png"}
@@ -150,7 +152,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop_at(patch, 7, lambda: os.kill(os.getpid(), signal.SIGTERM))
         train(tiny.spec(tmp_path / "cut"), silent)
-    newest = Checkpoints(tmp_path / "cut" / "checkpoints").list()[-1]
+    newest = Checkpoints(tmp_path / "cut" / "checkpoints").all()[-1]
     state = newest / "state.pt"
     state.write_bytes(state.read_bytes()[:-100])
     said = []
@@ -169,14 +171,19 @@ def test_evaluating_changes_nothing_in_training(tmp_path):
 
 def test_baselines_are_scored_once_before_the_first_step(tmp_path):
     summary = train(tiny.spec(tmp_path, evaluate=[{**KNN, "baselines": True}]), silent)
-    assert set(summary["baselines"]) >= {"baseline/raw_pixels/knn/accuracy", "baseline/untrained/knn/accuracy"}
+    assert set(summary["baselines"]) >= {
+        "baseline/raw_pixels/knn/accuracy",
+        "baseline/untrained/knn/accuracy",
+    }
     assert summary["baselines"]["baseline/raw_pixels/knn/accuracy"] > 0.9
     assert [e["step"] for e in record.read(tmp_path) if any(k.startswith("baseline/") for k in e)] == [0, 0]
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path):
     train(tiny.spec(tmp_path), silent)
-    with pytest.raises(SpecError, match=r"(?s)holds a different run \(its seed, batch_size differ\).*sslkit resume"):
+    with pytest.raises(
+        SpecError, match=r"(?s)holds a different run \(its seed, batch_size differ\).*sslkit resume"
+    ):
         train(tiny.spec(tmp_path, seed=4, batch_size=16), silent)
 
 
@@ -204,7 +211,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(tmp_path):
     message = str(caught.value)
     assert "loss of objective 'mae' is not finite" in message
     assert message.startswith("step ")
-    kept = Checkpoints(tmp_path / "checkpoints").list()
+    kept = Checkpoints(tmp_path / "checkpoints").all()
     if kept:
         assert str(kept[-1]) in message
         weights = torch.load(kept[-1] / "state.pt", weights_only=True)["system"]
@@ -224,7 +231,7 @@ def test_a_full_disk_is_survived_and_told(tmp_path, monkeypatch, capsys):
     summary = train(tiny.spec(tmp_path), silent)
     assert summary["finished"]
     assert "No space left on device" in capsys.readouterr().err
-    assert [p.name for p in Checkpoints(tmp_path / "checkpoints").list()] == ["step-00000006", "step-00000008"]
+    assert [p.name for p in Checkpoints(tmp_path / "checkpoints").all()] == ["step-00000006", "step-00000008"]
 
 
 def test_a_disk_that_stays_full_ends_the_run_readably(tmp_path, monkeypatch):
@@ -232,7 +239,9 @@ def test_a_disk_that_stays_full_ends_the_run_readably(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", save)
-    with pytest.raises(TrainingError, match=r"(?s)step 8 could not be written: .*No space left.*Free some space"):
+    with pytest.raises(
+        TrainingError, match=r"(?s)step 8 could not be written: .*No space left.*Free some space"
+    ):
         train(tiny.spec(tmp_path), silent)
     assert not list((tmp_path / "checkpoints").iterdir())
 
@@ -243,7 +252,12 @@ def test_resuming_what_is_no_run_says_so(tmp_path):
 
 
 def test_the_best_checkpoint_is_kept(tmp_path):
-    spec = tiny.spec(tmp_path, steps=20, checkpoint={"every": "2 steps", "keep": 1}, evaluate=[{"kind": "knn", "every": "2 steps"}])
+    spec = tiny.spec(
+        tmp_path,
+        steps=20,
+        checkpoint={"every": "2 steps", "keep": 1},
+        evaluate=[{"kind": "knn", "every": "2 steps"}],
+    )
     summary = train(spec, silent)
-    kept = {int(p.name.removeprefix("step-")) for p in Checkpoints(tmp_path / "checkpoints").list()}
+    kept = {int(p.name.removeprefix("step-")) for p in Checkpoints(tmp_path / "checkpoints").all()}
     assert kept == {20, int(summary["best"]["eval/knn/accuracy"]["step"])}

@@ -50,7 +50,9 @@ def test_unmasked_tokens_equal_timm(positions):
 )  # fmt: skip
 def test_any_plain_vit_of_timm_encodes_as_timm_does(name):
     """Class token, none of it, registers, positions with and without a class place."""
-    backbone = ViT(**{**SMALL, "name": name, "depth": 1}, positions="learned", init="timm").build(view()).eval()
+    backbone = (
+        ViT(**{**SMALL, "name": name, "depth": 1}, positions="learned", init="timm").build(view()).eval()
+    )
     images = torch.randn(1, 2, 3, 16, 16)
     tokens = backbone([Request(images, None, "drop", ())])[0]
     features = backbone.net.forward_features(images[0])
@@ -93,7 +95,11 @@ def test_the_mask_token_exists_only_where_a_pass_uses_it():
 def test_requests_of_several_sizes_and_masks_are_answered_in_order():
     backbone, hidden = build(), mask()
     small, large = torch.randn(3, 2, 3, 8, 8), torch.randn(1, 2, 3, 16, 16)
-    requests = [Request(small, None, "drop", ()), Request(large, hidden, "drop", ()), Request(large, None, "drop", ())]
+    requests = [
+        Request(small, None, "drop", ()),
+        Request(large, hidden, "drop", ()),
+        Request(large, None, "drop", ()),
+    ]
     together = backbone(requests)
     for request, answer in zip(requests, together, strict=True):
         alone = backbone([request])[0]
@@ -121,7 +127,7 @@ def test_layers_are_raw_block_outputs():
 
 
 def test_a_layer_that_does_not_exist_is_an_error():
-    with pytest.raises(SpecError, match="layer 3 does not exist: .* has 3 blocks"):
+    with pytest.raises(SpecError, match=r"layer 3 does not exist: .* has 3 blocks"):
         build()([Request(torch.randn(1, 1, 3, 16, 16), None, "drop", (3,))])
 
 
@@ -151,7 +157,10 @@ def test_a_checkpoint_brings_back_the_weights(tmp_path, channels, suffix):
     save_file(state, path) if suffix == ".safetensors" else torch.save(state, path)
     torch.manual_seed(1)
     two = build(channels=channels, checkpoint=path)
-    assert all(torch.equal(a, b) for a, b in zip(one.net.state_dict().values(), two.net.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(one.net.state_dict().values(), two.net.state_dict().values(), strict=True)
+    )
 
 
 def test_an_export_is_what_timm_loads(tmp_path):
@@ -168,7 +177,10 @@ def test_an_export_is_what_timm_loads(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "vit_tinny_patch16_224"}, r"has no model 'vit_tinny_patch16_224'\. Did you mean 'vit_tiny_patch16_224'"),
+        (
+            {"name": "vit_tinny_patch16_224"},
+            r"has no model 'vit_tinny_patch16_224'\. Did you mean 'vit_tiny_patch16_224'",
+        ),
         ({"name": "resnet18", "patch": None, "width": None, "depth": None, "heads": None}, "resnet18"),
         ({"width": 18, "heads": 4}, "timm cannot build"),
     ],
@@ -194,7 +206,9 @@ def test_a_damaged_checkpoint_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(("size", "hint"), [(18, "16 or 20"), (3, "4")])
 def test_the_patch_must_divide_the_image(size, hint):
-    with pytest.raises(SpecError, match=f"patch 4 does not divide the image size {size}; use an image size of {hint}"):
+    with pytest.raises(
+        SpecError, match=f"patch 4 does not divide the image size {size}; use an image size of {hint}"
+    ):
         ViT(**SMALL).grid(size)
 
 

@@ -45,14 +45,14 @@ def test_mae_keeps_the_same_tokens_ours_in_the_order_of_the_image(
 
 @given(st.sampled_from(GRIDS), st.integers(1, 99), st.integers(-(2**63), 2**63))
 def test_the_count_is_exact_in_every_image(grid: Grid, percent: int, key: int) -> None:
-    visible = grid.count * (100 - percent) // 100
-    if not 0 < visible < grid.count:
+    visible = grid.patches * (100 - percent) // 100
+    if not 0 < visible < grid.patches:
         return
     sampler = RandomMasker(ratio=percent / 100).build(grid)
     hidden = sampler.sample(Draw(key, torch.arange(10).reshape(2, 5)))
-    assert (sampler.visible, sampler.most) == (visible, grid.count - visible)
-    assert hidden.shape == (2, 5, grid.count)
-    assert (hidden.sum(-1) == grid.count - visible).all()
+    assert (sampler.visible, sampler.most) == (visible, grid.patches - visible)
+    assert hidden.shape == (2, 5, grid.patches)
+    assert (hidden.sum(-1) == grid.patches - visible).all()
 
 
 @pytest.mark.parametrize(

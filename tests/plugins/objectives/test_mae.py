@@ -83,7 +83,9 @@ def test_pictures_fill_in_hidden_patches_only(golden):
     pictures = objective.pictures(tokens)["reconstruction"]
     assert pictures.columns == ("input", "masked", "reconstruction")
     assert pictures.images.shape == (4, 3, 3, 32, 32)
-    hidden = arrays["mask"].bool().unflatten(-1, (4, 4)).repeat_interleave(8, -1).repeat_interleave(8, -2)[:, None]
+    hidden = (
+        arrays["mask"].bool().unflatten(-1, (4, 4)).repeat_interleave(8, -1).repeat_interleave(8, -2)[:, None]
+    )
     hidden = hidden.expand(-1, 3, -1, -1)
     given, masked, filled = pictures.images.unbind(1)
     assert torch.equal(given, arrays["imgs"])
@@ -102,8 +104,12 @@ def test_pictures_put_back_the_scale_of_normalized_pixels(golden):
 
 
 def test_equal_maskers_make_equal_requests():
-    one = MAE(masker=RandomMasker(ratio=0.5), decoder={"depth": 1, "width": 16, "heads": 2}).build(reference.ENV)
-    two = MAE(masker=RandomMasker(ratio=0.5), decoder={"depth": 0, "width": 8, "heads": 2}).build(reference.ENV)
+    one = MAE(masker=RandomMasker(ratio=0.5), decoder={"depth": 1, "width": 16, "heads": 2}).build(
+        reference.ENV
+    )
+    two = MAE(masker=RandomMasker(ratio=0.5), decoder={"depth": 0, "width": 8, "heads": 2}).build(
+        reference.ENV
+    )
     assert one.passes == two.passes
     assert hash(one.passes[0]) == hash(two.passes[0])
 

@@ -1,0 +1,67 @@
+"""Three steps of a case, alone or as a rank: writes losses, gradients of the last step, and state."""
+
+from __future__ import annotations
+
+import sys
+
+import torch
+
+from sslkit.core.env import View
+from sslkit.core.system import System
+from sslkit.spec.run import RunSpec
+from sslkit.train.compose import Composed, compose, make_maskers, make_system
+from sslkit.train.parallel import Parallel, start
+from sslkit.train.stepper import Stepper
+from tests import tiny
+from tests.distributed.queue_objective import QueueContrast
+
+torch.set_num_threads(1)
+
+
+def case_spec(case: str) -> RunSpec:
+    changes = {"micro": {"micro_batch_size": 8}, "queue": {"nets": {"teacher": {"momentum": 0.9}}}}.get(
+        case, {}
+    )
+    views = {"global": {**tiny.VIEW, "crops": 2 if case == "queue" else 1}}
+    return tiny.spec(views=views, optimizer={"lr": 0.01, "clip": 1e9, "name": "sgd"}, **changes)
+
+
+def composed_of(case: str, spec: RunSpec, parallel: Parallel) -> Composed:
+    composed = compose(spec, parallel)
+    if case != "queue":
+        return composed
+    views = {"global": View(8, 2, 1, (0.3,), (0.4,))}
+    system, env = make_system(spec, views)
+    torch.manual_seed(7)
+    both = System(
+        dict(system.nets.items()),
+        {"queue": QueueContrast(16), **dict(system.objectives.items())},
+        system.balancer.__class__([1.0, 1.0]),
+    )
+    stepper = Stepper(spec, both, make_maskers(both, env), composed.length, parallel)
+    return composed._replace(system=both, step=stepper, env=env)
+
+
+def main(case: str, path: str) -> None:
+    spec, parallel = case_spec(case), start("cpu")
+    composed = composed_of(case, spec, parallel)
+    gradients: dict[str, torch.Tensor] = {}
+    update = composed.step.optimizer.step
+
+    def keep(*args: object, **kwargs: object) -> object:
+        gradients.update(
+            {n: p.grad.clone() for n, p in composed.system.named_parameters() if p.grad is not None}
+        )
+        return update(*args, **kwargs)
+
+    composed.step.optimizer.step = keep  # type: ignore[method-assign]
+    feed = tiny.feed(spec, composed)
+    losses = [parallel.mean(composed.step(i, feed.step(i)).total).item() for i in range(3)]
+    if parallel.first:
+        torch.save({"losses": losses, "gradients": gradients, "state": composed.system.state_dict()}, path)
+    parallel.wait()
+    parallel.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

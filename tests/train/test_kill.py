@@ -1,0 +1,90 @@
+"""SIGKILL at any moment: the resumed run ends bit-equal to one that was never disturbed."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import yaml
+
+from sslkit.train import record
+from tests import tiny
+
+
+def start(*arguments):
+    command = [sys.executable, "-m", "sslkit", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(*arguments):
+    process = start(*arguments)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    return output
+
+
+def kill_after(process, run_dir, step):
+    """SIGKILL as soon as the record of `step` is in the file: it is then somewhere in a later step."""
+    deadline = time.monotonic() + 120
+    while not any(entry["step"] >= step for entry in record.read(run_dir)):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "the run never came to the step"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def killed_equals_whole(tmp_path, fields, kills, seed):
+    path = tmp_path / "spec.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    finish("run", path, "--out", tmp_path / "whole")
+    cut = tmp_path / "cut"
+    choice = random.Random(seed)
+    steps = sorted(
+        choice.sample(range(2, json.loads((tmp_path / "whole/summary.json").read_text())["step"] - 6), kills)
+    )
+    for i, step in enumerate(steps):
+        kill_after(start("run", path, "--out", cut) if i == 0 else start("resume", cut), cut, step)
+    finish("resume", cut)
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "cut")]
+    assert summaries[0]["weights_sha256"] == summaries[1]["weights_sha256"]
+    assert summaries[0]["best"] == summaries[1]["best"]
+    drop = {"images_per_s"}
+    whole, again = (
+        [{k: v for k, v in entry.items() if k not in drop} for entry in record.read(tmp_path / name)]
+        for name in ("whole", "cut")
+    )
+    assert [e for e in whole if "loss" in e] == [e for e in again if "loss" in e]
+    assert [e for e in whole if "loss" not in e] == [e for e in again if "loss" not in e]
+
+
+def test_digits_killed_twice(tmp_path):
+    fields = tiny.fields(
+        steps=60,
+        checkpoint={"every": "7 steps"},
+        evaluate=[{"kind": "knn", "every": "20 steps"}],
+        nets={"ema": {"momentum": 0.9}},
+        readout={"net": "ema", "pool": "mean"},
+    )
+    killed_equals_whole(tmp_path, fields, kills=2, seed=1)
+
+
+def test_cifar10_from_worker_processes_killed_once(tmp_path, shared_data):
+    """Decoded by workers, mid-epoch, in a run that crosses epochs."""
+    table = pq.read_table(shared_data / "cifar10/cifar10-test-00000-of-00001.parquet").slice(0, 640)
+    pq.write_table(table, tmp_path / "subset.parquet")
+    fields = tiny.fields(
+        data={"kind": "parquet", "files": str(tmp_path / "subset.parquet"), "image_column": "img"},
+        views={"global": {"size": 16, "augment": tiny.AUGMENT}},
+        workers=1,
+        batch_size=64,
+        steps=32,
+        checkpoint={"every": "6 steps"},
+    )
+    killed_equals_whole(tmp_path, fields, kills=1, seed=2)
