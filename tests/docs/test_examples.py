@@ -73,7 +73,7 @@ def run(block: Block, folder: Path, module: ModuleType) -> None:
     text = block.text
     for pattern, tiny in TINY:
         text = pattern.sub(tiny, text)
-    file = folder / f"{block.page.stem}-{block.line}.py"  # pydantic reads docstrings of fields from the file
+    file = folder / f"{block.page.stem}-{block.line}.py"
     file.write_text("\n" * (block.line - 1) + text, encoding="utf-8")
     exec(compile(file.read_text(encoding="utf-8"), str(file), "exec"), vars(module))
 

@@ -1,8 +1,7 @@
-"""The documentation says what there is: every kind, command, hook, field and decision."""
+"""The documentation says what there is: every kind, command, field and decision."""
 
 from __future__ import annotations
 
-import inspect
 import re
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import pytest
 import yaml
 
 from sslkit.cli.main import COMMANDS
-from sslkit.registry import hookspecs
 from sslkit.registry.manager import registry
 from sslkit.spec.families import FAMILIES
 from sslkit.spec.run import RunSpec
@@ -87,15 +85,6 @@ def test_commands_are_documented_with_their_help(made: ModuleType) -> None:
         section = page.split(f"\n## {command}\n")[1].split("\n## ")[0]
         assert f"usage: sslkit {command}" in section
         assert COMMANDS[command].split(":")[0] in " ".join(section.split())
-
-
-def test_hooks_are_documented_with_their_exact_signature() -> None:
-    page = text("plugins.md")
-    found = [hook for name, hook in vars(hookspecs).items() if name.startswith("sslkit_")]
-    assert found
-    for hook in found:
-        assert f"\n### {hook.__name__}\n" in page
-        assert f"def {hook.__name__}{inspect.signature(hook)}: ...".replace("'", "") in page
 
 
 def test_every_page_of_a_folder_is_in_the_navigation() -> None:
