@@ -1,0 +1,186 @@
+"""Groups, optimizers by name, clipping."""
+
+from __future__ import annotations
+
+import copy
+import re
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from sslkit.errors import SpecError
+from sslkit.spec.parts import OptimizerSpec
+from sslkit.train import optimizer as optim
+
+
+def network():
+    net = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3))
+    net.register_parameter("cls_token", nn.Parameter(torch.randn(1, 1, 4)))
+    net.register_parameter("pos_embed", nn.Parameter(torch.randn(1, 5, 4), requires_grad=False))
+    return net
+
+
+def names(groups, net):
+    """The names in each group, in order."""
+    by_id = {id(p): name for name, p in net.named_parameters()}
+    return [{by_id[id(p)] for p in group["params"]} for group in groups]
+
+
+def with_gradients(scale=1.0):
+    parameters = [nn.Parameter(torch.randn(3, 4)), nn.Parameter(torch.randn(7)), nn.Parameter(torch.randn(2))]
+    for p in parameters[:2]:
+        p.grad = scale * torch.randn_like(p)
+    return parameters
+
+
+def test_matrices_and_tokens_decay_while_biases_and_norms_do_not():
+    net = network()
+    decayed, kept = optim.groups(OptimizerSpec(), net.named_parameters())
+    assert names([decayed, kept], net) == [
+        {"0.weight", "2.weight", "cls_token"},
+        {"0.bias", "1.weight", "1.bias", "2.bias"},
+    ]
+    assert decayed["decay"]
+    assert not kept["decay"]
+    assert kept["weight_decay"] == 0.0
+
+
+def test_named_parameters_are_excluded_by_the_end_of_their_name():
+    net = network()
+    decayed, _ = optim.groups(OptimizerSpec(no_decay=("cls_token", "2.weight")), net.named_parameters())
+    assert names([decayed], net) == [{"0.weight"}]
+
+
+def test_everything_decays_where_one_dimensional_parameters_do():
+    net = network()
+    groups = optim.groups(OptimizerSpec(decay_one_dimensional=True), net.named_parameters())
+    assert names(groups, net) == [{name for name, p in net.named_parameters() if p.requires_grad}]
+
+
+def test_what_never_decays_joins_the_second_group():
+    net, weight = network(), nn.Parameter(torch.zeros(2, 2))
+    _, kept = optim.groups(OptimizerSpec(decay_one_dimensional=True), net.named_parameters(), never=[weight])
+    assert kept["params"] == [weight]
+
+
+def test_assign_sets_the_rate_everywhere_and_the_decay_where_there_is_any():
+    net = network()
+    made = optim.make(OptimizerSpec(), optim.groups(OptimizerSpec(), net.named_parameters()))
+    optim.assign(made, 0.25, 0.125)
+    assert [(g["lr"], g["weight_decay"]) for g in made.param_groups] == [(0.25, 0.125), (0.25, 0.0)]
+
+
+def test_adamw_is_torchs_with_the_specs_numbers():
+    net = network()
+    spec = OptimizerSpec(lr=0.5, betas=(0.8, 0.9), eps=1e-3)
+    made = optim.make(spec, optim.groups(spec, net.named_parameters()))
+    assert type(made) is torch.optim.AdamW
+    first = made.param_groups[0]
+    assert (first["lr"], first["betas"], first["eps"], first["fused"]) == (0.5, (0.8, 0.9), 1e-3, True)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+@pytest.mark.parametrize("limit", [0.5, 3.0])
+def test_global_clipping_is_torchs(scale, limit):
+    parameters = with_gradients(scale)
+    theirs = copy.deepcopy(parameters)
+    for a, b in zip(parameters, theirs, strict=True):
+        b.grad = None if a.grad is None else a.grad.clone()
+    norm = nn.utils.clip_grad_norm_(theirs, limit)
+    assert torch.equal(optim.clip(parameters, limit, "global"), norm)
+    assert all(torch.equal(a.grad, b.grad) for a, b in zip(parameters[:2], theirs[:2], strict=True))
+    assert parameters[2].grad is None
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 50.0])
+def test_clipping_per_tensor_is_torchs_on_each(scale):
+    parameters = with_gradients(scale)
+    before = [p.grad.clone() for p in parameters[:2]]
+    norm = optim.clip(parameters, 3.0, "tensor")
+    torch.testing.assert_close(norm, torch.cat([x.flatten() for x in before]).norm())
+    for p, gradient in zip(parameters[:2], before, strict=True):
+        alone = nn.Parameter(torch.zeros_like(p))
+        alone.grad = gradient
+        nn.utils.clip_grad_norm_([alone], 3.0)
+        assert torch.equal(p.grad, alone.grad)
+        assert p.grad.norm() <= 3.0
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "adamw", "sgd", "nesterov", "momentum", "lars", "larc", "lamb", "adan", "lion", "muon", "adam", "nadamw",
+        "radam", "rmsprop", "adafactor", "adabelief", "madgradw", "novograd", "laprop", "mars", "adopt",
+    ],
+)  # fmt: skip
+def test_optimizers_by_name_train_and_resume_bit_equal(name):
+    """Everything that such an optimizer remembers is in its state_dict, and loads without running code."""
+    spec = OptimizerSpec(name=name, lr=0.01)
+
+    def made():
+        torch.manual_seed(0)
+        net = network()
+        return net, optim.make(spec, optim.groups(spec, net.named_parameters()))
+
+    def train(net, optimizer, steps):
+        for step in steps:
+            optim.assign(optimizer, 0.01 / (1 + step), 0.05)
+            x = torch.randn(6, 4, generator=torch.Generator().manual_seed(step)) + net.cls_token[0]
+            net(x).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    whole, optimizer = made()
+    start = copy.deepcopy(whole.state_dict())
+    train(whole, optimizer, range(6))
+    assert any(not torch.equal(value, start[key]) for key, value in whole.state_dict().items())
+    net, first = made()
+    train(net, first, range(3))
+    weights, state = copy.deepcopy(net.state_dict()), copy.deepcopy(first.state_dict())
+    net, second = made()
+    net.load_state_dict(weights)
+    second.load_state_dict(state)
+    train(net, second, range(3, 6))
+    assert all(torch.equal(value, net.state_dict()[key]) for key, value in whole.state_dict().items())
+
+
+def test_betas_and_eps_reach_optimizers_that_have_them():
+    parameters = [{"params": [nn.Parameter(torch.zeros(2, 2))], "decay": True}]
+    group = optim.make(OptimizerSpec(name="lamb", betas=(0.7, 0.8), eps=1e-4), parameters).param_groups[0]
+    assert (group["betas"], group["eps"]) == ((0.7, 0.8), 1e-4)
+    parameters = [{"params": [nn.Parameter(torch.zeros(2, 2))], "decay": True}]
+    group = optim.make(OptimizerSpec(name="sgd", momentum=0.3, eps=1e-4), parameters).param_groups[0]
+    assert group["momentum"] == 0.3
+    assert "eps" not in group
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("adamww", "optimizer.name: timm has no optimizer 'adamww'. Did you mean 'adamw'?"),
+        ("zzzzzz", "optimizer.name: timm has no optimizer 'zzzzzz'."),
+        (
+            "adahessian",
+            "optimizer.name: 'adahessian' needs second derivatives, which training does not compute",
+        ),
+    ],
+)
+def test_optimizers_that_cannot_be_used_say_why(name, message):
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
+        optim.make(OptimizerSpec(name=name), [{"params": [nn.Parameter(torch.zeros(2))], "decay": False}])
+
+
+def test_every_optimizer_of_timm_is_built_or_refused_readably():
+    refused = {}
+    for name in optim.list_optimizers():
+        spec = OptimizerSpec(name=name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # kron recommends a package
+            try:
+                optim.make(spec, optim.groups(spec, network().named_parameters()))
+            except SpecError as error:
+                refused[name] = str(error)
+    assert len(refused) < len(optim.list_optimizers()) / 2
+    assert all(repr(name) in message for name, message in refused.items())
