@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,19 +17,22 @@ from sslkit.testing.training import CPU
 from sslkit.train.compose import compose
 from sslkit.train.parallel import Single
 
+Scores = Callable[[], dict[str, float]]
+
 
 def checks(spec: EvaluatorSpec) -> Checks:
     """The checks of an evaluator's scores of an untrained network on labelled images."""
     return {"gives finite scores": partial(_finite, spec), "repeats its scores": partial(_repeats, spec)}
 
 
-def _scores(spec: EvaluatorSpec) -> dict[str, float]:
+def _made(spec: EvaluatorSpec) -> Scores:
+    """A function that evaluates one untrained network."""
     run = stage(evaluate=(spec,))
     composed = compose(run, Single(CPU))
     net = composed.system.nets["student"]
     assert isinstance(net, Backbone), "`nets` holds backbones"
     reading = reading_of(run, composed.env.views["global"], Single(CPU), composed.step.autocast)
-    return evaluate(net, {0: spec}, run.data, reading, Sources())[spec.label]
+    return lambda: evaluate(net, {0: spec}, run.data, reading, Sources())[spec.label]
 
 
 def _finite(spec: EvaluatorSpec) -> None:
@@ -36,7 +40,7 @@ def _finite(spec: EvaluatorSpec) -> None:
         bool(spec.build().protocol),
         "`protocol` is empty; it names the protocol and its version, as in `knn@1`",
     )
-    scores = _scores(spec)
+    scores = _made(spec)()
     require(bool(scores), "gives no metric")
     bad = [f"{name} = {value!r}" for name, value in scores.items() if not _is_number(value)]
     require(not bad, f"not a finite float: {', '.join(bad)}")
@@ -47,10 +51,10 @@ def _is_number(value: object) -> bool:
 
 
 def _repeats(spec: EvaluatorSpec) -> None:
-    found = []
+    scores, found = _made(spec), []
     for seed in (1, 2):  # of torch's generator, on which no score may depend
         torch.manual_seed(seed)
-        found.append(_scores(spec))
+        found.append(scores())
     require(
         found[0] == found[1],
         f"{found[0]}, and {found[1]} again; draw from a generator seeded by `subject.seed`",

@@ -30,7 +30,8 @@ def check_plugin(distribution: str) -> Report:
         A report. Failed checks raise nothing; `report.require()` does.
 
     Raises:
-        PluginError: there is no such distribution, it has no plugin, or a plugin of it is blocked.
+        PluginError: there is no such distribution, it has no plugin, a plugin of it is blocked, or a kind that
+            the kit needs beside it is (backbone `vit`, balancer `fixed`, masker `random`, objective `mae`).
         PluginConflictError: two plugins offer the same kind.
     """
     return Report(distribution, tuple(_checks(distribution)))

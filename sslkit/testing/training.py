@@ -65,7 +65,7 @@ def _trains(run: RunSpec) -> None:
     trial = Trial(run)
     finite: dict[str, bool] = {}
     handles = [
-        parameter.register_hook(partial(_note_gradient, name, finite))  # type: ignore[no-untyped-call]
+        parameter.register_hook(partial(_note_gradient, name, finite))
         for name, parameter in trial.system.named_parameters()
         if parameter.requires_grad
     ]

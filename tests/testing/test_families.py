@@ -1,0 +1,298 @@
+"""Every promise of a component is tried: one that breaks it is caught by the check of that promise."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from sslkit.core.env import Grid
+from sslkit.errors import PluginError, SpecError
+from sslkit.registry.manager import registry
+from sslkit.testing.families import checks
+from sslkit.testing.report import NotOffered
+from sslkit.testing.stage import helper
+from tests.testing.broken import (
+    AugmentOf,
+    BackboneOf,
+    BalancerOf,
+    DiceSpec,
+    EvaluatorOf,
+    LoggerOf,
+    MaskerOf,
+    ObjectiveOf,
+    SourceOf,
+)
+
+
+def exactly(count):
+    return lambda draw, patches: draw.permutation(patches) < count
+
+
+def caught(spec, check, match):
+    """The check called `check` fails with `match`."""
+    with pytest.raises(PluginError, match=match):
+        checks(spec)[check]()
+
+
+def test_all_families_are_checked_on_a_run_of_their_own():
+    spec = MaskerOf(sample=exactly(50), hidden=50)
+    for check in checks(spec).values():
+        check()
+
+
+@pytest.mark.parametrize(
+    ("fields", "check", "match"),
+    [
+        ({"sample": exactly(50), "hidden": 60}, "counts", "50 to 50 patches, but `visible` 136 says 60"),
+        ({"sample": exactly(50), "most": 40}, "counts", "hides 50 patches of 196, but `most` says 40"),
+        ({"sample": exactly(50), "hidden": 50, "most": 60}, "counts", "`most` is 60, .* must be 50"),
+        ({"sample": exactly(0)}, "counts", "hides nothing"),
+        ({"sample": lambda draw, n: (draw.permutation(n) < 50).int()}, "counts", "torch.int32"),
+        (
+            {"sample": lambda draw, n: torch.rand(*draw.shape, n) < 0.5},
+            "equal draws",
+            "randomness from `draw`",
+        ),
+        (
+            {"sample": lambda draw, n: (torch.arange(n) < 50).expand(*draw.shape, n)},
+            "of their own",
+            "the same mask",
+        ),
+        (
+            {"sample": lambda draw, n: (u := draw.uniform(n)) > u.mean((0, 1))},
+            "own row only",
+            "depends on the other rows",
+        ),
+    ],
+)
+def test_maskers(fields, check, match):
+    spec = MaskerOf(**fields)
+    (name,) = [name for name in checks(spec) if check in name]
+    caught(spec, name, match)
+
+
+def counted(module, said):
+    """The number of calls is state that no checkpoint holds."""
+    module.count += 1
+    return said.square().mean() * module.count
+
+
+@pytest.mark.parametrize(
+    ("fields", "check", "match"),
+    [
+        ({"loss": lambda m, x: x.square().mean() * torch.nan}, "trains", "not finite at step 0: .*loss"),
+        (
+            {"loss": lambda m, x: (x - x.detach()).abs().sqrt().mean()},
+            "trains",
+            "gradients that are not finite",
+        ),
+        ({"loss": lambda m, x: x.square().mean() * random.random()}, "repeats", "differ at step 0: loss"),
+        ({"loss": counted}, "resumes", "differs at step 2; keep all state in .*: loss"),
+        ({"loss": lambda m, x: x.square().mean()}, "float32", "bfloat16; compute it in float32"),
+        (
+            {"loss": lambda m, x: x.square().mean()},
+            "pictures",
+            r"'wrong' is \(2, 4, 3, 32, 32\), expected \(rows, 2",
+        ),
+    ],
+)
+def test_objectives(fields, check, match):
+    spec = ObjectiveOf(**fields)
+    (name,) = [name for name in checks(spec) if check in name]
+    caught(spec, name, match)
+
+
+def test_a_parameter_without_gradient():
+    spec = ObjectiveOf(loss=lambda module, x: x.square().mean(), idle=True)
+    with pytest.raises(SpecError, match=r"1 parameters take no part in any loss.*objectives\.check\.idle"):
+        checks(spec)["trains every parameter, all finite"]()
+
+
+@pytest.mark.parametrize(
+    ("loss", "match"),
+    [
+        (lambda module, x: x.square().mean() * (1.0 if x.mean().item() > 9 else 2.0), "item"),
+        (counted, "recompil"),
+    ],
+    ids=["reads a value", "recompiles"],
+)
+def test_graphs_that_break(loss, match):
+    with pytest.raises(Exception, match=match):
+        checks(ObjectiveOf(loss=loss))["compiles to one graph"]()
+
+
+def test_a_compiled_loss_must_be_the_eager_one():
+    spec = ObjectiveOf(loss=lambda m, x: x.square().mean() + float(torch.compiler.is_compiling()))
+    caught(spec, "compiles to one graph", "compiled and .* eager at step 0")
+
+
+def test_targets_train_in_a_masked_autoencoder():
+    caught(DiceSpec(), "repeats under a seed", "two runs of one seed differ at step 0")
+
+
+def test_balancers():
+    caught(
+        BalancerOf(join=lambda losses: losses.sum() * torch.nan),
+        "trains every parameter, all finite",
+        "not finite at step 0: loss = nan",
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "check", "match"),
+    [
+        ({"says": Grid(1, 1, 32)}, "grid", "the spec says Grid.* and the network Grid"),
+        ({"change": lambda r, t: t._replace(cls=t.cls[..., :4])}, "shapes", r"`cls` is \(2, 3, 4\)"),
+        (
+            {"change": lambda r, t: t._replace(patch=t.patch[:, :, 1:])},
+            "shapes",
+            r"`patch` is \(2, 3, 15, 16\)",
+        ),
+        ({"change": lambda r, t: t._replace(layers=t.layers[:1])}, "shapes", "1 answered"),
+        (
+            {"change": lambda r, t: t._replace(image=t.image.clone())},
+            "shapes",
+            "must be those of the request",
+        ),
+        ({"change": lambda r, t: t._replace(cls=t.cls + torch.rand(1))}, "together", "answered alone"),
+        (
+            {"change": lambda r, t: t._replace(cls=t.cls + r.image.mean())},
+            "`drop`",
+            "change the tokens in 'drop'",
+        ),
+        ({"change": lambda r, t: t._replace(cls=t.cls + r.image.mean())}, "`token`", "tokens in 'token'"),
+    ],
+)
+def test_backbones(fields, check, match):
+    spec = BackboneOf(**fields)
+    (name,) = [name for name in checks(spec) if check in name]
+    caught(spec, name, match)
+
+
+def test_an_exported_backbone_is_one_of_timm():
+    with pytest.raises(RuntimeError, match="Unknown model"):
+        checks(BackboneOf(architecture="vit_of_nobody"))["exports to timm"]()
+
+
+def test_a_backbone_may_refuse_a_mode():
+    def refuse(request, tokens):
+        if request.mask is not None:
+            raise SpecError("cannot leave patches out")
+        return tokens
+
+    with pytest.raises(NotOffered, match="refused: cannot leave patches out"):
+        checks(BackboneOf(change=refuse))["never sees hidden patches in `drop` mode"]()
+
+
+def changed(**attributes):
+    def change(source, split):
+        for name, value in attributes.items():
+            setattr(source, name, value)
+        return source
+
+    return change
+
+
+def numbered(source, split):
+    source.fingerprint = str(random.random())
+    return source
+
+
+def moody(source, split):
+    source.load = lambda index: torch.randint(0, 255, (3, 32, 32), dtype=torch.uint8)
+    return source
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "match"),
+    [
+        (lambda source, split: None, "uint8", "has no training split"),
+        (changed(images=torch.zeros(20, 3, 8, 8)), "uint8", r"image 0 is torch.float32 \(3, 8, 8\)"),
+        (changed(channels=1), "uint8", r"expected uint8 \[1, H, W\]"),
+        (changed(sizes=frozenset({(8, 8)})), "uint8", "a size that `sizes` leaves out"),
+        (changed(resident=lambda: torch.zeros(20, 3, 32, 32, dtype=torch.uint8)), "uint8", "differs between"),
+        (moody, "uint8", "differs when it is loaded again"),
+        (
+            changed(labels=torch.zeros(3, dtype=torch.int64)),
+            "labels",
+            r"torch.int64 \(3,\), expected int64 \[20\]",
+        ),
+        (changed(labels=torch.full((20,), 5)), "labels", "labels 5 to 5 for 5 classes"),
+        (changed(labels=None), "labels", "names classes but has no labels"),
+        (changed(fingerprint=""), "fingerprint", "is empty"),
+        (numbered, "fingerprint", "when built again"),
+        (changed(fingerprint="same"), "splits", "the same fingerprint"),
+    ],
+)
+def test_sources(change, check, match):
+    spec = SourceOf(change=change)
+    (name,) = [name for name in checks(spec) if check in name]
+    caught(spec, name, match)
+
+
+@pytest.mark.parametrize(
+    ("fields", "check", "match"),
+    [
+        ({"change": lambda x, draw: x * 2}, "range", "clamp them"),
+        ({"change": lambda x, draw: x.double()}, "range", "torch.float64, expected float32"),
+        ({"change": lambda x, draw: x, "fixes": True}, "range", r"gives \(8, 3, 40, 48\)"),
+        ({"change": lambda x, draw: x.mul_(0.5)}, "range", "in place"),
+        ({"change": lambda x, draw: x * torch.rand(1)}, "equal draws", "randomness from `draw`"),
+        ({"change": lambda x, draw: x * x.mean()}, "own row", "the others of its batch"),
+    ],
+)
+def test_augments(fields, check, match):
+    spec = AugmentOf(**fields)
+    (name,) = [name for name in checks(spec) if check in name]
+    caught(spec, name, match)
+
+
+@pytest.mark.parametrize(
+    ("fields", "check", "match"),
+    [
+        ({"score": lambda subject: {"accuracy": float("nan")}}, "finite", "accuracy = nan"),
+        ({"score": lambda subject: {"accuracy": 1}}, "finite", "accuracy = 1"),
+        ({"score": lambda subject: {}}, "finite", "no metric"),
+        ({"score": lambda subject: {"accuracy": 1.0}, "protocol": ""}, "finite", "`protocol` is empty"),
+        (
+            {"score": lambda subject: {"accuracy": float(torch.rand(()))}},
+            "repeats",
+            "seeded by `subject.seed`",
+        ),
+    ],
+)
+def test_evaluators(fields, check, match):
+    spec = EvaluatorOf(**fields)
+    (name,) = [name for name in checks(spec) if check in name]
+    caught(spec, name, match)
+
+
+def test_evaluators_see_features_of_labelled_images():
+    def score(subject):
+        train, test = subject.features("train"), subject.features("test")
+        assert train.values.shape == (64, 16)
+        assert test.labels.unique().tolist() == [0, 1, 2, 3, 4]
+        return {"accuracy": 1.0}
+
+    for check in checks(EvaluatorOf(score=score)).values():
+        check()
+
+
+def test_a_logger_must_start_again_where_a_run_goes_on():
+    found = checks(LoggerOf())
+    found["takes metrics, figures and checkpoints"]()
+    with pytest.raises(FileExistsError):
+        found["starts again in the same folder"]()
+
+
+def test_problems_of_a_spec_in_the_kits_run():
+    spec = helper("objective", "mae").model_copy(update={"view": "nowhere"})
+    caught(spec, "fits the kit's run", r"objectives\.check\.view: 'nowhere' is not a view")
+
+
+def test_a_kind_that_the_kit_needs_is_missing():
+    with pytest.raises(PluginError, match="needs the masker 'nothing', which no plugin offers"):
+        helper("masker", "nothing")
+    assert registry().owner(helper("backbone", "vit")).name == "sslkit:backbones"
