@@ -38,13 +38,14 @@ COMMAND = re.compile(r"^(?:torchrun [\w\s-]*-m )?sslkit ([^#\n&|]+)", re.MULTILI
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, with the images that the examples speak of."""
-    for split in ("train", "test"):
+    for place in ("photos/train", "photos/test", "images/train", "images/val"):
         for kind in ("cats", "dogs"):
-            place = tmp_path / "photos" / split / kind
-            place.mkdir(parents=True)
-            for i in range(12):
+            (tmp_path / place / kind).mkdir(parents=True)
+            for i in range(3):
                 pixels = np.full((40, 48, 3), 20 * i, np.uint8)
-                Image.fromarray(pixels).save(place / f"{i}.png")
+                Image.fromarray(pixels).save(tmp_path / place / kind / f"{i}.png")
+    (tmp_path / "data" / "cifar10").mkdir(parents=True)
+    (tmp_path / "data" / "cifar10" / "train.parquet").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -95,9 +96,9 @@ def part(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
-def test_examples_are_valid(path: Path) -> None:
+def test_examples_are_valid(path: Path, folder: Path) -> None:
     spec = load(path)
-    assert spec.name == path.stem
+    assert spec.name == path.stem.replace("_", "-")
     assert spec.evaluate
 
 
