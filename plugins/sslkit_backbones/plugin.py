@@ -40,8 +40,6 @@ class ViT(BackboneSpec):
     """Fixed sin-cos in MAE's order (column first), or learned ones (DINO, BEiT). Other sizes are interpolated."""
     init: Literal["mae", "timm"] = "mae"
     """Xavier-uniform linear layers (MAE, MoCo v3), or timm's truncated normal (DINO)."""
-    norm_eps: float = Field(1e-6, gt=0)
-    """Epsilon of the layer norms (MAE, DINO: 1e-6)."""
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Stochastic depth at the last block, rising linearly from 0 at the first (MAE pre-training: 0)."""
     checkpoint: Path | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 from typing import Any, final
 
@@ -157,9 +156,8 @@ def _create(spec: ViT, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
         close = difflib.get_close_matches(spec.name, timm.list_models("*vit*"), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise SpecError(f"backbone.name: timm {timm.__version__} has no model {spec.name!r}.{hint}")
-    extra = {"drop_path_rate": spec.drop_path, "norm_layer": partial(nn.LayerNorm, eps=spec.norm_eps)}
     try:
-        net = timm.create_model(spec.name, **arguments, **extra)
+        net = timm.create_model(spec.name, **arguments, drop_path_rate=spec.drop_path)
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
         raise SpecError(f"backbone: timm cannot build {spec.name!r} with {arguments}: {error}") from None
     if not isinstance(net, VisionTransformer) or not isinstance(net.patch_embed.proj, nn.Conv2d):

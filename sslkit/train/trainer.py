@@ -85,10 +85,12 @@ class Trainer:
         try:
             with StopRequest() as stop, self.progress:
                 self.progress.start(self.length.steps, self.start)
-                self._before()
+                with self.clock.paused():
+                    self._before()
                 done, stopped = self._loop(feed, stop)
                 if not stopped:
-                    self._figures(done)
+                    with self.clock.paused():
+                        self._figures(done)
         finally:
             feed.close()
             self.recorder.close()
