@@ -1,0 +1,70 @@
+"""One process, and the choice of the device. Several ranks have tests of their own in tests/distributed."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sslkit.errors import SpecError
+from sslkit.train import parallel
+from sslkit.train.compose import compose
+from sslkit.train.parallel import Single, choose_device, start
+from tests import tiny
+
+
+def test_one_process_shares_with_nobody():
+    single = Single(torch.device("cpu"))
+    values = torch.arange(3.0)
+    assert (single.rank, single.world, single.first) == (0, 1, True)
+    assert single.mean(values) is values
+    assert single.total(values) is values
+    assert single.gather(values) is values
+    assert single.any(True)
+    assert not single.any(False)
+    single.wait()
+    single.close()
+
+
+def test_one_process_calls_the_system_itself():
+    composed = compose(tiny.spec(), tiny.CPU)
+    assert composed.step.run is composed.system
+    with tiny.CPU.accumulating(composed.system):
+        assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("wanted", ["cpu", "auto"])
+def test_without_a_gpu_the_cpu_is_chosen(monkeypatch, wanted):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device(wanted) == torch.device("cpu")
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(
+        SpecError,
+        match=r"^device: cuda is asked for but torch sees no GPU; use `device=cpu` or `device=auto`$",
+    ):
+        choose_device("cuda")
+
+
+@pytest.mark.parametrize(("wanted", "rank", "device"), [("auto", None, "cuda:0"), ("cuda", "3", "cuda:3")])
+def test_each_rank_takes_the_gpu_of_its_place(monkeypatch, wanted, rank, device):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert choose_device(wanted) == torch.device(device)
+    assert chosen == [torch.device(device)]
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_torchrun_decides_on_one_process_or_several(monkeypatch):
+    monkeypatch.setattr(parallel, "DataParallel", lambda device: ("several", device))
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert isinstance(start("cpu"), Single)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert isinstance(start("cpu"), Single)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert start("cpu") == ("several", torch.device("cpu"))

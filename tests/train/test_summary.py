@@ -1,0 +1,115 @@
+"""What a run resolves to, and its best values."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sslkit.train.compose import compose
+from sslkit.train.summary import Best, peak_memory_mib, resolved, weights_sha256
+from tests import tiny
+
+
+def test_the_first_metric_that_was_evaluated_decides():
+    best = Best(tiny.spec())
+    assert (best.metric, best.step) == (None, None)
+    best.update(2, {"eval/knn/accuracy": 0.5, "eval/knn/top5": 0.9})
+    best.update(4, {"eval/knn/accuracy": 0.7, "eval/knn/top5": 0.8})
+    best.update(6, {"eval/knn/accuracy": 0.7})
+    assert best.metric == "eval/knn/accuracy"
+    assert best.step == 4, "the earlier of equal values"
+    assert best.values["eval/knn/top5"] == {"value": 0.9, "step": 2}
+
+
+def test_a_named_metric_decides():
+    best = Best(tiny.spec(checkpoint={"best": "eval/knn/top5"}))
+    best.update(2, {"eval/knn/accuracy": 0.5})
+    assert best.step is None
+    best.update(4, {"eval/knn/accuracy": 0.7, "eval/knn/top5": 0.8})
+    best.update(6, {"eval/knn/accuracy": 0.9, "eval/knn/top5": 0.1})
+    assert best.step == 4
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_not_finite_is_never_the_best(bad):
+    best = Best(tiny.spec())
+    best.update(1, {"eval/a": bad})
+    assert best.values == {}
+    best.update(2, {"eval/a": 0.1})
+    best.update(3, {"eval/a": bad})
+    assert best.values == {"eval/a": {"value": 0.1, "step": 2}}
+
+
+def test_best_values_survive_a_checkpoint():
+    best, again = Best(tiny.spec()), Best(tiny.spec())
+    best.update(2, {"eval/b": 0.5, "eval/a": 0.25})
+    again.restore(json.loads(json.dumps(best.state())))
+    assert again.metric == "eval/b"
+    again.update(3, {"eval/b": 0.75})
+    assert again.step == 3
+    assert best.step == 2
+
+
+def test_everything_that_follows_from_a_spec():
+    objectives = {
+        "a": {"kind": "mae", "masker": {"kind": "random", "ratio": 0.25}, "decoder": tiny.DECODER},
+        "b": {"kind": "mae", "masker": {"kind": "random", "ratio": 0.75}, "decoder": tiny.DECODER},
+    }
+    run = tiny.spec(
+        objective=None, objectives=objectives, views={"global": {**tiny.VIEW, "crops": 2}},
+        optimizer={"lr": 0.5, "scale": "/512"}, micro_batch_size=16, epochs=3,
+    )  # fmt: skip
+    composed = compose(run, tiny.CPU)
+    facts = resolved(run, composed, tiny.CPU)
+    assert {key: facts[key] for key in ("images", "channels", "steps", "steps_per_epoch", "lr", "ranks")} == {
+        "images": 1437, "channels": 1, "steps": 132, "steps_per_epoch": 44, "lr": 0.5 * 32 / 512, "ranks": 1,
+    }  # fmt: skip
+    assert facts["lr_rule"] == "0.5 /512 at batch 32"
+    assert facts["warmup_steps"] == 132 / 20
+    assert (facts["precision"], facts["compile"], facts["micro_batch_size"]) == ("float32", False, 16)
+    assert facts["device"].startswith("cpu")
+    assert [one["visible"] for one in facts["passes"]] == [3, 1]
+    assert facts["passes"][0] == {
+        "net": "student", "view": "global", "crops": 2, "mask": "random(ratio=0.25)", "mode": "drop",
+        "patches": 4, "visible": 3, "tokens_per_step": 32 * 2 * 4,
+    }  # fmt: skip
+    counted = {name: facts["parameters"][name] for name in ("student", "objectives.a", "objectives.b")}
+    assert sum(counted.values()) == sum(p.numel() for p in composed.step.parameters)
+    assert counted["objectives.a"] == counted["objectives.b"] > 0
+    json.dumps(facts)
+
+
+def test_the_hash_sees_every_value_buffer_and_name():
+    def layer():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+        return net.to(torch.float64)
+
+    first = weights_sha256(layer())
+    assert len(first) == 64
+    assert weights_sha256(layer()) == first
+    changed = layer()
+    with torch.no_grad():
+        changed[0].weight[0, 0] += 1e-12
+    other = layer()
+    other[1].running_mean += 1
+    renamed = nn.ModuleDict({"a": layer()})
+    assert len({first, *(weights_sha256(net) for net in (changed, other, renamed))}) == 4
+
+
+def test_the_hash_takes_any_type_and_shape():
+    net = nn.Module()
+    net.register_buffer("count", torch.zeros((), dtype=torch.int64))
+    net.register_buffer("narrow", torch.zeros(3, dtype=torch.bfloat16))
+    net.register_buffer("turned", torch.arange(6.0).reshape(2, 3).T)
+    net.register_buffer("empty", torch.zeros(0))
+    first = weights_sha256(net)
+    net.narrow[0] = 1
+    assert weights_sha256(net) != first
+
+
+def test_memory_is_measured():
+    assert 10 < peak_memory_mib(torch.device("cpu")) < 1e6
