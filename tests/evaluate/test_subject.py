@@ -1,0 +1,155 @@
+"""What evaluators measure."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import torch
+from PIL import Image
+
+from sslkit.errors import DataError
+from sslkit.evaluate.subject import NetSubject, Sources, evaluate, evaluating, reading_of
+from sslkit.train import rng
+from sslkit.train.compose import compose
+from sslkit_data.plugin import Digits, Folder
+from sslkit_evaluators.plugin import KNN
+from tests import tiny
+from tests.fakes_train import pictures
+
+
+@pytest.fixture
+def parts():
+    """(spec, composed, reading) of the tiny run."""
+    run = tiny.spec()
+    composed = compose(run, tiny.CPU)
+    return run, composed, reading_of(run, composed.env.views["global"], tiny.CPU, contextlib.nullcontext)
+
+
+def forwards(net):
+    """A list that grows by the images of each forward of `net`."""
+    seen = []
+    net.register_forward_pre_hook(lambda module, args: seen.append(args[0][0].image.shape[1]))
+    return seen
+
+
+def scores(parts, evaluators, net="student", sources=None):
+    run, composed, reading = parts
+    chosen = None if net is None else composed.system.nets[net]
+    return evaluate(chosen, dict(enumerate(evaluators)), run.data, reading, sources or Sources())
+
+
+def test_features_are_made_once_for_all_evaluators(parts):
+    seen = forwards(parts[1].system.nets["student"])
+    found = scores(parts, [KNN(), KNN(name="knn5", k=5), KNN(name="again")])
+    assert list(found) == ["knn", "knn5", "again"]
+    assert found["knn"] == found["again"]
+    assert sum(seen) == 1797, "every image of both splits once"
+
+
+def test_the_next_round_makes_them_anew(parts):
+    run, composed, _ = parts
+    sources = Sources()
+    seen = forwards(composed.system.nets["student"])
+    first = scores(parts, [KNN()], sources=sources)
+    supply = tiny.feed(run, composed)
+    for step in range(4):
+        composed.step(step, supply.step(step))
+    trained = len(seen)
+    assert scores(parts, [KNN()], sources=sources) != first
+    assert sum(seen[trained:]) == 1797
+
+
+def test_every_module_gets_its_own_mode_back(parts):
+    net = parts[1].system.nets["student"].train()
+    frozen = next(iter(net.net.blocks)).eval()
+    modes = [module.training for module in net.modules()]
+    with evaluating(net):
+        assert not any(module.training for module in net.modules())
+    assert [module.training for module in net.modules()] == modes
+    assert not frozen.training
+
+
+def test_modes_come_back_after_an_error(parts):
+    net = parts[1].system.nets["student"].train()
+    with contextlib.suppress(KeyError), evaluating(net):
+        raise KeyError
+    assert all(module.training for module in net.modules())
+    with evaluating(None):
+        assert torch.is_grad_enabled()
+
+
+def test_stochastic_depth_is_off_while_features_are_made():
+    run = tiny.spec(backbone={**tiny.VIT, "drop_path": 0.9})
+    composed = compose(run, tiny.CPU)
+    reading = reading_of(run, composed.env.views["global"], tiny.CPU, contextlib.nullcontext)
+    subject = NetSubject(composed.system.nets["student"], reading, run.data, KNN(), Sources(), {})
+    with evaluating(subject.backbone()):
+        one = subject.features("test").values
+        again = (
+            NetSubject(subject.backbone(), reading, run.data, KNN(), Sources(), {}).features("test").values
+        )
+    assert torch.equal(one, again)
+
+
+def subject_of(parts, evaluator, net="student"):
+    run, composed, reading = parts
+    chosen = None if net is None else composed.system.nets[net]
+    return NetSubject(chosen, reading, run.data, evaluator, Sources(), {})
+
+
+def test_an_evaluator_reads_the_runs_data_unless_it_names_its_own(parts):
+    ours, half = parts[0].data, Digits(test_share=0.5)
+    assert len(subject_of(parts, KNN()).source("train")) == 1437
+    assert len(subject_of(parts, KNN()).source("test")) == 360
+    assert len(subject_of(parts, KNN(train=half)).source("train")) == 898
+    assert len(subject_of(parts, KNN(train=half)).source("test")) == 899, "the test split of `train`"
+    assert len(subject_of(parts, KNN(test=half)).source("train")) == 1437
+    assert len(subject_of(parts, KNN(test=half)).source("test")) == 899
+    both = subject_of(parts, KNN(train=half, test=ours))
+    assert (len(both.source("train")), len(both.source("test"))) == (898, 360)
+
+
+def test_each_evaluator_has_a_seed_of_its_own(parts):
+    assert subject_of(parts, KNN()).seed == rng.key(3, "evaluate", "knn")
+    assert subject_of(parts, KNN(name="b")).seed == rng.key(3, "evaluate", "b")
+
+
+def test_raw_pixels_are_a_subject_without_a_network(parts):
+    subject = subject_of(parts, KNN(), net=None)
+    assert subject.features("test").values.shape == (360, 64)
+    with pytest.raises(DataError, match=r"^raw pixels have no network; this evaluator cannot be used with"):
+        subject.backbone()
+    assert scores(parts, [KNN()], net=None)["knn"]["accuracy"] > 0.95
+
+
+def test_errors_name_the_evaluator_by_its_place(parts, tmp_path):
+    for i, image in enumerate(pictures(4)):
+        Image.fromarray(image[0].numpy()).save(tmp_path / f"{i}.png")
+    flat = Folder(root=tmp_path, channels=1)
+    with pytest.raises(DataError, match=r"^evaluate\.1: these images have no labels"):
+        scores(parts, [KNN(), KNN(name="b", train=flat)])
+
+
+def test_a_missing_split_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "a" / "0.png")
+    spec = Folder(root=tmp_path)
+    with pytest.raises(
+        DataError, match=r"^'folder' has no test split; name one in the data or in the evaluator$"
+    ):
+        Sources().get(spec, "test")
+    assert len(Sources().get(spec, "train")) == 1
+
+
+def test_a_source_is_opened_once(monkeypatch):
+    opened = []
+    build = Digits.build
+    monkeypatch.setattr(Digits, "build", lambda self, split: opened.append(split) or build(self, split))
+    sources = Sources()
+    first = sources.get(Digits(), "train")
+    assert sources.get(Digits(), "train") is first
+    assert sources.get(Digits(test_share=0.5), "train") is not first
+    sources.put(Digits(), "test", first)
+    assert sources.get(Digits(), "test") is first
+    assert opened == ["train", "train"]
