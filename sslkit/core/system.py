@@ -35,7 +35,7 @@ class System(nn.Module):
         super().__init__()
         self.nets = nn.ModuleDict(nets)
         self.objectives = nn.ModuleDict(objectives)
-        self.balancer = balancer
+        self.balancer: Balancer = balancer
         self.plan: tuple[Encode, ...] = tuple(dict.fromkeys(p for o in objectives.values() for p in o.passes))
         self._calls = {net: [i for i, p in enumerate(self.plan) if p.net == net] for net in nets}
         self._wanted = {name: [self.plan.index(p) for p in o.passes] for name, o in objectives.items()}

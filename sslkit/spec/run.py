@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Self, final
@@ -112,6 +113,7 @@ class RunSpec(Spec):
             yield Problem(
                 "micro_batch_size", f"{self.micro_batch_size} does not divide `batch_size` {self.batch_size}"
             )
+        yield from self._odd_names()
         yield from self._dangling_names()
         labels = [e.label for e in self.evaluate]
         for i, label in enumerate(labels):
@@ -119,6 +121,15 @@ class RunSpec(Spec):
                 yield Problem(
                     f"evaluate.{i}.name", f"{label!r} is taken; give this evaluation a `name` of its own"
                 )
+
+    def _odd_names(self) -> Iterator[Problem]:
+        """Names become parts of parameter and metric names."""
+        for group in ("views", "nets", "objectives"):
+            for name in getattr(self, group):
+                if not re.fullmatch(r"[A-Za-z]\w*", name):
+                    yield Problem(
+                        f"{group}.{name}", "names start with a letter and go on with letters, digits and _"
+                    )
 
     def _dangling_names(self) -> Iterator[Problem]:
         if "student" in self.nets:

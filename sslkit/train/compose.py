@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from torch import nn
+
 from sslkit.core.backbone import Backbone
 from sslkit.core.env import Env, Grid, NetInfo, View
 from sslkit.core.masker import Masker
@@ -18,7 +20,7 @@ from sslkit.train import rng
 from sslkit.train.average import frozen_copy
 from sslkit.train.order import Order, Share
 from sslkit.train.parallel import Parallel, start
-from sslkit.train.stepper import Length, Stepper
+from sslkit.train.stepper import Length, Stepper, micro_batch_size
 
 Maskers = Mapping[int, Masker]
 """Index of a pass -> its masker."""
@@ -68,7 +70,7 @@ def training_source(spec: RunSpec) -> Source:
 
 def make_order(spec: RunSpec, images: int, parallel: Parallel) -> Order:
     """The data order of this rank."""
-    micro = spec.micro_batch_size or max(1, spec.batch_size // parallel.world)
+    micro = micro_batch_size(spec, parallel.world)
     return Order(images, spec.batch_size, spec.seed, Share(parallel.rank, parallel.world, micro))
 
 
@@ -94,6 +96,7 @@ def make_views(spec: RunSpec, channels: int) -> dict[str, View]:
 
 def make_system(spec: RunSpec, views: Mapping[str, View]) -> tuple[System, Env]:
     """Nets, objectives and balancer, initialized from the run's seed on the CPU."""
+    _check_names(spec)
     rng.seed_torch(spec.seed, "init")
     student = spec.backbone.build(views[spec.first_view])
     if not -student.depth <= spec.readout.layer < student.depth:
@@ -124,6 +127,14 @@ def _objective(spec: RunSpec, name: str, env: Env) -> Objective:
                 f"{path}: needs {crops} crops of view {view!r}; set `views.{view}.crops` to {crops}"
             )
     return objective
+
+
+def _check_names(spec: RunSpec) -> None:
+    """A module is an attribute of its container, beside those that torch gives it."""
+    for group, names in (("objectives", spec.objectives), ("nets", spec.nets)):
+        for name in names:
+            if hasattr(nn.ModuleDict, name):
+                raise SpecError(f"{group}.{name}: is a name that torch's modules use; choose another")
 
 
 def _check_passes(system: System, spec: RunSpec) -> None:

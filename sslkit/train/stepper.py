@@ -19,6 +19,7 @@ from sslkit.spec.schedule import value_at
 from sslkit.train import optimizer as optim
 from sslkit.train import rng
 from sslkit.train.average import Averages
+from sslkit.train.backward import backward_of
 from sslkit.train.feed import Batch
 from sslkit.train.parallel import Parallel
 
@@ -71,13 +72,22 @@ class Stepper:
         for net in (n for name, n in system.nets.items() if name != "student"):
             net.eval()
         if compiles(spec, parallel.device):
-            system.compile(**spec.compile.options())
+            compile_system(system, spec)
         self.run = parallel.wrap(system)
+        self.backward = backward_of(system, parallel)
+        self._one = torch.zeros(1, dtype=torch.int64, device=parallel.device)
+        self.micro_batches = len(
+            range(0, spec.batch_size // parallel.world, micro_batch_size(spec, parallel.world))
+        )
 
     def __call__(self, step: int, batches: Iterable[Batch]) -> Losses:
-        """Make step number `step` (from 0) from this rank's micro-batches."""
+        """Make step number `step` (from 0) from this rank's micro-batches, of which one is held at a time.
+
+        Raises:
+            ValueError: there are not as many micro-batches as the spec's batch sizes make.
+        """
         self._prepare(step)
-        outputs, total = self._accumulate(step, list(batches))
+        outputs, total = self._accumulate(step, batches)
         norm = self._update(step)
         self._finish(step, outputs)
         return Losses(total, _values(outputs), norm)
@@ -133,17 +143,19 @@ class Stepper:
             for key, schedule in objective.schedules.items():
                 self._now[name][key].fill_(schedule(step))
 
-    def _accumulate(self, step: int, batches: Sequence[Batch]) -> tuple[list[dict[str, Output]], Tensor]:
+    def _accumulate(self, step: int, batches: Iterable[Batch]) -> tuple[list[dict[str, Output]], Tensor]:
         outputs: list[dict[str, Output]] = []
         total = torch.zeros((), device=self.parallel.device)
         for i, batch in enumerate(batches):
-            last = i == len(batches) - 1
-            with contextlib.nullcontext() if last else self.parallel.accumulating(self.run):
+            with self.backward.exchange(self.run, last=i == self.micro_batches - 1):
                 with self.autocast():
                     stepped = self.run(batch.images, self.masks(batch, step), self._now)
-                (stepped.total / len(batches)).backward()
-            total += stepped.total.detach() / len(batches)
+                self.backward.add(stepped, 1 / self.micro_batches)
+            total += stepped.total.detach() / self.micro_batches
             outputs.append({name: _detached(output) for name, output in stepped.outputs.items()})
+        if len(outputs) != self.micro_batches:
+            raise ValueError(f"step {step}: {len(outputs)} micro-batches, expected {self.micro_batches}")
+        self.backward.finish(rng.draw(self.spec.seed, step, "balance", rows=self._one))
         return outputs, total
 
     def _update(self, step: int) -> Tensor | None:
@@ -197,6 +209,18 @@ def _values(outputs: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
         for metric in outputs[0][name].metrics:
             values[f"{name}/{metric}"] = torch.stack([o[name].metrics[metric] for o in outputs]).mean()
     return values
+
+
+def micro_batch_size(spec: RunSpec, world: int) -> int:
+    """Images of one forward on one of `world` ranks."""
+    return spec.micro_batch_size or max(1, spec.batch_size // world)
+
+
+def compile_system(system: System, spec: RunSpec) -> None:
+    """Compile the forward as one graph, in place."""
+    if system.balancer.weighs_gradients:  # K backwards through one forward must not reuse its buffers
+        torch._functorch.config.donated_buffer = False
+    system.compile(**spec.compile.options())
 
 
 def compiles(spec: RunSpec, device: torch.device) -> bool:

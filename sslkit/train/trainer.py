@@ -84,9 +84,10 @@ class Trainer:
         feed = self._feed()
         try:
             with StopRequest() as stop, self.progress:
-                self.progress.start(self.length.steps, self.start)
                 with self.clock.paused():
                     self._before()
+                self.progress.start(self.length.steps, self.start)
+                self.clock.rate(self.start * self.spec.batch_size)
                 done, stopped = self._loop(feed, stop)
                 if not stopped:
                     with self.clock.paused():
@@ -120,7 +121,6 @@ class Trainer:
             self._baselines()
         elif not self.meta.get("evaluated", True) and self._evaluate(self.start):
             self._save(self.start, evaluated=True)
-        self.clock.rate(self.start * self.spec.batch_size)
 
     def _leaving(self, done: int, stop: StopRequest) -> bool:
         """Whether a rank was asked to stop; ranks agree on it at the steps where they record."""

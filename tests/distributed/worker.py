@@ -6,6 +6,7 @@ import sys
 
 import torch
 
+from sslkit.core.balancer import Balancer
 from sslkit.core.env import View
 from sslkit.core.system import System
 from sslkit.spec.run import RunSpec
@@ -14,20 +15,29 @@ from sslkit.train.parallel import Parallel, start
 from sslkit.train.stepper import Stepper
 from tests import tiny
 from tests.distributed.queue_objective import QueueContrast
+from tests.projecting_balancer import Projecting
 
 torch.set_num_threads(1)
+TERMS = {
+    "some": {"kind": "mae", "masker": {"kind": "random", "ratio": 0.5}, "decoder": tiny.DECODER},
+    "most": {"kind": "mae", "masker": {"kind": "random", "ratio": 0.75}, "decoder": tiny.DECODER},
+}
 
 
 def case_spec(case: str) -> RunSpec:
-    changes = {"micro": {"micro_batch_size": 8}, "queue": {"nets": {"teacher": {"momentum": 0.9}}}}.get(
-        case, {}
-    )
+    changes = {
+        "micro": {"micro_batch_size": 8},
+        "queue": {"nets": {"teacher": {"momentum": 0.9}}},
+        "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
+    }.get(case, {})
     views = {"global": {**tiny.VIEW, "crops": 2 if case == "queue" else 1}}
     return tiny.spec(views=views, optimizer={"lr": 0.01, "clip": 1e9, "name": "sgd"}, **changes)
 
 
 def composed_of(case: str, spec: RunSpec, parallel: Parallel) -> Composed:
     composed = compose(spec, parallel)
+    if case == "projected":
+        return with_balancer(composed, spec, parallel, Projecting())
     if case != "queue":
         return composed
     views = {"global": View(8, 2, 1, (0.3,), (0.4,))}
@@ -40,6 +50,13 @@ def composed_of(case: str, spec: RunSpec, parallel: Parallel) -> Composed:
     )
     stepper = Stepper(spec, both, make_maskers(both, env), composed.length, parallel)
     return composed._replace(system=both, step=stepper, env=env)
+
+
+def with_balancer(composed: Composed, spec: RunSpec, parallel: Parallel, balancer: Balancer) -> Composed:
+    nets, objectives = dict(composed.system.nets.items()), dict(composed.system.objectives.items())
+    system = System(nets, objectives, balancer)
+    stepper = Stepper(spec, system, make_maskers(system, composed.env), composed.length, parallel)
+    return composed._replace(system=system, step=stepper)
 
 
 def main(case: str, path: str) -> None:
