@@ -17,50 +17,37 @@ VARIANCE_EPS = 1e-6  # MAE `models_mae.py:208`
 
 @final
 class PixelTarget(Target):
-    """Pixels in the order (row, column, channel)."""
+    """Pixels in the order (row, column, channel).
 
-    def __init__(self, grid: Grid, channels: int, loss: str) -> None:
+    Normalized, each patch has its mean removed and its deviation divided out (unbiased variance, as `torch.var`).
+    """
+
+    def __init__(self, grid: Grid, channels: int, loss: str, *, normalized: bool) -> None:
         super().__init__()
-        self.grid, self.loss = grid, loss
+        self.grid, self.loss, self.normalized = grid, loss, normalized
         self.dim = grid.patch**2 * channels
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N, dim]`."""
-        return patchify(seen.image, self.grid.patch)
+        patches = patchify(seen.image, self.grid.patch)
+        if not self.normalized:
+            return patches
+        mean, scale = _statistics(patches)
+        return (patches - mean) / scale
 
     def score(self, guess: Tensor, goal: Tensor) -> Tensor:
         """Mean error over the pixels of each patch, `[L]`."""
         return regression(guess, goal, self.loss)
 
     def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
-        """The predictions put together, `[V, B, C, H, W]`."""
+        """The predictions, with each patch's true mean and scale put back: `[V, B, C, H, W]`."""
+        if self.normalized:
+            mean, scale = _statistics(patchify(seen.image, self.grid.patch))
+            guess = guess * scale + mean
         return unpatchify(guess, self.grid.patch, self.grid.rows)
 
 
-@final
-class NormalizedPixelTarget(Target):
-    """Pixels of each patch minus their mean, over their deviation (unbiased variance, as `torch.var`)."""
-
-    def __init__(self, grid: Grid, channels: int, loss: str) -> None:
-        super().__init__()
-        self.grid, self.loss = grid, loss
-        self.dim = grid.patch**2 * channels
-
-    def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
-        """`[V, B, N, dim]`."""
-        mean, scale = self._statistics(seen)
-        return (patchify(seen.image, self.grid.patch) - mean) / scale
-
-    def score(self, guess: Tensor, goal: Tensor) -> Tensor:
-        """Mean error over the pixels of each patch, `[L]`."""
-        return regression(guess, goal, self.loss)
-
-    def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
-        """The predictions with each patch's true mean and scale put back, `[V, B, C, H, W]`."""
-        mean, scale = self._statistics(seen)
-        return unpatchify(guess * scale + mean, self.grid.patch, self.grid.rows)
-
-    def _statistics(self, seen: Tokens) -> tuple[Tensor, Tensor]:
-        patches = patchify(seen.image, self.grid.patch)
-        variance = patches.var(dim=-1, keepdim=True)
-        return patches.mean(dim=-1, keepdim=True), (variance + VARIANCE_EPS).sqrt()
+def _statistics(patches_VBND: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each patch, `[V, B, N, 1]`."""
+    variance = patches_VBND.var(dim=-1, keepdim=True)
+    return patches_VBND.mean(dim=-1, keepdim=True), (variance + VARIANCE_EPS).sqrt()

@@ -28,7 +28,7 @@ class Pixel(TargetSpec):
         """The target for the patches of `view`."""
         from sslkit_targets.pixel import PixelTarget
 
-        return PixelTarget(env.grid(view), env.view(view).channels, self.loss)
+        return PixelTarget(env.grid(view), env.view(view).channels, self.loss, normalized=False)
 
 
 @final
@@ -41,9 +41,9 @@ class NormalizedPixel(TargetSpec):
 
     def build(self, env: Env, view: str) -> Target:
         """The target for the patches of `view`."""
-        from sslkit_targets.pixel import NormalizedPixelTarget
+        from sslkit_targets.pixel import PixelTarget
 
-        return NormalizedPixelTarget(env.grid(view), env.view(view).channels, self.loss)
+        return PixelTarget(env.grid(view), env.view(view).channels, self.loss, normalized=True)
 
 
 @hookimpl
