@@ -28,12 +28,18 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
     state = {name: value.detach().cpu().contiguous() for name, value in exported.state.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp")
-    if out.suffix == ".safetensors":
-        metadata = {"architecture": exported.architecture, "arguments": json.dumps(dict(exported.arguments))}
-        save_file(state, temporary, {"format": "pt", **metadata})
-    else:
-        torch.save(state, temporary)
-    temporary.replace(out)
+    try:
+        if out.suffix == ".safetensors":
+            metadata = {
+                "architecture": exported.architecture,
+                "arguments": json.dumps(dict(exported.arguments)),
+            }
+            save_file(state, temporary, {"format": "pt", **metadata})
+        else:
+            torch.save(state, temporary)
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
     return exported
 
 
