@@ -1,0 +1,132 @@
+"""One step's forward: equal requests run once, and only the student learns."""
+
+from __future__ import annotations
+
+from typing import final
+
+import pytest
+import torch
+from torch import nn
+
+from sslkit import FixedWeights, RandomMasker
+from sslkit.core.backbone import Backbone, Exported
+from sslkit.core.draw import Draw
+from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.masker import make_mask
+from sslkit.core.objective import Objective
+from sslkit.core.passes import Encode, Output, Tokens
+from sslkit.core.system import System
+from sslkit.errors import SpecError
+
+MASKER = RandomMasker(ratio=0.5)
+
+
+@final
+class Means(Backbone):
+    """A network whose tokens are means of rows of pixels; it counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dim, self.depth = 1, 1
+        self.scale = nn.Parameter(torch.ones(()))
+        self.asked = []
+
+    def grid(self, size):
+        return Grid(2, 2, size // 2)
+
+    def forward(self, requests):
+        self.asked.append(list(requests))
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        patch = request.image.unfold(-1, 2, 2).unfold(-3, 2, 2).mean((-1, -2)).mean(2).flatten(2)[..., None]
+        return Tokens(request.image, patch.mean(2) * self.scale, patch * self.scale, request.mask, ())
+
+    def export(self):
+        return Exported("means", {}, self.state_dict())
+
+
+@final
+class Asks(Objective):
+    """Sums the class tokens of whatever it asks for."""
+
+    def __init__(self, *passes: Encode) -> None:
+        super().__init__()
+        self.passes = passes
+        self.received = []
+
+    def forward(self, now, *tokens):
+        self.received = list(tokens)
+        return Output(
+            torch.stack([t.cls.sum() for t in tokens]).sum(), {"count": torch.tensor(float(len(tokens)))}
+        )
+
+
+def system_of(**objectives):
+    nets = {"student": Means(), "teacher": Means().requires_grad_(False)}
+    return System(nets, objectives, FixedWeights(weights={"b": 0.5}).build(list(objectives)))
+
+
+def run(system):
+    images = {"a": torch.rand(1, 3, 1, 4, 4), "b": torch.rand(2, 3, 1, 4, 4)}
+    rows = torch.arange(3)[None]
+    mask = make_mask(MASKER.build(Grid(2, 2, 2)), Draw(1, rows))
+    masks = [None if p.mask is None else mask for p in system.plan]
+    return images, system(images, masks, {name: {} for name in system.objectives})
+
+
+def test_equal_requests_of_all_objectives_run_once():
+    shared, own = Encode("a"), Encode("b", net="teacher")
+    system = system_of(a=Asks(shared, own), b=Asks(Encode("a"), Encode("a", mask=MASKER)), c=Asks(shared))
+    assert system.plan == (shared, own, Encode("a", mask=MASKER))
+    run(system)
+    student, teacher = (system.nets[name].asked for name in ("student", "teacher"))
+    assert [len(call) for call in student] == [2]
+    assert [len(call) for call in teacher] == [1]
+
+
+def test_every_objective_receives_its_own_answers_in_order():
+    asks = {"a": Asks(Encode("b"), Encode("a")), "b": Asks(Encode("a"))}
+    system = system_of(**asks)
+    images, _ = run(system)
+    assert asks["a"].received[0].image is images["b"]
+    assert asks["a"].received[1].image is asks["b"].received[0].image is images["a"]
+
+
+def test_a_net_that_nobody_asks_is_not_called():
+    system = system_of(a=Asks(Encode("a")))
+    run(system)
+    assert system.nets["teacher"].asked == []
+
+
+def test_only_the_student_builds_a_graph():
+    system = system_of(a=Asks(Encode("a"), Encode("a", net="teacher")))
+    system.nets["teacher"].requires_grad_(True)
+    run(system)
+    student, teacher = system.objectives["a"].received
+    assert student.cls.requires_grad
+    assert not teacher.cls.requires_grad
+
+
+def test_the_total_is_the_balanced_sum():
+    system = system_of(a=Asks(Encode("a")), b=Asks(Encode("b")))
+    _, stepped = run(system)
+    expected = stepped.outputs["a"].loss + 0.5 * stepped.outputs["b"].loss
+    assert torch.allclose(stepped.total, expected)
+    assert stepped.outputs["b"].metrics["count"] == 1
+
+
+def test_requests_differ_by_every_field():
+    requests = {
+        Encode("a"), Encode("b"), Encode("a", net="teacher"), Encode("a", mask=MASKER),
+        Encode("a", mask=MASKER, mode="token"), Encode("a", layers=(1,)), Encode("a", mask=RandomMasker(ratio=0.75)),
+    }  # fmt: skip
+    assert len(requests) == 7
+    assert Encode("a", mask=RandomMasker(ratio=0.5)) in requests
+
+
+def test_the_environment_names_what_it_does_not_have():
+    env = Env({"a": View(8, 1, 3, (0,) * 3, (1,) * 3)}, {"student": NetInfo(4, 2)}, {"a": Grid(2, 3, 4)})
+    assert env.grid("a").patches == 6
+    with pytest.raises(SpecError, match=r"view 'b' is not a view of this run\. Known: a"):
+        env.grid("b")
