@@ -1,0 +1,61 @@
+"""`sslkit explain`."""
+
+from __future__ import annotations
+
+import yaml
+
+from sslkit.cli.explain import lines
+from sslkit.cli.main import OK, USER_ERROR
+from sslkit.spec.load import parse
+from tests import tiny
+from tests.cli.specs import call, write
+
+FACTS = {
+    "images": 50000, "channels": 3, "steps": 12345, "steps_per_epoch": 195, "lr": 0.00015, "lr_rule": "1.5e-4 /256",
+    "warmup_steps": 617.25, "device": "cpu", "precision": "float32", "compile": True, "ranks": 2,
+    "parameters": {"student": 1234567},
+    "passes": [
+        {"net": "student", "view": "global", "crops": 2, "mask": "random(ratio=0.75)", "mode": "drop", "patches": 196,
+         "visible": 49, "tokens_per_step": 25600},
+        {"net": "teacher", "view": "global", "crops": 2, "mask": None, "mode": "all", "patches": 196, "visible": 196,
+         "tokens_per_step": 100864},
+    ],
+}  # fmt: skip
+
+
+def test_a_spec_is_shown_whole_and_resolved(tmp_path, capsys):
+    spec = write(tmp_path / "spec.yaml")
+    code, out, err = call(capsys, "explain", spec, "optimizer.lr=0.5", f"out={tmp_path / 'run'}")
+    assert (code, err) == (OK, "")
+    shown, _, resolved = out.partition("# resolved\n")
+    assert parse(yaml.safe_load(shown)) == tiny.spec(tmp_path / "run", optimizer={"lr": 0.5})
+    assert "betas:" in shown
+    said = resolved.splitlines()
+    assert "images      1,437 (1 channels)" in said
+    assert "steps       8 (44 an epoch)" in said
+    assert "lr          0.0625 (0.5 /256 at batch 32), 0.4 steps of warm-up" in said
+    assert (
+        said[-1]
+        == "  student on 1 x global, random(ratio=0.5), drop: 2 of 4 patches visible, 96 tokens a step"
+    )
+    assert not (tmp_path / "run").exists(), "nothing is written"
+
+
+def test_the_facts_in_words():
+    said = list(lines(FACTS))
+    assert said[0] == "# resolved"
+    assert "lr          0.00015 (1.5e-4 /256), 617.25 steps of warm-up" in said
+    assert "device      cpu, float32, compiled, 2 rank(s)" in said
+    assert "parameters  1,234,567 in student" in said
+    assert said[-2:] == [
+        "  student on 2 x global, random(ratio=0.75), drop: 49 of 196 patches visible, 25,600 tokens a step",
+        "  teacher on 2 x global: 196 of 196 patches visible, 100,864 tokens a step",
+    ]
+    assert "device      cpu, float32, not compiled, 2 rank(s)" in list(lines({**FACTS, "compile": False}))
+
+
+def test_what_only_the_built_parts_know_is_an_error_here_too(tmp_path, capsys):
+    spec = write(tmp_path / "spec.yaml", backbone={**tiny.VIT, "name": "vit_tinny_patch16_224"})
+    code, out, err = call(capsys, "explain", spec)
+    assert (code, out) == (USER_ERROR, "")
+    assert "has no model 'vit_tinny_patch16_224'. Did you mean 'vit_tiny_patch16_224'" in err

@@ -1,0 +1,54 @@
+"""`sslkit export`."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+
+from sslkit.cli.main import OK, USER_ERROR
+from sslkit.train.launch import train
+from tests import tiny
+from tests.cli.specs import call
+from tests.train.test_trainer import silent
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of one step. Tests must not change it."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    train(tiny.spec(out, steps=1), silent)
+    return out
+
+
+@pytest.mark.parametrize("name", ["net.safetensors", "net.pt"])
+def test_the_line_that_is_printed_loads_the_weights(finished, tmp_path, capsys, name):
+    code, printed, err = call(capsys, "export", finished, "--out", tmp_path / name)
+    assert (code, err) == (OK, "")
+    lines = printed.splitlines()
+    assert lines[:2] == [f"written: {tmp_path / name}", "load it with:"]
+    net = eval(lines[2], {"timm": timm})
+    assert net.forward_features(torch.zeros(1, 1, 8, 8)).shape == (1, 5, 16)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "net.txt"], "error: net.txt: must be a file that ends in .safetensors, or in .pt or .pth"),
+        (["--out", "net.pt", "--checkpoint", "x"], "has no checkpoint 'x'. Known: last, best, step-00000001"),
+        (["--out", "net.pt", "--checkpoint", "best"], "no best checkpoint by any metric"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(finished, tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    code, printed, err = call(capsys, "export", finished, *words)
+    assert (code, printed) == (USER_ERROR, "")
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_file_must_be_named(finished, capsys):
+    with pytest.raises(SystemExit) as caught:
+        call(capsys, "export", finished)
+    assert caught.value.code == USER_ERROR
+    assert "--out" in capsys.readouterr().err
