@@ -36,7 +36,7 @@ def draw_pictures(
             for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
                 stem = title if len(stepper.objectives) == 1 else f"{name}-{title}"
                 path = run_dir / FIGURES / f"{stem}.png"
-                view = composed.env.views[system.plan[0].view]
+                view = composed.env.views[objective.passes[0].view]
                 save_pictures(
                     path, pictures._replace(images=pictures.images.float().cpu()), view.mean, view.std
                 )

@@ -15,6 +15,7 @@ from sslkit.train.launch import resume, train
 from sslkit.train.summary import SUMMARY
 from sslkit_evaluators.knn import KNearest
 from tests import tiny
+from tests.cli.specs import folder, images
 from tests.train.test_trainer import numbers, silent, stop_at
 
 KNN = {"kind": "knn", "every": "end"}
@@ -80,6 +81,26 @@ def test_a_damaged_summary_is_made_again(whole, tmp_path, text):
         k: v for k, v in first.items() if k not in changing
     }
     assert json.loads((tmp_path / SUMMARY).read_text()) == again
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_on_files_resumes_bit_equal_within_an_epoch(tmp_path, monkeypatch, workers):
+    """Decoding, crops, masks and stochastic depth, whatever the number of workers before and after."""
+    changes = {
+        "data": folder(images(tmp_path / "images", 40, side=12)),
+        "backbone": {**tiny.VIT, "drop_path": 0.5},
+        "batch_size": 8,
+        "micro_batch_size": 4,
+    }
+    (tmp_path / "images" / "0007.png").write_bytes(b"no image")
+    uncut = train(tiny.spec(tmp_path / "uncut", **changes, max_corrupt=0.1), silent)
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        train(tiny.spec(tmp_path / "cut", **changes, max_corrupt=0.1, workers=workers), silent)
+    resumed = resume(tmp_path / "cut", silent)
+    assert resumed["weights_sha256"] == uncut["weights_sha256"]
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "uncut")
+    assert resumed["skipped_images"] == uncut["skipped_images"] == 1
 
 
 def borrow_state(source, target):
