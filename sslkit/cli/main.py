@@ -29,7 +29,17 @@ OK, BUG, USER_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
 _USER_ERRNOS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR}
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENAMETOOLONG,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+    }
 )
 """System errors that the user can mend: a full disk, a folder that may not be written."""
 

@@ -52,6 +52,8 @@ class Evaluator(ABC):
 
     protocol: str
     """Name and version, as in `knn@1`; recorded with the results."""
+    needs: tuple[Split, ...] = ("train", "test")
+    """Splits whose labelled images it reads; a run without them is refused before it trains."""
 
     @abstractmethod
     def __call__(self, subject: Subject) -> Mapping[str, float]:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from sslkit.core.backbone import Exported
 from sslkit.errors import SpecError
@@ -34,7 +34,7 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
                 "architecture": exported.architecture,
                 "arguments": json.dumps(dict(exported.arguments)),
             }
-            save_file(state, temporary, {"format": "pt", **metadata})
+            temporary.write_bytes(save(state, {"format": "pt", **metadata}))
         else:
             torch.save(state, temporary)
         temporary.replace(out)

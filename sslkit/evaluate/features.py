@@ -42,13 +42,18 @@ def extract(source: Source, encode: Encoder, loading: Loading) -> Features:
     Raises:
         DataError: the source has no labels, or no image can be read.
     """
+    labels = require_labels(source)
+    values, seen = _values(source, encode, loading)
+    return Features(values[seen], labels.to(values.device)[seen], source.classes)
+
+
+def require_labels(source: Source) -> Tensor:
+    """The labels of `source`. Raises DataError where it has none."""
     if source.labels is None:
         raise DataError(
             "these images have no labels, which evaluation needs: give class sub-folders or a label column"
         )
-    values, seen = _values(source, encode, loading)
-    labels = source.labels.to(values.device)
-    return Features(values[seen], labels[seen], source.classes)
+    return source.labels
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, final
 
@@ -14,7 +14,7 @@ from sslkit.core.env import View
 from sslkit.core.evaluator import Features, Split, Subject
 from sslkit.core.source import Source
 from sslkit.errors import DataError, SslkitError
-from sslkit.evaluate.features import Loading, extract, net_encoder, pixel_encoder
+from sslkit.evaluate.features import Loading, extract, net_encoder, pixel_encoder, require_labels
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.spec.parts import Readout
 from sslkit.spec.run import RunSpec
@@ -67,8 +67,7 @@ class NetSubject(Subject):
         sources: Sources, cache: FeatureCache,
     ) -> None:  # fmt: skip
         self._net, self._reading, self._sources, self._cache = net, reading, sources, cache
-        train = evaluator.train or data
-        self._specs: dict[Split, SourceSpec] = {"train": train, "test": evaluator.test or train}
+        self._evaluator, self._data = evaluator, data
         self.seed = rng.key(reading.seed, "evaluate", evaluator.label)
 
     def features(self, split: Split) -> Features:
@@ -81,7 +80,7 @@ class NetSubject(Subject):
 
     def source(self, split: Split) -> Source:
         """The images of `split`."""
-        return self._sources.get(self._specs[split], split)
+        return self._sources.get(source_of(self._evaluator, self._data, split), split)
 
     def backbone(self) -> Backbone:
         """The network. Raises DataError for the pixel baseline."""
@@ -117,6 +116,26 @@ def evaluating(net: nn.Module | None) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def require_splits(evaluators: Sequence[EvaluatorSpec], data: SourceSpec, sources: Sources) -> None:
+    """Pass where every evaluator finds the labelled images that it needs.
+
+    Raises:
+        DataError: a split is missing or has no labels; the message names the evaluator.
+    """
+    for place, spec in enumerate(evaluators):
+        for split in spec.build().needs:
+            try:
+                require_labels(sources.get(source_of(spec, data, split), split))
+            except DataError as error:
+                raise DataError(f"evaluate.{place}: {error}") from None
+
+
+def source_of(evaluator: EvaluatorSpec, data: SourceSpec, split: Split) -> SourceSpec:
+    """Where an evaluator's images of `split` come from."""
+    train = evaluator.train or data
+    return train if split == "train" else evaluator.test or train
 
 
 def evaluate(

@@ -73,7 +73,7 @@ class OptimizerSpec(Spec):
     """The optimizer, its learning rate and its exclusions. Defaults: MAE's (`main_pretrain.py`)."""
 
     name: str = Field("adamw", min_length=1)
-    """`adamw` is torch's fused one; any other name is looked up in timm (`sgd`, `lars`, `lamb`, ...)."""
+    """`adamw` is torch's fused one; any other is timm's: `momentum` (plain SGD), `sgd` (Nesterov), `lars`, ..."""
     lr: float = Field(1.5e-4, gt=0)
     """Base learning rate, before `scale`."""
     scale: Literal["/256", "/512", "sqrt/1024", "absolute"] = "/256"

@@ -18,6 +18,7 @@ from sslkit.registry.manager import used_plugins
 from sslkit.spec.explain import walk
 from sslkit.spec.load import dump, parse, read_yaml
 from sslkit.spec.run import RunSpec
+from sslkit.train.checkpoint import FOLDER, Checkpoints
 from sslkit.train.files import write_text
 
 SPEC = "spec.yaml"
@@ -77,12 +78,12 @@ def locked_spec(run_dir: Path) -> RunSpec:
 
 
 def require_same_run(spec: RunSpec, run_dir: Path) -> None:
-    """Pass where `run_dir` holds no run, or the very run that `spec` describes.
+    """Pass where `run_dir` holds no run, one that never saved a checkpoint, or the very run that `spec` describes.
 
     Raises:
         SpecError: it holds a different one.
     """
-    if not (run_dir / LOCK).is_file():
+    if not (run_dir / LOCK).is_file() or not Checkpoints(run_dir / FOLDER).all():
         return
     ours, theirs = spec.model_dump(mode="json"), locked_spec(run_dir).model_dump(mode="json")
     different = [key for key in ours if key not in FREE and ours[key] != theirs.get(key)]

@@ -50,20 +50,32 @@ def restore(run_dir: Path, which: str = "last") -> Restored:
 
 
 def find(run_dir: Path, which: str = "last") -> Loaded:
-    """The `last` or `best` checkpoint of `run_dir`, or the one called `which`."""
-    checkpoints = Checkpoints(run_dir / FOLDER)
-    newest, _ = checkpoints.newest()
-    if which == "last":
-        return newest
-    if which == "best":
+    """The `last` or `best` checkpoint of `run_dir`, or the one called `which`.
+
+    A damaged one is an error here: other weights than those asked for would go unnoticed.
+    """
+    by_name = {path.name: path for path in Checkpoints(run_dir / FOLDER).all()}
+    if not by_name:
+        raise CheckpointError(f"{run_dir}: has no checkpoint yet")
+    if which in {"last", "best"}:
+        newest = _load_newest(list(by_name.values()))
+        if which == "last":
+            return newest
         wanted = locked_spec(run_dir).checkpoint.best
-        return load(_best_of(newest.meta.get("best", {}), wanted, checkpoints.all()))
-    by_name = {path.name: path for path in checkpoints.all()}
+        return load(_best_of(newest.meta.get("best", {}), wanted, list(by_name.values())))
     if which not in by_name:
         raise CheckpointError(
             f"{run_dir}: has no checkpoint {which!r}. Known: last, best, {', '.join(by_name)}"
         )
     return load(by_name[which])
+
+
+def _load_newest(paths: list[Path]) -> Loaded:
+    try:
+        return load(paths[-1])
+    except CheckpointError as error:
+        others = ", ".join(path.name for path in paths[:-1]) or "none"
+        raise CheckpointError(f"{error}\nOlder checkpoints that can be asked for by name: {others}") from None
 
 
 def load_system(system: torch.nn.Module, loaded: Loaded) -> None:

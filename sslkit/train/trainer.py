@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, final
 
 from sslkit.core.backbone import Backbone
 from sslkit.errors import SslkitError, TrainingError
-from sslkit.evaluate.subject import Reading, Sources, evaluate, reading_of
+from sslkit.evaluate.subject import Reading, Sources, evaluate, reading_of, require_splits
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import is_due
@@ -54,13 +54,14 @@ class Trainer:
         self.best = Best(spec)
         self.meta: Mapping[str, Any] = loaded.meta if loaded else {}
         self.start = loaded.step if loaded else 0
+        self.sources = Sources()
+        self.sources.put(spec.data, "train", self.composed.source)
+        require_splits(spec.evaluate, spec.data, self.sources)
         if loaded is not None:
             self._restore(loaded)
         if parallel.first:
             self._prepare_folder()
         parallel.wait()
-        self.sources = Sources()
-        self.sources.put(spec.data, "train", self.composed.source)
         self.reading = self._reading()
         loggers = (
             [logger.build(self.run_dir, spec.name) for logger in spec.log.loggers] if parallel.first else []

@@ -38,6 +38,7 @@ from tests.spec.valid import small, valid
 UNIT = st.floats(0.01, 0.99)
 POSITIVE = st.floats(1e-12, 1e6, allow_subnormal=False)
 NAMES = st.from_regex(r"[A-Za-z0-9_.@-]{1,8}", fullmatch=True)
+KEYS = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,7}", fullmatch=True)
 VALUES = UNIT | st.builds(Ramp, start=UNIT, end=UNIT, shape=st.sampled_from(["cosine", "linear"]), until=UNIT)
 MASKERS = st.builds(RandomMasker, ratio=UNIT) | st.just(RandomMasker())
 TARGETS = st.builds(Pixel, loss=st.sampled_from(["l1", "l2"])) | st.just(NormalizedPixel())
@@ -63,16 +64,16 @@ def runs(draw: st.DrawFn) -> RunSpec:
     """A valid run, made in Python."""
     fields: dict[str, Any] = {
         "data": Digits(test_share=draw(UNIT.filter(lambda x: x <= 0.9))),
-        "views": {"global": draw(VIEWS), **draw(st.dictionaries(NAMES, VIEWS, max_size=1))},
+        "views": {"global": draw(VIEWS), **draw(st.dictionaries(KEYS, VIEWS, max_size=1))},
         "backbone": ViT(name="vit_tiny_patch16_224", patch=4),
         "batch_size": draw(st.integers(1, 4096)),
     }
     nets = draw(
-        st.dictionaries(NAMES.filter(lambda name: name != "student"), st.builds(NetSpec, momentum=VALUES))
+        st.dictionaries(KEYS.filter(lambda name: name != "student"), st.builds(NetSpec, momentum=VALUES))
     )
     fields["nets"] = nets
     fields["readout"] = Readout(net=draw(st.sampled_from(["student", *nets])), crop=draw(UNIT))
-    objectives = draw(st.dictionaries(NAMES, OBJECTIVES, max_size=2))
+    objectives = draw(st.dictionaries(KEYS, OBJECTIVES, max_size=2))
     fields |= {"objectives": objectives} if objectives else {"objective": draw(OBJECTIVES)}
     fields |= draw(st.sampled_from([{"epochs": 3}, {"steps": 10}]))
     optional = {

@@ -13,6 +13,7 @@ from sslkit import __version__
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.spec.load import load
 from sslkit.train import lock
+from sslkit.train.checkpoint import FOLDER, META
 from tests import tiny
 
 RESOLVED = {"channels": 1, "lr": 0.5}
@@ -23,6 +24,8 @@ def run(tmp_path):
     """A spec whose folder holds it."""
     made = tiny.spec(tmp_path, evaluate=[{"kind": "knn"}])
     lock.write_lock(made, tmp_path, RESOLVED)
+    (tmp_path / FOLDER / "step-00000003").mkdir(parents=True)
+    (tmp_path / FOLDER / "step-00000003" / META).write_text("{}")
     return made
 
 
@@ -39,7 +42,7 @@ def test_the_lock_says_what_ran_and_with_what(run, tmp_path):
     assert found["plugins"]["sslkit:evaluators"] == __version__
     assert "sslkit:loggers" not in found["plugins"], "none is used"
     assert found["python"].startswith("3.")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["spec.lock.yaml", "spec.yaml"]
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"spec.lock.yaml", "spec.yaml"}
 
 
 def test_the_spec_as_given_is_kept_beside_it(run, tmp_path):
@@ -99,6 +102,12 @@ def test_another_run_is_refused_by_what_differs(run, tmp_path, changes, named):
         f"continue that run with `sslkit resume {tmp_path}`, or delete the folder",
     ):
         lock.require_same_run(other, tmp_path)
+
+
+def test_a_run_that_saved_nothing_gives_way(run, tmp_path):
+    """A first try that failed at once must not block the corrected spec."""
+    (tmp_path / FOLDER / "step-00000003" / META).unlink()
+    lock.require_same_run(tiny.spec(tmp_path, seed=9), tmp_path)
 
 
 def test_changed_versions_are_told(run, tmp_path, monkeypatch):

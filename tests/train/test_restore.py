@@ -118,10 +118,12 @@ def test_the_state_of_another_optimizer_is_refused(tmp_path, state):
         load_optimizer(composed.step.optimizer, loaded_from(composed, tmp_path, optimizer=state))
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(tmp_path):
+def test_a_damaged_newest_checkpoint_is_never_silently_another(tmp_path):
     train(tiny.spec(tmp_path), lambda text: None)
     newest = Checkpoints(tmp_path / FOLDER).all()[-1]
     (newest / STATE).write_bytes(b"")
-    assert restore(tmp_path).loaded.step == 6
     with says("is damaged or cut short"):
         restore(tmp_path, newest.name)
+    with says("Older checkpoints that can be asked for by name: step-00000006"):
+        restore(tmp_path)
+    assert restore(tmp_path, "step-00000006").loaded.step == 6
