@@ -27,14 +27,14 @@ SLACK = 1e-4
 
 
 def checks(spec: BackboneSpec) -> Checks:
-    """The checks of a backbone's answers. It may refuse a mode of masking with a SpecError."""
+    """The checks of a backbone's answers. It may refuse a mode of masking, or to be exported, with a SpecError."""
     return {
         "cuts the grid that its spec says": partial(_grid, spec),
         "answers with tokens of the promised shapes": partial(_shapes, spec),
         "answers requests together as alone": partial(_together, spec),
         "never sees hidden patches in `drop` mode": partial(_unless_refused, partial(_blind, spec, "drop")),
         "never sees hidden patches in `token` mode": partial(_unless_refused, partial(_blind, spec, "token")),
-        "exports to timm": partial(_exports, spec),
+        "exports to timm": partial(_unless_refused, partial(_exports, spec)),
     }
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-SMOOTHING = 0.9
+SMOOTHING = 0.6
 """Share of the shown loss that a new record leaves; the records themselves are not smoothed."""
 REDRAW_EVERY = 0.1
 """Seconds between changes of the bar, which is as often as rich draws it."""

@@ -22,6 +22,7 @@ from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Pictures, Request, Tokens
 from sslkit.core.source import Source
 from sslkit.core.target import Target
+from sslkit.errors import SpecError
 from sslkit.spec.families import (
     AugmentSpec,
     BackboneSpec,
@@ -139,6 +140,8 @@ class Wrapped(Backbone):
         return [self.change(r, t) for r, t in zip(requests, answers, strict=True)]
 
     def export(self) -> Exported:
+        if not self.architecture:
+            raise SpecError("timm has no such network")
         return self.net.export()._replace(architecture=self.architecture)
 
 

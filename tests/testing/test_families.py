@@ -176,6 +176,11 @@ def test_an_exported_backbone_is_one_of_timm():
         checks(BackboneOf(architecture="vit_of_nobody"))["exports to timm"]()
 
 
+def test_a_backbone_may_refuse_to_be_exported():
+    with pytest.raises(NotOffered, match="refused: timm has no such network"):
+        checks(BackboneOf(architecture=""))["exports to timm"]()
+
+
 def test_a_backbone_may_refuse_a_mode():
     def refuse(request, tokens):
         if request.mask is not None:
