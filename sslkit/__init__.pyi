@@ -34,6 +34,9 @@ from sslkit_loggers.plugin import TensorBoard as TensorBoard
 from sslkit_loggers.plugin import WandB as WandB
 from sslkit_maskers.plugin import RandomMasker as RandomMasker
 from sslkit_objectives.plugin import MAE as MAE
+from sslkit_objectives.plugin import SimMIM as SimMIM
+from sslkit_targets.plugin import HOG as HOG
+from sslkit_targets.plugin import Frequency as Frequency
 from sslkit_targets.plugin import NormalizedPixel as NormalizedPixel
 from sslkit_targets.plugin import Pixel as Pixel
 
