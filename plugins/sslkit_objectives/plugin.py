@@ -71,8 +71,8 @@ class SimMIM(ObjectiveSpec):
     kind: Literal["simmim"] = "simmim"
     view: str = "global"
     """View whose crops are masked."""
-    masker: Masker = slot_default("random", ratio=0.6)
-    """Which patches to hide; the count may vary."""
+    masker: Masker = slot_default("unit", ratio=0.6)
+    """Which patches to hide; the count may vary (SimMIM: units of 32 pixels, 0.6)."""
     target: Target = slot_default("pixel", loss="l1")
     """What to predict (SimMIM: plain pixels, l1)."""
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslkit import HOG, Pixel, RandomMasker, SimMIM, ViT
+from sslkit import HOG, Pixel, RandomMasker, SimMIM, UnitMasker, ViT
 from sslkit.core.draw import Draw
 from sslkit.core.env import Env, Grid, NetInfo, View
 from sslkit.core.masker import Masker, make_mask
@@ -165,7 +165,7 @@ def test_the_mask_token_is_decayed_as_in_the_reference_and_trained():
 def test_defaults_are_those_of_the_reference():
     spec = SimMIM()
     assert spec.target == Pixel(loss="l1")
-    assert spec.masker.ratio == 0.6
+    assert spec.masker == UnitMasker(ratio=0.6, unit=32)
 
 
 def test_pictures_of_pixels_fill_the_gaps(golden):
