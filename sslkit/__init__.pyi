@@ -40,6 +40,7 @@ from sslkit_maskers.plugin import MixtureMasker as MixtureMasker
 from sslkit_maskers.plugin import RandomMasker as RandomMasker
 from sslkit_maskers.plugin import UnitMasker as UnitMasker
 from sslkit_objectives.plugin import MAE as MAE
+from sslkit_objectives.plugin import MaskFeat as MaskFeat
 from sslkit_objectives.plugin import SimMIM as SimMIM
 from sslkit_targets.plugin import HOG as HOG
 from sslkit_targets.plugin import Frequency as Frequency

@@ -92,6 +92,34 @@ class SimMIM(ObjectiveSpec):
         return simple_masked_modelling(self, env)
 
 
+@final
+class MaskFeat(ObjectiveSpec):
+    """MaskFeat (Wei et al. 2021): SimMIM's engine with histograms of gradients as target and blocks as masks."""
+
+    kind: Literal["maskfeat"] = "maskfeat"
+    view: str = "global"
+    """View whose crops are masked."""
+    masker: Masker = slot_default("block", ratio=0.4, min_block=15)
+    """Which patches to hide (MaskFeat: blocks, 0.4 of 196 patches; the smallest a fifth of that)."""
+    target: Target = slot_default("hog")
+    """What to predict (MaskFeat: histograms of oriented gradients, l2)."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Half of the patches hidden at random."""
+        return cls(masker={"kind": "random", "ratio": 0.5})
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view must exist."""
+        yield from _view_problems(self.view, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.maskfeat import masked_feature_prediction
+
+        return masked_feature_prediction(self, env)
+
+
 def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
     if view not in run.views:
         yield Problem("view", f"{view!r} is not a view of this run. Known: {', '.join(run.views)}")
@@ -100,4 +128,4 @@ def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The objectives of this package."""
-    return [MAE, SimMIM]
+    return [MAE, SimMIM, MaskFeat]
