@@ -39,7 +39,7 @@ class MaskedPrediction(Objective):
         self.target: Target = masking.target.build(env, masking.view)
         self.passes = (Encode(masking.view, mask=masking.masker, mode=masking.mode), *self.target.passes)
         self.crops = {masking.view: 1}
-        self.patch = env.grid(masking.view).patch
+        self.rows = env.grid(masking.view).rows
         self.decoder = masking.decoder(self.target.dim)
         self.reduce = masking.reduce
 
@@ -67,17 +67,22 @@ class MaskedPrediction(Objective):
         }
         goal = self.target.goal_image(self.target(seen, *more), seen)
         if goal is None:
-            columns["reconstruction"] = self._filled(hidden, predicted, seen.image)
+            columns["reconstruction"] = self._filled(seen.mask, predicted, seen.image)
         else:
-            columns |= {"target": goal, "prediction": self._filled(hidden, predicted, goal)}
-        images = torch.stack([column[0].to(seen.image.dtype) for column in columns.values()], dim=1)
-        return {"reconstruction": Pictures(tuple(columns), images)}
+            columns |= {"target": goal, "prediction": self._filled(seen.mask, predicted, goal)}
+        largest = max(column.shape[-1] for column in columns.values())
+        images = [_enlarged(c[0].to(seen.image.dtype), largest // c.shape[-1]) for c in columns.values()]
+        return {"reconstruction": Pictures(tuple(columns), torch.stack(images, dim=1))}
 
-    def _filled(self, hidden: Tensor, predicted: Tensor, image: Tensor) -> Tensor:
-        return torch.where(hidden, predicted.to(image.dtype), image)
+    def _filled(self, mask: Mask, predicted: Tensor, image: Tensor) -> Tensor:
+        return torch.where(self._pixels(mask.hidden, image), predicted.to(image.dtype), image)
 
     def _pixels(self, hidden_VBN: Tensor, images: Tensor) -> Tensor:
-        """Hidden patches as a mask of pixels, `[V, B, 1, H, W]`."""
-        rows = images.shape[-2] // self.patch
-        grid: Tensor = hidden_VBN.unflatten(-1, (rows, -1))[:, :, None]
-        return grid.repeat_interleave(self.patch, dim=-2).repeat_interleave(self.patch, dim=-1)
+        """Hidden patches as a mask of the pixels of `images`, `[V, B, 1, H, W]`."""
+        grid: Tensor = hidden_VBN.unflatten(-1, (self.rows, -1))[:, :, None]
+        return _enlarged(grid, images.shape[-2] // self.rows)
+
+
+def _enlarged(images: Tensor, factor: int) -> Tensor:
+    """Every pixel as a square of `factor` x `factor`."""
+    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)

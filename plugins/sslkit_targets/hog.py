@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch
@@ -14,6 +15,9 @@ from sslkit.core.target import Target
 from sslkit.functional.hog import conventional_hog, draw_hog, glyphs, hog
 from sslkit.functional.losses import regression
 from sslkit_targets.plugin import HOG
+
+GLYPH = 8
+"""Fewest pixels of the side of a glyph in figures."""
 
 
 @final
@@ -29,7 +33,9 @@ class HOGTarget(Target):
         self.spec, self.grid, self.channels = spec, grid, view.channels
         self.dim = view.channels * spec.bins * (grid.patch // spec.cell) ** 2
         self.histograms = hog if spec.variant == "slowfast" else conventional_hog
-        lines = glyphs(spec.bins, spec.cell, swapped=spec.variant == "slowfast")
+        lines = glyphs(
+            spec.bins, spec.cell * math.ceil(GLYPH / spec.cell), swapped=spec.variant == "slowfast"
+        )
         self.register_buffer("lines", lines, persistent=False)
         for name, values in (("mean", view.mean), ("std", view.std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
@@ -46,7 +52,7 @@ class HOGTarget(Target):
         return regression(guess, goal, self.spec.loss)
 
     def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
-        """A glyph in every cell, each channel in its own colour: `[V, B, C, H, W]`."""
+        """A glyph in every cell, each channel in its own colour: `[V, B, C, k H, k W]`, k above 1 for small cells."""
         cells = self.grid.patch // self.spec.cell
         sides = {"h": self.grid.rows, "c": self.channels, "k": self.spec.bins, "p": cells}
         values = rearrange(guess, "v b (h w) (c k p q) -> v b c k (h p) (w q)", **sides)

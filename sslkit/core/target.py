@@ -30,8 +30,9 @@ class Target(nn.Module, ABC):
         return None
 
     def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor | None:
-        """The image that goals `[V, B, N, ...]` describe, shown beside that of the predictions.
+        """The image that goals `[V, B, N, ...]` describe, shown beside that of the predictions, which is as large.
 
+        `[V, B, C, k H, k W]` for any whole k.
         None, the default, where predictions are pixels of the image itself: figures then fill its gaps with them.
         """
         return None

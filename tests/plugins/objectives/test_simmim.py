@@ -179,6 +179,18 @@ def test_pictures_of_pixels_fill_the_gaps(golden):
     assert torch.allclose(pictures.images[:, 2], filled, atol=1e-13)
 
 
+def test_pictures_of_one_size_where_a_target_draws_larger(golden):
+    arrays, objective = golden("simmim_forward_tiny"), build(target=HOG(cell=4))
+    seen = tokens(arrays["imgs"], arrays["mask"])
+    images = objective.pictures(seen)["reconstruction"].images
+    assert images.shape == (4, 4, 3, 64, 64)
+    assert torch.equal(images[:, 0, :, ::2, ::2], arrays["imgs"])
+    assert torch.equal(images[:, 0, :, 1::2, 1::2], arrays["imgs"])
+    goal, prediction = images[:, 2], images[:, 3]
+    changed = (goal != prediction).any(1).unflatten(1, (4, 16)).unflatten(3, (4, 16)).any(4).any(2)
+    assert torch.equal(changed, seen.mask.hidden[0].unflatten(1, (4, 4)))
+
+
 def test_pictures_of_other_targets_stand_side_by_side(golden):
     arrays, objective = golden("simmim_forward_tiny"), build(target=HOG())
     seen = tokens(arrays["imgs"], arrays["mask"])

@@ -110,3 +110,10 @@ def test_channels_keep_their_colour():
     drawn = target.to_image(target(tokens(images)), tokens(images)) * 0.25 + 0.5
     assert drawn[:, :, 1].max() > 0.1
     assert drawn[:, :, [0, 2]].abs().max() < 1e-6
+
+
+@pytest.mark.parametrize(("cell", "factor"), [(8, 1), (16, 1), (4, 2), (2, 4), (1, 8)])
+def test_glyphs_of_small_cells_are_drawn_larger(cell, factor):
+    target, images = HOG(cell=cell).build(env(), "a"), torch.rand(1, 2, 3, 32, 32)
+    drawn = target.goal_image(target(tokens(images)), tokens(images))
+    assert drawn.shape == (1, 2, 3, 32 * factor, 32 * factor)
