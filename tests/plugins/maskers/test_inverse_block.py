@@ -109,7 +109,7 @@ def test_shapes_are_uniform_in_the_logarithm() -> None:
     reached = torch.arange(14, 30).double().clamp(20 / 2**0.5, 20 * 2**0.5).log()
     expected = 1500 * reached.diff() / math.log(2)
     counts = torch.bincount(widths.long(), minlength=30)[15:]
-    assert stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 0.01
+    assert stats.chisquare(counts.numpy(), expected.numpy()).pvalue > 1e-4
 
 
 def test_a_narrow_grid_narrows_the_shapes() -> None:
