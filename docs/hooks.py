@@ -2,24 +2,30 @@
 
 A page holds a directive in an HTML comment, which is replaced when the site is built:
 
-- `<!-- fields: RunSpec -->`: a table of the fields of a spec of the core;
+- `<!-- fields: RunSpec -->`: a table of the fields of a spec of the core, or of a kind (`masker/random`);
 - `<!-- kinds: masker -->`: a section for every built-in kind of a family, with its fields;
+- `<!-- masks: {kind: random} -->`: a picture of masks that a masker draws;
 - `<!-- help: run -->`: what `sslkit run --help` prints.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter
 
 from sslkit.cli.main import COMMANDS
 from sslkit.registry.manager import registry
-from sslkit.spec.families import FAMILIES
+from sslkit.spec.base import Slot
+from sslkit.spec.families import FAMILIES, MaskerSpec
+from sslkit.spec.load import parse_yaml
 from sslkit.spec.schema import component_schema, json_schema
 
 Schema = Mapping[str, Any]
@@ -30,7 +36,7 @@ CORE = (
 )  # fmt: skip
 """Specs of the core that are no component; docs/specs.md has a section for each."""
 
-_DIRECTIVE = re.compile(r"^<!-- (fields|kinds|help): (\w+) -->$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^<!-- (fields|kinds|help|masks): (.+) -->$", re.MULTILINE)
 _WORDS = {
     "integer": "whole number",
     "number": "number",
@@ -43,17 +49,31 @@ _GUARD = 999
 """Bounds this far out only guard arithmetic; a reader does not need them."""
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+MASKS = 8
+"""Masks in a picture."""
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """What mkdocs calls for every page."""
-    return expand(markdown, page.file.src_uri)
+    from mkdocs.structure.files import File
+
+    uri = page.file.src_uri
+    for kind, text in _DIRECTIVE.findall(markdown):
+        if kind == "masks":
+            path = posixpath.join(posixpath.dirname(uri), picture_name(text))
+            files.append(File.generated(config, path, content=picture(text)))
+    return expand(markdown, uri)
 
 
 def expand(markdown: str, uri: str) -> str:
     """`markdown` of the page at `uri` (relative to docs/) with every directive replaced."""
     made: dict[str, Callable[[str], Iterator[str]]] = {
-        "fields": lambda name: table(core_schema(name), uri),
+        "fields": lambda name: table(
+            component_schema(*name.split("/")) if "/" in name else core_schema(name), uri
+        ),
         "kinds": lambda family: kinds(family, uri),
         "help": help_text,
+        "masks": lambda text: iter([f"![masks of {text}]({picture_name(text)})"]),
     }
     return _DIRECTIVE.sub(lambda match: "\n".join(made[match[1]](match[2])), markdown)
 
@@ -178,6 +198,31 @@ def _flow(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return value if isinstance(value, str) else json.dumps(value)
+
+
+def picture_name(text: str) -> str:
+    """The file, beside its page, of the picture that `text` asks for."""
+    return re.sub(r"[^\w.]+", "-", text).strip("-") + ".png"
+
+
+def picture(text: str) -> bytes:
+    """A PNG of masks of the masker that `text` says in YAML: 14 x 14 patches of 16 pixels, white where visible."""
+    import torch
+    from matplotlib.figure import Figure
+
+    from sslkit.core.draw import Draw
+    from sslkit.core.env import Grid
+
+    slot: Any = Annotated[MaskerSpec, Slot()]
+    masker = TypeAdapter(slot).validate_python(parse_yaml(text, "the directive")).build(Grid(14, 14, 16))
+    hidden = masker.sample(Draw(0, torch.arange(MASKS))).view(MASKS, 14, 14)
+    figure = Figure(figsize=(MASKS, 1.05), dpi=120, layout="tight")
+    for axes, mask in zip(figure.subplots(1, MASKS), hidden, strict=True):
+        axes.imshow(mask, cmap="Purples", vmin=0, vmax=1.2)
+        axes.set(xticks=[], yticks=[])
+    made = io.BytesIO()
+    figure.savefig(made, format="png")
+    return made.getvalue()
 
 
 def help_text(command: str) -> Iterator[str]:

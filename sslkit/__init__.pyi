@@ -32,8 +32,18 @@ from sslkit_evaluators.plugin import KNN as KNN
 from sslkit_evaluators.plugin import LinearProbe as LinearProbe
 from sslkit_loggers.plugin import TensorBoard as TensorBoard
 from sslkit_loggers.plugin import WandB as WandB
+from sslkit_maskers.plugin import BernoulliMasker as BernoulliMasker
+from sslkit_maskers.plugin import BlockMasker as BlockMasker
+from sslkit_maskers.plugin import GridMasker as GridMasker
+from sslkit_maskers.plugin import InverseBlockMasker as InverseBlockMasker
+from sslkit_maskers.plugin import MixtureMasker as MixtureMasker
 from sslkit_maskers.plugin import RandomMasker as RandomMasker
+from sslkit_maskers.plugin import UnitMasker as UnitMasker
 from sslkit_objectives.plugin import MAE as MAE
+from sslkit_objectives.plugin import MaskFeat as MaskFeat
+from sslkit_objectives.plugin import SimMIM as SimMIM
+from sslkit_targets.plugin import HOG as HOG
+from sslkit_targets.plugin import Frequency as Frequency
 from sslkit_targets.plugin import NormalizedPixel as NormalizedPixel
 from sslkit_targets.plugin import Pixel as Pixel
 

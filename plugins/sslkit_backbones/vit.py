@@ -50,7 +50,7 @@ class VisionTransformerBackbone(Backbone):
     def serve(self, passes: Sequence[Encode]) -> None:
         """Make a mask token (N(0, 0.02), as BEiT) only where a pass puts it in."""
         if any(p.mode == "token" and p.mask is not None for p in passes):
-            self.mask_token = nn.Parameter(torch.randn(self.dim) * 0.02)
+            self.mask_token = nn.Parameter(torch.randn(1, 1, self.dim) * 0.02)
 
     def export(self) -> Exported:
         """The timm network and its weights, without the mask token."""

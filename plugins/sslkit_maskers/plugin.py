@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslkit.errors import SpecError
 from sslkit.registry.hookspecs import hookimpl
-from sslkit.spec.base import Spec
-from sslkit.spec.families import MaskerSpec
+from sslkit.spec.base import Problem, Spec
+from sslkit.spec.families import Masker, MaskerSpec
 
 if TYPE_CHECKING:
     from sslkit.core.env import Grid
-    from sslkit.core.masker import Masker
+    from sslkit.core.masker import Masker as Sampler
+    from sslkit.spec.run import RunSpec
+
+
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
+        raise ValueError(f"a range is [low, high] with low <= high, found {list(value)}")
+    return value
+
+
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+RatioRange = Annotated[tuple[Ratio, Ratio], AfterValidator(_ordered)]
+Weights = tuple[Annotated[float, Field(gt=0)], ...]
+
+
+class Recipe(NamedTuple):
+    """What a reference implementation of block masks sets."""
+
+    ratio: tuple[float, float]
+    min_block: int | None
+    """None: a ninth of the grid, `(min(rows, cols) // 3)**2`."""
+    share: float
+    whole: bool
+    """Whether goals are rounded down before blocks are drawn."""
+
+
+RECIPES = {
+    "beit": Recipe((0.3827, 0.3827), 16, 1.0, True),  # 75 of 196 patches
+    "ibot": Recipe((0.1, 0.5), None, 0.5, False),
+    "dinov2": Recipe((0.1, 0.5), 4, 0.5, True),
+}
+
+
+def _part(patches: int, ratio: float) -> Fraction:
+    """`patches` times the ratio as a person wrote it; float products end up one too low or too high."""
+    return patches * Fraction(repr(ratio))
+
+
+def _require_both(visible: int, grid: Grid, what: str, way_out: str) -> None:
+    """Raise SpecError unless some patches stay and some are hidden."""
+    if not 0 < visible < grid.patches:
+        raise SpecError(
+            f"{what} hides {grid.patches - visible} of {grid.patches} patches "
+            f"({grid.rows} x {grid.cols}); at least one must stay and one be hidden: change {way_out}"
+        )
 
 
 @final
@@ -29,22 +73,195 @@ class RandomMasker(MaskerSpec):
 
     def visible(self, patches: int) -> int:
         """Patches left visible of `patches`; float products would be one too low for (100, 0.9) and its like."""
-        return math.floor(patches * (1 - Fraction(repr(self.ratio))))
+        return math.floor(patches - _part(patches, self.ratio))
 
-    def build(self, grid: Grid) -> Masker:
+    def build(self, grid: Grid) -> Sampler:
         """The sampler. Raises SpecError where it would hide no patch or all of them."""
         visible = self.visible(grid.patches)
-        if not 0 < visible < grid.patches:
-            raise SpecError(
-                f"ratio {self.ratio} hides {grid.patches - visible} of {grid.patches} patches "
-                f"({grid.rows} x {grid.cols}); at least one must stay and one be hidden: change the ratio or the patch"
-            )
+        _require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
         from sslkit_maskers.random import RandomSampler
 
         return RandomSampler(grid.patches, visible)
 
 
+@final
+class BernoulliMasker(MaskerSpec):
+    """Hides each patch independently with the same probability, so that the count varies."""
+
+    kind: Literal["bernoulli"] = "bernoulli"
+    ratio: float = Field(0.75, gt=0, lt=1)
+    """Probability that a patch is hidden; the share hidden on average (MAE's ratio: 0.75)."""
+
+    def build(self, grid: Grid) -> Sampler:
+        """The sampler."""
+        from sslkit_maskers.bernoulli import BernoulliSampler
+
+        return BernoulliSampler(grid.patches, self.ratio)
+
+
+@final
+class BlockMasker(MaskerSpec):
+    """Hides overlapping blocks until a goal is reached or no block fits, so that the count varies (BEiT, iBOT)."""
+
+    kind: Literal["block"] = "block"
+    recipe: Literal["beit", "ibot", "dinov2"] = "beit"
+    """The reference implementation that the fields below take their defaults from."""
+    ratio: Ratio | RatioRange | None = None
+    """Share of patches to hide at most, or a range from which it is drawn for each image. Default of the recipe:
+    beit 0.3827 (75 of 196 patches), ibot and dinov2 [0.1, 0.5]."""
+    min_block: int | None = Field(None, ge=1)
+    """Area of the smallest blocks, in patches. Default of the recipe: beit 16, dinov2 4,
+    ibot (min(rows, cols) // 3)²."""
+    min_aspect: float = Field(0.3, gt=0, le=1)
+    """Least height / width of a block; the greatest is 1 / `min_aspect`, uniform in the logarithm (all three: 0.3)."""
+    share: float | None = Field(None, gt=0, le=1)
+    """Probability that an image gets a mask at all. Default of the recipe: beit 1, ibot and dinov2 0.5."""
+
+    def build(self, grid: Grid) -> Sampler:
+        """The sampler. Raises SpecError where no block fits the grid."""
+        recipe = RECIPES[self.recipe]
+        low, high = (float(_part(grid.patches, ratio)) for ratio in self.ratios)
+        smallest = self.min_block or recipe.min_block or max((min(grid.rows, grid.cols) // 3) ** 2, 1)
+        self._require_fit(grid, high, smallest)
+        from sslkit_maskers.block import BlockSampler
+
+        share = self.share or recipe.share
+        return BlockSampler(grid, low, high, smallest, self.min_aspect, share, recipe.whole)
+
+    @property
+    def ratios(self) -> tuple[float, float]:
+        """Lowest and highest share of patches to hide."""
+        if self.ratio is None:
+            return RECIPES[self.recipe].ratio
+        return self.ratio if isinstance(self.ratio, tuple) else (self.ratio, self.ratio)
+
+    def _require_fit(self, grid: Grid, high: float, smallest: int) -> None:
+        where = f"{grid.patches} patches ({grid.rows} x {grid.cols})"
+        if smallest > high:
+            raise SpecError(
+                f"min_block {smallest} is more than the {math.floor(high)} of {where} that ratio {self.ratios[1]} "
+                "hides at most; use smaller blocks, a higher ratio or a smaller patch"
+            )
+        # every block is narrower than the grid in both directions: round(sqrt(area * aspect)) < rows
+        tallest = min((grid.rows - 0.5) ** 2 / smallest, 1 / self.min_aspect)
+        if tallest < max(smallest / (grid.cols - 0.5) ** 2, self.min_aspect):
+            raise SpecError(
+                f"min_block {smallest} does not fit inside {where} with a height / width from {self.min_aspect}; "
+                "use smaller blocks, a lower min_aspect or a smaller patch"
+            )
+
+
+@final
+class InverseBlockMasker(MaskerSpec):
+    """Hides everything but one block, which is rolled over the image's edges (CAPI)."""
+
+    kind: Literal["inverse_block"] = "inverse_block"
+    ratio: float = Field(0.65, gt=0, lt=1)
+    """Share of patches to hide (CAPI: 0.65). The hidden count is floor(N ratio), computed exactly."""
+    min_aspect: float = Field(0.5, gt=0, le=1)
+    """Least height / width of the block; the greatest is 1 / `min_aspect`, uniform in the logarithm (CAPI: 0.5)."""
+    roll: bool = True
+    """Shift the block by any number of rows and columns, around the edges (CAPI: true)."""
+
+    def build(self, grid: Grid) -> Sampler:
+        """The sampler. Raises SpecError where it would hide no patch or all of them."""
+        visible = grid.patches - math.floor(_part(grid.patches, self.ratio))
+        _require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
+        from sslkit_maskers.inverse_block import InverseBlockSampler
+
+        return InverseBlockSampler(grid, visible, self.min_aspect, self.roll)
+
+
+@final
+class GridMasker(MaskerSpec):
+    """Keeps one patch of every cell of a coarser grid (MAE's grid sampling; with jitter, UM-MAE's)."""
+
+    kind: Literal["grid"] = "grid"
+    cell: int = Field(2, ge=2, lt=2**31)
+    """Side of a cell, in patches; 1 of `cell`² stays (MAE and UM-MAE: 2). Cells at the edges may be cut."""
+    jitter: bool = True
+    """Keep a random patch of each cell (UM-MAE); false: the first one, the same in every image (MAE)."""
+
+    def build(self, grid: Grid) -> Sampler:
+        """The sampler. Raises SpecError where every cell has a single patch."""
+        visible = math.ceil(grid.rows / self.cell) * math.ceil(grid.cols / self.cell)
+        _require_both(visible, grid, f"cell {self.cell}", "the patch")
+        from sslkit_maskers.grid import GridSampler
+
+        return GridSampler(grid, self.cell, self.jitter)
+
+
+@final
+class UnitMasker(MaskerSpec):
+    """Hides the same number of square units in every image, uniformly at random (SimMIM)."""
+
+    kind: Literal["unit"] = "unit"
+    ratio: float = Field(0.6, gt=0, lt=1)
+    """Share of units to hide (SimMIM: 0.6). The count is ceil(units ratio), computed exactly."""
+    unit: int = Field(32, ge=1, lt=2**31)
+    """Side of a unit, in pixels, whatever the patch (SimMIM: 32)."""
+
+    def build(self, grid: Grid) -> Sampler:
+        """The sampler. Raises SpecError where units and patches do not fit, or no unit or every one is hidden."""
+        scale, rest = divmod(self.unit, grid.patch)
+        if rest:
+            raise SpecError(
+                f"unit {self.unit} is no multiple of the patch, {grid.patch} pixels; use a multiple, such as "
+                f"{grid.patch * (scale + 1)}"
+            )
+        if grid.rows % scale or grid.cols % scale:
+            raise SpecError(
+                f"unit {self.unit} does not divide the image of {grid.rows * grid.patch} x "
+                f"{grid.cols * grid.patch} pixels; change the unit or the view's size"
+            )
+        units = grid.patches // scale**2
+        hidden = math.ceil(_part(units, self.ratio))
+        what = f"ratio {self.ratio} of {units} units"
+        _require_both(grid.patches - hidden * scale**2, grid, what, "the ratio or the unit")
+        from sslkit_maskers.unit import UnitSampler
+
+        return UnitSampler(grid, scale, hidden)
+
+
+@final
+class MixtureMasker(MaskerSpec):
+    """Chooses one of several maskers for each image."""
+
+    kind: Literal["mixture"] = "mixture"
+    maskers: tuple[Masker, ...] = Field(min_length=1)
+    """The maskers. The visible count is fixed only if it is the same in all of them."""
+    weights: Weights | None = None
+    """How often each is chosen, relative to the others. Default: equally often."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Random patches or a block, three to one."""
+        return cls(maskers=(RandomMasker(), InverseBlockMasker(ratio=0.75)), weights=(3, 1))
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Weights that do not match the maskers."""
+        if self.weights is not None and len(self.weights) != len(self.maskers):
+            yield Problem(
+                "weights", f"there are {len(self.weights)} for {len(self.maskers)} maskers; give one for each"
+            )
+
+    def build(self, grid: Grid) -> Sampler:
+        """The sampler. Raises SpecError where one of the maskers does not fit."""
+        from sslkit_maskers.mixture import MixtureSampler
+
+        weights = self.weights or (1.0,) * len(self.maskers)
+        return MixtureSampler([self._member(i, grid) for i in range(len(self.maskers))], weights)
+
+    def _member(self, index: int, grid: Grid) -> Sampler:
+        try:
+            return self.maskers[index].build(grid)
+        except SpecError as error:
+            raise SpecError(f"maskers.{index}: {error}") from None
+
+
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The maskers of this package."""
-    return [RandomMasker]
+    return [
+        RandomMasker, BernoulliMasker, BlockMasker, InverseBlockMasker, GridMasker, UnitMasker, MixtureMasker,
+    ]  # fmt: skip

@@ -55,17 +55,77 @@ class MAE(ObjectiveSpec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The view must exist."""
-        if self.view not in run.views:
-            yield Problem("view", f"{self.view!r} is not a view of this run. Known: {', '.join(run.views)}")
+        yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
         """The loss module."""
-        from sslkit_objectives.mae import MaskedAutoencoder
+        from sslkit_objectives.mae import masked_autoencoder
 
-        return MaskedAutoencoder(self, env)
+        return masked_autoencoder(self, env)
+
+
+@final
+class SimMIM(ObjectiveSpec):
+    """SimMIM (Xie et al. 2021): mask tokens in the encoder, one linear layer after it."""
+
+    kind: Literal["simmim"] = "simmim"
+    view: str = "global"
+    """View whose crops are masked."""
+    masker: Masker = slot_default("unit", ratio=0.6)
+    """Which patches to hide; the count may vary (SimMIM: units of 32 pixels, 0.6)."""
+    target: Target = slot_default("pixel", loss="l1")
+    """What to predict (SimMIM: plain pixels, l1)."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Half of the patches hidden at random."""
+        return cls(masker={"kind": "random", "ratio": 0.5})
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view must exist."""
+        yield from _view_problems(self.view, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.simmim import simple_masked_modelling
+
+        return simple_masked_modelling(self, env)
+
+
+@final
+class MaskFeat(ObjectiveSpec):
+    """MaskFeat (Wei et al. 2021): SimMIM's engine with histograms of gradients as target and blocks as masks."""
+
+    kind: Literal["maskfeat"] = "maskfeat"
+    view: str = "global"
+    """View whose crops are masked."""
+    masker: Masker = slot_default("block", ratio=0.4, min_block=15)
+    """Which patches to hide (MaskFeat: blocks, 0.4 of 196 patches; the smallest a fifth of that)."""
+    target: Target = slot_default("hog")
+    """What to predict (MaskFeat: histograms of oriented gradients, l2)."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Half of the patches hidden at random."""
+        return cls(masker={"kind": "random", "ratio": 0.5})
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view must exist."""
+        yield from _view_problems(self.view, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.maskfeat import masked_feature_prediction
+
+        return masked_feature_prediction(self, env)
+
+
+def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
+    if view not in run.views:
+        yield Problem("view", f"{view!r} is not a view of this run. Known: {', '.join(run.views)}")
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The objectives of this package."""
-    return [MAE]
+    return [MAE, SimMIM, MaskFeat]

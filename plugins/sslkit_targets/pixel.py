@@ -10,9 +10,7 @@ from sslkit.core.env import Grid
 from sslkit.core.passes import Tokens
 from sslkit.core.target import Target
 from sslkit.functional.losses import regression
-from sslkit.functional.patches import patchify, unpatchify
-
-VARIANCE_EPS = 1e-6  # MAE `models_mae.py:208`
+from sslkit.functional.patches import patch_statistics, patchify, unpatchify
 
 
 @final
@@ -32,7 +30,7 @@ class PixelTarget(Target):
         patches = patchify(seen.image, self.grid.patch)
         if not self.normalized:
             return patches
-        mean, scale = _statistics(patches)
+        mean, scale = patch_statistics(patches)
         return (patches - mean) / scale
 
     def score(self, guess: Tensor, goal: Tensor) -> Tensor:
@@ -42,12 +40,6 @@ class PixelTarget(Target):
     def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
         """The predictions, with each patch's true mean and scale put back: `[V, B, C, H, W]`."""
         if self.normalized:
-            mean, scale = _statistics(patchify(seen.image, self.grid.patch))
+            mean, scale = patch_statistics(patchify(seen.image, self.grid.patch))
             guess = guess * scale + mean
         return unpatchify(guess, self.grid.patch, self.grid.rows)
-
-
-def _statistics(patches_VBND: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of each patch, `[V, B, N, 1]`."""
-    variance = patches_VBND.var(dim=-1, keepdim=True)
-    return patches_VBND.mean(dim=-1, keepdim=True), (variance + VARIANCE_EPS).sqrt()

@@ -48,6 +48,14 @@ class Mask(NamedTuple):
         weight = (self.per_image > 0).to(scores.dtype) / self.per_image.clamp(min=1)
         return (scores * weight).sum() / images
 
+    def batch_mean(self, scores: Tensor) -> Tensor:
+        """Mean over all hidden patches of the batch, for `scores` `[L]`; 0 where none is hidden.
+
+        An image with more hidden patches weighs more (SimMIM, BEiT). Equal to `mean` where every image hides as many.
+        """
+        real = (self.per_image > 0).to(scores.dtype)
+        return (scores * real).sum() / real.sum().clamp(min=1)
+
     def pick(self, values: Tensor) -> Tensor:
         """The hidden patches' rows of `values` `[V, B, N, ...]`, as `[L, ...]`."""
         return values.flatten(0, 2)[self.flat]

@@ -28,3 +28,11 @@ class Target(nn.Module, ABC):
     def to_image(self, guess: Tensor, seen: Tokens) -> Tensor | None:
         """The image `[V, B, C, H, W]` that predictions `[V, B, N, dim]` describe; None if they describe none."""
         return None
+
+    def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor | None:
+        """The image that goals `[V, B, N, ...]` describe, shown beside that of the predictions, which is as large.
+
+        `[V, B, C, k H, k W]` for any whole k.
+        None, the default, where predictions are pixels of the image itself: figures then fill its gaps with them.
+        """
+        return None

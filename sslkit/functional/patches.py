@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from einops import rearrange
 from torch import Tensor
+
+VARIANCE_EPS = 1e-6  # MAE `models_mae.py:208`
 
 
 def patchify(images_VBCHW: Tensor, patch: int) -> Tensor:
@@ -16,6 +19,26 @@ def unpatchify(patches_VBND: Tensor, patch: int, rows: int) -> Tensor:
     return rearrange(patches_VBND, "v b (h w) (p q c) -> v b c (h p) (w q)", p=patch, q=patch, h=rows)
 
 
+def patch_statistics(patches_VBND: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each patch, `[V, B, N, 1]`, for pixels normalized by patch.
+
+    The variance is unbiased, as `torch.var` is, and has 1e-6 added (MAE `models_mae.py:205-208`).
+    """
+    variance = patches_VBND.var(dim=-1, keepdim=True)
+    return patches_VBND.mean(dim=-1, keepdim=True), (variance + VARIANCE_EPS).sqrt()
+
+
 def conv_patches(images_BCHW: Tensor, patch: int) -> Tensor:
     """`[B, C, H, W]` -> `[B, N, C * p * p]`, in the order of a convolution's flattened kernel."""
     return rearrange(images_BCHW, "b c (h p) (w q) -> b (h w) (c p q)", p=patch, q=patch)
+
+
+def pixel_shuffle_order(patch: int, channels: int) -> Tensor:
+    """Where `patchify` finds its values in the input of `PixelShuffle`, `[p * p * C]` int64.
+
+    A head that ends in PixelShuffle (SimMIM) orders a patch as (channel, row, column), `patchify` as (row, column,
+    channel). So `linear.weight = conv.weight.flatten(1)[order]` and `linear.bias = conv.bias[order]` turn the 1 x 1
+    convolution before PixelShuffle into a linear layer that predicts `patchify`'s order.
+    """
+    places = torch.arange(channels * patch**2).reshape(channels, patch, patch)
+    return places.permute(1, 2, 0).flatten()

@@ -18,7 +18,10 @@ _DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 def json_schema(spec: type[Spec] = RunSpec) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of `spec`, with every registered kind."""
-    return _DIALECT | spec.model_json_schema()
+    made = spec.model_json_schema()
+    # the schema of a spec that may hold its own kind, as a mixture of maskers, is a reference to its definition
+    whole = made["$defs"][made["$ref"].rpartition("/")[2]] if "$ref" in made else {}
+    return _DIALECT | whole | {key: value for key, value in made.items() if key != "$ref"}
 
 
 def component_schema(family: str, kind: str | None = None) -> dict[str, Any]:

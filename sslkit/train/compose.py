@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from torch import nn
@@ -15,6 +16,8 @@ from sslkit.core.passes import Encode
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.errors import DataError, SpecError
+from sslkit.registry.manager import kinds
+from sslkit.spec.families import MaskerSpec
 from sslkit.spec.run import RunSpec
 from sslkit.train import rng
 from sslkit.train.average import frozen_copy
@@ -153,13 +156,25 @@ def make_maskers(system: System, env: Env) -> Maskers:
 
 def _masker(request: Encode, env: Env) -> Masker:
     assert request.mask is not None, "only masked passes are asked about"
+    grid = env.grid(request.view)
     try:
-        masker = request.mask.build(env.grid(request.view))
+        masker = request.mask.build(grid)
     except SpecError as error:
         raise SpecError(f"masker: {error}") from None
     if request.mode == "drop" and masker.visible is None:
         raise SpecError(
             f"masker: {request.mask.kind_name()!r} hides a varying number of patches, but this objective leaves hidden "
-            "patches out and needs a fixed number; use a masker with an exact count, such as 'random'"
+            f"patches out and needs a fixed number; {grid.rows} x {grid.cols} patches fit {_fixed(grid)}"
         )
     return masker
+
+
+def _fixed(grid: Grid) -> str:
+    """The kinds of maskers that leave a fixed number of `grid`'s patches visible, as far as their examples tell."""
+    found = []
+    for kind, cls in sorted(kinds("masker").items()):
+        with suppress(Exception):  # whatever ails another masker, this error is not about it
+            example = cls.example() if issubclass(cls, MaskerSpec) else None
+            if example is not None and example.build(grid).visible is not None:
+                found.append(kind)
+    return ", ".join(found) or "no masker that is installed"

@@ -31,7 +31,7 @@ def test_it_prints_the_schema_as_json(
         (["maskr"], "error: 'maskr' is not a family. Did you mean 'masker'? Known: augment, "),
         (
             ["masker", "rnadom"],
-            "error: 'rnadom' is not a kind of masker. Did you mean 'random'? Known: random.\n",
+            "error: 'rnadom' is not a kind of masker. Did you mean 'random'? Known: bernoulli, ",
         ),
     ],
 )

@@ -12,6 +12,7 @@ import yaml
 
 from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.cli.validate import learning_rate, overview
+from sslkit.registry.manager import kinds
 from sslkit.spec.load import parse
 from tests.spec.valid import small, valid
 
@@ -41,7 +42,7 @@ def test_a_broken_spec_is_one_message_and_exit_code_2(spec: str, capsys: pytest.
     assert seen.out == ""
     assert seen.err == (
         "error: objectives.main.masker.kind: 'rnadom' is not a masker. Did you mean 'random'? "
-        "Known: random.\n"
+        f"Known: {', '.join(sorted(kinds('masker')))}.\n"
     )
 
 

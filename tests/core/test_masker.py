@@ -141,6 +141,37 @@ def test_no_gradient_reaches_the_padding() -> None:
     assert torch.equal(scores.grad == 0, mask.per_image == 0)
 
 
+@given(SHAPES, st.booleans(), st.integers(0, 99))
+def test_the_mean_over_the_batch_is_that_of_all_hidden_patches(
+    shape: tuple[int, int, int], varying: bool, key: int
+) -> None:
+    crops, images, patches = shape
+    masker: Masker = Varying(patches, patches) if varying else Exactly(patches, max(1, patches // 2))
+    mask = mask_of(masker, crops, images, key)
+    scores = torch.randn(crops, images, patches, dtype=torch.float64)
+    found = mask.batch_mean(mask.pick(scores[..., None])[:, 0])
+    expected = scores[mask.hidden].mean() if mask.hidden.any() else torch.zeros((), dtype=torch.float64)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_both_means_agree_where_every_image_hides_as_many() -> None:
+    mask, scores = mask_of(Exactly(9, 4), 2, 5), torch.randn(40, dtype=torch.float64)
+    torch.testing.assert_close(mask.batch_mean(scores), mask.mean(scores), rtol=1e-12, atol=1e-12)
+
+
+def test_nothing_hidden_in_the_whole_batch_is_zero_in_both_means() -> None:
+    mask = mask_of(Varying(6, 1), 1, 1, key=next(k for k in range(99) if not _hides(k)))
+    scores = torch.ones(1, requires_grad=True)
+    for mean in (mask.mean(scores), mask.batch_mean(scores)):
+        assert mean.item() == 0
+        (gradient,) = torch.autograd.grad(mean, scores)
+        assert gradient.item() == 0
+
+
+def _hides(key: int) -> bool:
+    return bool(mask_of(Varying(6, 1), 1, 1, key).hidden.any())
+
+
 @pytest.mark.parametrize("trailing", [(), (4,), (2, 3)])
 def test_pick_takes_rows_of_the_hidden_patches(trailing: tuple[int, ...]) -> None:
     mask = mask_of(Exactly(6, 2), 2, 3)

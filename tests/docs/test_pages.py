@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from sslkit.cli.main import COMMANDS
 from sslkit.registry.manager import registry
@@ -77,6 +80,40 @@ def test_fields_have_types_bounds_defaults_and_links(made: ModuleType) -> None:
     masker = row("kinds: objective", "masker", "interfaces/objective.md")
     assert masker[1:3] == ["[masker](masker.md)", "`{kind: random}`"]
     assert row("kinds: objective", "decoder.depth", "methods/mae.md")[2] == "`8`"
+
+
+def test_kinds_have_tables_of_their_own(made: ModuleType) -> None:
+    page = made.expand("<!-- fields: masker/unit -->", "maskers/structured.md")
+    assert "| `unit` | whole number ≥ 1 | `32` |" in page
+    assert "| `maskers` | list of [masker](../interfaces/masker.md) | required |" in made.expand(
+        "<!-- fields: masker/mixture -->", "maskers/mixture.md"
+    )
+
+
+@pytest.mark.parametrize("kind", [kind for family, kind in BUILT_IN if family == "masker"])
+def test_every_masker_has_a_table_a_picture_and_a_spec_on_a_page(kind: str) -> None:
+    pages = [path.read_text(encoding="utf-8") for path in (DOCS / "maskers").glob("*.md")]
+    page = next(page for page in pages if f"<!-- fields: masker/{kind} -->" in page)
+    assert re.search(rf"^<!-- masks: {{kind: {kind}[,}}]", page, re.MULTILINE)
+    assert re.search(rf"^```yaml$(?:\n.*?)*?kind: {kind}\b", page, re.MULTILINE)
+
+
+def test_pictures_show_masks(made: ModuleType) -> None:
+    text = "{kind: grid, cell: 7, jitter: false}"
+    pixels = np.asarray(Image.open(io.BytesIO(made.picture(text))).convert("L")) < 128
+    assert pixels.shape == (126, 960)
+    dark = pixels[:, :120][pixels[:, :120].any(1)].mean()
+    assert 0.4 < dark < 1, "192 of 196 patches are hidden"
+    assert made.picture(text) == made.picture(text)
+    assert made.picture(text) != made.picture("{kind: grid, cell: 2}")
+    with pytest.raises(ValueError, match="unknown"):
+        made.picture("{kind: unknown}")
+
+
+def test_pages_show_the_pictures_beside_them(made: ModuleType) -> None:
+    source = "Masks:\n\n<!-- masks: {kind: random, ratio: 0.5} -->\n"
+    shown = "Masks:\n\n![masks of {kind: random, ratio: 0.5}](kind-random-ratio-0.5.png)\n"
+    assert made.expand(source, "maskers/page.md") == shown
 
 
 def test_commands_are_documented_with_their_help(made: ModuleType) -> None:
@@ -161,3 +198,6 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     page = (tmp_path / "site" / "interfaces" / "masker" / "index.html").read_text(encoding="utf-8")
     assert 'id="random"' in page
     assert "fonts.googleapis" not in page
+    picture = tmp_path / "site" / "maskers" / "kind-random-ratio-0.75.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "../kind-random-ratio-0.75.png" in (tmp_path / "site/maskers/random/index.html").read_text()

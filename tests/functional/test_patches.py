@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.functional.numeric import at_least_float32
-from sslkit.functional.patches import conv_patches, patchify, unpatchify
+from sslkit.functional.patches import (
+    conv_patches,
+    patch_statistics,
+    patchify,
+    pixel_shuffle_order,
+    unpatchify,
+)
 
 
 def test_patchify_equals_mae(golden):
@@ -36,6 +42,26 @@ def test_conv_patches_make_a_convolution_a_matrix_product():
     images = torch.randn(2, 3, 12, 8, dtype=torch.float64)
     product = torch.nn.functional.linear(conv_patches(images, 4), conv.weight.flatten(1), conv.bias)
     assert torch.allclose(product, conv(images).flatten(2).transpose(1, 2), atol=1e-12)
+
+
+@pytest.mark.parametrize(("patch", "channels"), [(1, 3), (2, 1), (4, 3), (3, 5)])
+def test_a_permutation_leads_from_pixel_shuffle_to_patchify(patch, channels):
+    """The values before PixelShuffle, reordered, are the patches of what it makes of them."""
+    before = torch.randn(2, channels * patch**2, 3, 4)
+    images = torch.nn.functional.pixel_shuffle(before, patch)
+    tokens = before.flatten(2).transpose(1, 2)
+    order = pixel_shuffle_order(patch, channels)
+    assert torch.equal(tokens[..., order], patchify(images[None], patch)[0])
+    assert torch.equal(order.sort().values, torch.arange(len(order)))
+
+
+def test_statistics_are_those_of_normalized_pixels_in_mae(golden):
+    """(x - mean) / sqrt(unbiased variance + 1e-6)."""
+    arrays = golden("mae_forward_tiny")
+    patches = patchify(arrays["imgs"][None], 8)
+    mean, scale = patch_statistics(patches)
+    assert mean.shape == scale.shape == (*patches.shape[:-1], 1)
+    assert torch.allclose(((patches - mean) / scale)[0], arrays["target_norm"], atol=1e-12)
 
 
 @pytest.mark.parametrize(

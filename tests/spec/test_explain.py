@@ -106,14 +106,23 @@ def complaint(data: dict[str, Any]) -> str | None:
 
 
 DELETED = object()
+KINDS = {family: ", ".join(sorted(catalog.kinds(family))) + "." for family in ("masker", "objective")}
 CASES: list[tuple[str, Any, str]] = [
     (
         "objectives.main.masker.kind",
         "rnadom",
-        "..: 'rnadom' is not a masker. Did you mean 'random'? Known: random.",
+        "..: 'rnadom' is not a masker. Did you mean 'random'? Known: " + KINDS["masker"],
     ),
-    ("objectives.main.masker.kind", DELETED, "..: is missing; it says which masker is meant. Known: random."),
-    ("objectives.main.kind", ["mae"], "..: \"['mae']\" is not an objective. Did you mean 'mae'? Known: mae."),
+    (
+        "objectives.main.masker.kind",
+        DELETED,
+        "..: is missing; it says which masker is meant. Known: " + KINDS["masker"],
+    ),
+    (
+        "objectives.main.kind",
+        ["mae"],
+        "..: \"['mae']\" is not an objective. Did you mean 'mae'? Known: " + KINDS["objective"],
+    ),
     ("batch_size", DELETED, "..: is missing. Images per step, over all ranks and micro-batches."),
     ("views.global.size", DELETED, "..: is missing. Side of a crop, in pixels."),
     ("batch_size", "many", "..: must be a whole number, found 'many' (str)"),

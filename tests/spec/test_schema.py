@@ -52,6 +52,15 @@ def test_the_run_schema_holds_every_kind_that_a_run_can_hold(family: str, kind: 
     assert SCHEMA["$defs"][cls.__name__]["required"][0] == "kind"
 
 
+def test_a_spec_that_may_hold_its_own_kind_has_its_fields_at_the_top() -> None:
+    schema = component_schema("masker", "mixture")
+    assert schema["title"] == "MixtureMasker"
+    assert schema["required"] == ["kind", "maskers"]
+    assert "$ref" not in schema
+    choices = schema["properties"]["maskers"]["items"]["discriminator"]["mapping"]
+    assert choices["mixture"].rpartition("/")[2] in schema["$defs"]
+
+
 def test_every_field_of_the_run_and_its_parts_is_described() -> None:
     def undescribed(name: str, schema: dict[str, Any]) -> list[str]:
         """Fields without words; a reference may leave them to the class that it names."""

@@ -11,6 +11,7 @@ from sslkit.core.env import Env, Grid, NetInfo, View
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import DataError, SpecError
+from sslkit.registry.manager import kinds
 from sslkit.train.compose import compose, make_maskers, make_system, make_views, training_source
 from sslkit_balancers.plugin import FixedWeights
 from sslkit_data.plugin import Digits
@@ -148,11 +149,26 @@ def requesting(*requests):
 
 
 def test_leaving_out_patches_needs_a_fixed_count():
-    with says(
-        "masker: 'coins' hides a varying number of patches, but this objective leaves hidden patches out "
-        "and needs a fixed number; use a masker with an exact count, such as 'random'"
-    ):
+    message = (
+        "^masker: 'coins' hides a varying number of patches, but this objective leaves hidden patches out "
+        r"and needs a fixed number; 2 x 2 patches fit (\w+, )*grid, inverse_block, mixture, random(, \w+)*$"
+    )
+    with pytest.raises(SpecError, match=message):
         make_maskers(requesting(Encode("global", mask=CoinMasker(), mode="drop")), ENV)
+
+
+def test_maskers_that_fit_are_those_of_the_grid(monkeypatch):
+    larger = ENV._replace(grids={"global": Grid(14, 14, 16)})
+    with pytest.raises(SpecError, match=r"14 x 14 patches fit .*inverse_block, mixture, random.*, unit"):
+        make_maskers(requesting(Encode("global", mask=CoinMasker(), mode="drop")), larger)
+
+    def fail(self, grid):
+        raise RuntimeError("ails")
+
+    for cls in kinds("masker").values():
+        monkeypatch.setattr(cls, "build", fail)
+    with pytest.raises(SpecError, match=r"14 x 14 patches fit no masker that is installed$"):
+        make_maskers(requesting(Encode("global", mask=CoinMasker(), mode="drop")), larger)
 
 
 def test_masking_with_tokens_takes_any_count():

@@ -172,11 +172,11 @@ def test_a_parameter_outside_every_loss_is_named():
 
 
 def test_nothing_to_train_is_refused(monkeypatch):
-    from sslkit_objectives.mae import MaskedAutoencoder
+    from sslkit_objectives.masked import MaskedPrediction
 
-    build = MaskedAutoencoder.__init__
+    build = MaskedPrediction.__init__
     monkeypatch.setattr(
-        MaskedAutoencoder, "__init__", lambda self, *a: (build(self, *a), self.requires_grad_(False))[0]
+        MaskedPrediction, "__init__", lambda self, *a: (build(self, *a), self.requires_grad_(False))[0]
     )
     monkeypatch.setattr("sslkit_backbones.vit._initialize", lambda net, spec: net.requires_grad_(False))
     with pytest.raises(SpecError, match=r"^nothing to train: no parameter"):

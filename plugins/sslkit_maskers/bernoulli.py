@@ -1,0 +1,26 @@
+"""Patches hidden by independent coin tosses."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from sslkit.core.draw import Draw
+from sslkit.core.masker import Masker
+
+
+@final
+class BernoulliSampler(Masker):
+    """Hides each patch with the same probability, whatever happens to the others: the count is binomial."""
+
+    visible = None
+
+    def __init__(self, patches: int, probability: float) -> None:
+        self.patches = patches
+        self.probability = probability
+        self.most = patches
+
+    def sample(self, draw: Draw) -> Tensor:
+        """Hidden patches, `[*rows, N]` bool."""
+        return draw.chance(self.probability, self.patches)

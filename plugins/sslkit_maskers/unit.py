@@ -1,0 +1,35 @@
+"""Masks of square units that are larger than a patch, as in SimMIM."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from sslkit.core.draw import Draw
+from sslkit.core.env import Grid
+from sslkit.core.masker import Masker
+from sslkit_maskers.random import hide_highest
+
+
+@final
+class UnitSampler(Masker):
+    """Hides the same number of units in every image, uniformly at random; a unit is `scale` x `scale` patches."""
+
+    def __init__(self, grid: Grid, scale: int, hidden_units: int) -> None:
+        self.down, self.across, self.scale = grid.rows // scale, grid.cols // scale, scale
+        self.hidden_units = hidden_units
+        self.most = hidden_units * scale**2
+        self.visible: int | None = grid.patches - self.most
+
+    def sample(self, draw: Draw) -> Tensor:
+        """Hidden patches, `[*rows, N]` bool."""
+        units = hide_highest(draw.uniform(self.down * self.across), self.hidden_units)
+        return spread(units.unflatten(-1, (self.down, self.across)), self.scale)
+
+
+def spread(units: Tensor, scale: int) -> Tensor:
+    """`units` `[*rows, D, A]`, each repeated over its `scale` x `scale` patches, `[*rows, D A scale²]`."""
+    down, across = units.shape[-2:]
+    wide = units[..., :, None, :, None].expand(*units.shape[:-2], down, scale, across, scale)
+    return wide.flatten(-4)

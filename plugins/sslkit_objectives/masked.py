@@ -1,0 +1,88 @@
+"""The engine of masked image modelling: hide patches, predict a target of what is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.core.env import Env
+from sslkit.core.objective import Objective
+from sslkit.core.passes import Encode, Mask, Mode, Output, Pictures, Tokens
+from sslkit.core.target import Target
+from sslkit.spec.families import MaskerSpec, TargetSpec
+
+
+class Masking(NamedTuple):
+    """What a masked objective hides and predicts, and how."""
+
+    view: str
+    """View whose crops are masked."""
+    masker: MaskerSpec
+    target: TargetSpec
+    mode: Mode
+    """How the encoder meets hidden patches."""
+    decoder: Callable[[int], nn.Module]
+    """Makes the module that turns the encoder's `Tokens` into predictions `[V, B, N, dim]`, for a given `dim`."""
+    reduce: Callable[[Mask, Tensor], Tensor]
+    """From a mask and the scores of its hidden patches `[L]` to the loss: `Mask.mean` or `Mask.batch_mean`."""
+
+
+@final
+class MaskedPrediction(Objective):
+    """Scores predictions of the hidden patches only."""
+
+    def __init__(self, masking: Masking, env: Env) -> None:
+        super().__init__()
+        self.target: Target = masking.target.build(env, masking.view)
+        self.passes = (Encode(masking.view, mask=masking.masker, mode=masking.mode), *self.target.passes)
+        self.crops = {masking.view: 1}
+        self.rows = env.grid(masking.view).rows
+        self.decoder = masking.decoder(self.target.dim)
+        self.reduce = masking.reduce
+
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """The loss of the hidden patches."""
+        seen, *more = tokens
+        assert seen.mask is not None, "the system samples a mask for every pass that names a masker"
+        with torch.no_grad():
+            goal = self.target(seen, *more)
+        guess = self.decoder(seen)
+        scores = self.target.score(seen.mask.pick(guess), seen.mask.pick(goal))
+        return Output(self.reduce(seen.mask, scores))
+
+    def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
+        """Input, what the encoder saw, and the predictions: in the image's gaps, or in those of the drawn goal."""
+        seen, *more = tokens
+        assert seen.mask is not None, "the system samples a mask for every pass that names a masker"
+        predicted = self.target.to_image(self.decoder(seen), seen)
+        if predicted is None:
+            return {}
+        hidden = self._pixels(seen.mask.hidden, seen.image)
+        columns = {
+            "input": seen.image,
+            "masked": torch.where(hidden, torch.zeros_like(seen.image), seen.image),
+        }
+        goal = self.target.goal_image(self.target(seen, *more), seen)
+        if goal is None:
+            columns["reconstruction"] = self._filled(seen.mask, predicted, seen.image)
+        else:
+            columns |= {"target": goal, "prediction": self._filled(seen.mask, predicted, goal)}
+        largest = max(column.shape[-1] for column in columns.values())
+        images = [_enlarged(c[0].to(seen.image.dtype), largest // c.shape[-1]) for c in columns.values()]
+        return {"reconstruction": Pictures(tuple(columns), torch.stack(images, dim=1))}
+
+    def _filled(self, mask: Mask, predicted: Tensor, image: Tensor) -> Tensor:
+        return torch.where(self._pixels(mask.hidden, image), predicted.to(image.dtype), image)
+
+    def _pixels(self, hidden_VBN: Tensor, images: Tensor) -> Tensor:
+        """Hidden patches as a mask of the pixels of `images`, `[V, B, 1, H, W]`."""
+        grid: Tensor = hidden_VBN.unflatten(-1, (self.rows, -1))[:, :, None]
+        return _enlarged(grid, images.shape[-2] // self.rows)
+
+
+def _enlarged(images: Tensor, factor: int) -> Tensor:
+    """Every pixel as a square of `factor` x `factor`."""
+    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)

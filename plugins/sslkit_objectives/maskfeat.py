@@ -1,0 +1,19 @@
+"""MaskFeat: a preset of the engine."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sslkit.core.env import Env
+from sslkit.core.passes import Mask
+from sslkit.nn.head import TokenHead
+from sslkit_objectives.masked import MaskedPrediction, Masking
+from sslkit_objectives.plugin import MaskFeat
+
+STD = 0.02  # SlowFast `head_helper.py`, `MSSeparateHead`
+
+
+def masked_feature_prediction(spec: MaskFeat, env: Env) -> MaskedPrediction:
+    """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
+    head = partial(TokenHead, env.nets["student"].dim, std=STD)
+    return MaskedPrediction(Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean), env)

@@ -1,0 +1,54 @@
+"""Low frequencies of each crop as targets."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from sslkit.core.env import Grid, View
+from sslkit.core.passes import Tokens
+from sslkit.core.target import Target
+from sslkit.functional.frequency import low_pass, low_pass_filter
+from sslkit.functional.losses import regression
+from sslkit.functional.patches import patch_statistics, patchify, unpatchify
+from sslkit_targets.plugin import Frequency
+
+
+@final
+class FrequencyTarget(Target):
+    """Pixels of the low-pass filtered crop in the order (row, column, channel), possibly normalized by patch."""
+
+    passed: Tensor
+
+    def __init__(self, spec: Frequency, grid: Grid, view: View) -> None:
+        super().__init__()
+        self.spec, self.grid = spec, grid
+        self.dim = grid.patch**2 * view.channels
+        self.register_buffer("passed", low_pass_filter(view.size, view.size, spec.cutoff), persistent=False)
+
+    def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
+        """`[V, B, N, dim]`."""
+        patches = self._patches(seen)
+        if not self.spec.normalized:
+            return patches
+        mean, scale = patch_statistics(patches)
+        return (patches - mean) / scale
+
+    def score(self, guess: Tensor, goal: Tensor) -> Tensor:
+        """Mean error over the pixels of each patch, `[L]`."""
+        return regression(guess, goal, self.spec.loss)
+
+    def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
+        """The predictions, with each filtered patch's mean and scale put back: `[V, B, C, H, W]`."""
+        if self.spec.normalized:
+            mean, scale = patch_statistics(self._patches(seen))
+            guess = guess * scale + mean
+        return unpatchify(guess, self.grid.patch, self.grid.rows)
+
+    def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor:
+        """The filtered crop."""
+        return self.to_image(goal, seen)
+
+    def _patches(self, seen: Tokens) -> Tensor:
+        return patchify(low_pass(seen.image, self.passed), self.grid.patch)

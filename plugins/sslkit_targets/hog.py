@@ -1,0 +1,63 @@
+"""Histograms of oriented gradients as targets."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from sslkit.core.env import Grid, View
+from sslkit.core.passes import Tokens
+from sslkit.core.target import Target
+from sslkit.functional.hog import conventional_hog, draw_hog, glyphs, hog
+from sslkit.functional.losses import regression
+from sslkit_targets.plugin import HOG
+
+GLYPH = 8
+"""Fewest pixels of the side of a glyph in figures."""
+
+
+@final
+class HOGTarget(Target):
+    """Histograms of a patch's cells in SlowFast's order (channel, bin, row of cells, column of cells)."""
+
+    lines: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: HOG, grid: Grid, view: View) -> None:
+        super().__init__()
+        self.spec, self.grid, self.channels = spec, grid, view.channels
+        self.dim = view.channels * spec.bins * (grid.patch // spec.cell) ** 2
+        self.histograms = hog if spec.variant == "slowfast" else conventional_hog
+        lines = glyphs(
+            spec.bins, spec.cell * math.ceil(GLYPH / spec.cell), swapped=spec.variant == "slowfast"
+        )
+        self.register_buffer("lines", lines, persistent=False)
+        for name, values in (("mean", view.mean), ("std", view.std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+
+    def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
+        """`[V, B, N, dim]`."""
+        values = self.histograms(seen.image, self.spec.bins, self.spec.cell)
+        return rearrange(
+            values, "v b c k (h p) (w q) -> v b (h w) (c k p q)", h=self.grid.rows, w=self.grid.cols
+        )
+
+    def score(self, guess: Tensor, goal: Tensor) -> Tensor:
+        """Mean error over the histograms of each patch, `[L]`."""
+        return regression(guess, goal, self.spec.loss)
+
+    def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
+        """A glyph in every cell, each channel in its own colour: `[V, B, C, k H, k W]`, k above 1 for small cells."""
+        cells = self.grid.patch // self.spec.cell
+        sides = {"h": self.grid.rows, "c": self.channels, "k": self.spec.bins, "p": cells}
+        values = rearrange(guess, "v b (h w) (c k p q) -> v b c k (h p) (w q)", **sides)
+        return (draw_hog(values, self.lines) - self.mean) / self.std
+
+    def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor:
+        """The glyphs of the goal."""
+        return self.to_image(goal, seen)

@@ -1,0 +1,135 @@
+"""Every masked objective with every masker that fits and every target: trains, resumes, compiles to one graph."""
+
+from __future__ import annotations
+
+import copy
+from itertools import groupby, product
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from sslkit.core.env import Grid
+from sslkit.errors import SpecError
+from sslkit.registry.manager import registry
+from sslkit.spec.load import parse
+from sslkit.train.compose import compose
+from tests import tiny
+
+SIZE, STEPS = 16, 3
+VIT = {**tiny.VIT, "depth": 1}
+VIEW = {**tiny.VIEW, "size": SIZE}
+OBJECTIVES = {"mae": {"decoder": tiny.DECODER}, "simmim": {}}
+TARGETS = {
+    "pixel": {},
+    "normalized_pixel": {},
+    "hog": {"cell": 4},
+    "frequency": {},
+}
+"""Targets and the fields that they need on patches of 4 pixels."""
+SIZED = {
+    "block": {"min_block": 2, "ratio": 0.75},
+    "unit": {"unit": 8, "ratio": 0.75},
+    "inverse_block": {"ratio": 0.75},
+}
+"""Fields that maskers need on a grid of 4 x 4, where those of a fixed count hide 12 patches."""
+VARYING = {"bernoulli", "block"}
+"""Maskers that `drop` cannot use."""
+
+
+def maskers() -> dict[str, dict[str, object]]:
+    """An example of every masker that sslkit offers."""
+    own = [p for p in registry().plugins if p.name.startswith("sslkit:")]
+    kinds = [kind for plugin in own for family, kind in plugin.kinds if family == "masker"]
+    return {kind: masker(kind) for kind in kinds}
+
+
+def masker(kind: str) -> dict[str, object]:
+    if kind in SIZED:
+        return {"kind": kind, **SIZED[kind]}
+    return registry().kinds("masker")[kind].example().model_dump()
+
+
+MASKERS = maskers()
+FITTING = [
+    parts
+    for parts in product(OBJECTIVES, MASKERS, TARGETS)
+    if not (parts[0] == "mae" and parts[1] in VARYING)
+]
+
+
+def run_of(objective, masker_kind, target, **changes):
+    parts = {"kind": objective, "masker": MASKERS[masker_kind], **OBJECTIVES[objective]}
+    parts["target"] = {"kind": target, **TARGETS[target]}
+    return parse(
+        tiny.fields(
+            objective=parts, backbone=VIT, views={"global": VIEW}, batch_size=8, steps=STEPS, **changes
+        )
+    )
+
+
+@pytest.mark.parametrize(("objective", "masker_kind", "target"), FITTING)
+def test_it_trains_and_resumes_bit_equal(objective, masker_kind, target):
+    run = run_of(objective, masker_kind, target)
+    whole, feed, losses, saved = compose(run, tiny.CPU), None, [], None
+    feed = tiny.feed(run, whole)
+    for step in range(STEPS):
+        if step == 1:
+            saved = copy.deepcopy(whole.step.state_dict())
+        losses.append(whole.step(step, feed.step(step)).total)
+    assert torch.stack(losses).isfinite().all()
+    assert len({loss.item() for loss in losses}) == STEPS
+    resumed = compose(run, tiny.CPU)
+    resumed.step.load_state_dict(saved)
+    again = [resumed.step(step, feed.step(step)).total for step in range(1, STEPS)]
+    assert torch.equal(torch.stack(again), torch.stack(losses[1:]))
+    assert tiny.same(whole, resumed)
+
+
+def shapes(kind: str) -> tuple[int, int]:
+    """What decides the shapes of a masker's masks."""
+    made = sampler(kind)
+    return made.visible or 0, made.most
+
+
+def sampler(kind: str):
+    return parse(tiny.fields(objective={"kind": "simmim", "masker": MASKERS[kind]})).objective.masker.build(
+        Grid(4, 4, 4)
+    )
+
+
+def alike(objective: str) -> list[list[str]]:
+    """Maskers that fit, in groups whose masks have equal shapes, so that one graph must do for all of a group."""
+    fitting = sorted({m for o, m, _ in FITTING if o == objective}, key=lambda kind: (shapes(kind), kind))
+    return [list(group) for _, group in groupby(fitting, shapes)]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    ("objective", "kinds"), [(o, kinds) for o in OBJECTIVES for kinds in alike(o)], ids=str
+)
+def test_one_graph_serves_all_maskers_of_equal_shapes(objective, kinds, target):
+    """Three steps with each masker in turn: another graph, or a break in it, is an error."""
+    torch._dynamo.reset()
+    counters.clear()
+    options = {"compile": {"enabled": True, "backend": "aot_eager"}}
+    made = [steps_with(kinds, run_of(objective, kinds[0], target, **o)) for o in (options, {})]
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+    assert made[0] == pytest.approx(made[1], rel=1e-4)
+
+
+def steps_with(kinds, run):
+    """Losses of steps in which the masker changes."""
+    composed = compose(run, tiny.CPU)
+    feed, losses = tiny.feed(run, composed), []
+    for step in range(STEPS * len(kinds)):
+        composed.step.maskers = {0: sampler(kinds[step // STEPS])}
+        losses.append(composed.step(step, feed.step(step)).total.item())
+    return losses
+
+
+@pytest.mark.parametrize("kind", sorted(VARYING & MASKERS.keys()))
+def test_maskers_of_varying_counts_are_refused_by_mae(kind):
+    with pytest.raises(SpecError, match=f"masker: '{kind}' hides a varying number of patches"):
+        compose(run_of("mae", kind, "pixel"), tiny.CPU)
