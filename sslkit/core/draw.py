@@ -16,6 +16,7 @@ from torch import Tensor
 # Constants of splitmix64 (Steele, Lea & Flood 2014) and two odd strides, as signed 64-bit numbers.
 _MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
 _MIX_2 = 0x94D049BB133111EB - (1 << 64)
+_ALL = (1 << 64) - 1
 _STRIDE_ROW = 0x9E3779B97F4A7C15 - (1 << 64)
 _STRIDE_COLUMN = 0xD1B54A32D192ED03 - (1 << 64)
 
@@ -44,7 +45,7 @@ class Draw:
         """Uniform float32 numbers in [low, high), `[*rows, *shape]`. Every call draws new ones."""
         bits = self._bits(math.prod(shape))
         unit = ((bits >> 40) & 0xFFFFFF).to(torch.float32) * (1.0 / (1 << 24))
-        return (unit * (high - low) + low).reshape(*self.shape, *shape)
+        return (unit * (high - low) + low).reshape((*self.shape, *shape))
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal float32 numbers, `[*rows, *shape]` (Box and Muller)."""
@@ -61,20 +62,26 @@ class Draw:
 
     def permutation(self, count: int) -> Tensor:
         """A random order of 0 .. count - 1 for each row, `[*rows, count]`."""
-        return self._bits(count).reshape(*self.shape, count).argsort(dim=-1)
+        return self._bits(count).reshape((*self.shape, count)).argsort(dim=-1)
 
     def _bits(self, count: int) -> Tensor:
         """64 random bits as int64, `[rows.numel(), count]`."""
         self._calls += 1
-        base = _signed(self.key + self._calls * 0x9E3779B97F4A7C15)
-        row = _mix(self.rows.reshape(-1, 1) * _STRIDE_ROW + base)
+        row = _mix(self.rows.reshape(-1, 1) * _STRIDE_ROW + _scrambled(self.key, self._calls))
         column = torch.arange(1, count + 1, device=self.device, dtype=torch.int64) * _STRIDE_COLUMN
         return _mix(row + column)
 
 
-def _signed(value: int) -> int:
-    value &= (1 << 64) - 1
-    return value - (1 << 64) if value >> 63 else value
+def _scrambled(key: int, call: int) -> int:
+    """The start of a call's streams, as a signed number.
+
+    It is mixed before rows are added: on a lattice of calls and rows, some pairs would share their numbers.
+    """
+    x = (key + call * 0x9E3779B97F4A7C15) & _ALL
+    x = (x ^ (x >> 30)) * (_MIX_1 & _ALL) & _ALL
+    x = (x ^ (x >> 27)) * (_MIX_2 & _ALL) & _ALL
+    x ^= x >> 31
+    return x - (1 << 64) if x >> 63 else x
 
 
 def _mix(x: Tensor) -> Tensor:

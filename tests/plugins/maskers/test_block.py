@@ -21,9 +21,8 @@ from sslkit.errors import SpecError
 from sslkit_maskers.block import ATTEMPTS, BLOCKS, BlockSampler, Box, covered, inside, painted
 
 VIT = Grid(14, 14, 16)
-ROWS = torch.arange(2000) * 4096
-"""Identities far apart. Streams of (row, call) and (row + 1, call - 1) are one, so masks of neighbours are related,
-and the tests below take a sample of independent masks."""
+ROWS = torch.arange(2000)
+"""The images of one step: neighbours, as in a batch."""
 P = 0.01
 IBOT = {
     "r30v20": BlockMasker(recipe="ibot", ratio=(0.1, 0.5), share=1),

@@ -21,7 +21,7 @@ VIT = Grid(14, 14, 16)
 
 
 def shown(sampler: InverseBlockSampler, rows: int, key: int = 0) -> Tensor:
-    hidden = sampler.sample(Draw(key, torch.arange(rows) * 4096))
+    hidden = sampler.sample(Draw(key, torch.arange(rows)))
     return ~hidden.view(rows, sampler.grid.rows, sampler.grid.cols)
 
 

@@ -41,9 +41,7 @@ class First(Masker):
 
 @pytest.mark.parametrize("weights", [(1.0, 1.0, 1.0), (3.0, 1.0, 4.0), (0.2, 0.7, 0.1)])
 def test_maskers_are_chosen_by_their_weights(weights: tuple[float, ...]) -> None:
-    hidden = MixtureSampler([First(1), First(2), First(3)], weights).sample(
-        Draw(0, torch.arange(6000) * 4096)
-    )
+    hidden = MixtureSampler([First(1), First(2), First(3)], weights).sample(Draw(0, torch.arange(6000)))
     counts = torch.bincount(hidden.sum(-1), minlength=4)[1:].numpy()
     expected = [6000 * weight / sum(weights) for weight in weights]
     assert stats.chisquare(counts, expected).pvalue > 1e-4
