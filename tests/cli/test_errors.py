@@ -29,7 +29,7 @@ def mae(**masker):
     return {**MAE, "masker": {"kind": "random", **masker}}
 
 
-def only_error(seen, *parts):
+def assert_only_error(seen, *parts):
     """The one error of a command that failed; it must name all `parts`."""
     code, out, err = seen
     assert code == USER_ERROR, (out, err)
@@ -111,7 +111,7 @@ SPECS = {
 @pytest.mark.parametrize(("changes", "parts"), SPECS.values(), ids=SPECS.keys())
 def test_specs_that_cannot_be_run(tmp_path, capsys, changes, parts):
     spec = write(tmp_path / "spec.yaml", **changes)
-    message = only_error(call(capsys, "run", spec, "--out", tmp_path / "run"), *parts)
+    message = assert_only_error(call(capsys, "run", spec, "--out", tmp_path / "run"), *parts)
     assert len(message.splitlines()) == 1
 
 
@@ -127,7 +127,7 @@ def test_specs_that_cannot_be_run(tmp_path, capsys, changes, parts):
 def test_files_that_are_no_spec(tmp_path, capsys, content, parts):
     if content is not None:
         (tmp_path / "spec.yaml").write_text(content)
-    only_error(call(capsys, "run", tmp_path / "spec.yaml"), tmp_path, *parts)
+    assert_only_error(call(capsys, "run", tmp_path / "spec.yaml"), tmp_path, *parts)
 
 
 def run_folder(tmp_path, capsys, root, **changes):
@@ -138,7 +138,7 @@ def run_folder(tmp_path, capsys, root, **changes):
 
 def test_an_empty_folder(tmp_path, capsys):
     (tmp_path / "images").mkdir()
-    only_error(
+    assert_only_error(
         run_folder(tmp_path, capsys, tmp_path / "images"), f"data.root: {tmp_path / 'images'}: holds no image"
     )
 
@@ -150,7 +150,7 @@ def test_a_folder_with_only_a_corrupt_jpeg(tmp_path, capsys, workers):
     Image.new("L", (32, 32)).save(path)
     path.write_bytes(path.read_bytes()[:150])
     seen = run_folder(tmp_path, capsys, path.parent, workers=workers)
-    only_error(seen, "1 images in a row cannot be read; the first: ", f"{path}: cannot be decoded: ")
+    assert_only_error(seen, "1 images in a row cannot be read; the first: ", f"{path}: cannot be decoded: ")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_images_of_a_mode_that_may_not_be_converted(tmp_path, capsys, mode, suff
     Image.new(mode, (8, 8)).save(path)
     view = {**tiny.VIEW, "normalize": {"mean": [0.5] * channels, "std": [0.5] * channels}}
     changes = {"data": folder(path.parent, channels=channels, convert=False), "views": {"global": view}}
-    only_error(
+    assert_only_error(
         run_folder(tmp_path, capsys, path.parent, **changes),
         f"{path}: is a {mode} image where {wanted} was expected (channels: {channels}); set `convert: true`",
     )
@@ -175,7 +175,7 @@ def test_images_of_a_mode_that_may_not_be_converted(tmp_path, capsys, mode, suff
 def test_an_evaluator_on_images_without_labels_costs_no_training(tmp_path, capsys):
     root = images(tmp_path / "images", 4)
     seen = run_folder(tmp_path, capsys, root, evaluate=[{"kind": "knn"}])
-    only_error(seen, "evaluate.0: these images have no labels")
+    assert_only_error(seen, "evaluate.0: these images have no labels")
     assert not (tmp_path / "run").exists()
 
 
@@ -185,7 +185,9 @@ def test_an_evaluator_without_a_test_split(tmp_path, capsys):
     seen = run_folder(
         tmp_path, capsys, tmp_path / "images", evaluate=[{"kind": "knn", "k": 1, "baselines": True}]
     )
-    only_error(seen, "evaluate.0: 'folder' has no test split; name one in the data or in the evaluator")
+    assert_only_error(
+        seen, "evaluate.0: 'folder' has no test split; name one in the data or in the evaluator"
+    )
 
 
 @pytest.fixture
@@ -203,11 +205,11 @@ def test_a_run_whose_checkpoints_are_all_cut_short(stopped, capsys):
     for path in paths:
         (path / STATE).write_bytes((path / STATE).read_bytes()[:1000])
     damaged = [f"{path / STATE}: is damaged or cut short" for path in paths]
-    only_error(
+    assert_only_error(
         call(capsys, "resume", stopped), f"{stopped / FOLDER}: no checkpoint that can be read", *damaged
     )
-    only_error(call(capsys, "evaluate", stopped), damaged[-1], "asked for by name: step-00000003")
-    only_error(call(capsys, "export", stopped, "--out", stopped / "a.pt"), damaged[-1])
+    assert_only_error(call(capsys, "evaluate", stopped), damaged[-1], "asked for by name: step-00000003")
+    assert_only_error(call(capsys, "export", stopped, "--out", stopped / "a.pt"), damaged[-1])
 
 
 def test_a_checkpoint_of_another_run_with_the_right_checksum(stopped, tmp_path, capsys):
@@ -222,7 +224,9 @@ def test_a_checkpoint_of_another_run_with_the_right_checksum(stopped, tmp_path, 
         ["evaluate", stopped],
         ["export", stopped, "--out", tmp_path / "a.pt"],
     ):
-        only_error(call(capsys, *command), f"{ours}: does not fit this run's network:", "size mismatch")
+        assert_only_error(
+            call(capsys, *command), f"{ours}: does not fit this run's network:", "size mismatch"
+        )
 
 
 @pytest.mark.parametrize("name", ["net.pt", "net.safetensors"])
@@ -230,7 +234,7 @@ def test_weights_of_another_width(tmp_path, capsys, name):
     train(tiny.spec(tmp_path / "wide", backbone={**tiny.VIT, "width": 32}, steps=1), silent)
     export(tmp_path / "wide", tmp_path / name)
     backbone = {**tiny.VIT, "checkpoint": str(tmp_path / name)}
-    only_error(
+    assert_only_error(
         call(capsys, "run", write(tmp_path / "spec.yaml", backbone=backbone), "--out", tmp_path / "run"),
         f"backbone.checkpoint: {tmp_path / name} does not fit 'vit_tiny_patch16_224'",
         "Give weights of the same architecture, patch, width and depth.",
@@ -241,7 +245,7 @@ def test_weights_of_another_width(tmp_path, capsys, name):
 def test_weights_that_are_none(tmp_path, capsys, content):
     (tmp_path / "net.pt").write_bytes(content)
     backbone = {**tiny.VIT, "checkpoint": str(tmp_path / "net.pt")}
-    only_error(
+    assert_only_error(
         call(capsys, "run", write(tmp_path / "spec.yaml", backbone=backbone), "--out", tmp_path / "run"),
         f"backbone.checkpoint: {tmp_path / 'net.pt'} does not fit",
     )
@@ -250,7 +254,7 @@ def test_weights_that_are_none(tmp_path, capsys, content):
 def test_a_run_into_the_folder_of_another(stopped, tmp_path, capsys):
     before = sorted(path.name for path in stopped.iterdir())
     spec = write(tmp_path / "spec.yaml", seed=99)
-    only_error(
+    assert_only_error(
         call(capsys, "run", spec, "--out", stopped),
         f"{stopped}: holds a different run (its seed differs). Choose another folder with --out",
         f"`sslkit resume {stopped}`",
@@ -264,16 +268,16 @@ def test_a_damaged_run_folder(stopped, capsys, name):
     if path.is_dir():
         shutil.rmtree(path)
         path.write_text("a file")
-        only_error(call(capsys, "evaluate", stopped), f"{stopped}: has no checkpoint yet")
+        assert_only_error(call(capsys, "evaluate", stopped), f"{stopped}: has no checkpoint yet")
     else:
         path.write_text("spec: {}\n")
-        only_error(call(capsys, "resume", stopped), f"{path}: has no resolved; the file is damaged")
+        assert_only_error(call(capsys, "resume", stopped), f"{path}: has no resolved; the file is damaged")
 
 
 def test_an_output_folder_that_is_a_file(tmp_path, capsys):
     (tmp_path / "run").write_text("a file")
     seen = call(capsys, "run", write(tmp_path / "spec.yaml"), "--out", tmp_path / "run")
-    only_error(seen, tmp_path / "run", "Not a directory")
+    assert_only_error(seen, tmp_path / "run", "Not a directory")
 
 
 def test_a_loss_that_is_not_finite(tmp_path, capsys):
@@ -284,7 +288,7 @@ def test_a_loss_that_is_not_finite(tmp_path, capsys):
         schedule={"warmup_epochs": 0},
         checkpoint={"every": "1 steps"},
     )
-    message = only_error(
+    message = assert_only_error(
         call(capsys, "run", spec, "--out", tmp_path / "run"), "loss of objective 'mae' is not finite"
     )
     assert re.match(r"error: step \d+: ", message)
@@ -296,6 +300,6 @@ def test_a_disk_that_is_full(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(torch, "save", save)
     seen = call(capsys, "run", write(tmp_path / "spec.yaml", steps=2), "--out", tmp_path / "run")
-    only_error(
+    assert_only_error(
         seen, "checkpoint of step 2 could not be written", "No space left on device", "Free some space first."
     )

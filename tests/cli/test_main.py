@@ -108,9 +108,9 @@ def test_options_may_stand_between_positionals(fake: Fake) -> None:
         (CheckpointError("step-1: damaged"), USER_ERROR, "error: step-1: damaged\n"),
         (OSError(errno.ENOSPC, "No space left on device"), USER_ERROR, "error: No space left on device\n"),
         (
-            PermissionError(errno.EACCES, "Permission denied", "/root/x"),
+            PermissionError(errno.EACCES, "Permission denied", "/locked/x"),
             USER_ERROR,
-            "error: /root/x: Permission denied\n",
+            "error: /locked/x: Permission denied\n",
         ),
         (KeyboardInterrupt(), INTERRUPTED, ""),
         (

@@ -40,7 +40,7 @@ def kill_after(process, run_dir, step):
     assert process.returncode == -signal.SIGKILL
 
 
-def killed_equals_whole(tmp_path, fields, kills, seed):
+def assert_killed_equals_whole(tmp_path, fields, kills, seed):
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(fields))
     finish("run", path, "--out", tmp_path / "whole")
@@ -72,7 +72,7 @@ def test_digits_killed_twice(tmp_path):
         nets={"ema": {"momentum": 0.9}},
         readout={"net": "ema", "pool": "mean"},
     )
-    killed_equals_whole(tmp_path, fields, kills=2, seed=1)
+    assert_killed_equals_whole(tmp_path, fields, kills=2, seed=1)
 
 
 def test_cifar10_from_worker_processes_killed_once(tmp_path, shared_data):
@@ -87,4 +87,4 @@ def test_cifar10_from_worker_processes_killed_once(tmp_path, shared_data):
         steps=32,
         checkpoint={"every": "6 steps"},
     )
-    killed_equals_whole(tmp_path, fields, kills=1, seed=2)
+    assert_killed_equals_whole(tmp_path, fields, kills=1, seed=2)

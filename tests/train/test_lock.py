@@ -82,7 +82,7 @@ def test_a_lock_that_is_not_yaml_is_named(run, tmp_path):
 
 def test_the_same_run_may_continue_elsewhere_with_other_workers_and_name(run, tmp_path):
     changes = {"evaluate": [{"kind": "knn"}], "workers": 3, "name": "other"}
-    lock.require_same_run(tiny.spec(tmp_path.parent / "x", **changes), tmp_path)
+    assert lock.require_same_run(tiny.spec(tmp_path.parent / "x", **changes), tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_another_run_is_refused_by_what_differs(run, tmp_path, changes, named):
 def test_a_run_that_saved_nothing_gives_way(run, tmp_path):
     """A first try that failed at once must not block the corrected spec."""
     (tmp_path / FOLDER / "step-00000003" / META).unlink()
-    lock.require_same_run(tiny.spec(tmp_path, seed=9), tmp_path)
+    assert lock.require_same_run(tiny.spec(tmp_path, seed=9), tmp_path) is None
 
 
 def test_changed_versions_are_told(run, tmp_path, monkeypatch):
