@@ -22,5 +22,7 @@ def execute(args: argparse.Namespace) -> int:
     for label, metrics in result["metrics"].items():
         values = "  ".join(f"{name} {value:.6g}" for name, value in metrics.items())
         print(f"  {label} ({result['protocols'][label]}): {values}")
+    if result["unreadable"]:
+        print(f"  {len(result['unreadable'])} images could not be read and are left out; {RESULT} lists them")
     print(f"written: {args.run_dir / RESULT}")
     return 0

@@ -18,12 +18,17 @@ from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import Readout
+from sslkit.train.feed import Reasons
 from sslkit.train.guard import leave_signals
 from sslkit.train.parallel import Parallel
 from sslkit.train.pipeline import moments, to_float, to_uint8
 
 Encoder = Callable[[Tensor], Tensor]
 """Normalized images `[B, C, S, S]` -> features `[B, D]`."""
+
+
+Unreadable = Callable[[Source, int, str], None]
+"""Told of each image that is left out: its source, its index and the reason."""
 
 
 class Loading(NamedTuple):
@@ -34,6 +39,7 @@ class Loading(NamedTuple):
     batch_size: int
     workers: int
     parallel: Parallel
+    unreadable: Unreadable
 
 
 def extract(source: Source, encode: Encoder, loading: Loading) -> Features:
@@ -110,30 +116,33 @@ def _decoded(source: Source, loading: Loading, starts: Sequence[int]) -> Iterato
         worker_init_fn=leave_signals,
         generator=torch.Generator(),  # otherwise starting it would advance torch's own
     )
-    for indices, images in loader:
+    for indices, images, reasons in loader:
+        for index, reason in reasons:
+            loading.unreadable(source, index, reason)
         if len(indices):
             yield indices, images
 
 
 @final
-class _Centres(Dataset[tuple[int, Tensor | None]]):
-    """One decoded image cut to the centre; None where it cannot be read."""
+class _Centres(Dataset[tuple[int, Tensor | str]]):
+    """One decoded image cut to the centre, or the reason why it cannot be read."""
 
     def __init__(self, source: Source, size: int, crop: float) -> None:
         self.source, self.size, self.crop = source, size, crop
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor | None]:
+    def __getitem__(self, index: int) -> tuple[int, Tensor | str]:
         try:
             image = self.source.load(index)
-        except DataError:
-            return index, None
+        except DataError as error:
+            return index, str(error)
         return index, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
 
 
-def _readable(items: list[tuple[int, Tensor | None]]) -> tuple[Tensor, Tensor]:
-    kept = [(index, image) for index, image in items if image is not None]
+def _readable(items: list[tuple[int, Tensor | str]]) -> tuple[Tensor, Tensor, Reasons]:
+    kept = [(index, image) for index, image in items if isinstance(image, Tensor)]
     images = torch.stack([image for _, image in kept]) if kept else torch.empty(0)
-    return torch.tensor([index for index, _ in kept], dtype=torch.int64), images
+    reasons = [(index, reason) for index, reason in items if isinstance(reason, str)]
+    return torch.tensor([index for index, _ in kept], dtype=torch.int64), images, reasons
 
 
 def net_encoder(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sslkit.errors import SpecError
 from sslkit.evaluate.subject import Sources, evaluate, reading_of
+from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.run import RunSpec
 from sslkit.train.files import write_json
-from sslkit.train.parallel import start
-from sslkit.train.restore import restore
-from sslkit.train.stepper import resolved_precision
+from sslkit.train.parallel import Parallel, start
+from sslkit.train.restore import Restored, restore
+from sslkit.train.stepper import autocast_of, resolved_precision
 
 RESULT = "evaluation.json"
 
@@ -33,31 +32,44 @@ def evaluate_run(run_dir: Path, which: str = "last", only: Sequence[str] = ()) -
         CheckpointError: there is no such checkpoint.
     """
     restored = restore(run_dir, which)
-    spec = restored.spec
+    wanted = _wanted(restored.spec, run_dir, only)
+    parallel = start(restored.spec.device)
+    try:
+        result = _result(restored, wanted, parallel)
+        if parallel.first:
+            write_json(run_dir / RESULT, result)
+        return result
+    finally:
+        parallel.close()
+
+
+def _wanted(spec: RunSpec, run_dir: Path, only: Sequence[str]) -> dict[int, EvaluatorSpec]:
+    """The evaluators to run, by their place in the spec."""
     labels = [e.label for e in spec.evaluate]
     if not labels:
         raise SpecError(f"{run_dir}: its spec has no `evaluate`, so there is nothing to run")
     for label in only:
         if label not in labels:
             raise SpecError(f"{label!r} is not an evaluator of this run. Known: {', '.join(labels)}")
-    parallel = start(spec.device)
+    return {i: e for i, e in enumerate(spec.evaluate) if not only or e.label in only}
 
-    def autocast() -> AbstractContextManager[Any]:
-        if resolved_precision(spec, parallel.device) == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(parallel.device.type, torch.bfloat16)
 
-    try:
-        system = restored.system.to(parallel.device)
-        reading = reading_of(spec, restored.env.views[spec.first_view], parallel, autocast)
-        wanted = {i: e for i, e in enumerate(spec.evaluate) if not only or e.label in only}
-        metrics = evaluate(restored.net, wanted, spec.data, reading, Sources())
-        del system
-        result = {"step": restored.loaded.step, "checkpoint": str(restored.loaded.path), "metrics": metrics}
-        result["protocols"] = {e.label: e.build().protocol for e in wanted.values()}
-        result["readout"] = spec.readout.model_dump(mode="json")
-        if parallel.first:
-            write_json(run_dir / RESULT, result)
-        return result
-    finally:
-        parallel.close()
+def _result(restored: Restored, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel) -> dict[str, Any]:
+    spec, unreadable = restored.spec, set[str]()
+    restored.system.to(parallel.device)
+    reading = reading_of(
+        spec,
+        restored.env.views[spec.first_view],
+        parallel,
+        partial(autocast_of, resolved_precision(spec, parallel.device), parallel.device),
+        lambda source, index, reason: unreadable.add(reason),
+    )
+    metrics = evaluate(restored.net, wanted, spec.data, reading, Sources())
+    return {
+        "step": restored.loaded.step,
+        "checkpoint": str(restored.loaded.path),
+        "metrics": metrics,
+        "protocols": {e.label: e.build().protocol for e in wanted.values()},
+        "readout": spec.readout.model_dump(mode="json"),
+        "unreadable": sorted(unreadable),
+    }

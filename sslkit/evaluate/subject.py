@@ -14,7 +14,7 @@ from sslkit.core.env import View
 from sslkit.core.evaluator import Features, Split, Subject
 from sslkit.core.source import Source
 from sslkit.errors import DataError, SslkitError
-from sslkit.evaluate.features import Loading, extract, net_encoder, pixel_encoder, require_labels
+from sslkit.evaluate.features import Loading, Unreadable, extract, net_encoder, pixel_encoder, require_labels
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.spec.parts import Readout
 from sslkit.spec.run import RunSpec
@@ -99,9 +99,10 @@ def reading_of(
     view: View,
     parallel: Parallel,
     autocast: Callable[[], AbstractContextManager[Any]],
+    unreadable: Unreadable = lambda source, index, reason: None,
 ) -> Reading:
-    """The run's one readout."""
-    loading = Loading(view, spec.readout.crop, spec.readout.batch_size, spec.workers, parallel)
+    """The run's one readout; `unreadable` is told of images that are left out."""
+    loading = Loading(view, spec.readout.crop, spec.readout.batch_size, spec.workers, parallel, unreadable)
     return Reading(spec.readout, loading, autocast, spec.seed)
 
 

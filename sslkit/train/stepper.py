@@ -103,9 +103,7 @@ class Stepper:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The reduced precision of forwards; objectives compute their losses in float32."""
-        if self.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(self.parallel.device.type, torch.bfloat16)
+        return autocast_of(self.precision, self.parallel.device)
 
     def lr(self, step: int) -> float:
         """Learning rate of `step`."""
@@ -209,6 +207,11 @@ def _values(outputs: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
         for metric in outputs[0][name].metrics:
             values[f"{name}/{metric}"] = torch.stack([o[name].metrics[metric] for o in outputs]).mean()
     return values
+
+
+def autocast_of(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """Reduced precision for the block, or nothing for `float32`."""
+    return contextlib.nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
 
 
 def micro_batch_size(spec: RunSpec, world: int) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, final
 
 from sslkit.core.backbone import Backbone
+from sslkit.core.source import Source
 from sslkit.errors import SslkitError, TrainingError
 from sslkit.evaluate.subject import Reading, Sources, evaluate, reading_of, require_splits
 from sslkit.spec.families import EvaluatorSpec
@@ -237,7 +238,14 @@ class Trainer:
 
     def _reading(self) -> Reading:
         view = self.composed.env.views[self.spec.first_view]
-        return reading_of(self.spec, view, self.parallel, self.stepper.autocast)
+        return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out)
+
+    def _left_out(self, source: Source, index: int, reason: str) -> None:
+        """An image that evaluation cannot read: one of the training images counts, any other is told."""
+        if source is self.composed.source:
+            self.skipped.add(index, reason)
+        else:
+            self.progress.note(f"warning: left out of evaluation: {reason}")
 
     def _feed(self) -> Feed:
         source, order, device = self.composed.source, self.composed.order, self.parallel.device

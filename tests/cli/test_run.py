@@ -116,6 +116,32 @@ def test_max_corrupt_can_be_set(tmp_path, capsys):
     assert json.loads((run / "summary.json").read_text())["skipped_images"] == 4
 
 
+def test_images_that_only_evaluation_meets_are_counted_or_told(tmp_path, capsys):
+    """Two steps see few of the images; features are made of all of them, and of the test split."""
+    roots = [tmp_path / "train", tmp_path / "test"]
+    for root in roots:
+        for name in ("a", "b"):
+            images(root / name, 40)
+        (root / "b" / "0007.png").write_bytes(b"no image")
+    data = {**folder(roots[0]), "test": str(roots[1])}
+    spec = write(
+        tmp_path / "spec.yaml", data=data, steps=1, batch_size=4, max_corrupt=0.1, evaluate=[{"kind": "knn"}]
+    )
+    code, out, err = call(capsys, "run", spec, "--out", tmp_path / "run")
+    assert code == OK
+    assert [line.split("\t")[1] for line in (tmp_path / "run/skipped.txt").read_text().splitlines()] == [
+        "b/0007.png"
+    ]
+    assert "1 images could not be read" in out
+    assert f"warning: left out of evaluation: {roots[1] / 'b' / '0007.png'}" in err
+    _, out, _ = call(capsys, "evaluate", tmp_path / "run")
+    assert "2 images could not be read and are left out; evaluation.json lists them" in out
+    listed = json.loads((tmp_path / "run/evaluation.json").read_text())["unreadable"]
+    assert sorted(reason.split(":")[0] for reason in listed) == sorted(
+        str(r / "b" / "0007.png") for r in roots
+    )
+
+
 def test_exit_codes_of_the_program(tmp_path):
     """The one test through processes of its own: what a shell sees."""
     spec = write(tmp_path / "spec.yaml", steps=1)

@@ -27,8 +27,12 @@ COUNT = 11
 LABELS = torch.arange(COUNT) % 3
 
 
-def loading(batch_size=4, workers=0, crop=1.0, view=VIEW):
-    return Loading(view, crop, batch_size, workers, tiny.CPU)
+def loading(batch_size=4, workers=0, crop=1.0, view=VIEW, told=None):
+    def unreadable(source, index, reason):
+        if told is not None:
+            told[index] = reason
+
+    return Loading(view, crop, batch_size, workers, tiny.CPU, unreadable)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +92,12 @@ def test_images_in_memory_and_decoded_ones_give_equal_features(net, workers, sid
 def test_unreadable_images_are_dropped_with_their_labels(workers, broken):
     kept = [i for i in range(COUNT) if i not in broken]
     whole = extract(made(), pixel_encoder, loading())
-    found = extract(made(frozenset(broken)), pixel_encoder, loading(workers=workers))
+    told = {}
+    found = extract(made(frozenset(broken)), pixel_encoder, loading(workers=workers, told=told))
     assert torch.equal(found.values, whole.values[kept])
     assert torch.equal(found.labels, LABELS[kept])
+    assert told.keys() == broken
+    assert all(told.values())
 
 
 def test_where_no_image_can_be_read_the_first_is_named():
