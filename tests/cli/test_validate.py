@@ -64,9 +64,9 @@ def test_the_learning_rate_says_its_rule() -> None:
 
 
 def _seconds(*words: str) -> float:
-    """Processor time, best of five, so that a busy machine does not count."""
+    """Processor time, best of fifteen, so that a busy machine does not count."""
     best = float("inf")
-    for _ in range(5):
+    for _ in range(15):
         before = os.times()
         subprocess.run([sys.executable, *words], check=True, capture_output=True)
         after = os.times()
@@ -77,7 +77,7 @@ def _seconds(*words: str) -> float:
 
 @pytest.mark.parametrize(("words", "budget"), [(["--help"], 0.150), (["validate"], 0.500)])
 def test_start_up_is_quick(words: list[str], budget: float, spec: str) -> None:
-    """Beyond a bare interpreter's start: 150 ms for help, 500 ms for validation. Seen: 50 and 270 ms."""
+    """Beyond a bare interpreter's start: 150 ms for help, 500 ms for validation. Seen: 50 and 430 ms."""
     words = [*words, spec] if words == ["validate"] else words
     assert _seconds("-m", "sslkit", *words) - _seconds("-c", "pass") < budget
 
@@ -89,4 +89,4 @@ from sslkit.cli.main import main
 assert main(['validate', {spec!r}]) == 0
 assert 'torch' not in sys.modules
 """
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
