@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor
 
 from sslkit.core.draw import Draw
-from sslkit.core.masker import Masker
+from sslkit.core.masker import Masker, Scene
 
 
 @final
@@ -17,10 +17,11 @@ class BernoulliSampler(Masker):
     visible = None
 
     def __init__(self, patches: int, probability: float) -> None:
+        super().__init__()
         self.patches = patches
         self.probability = probability
         self.most = patches
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool."""
         return draw.chance(self.probability, self.patches)

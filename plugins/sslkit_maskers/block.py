@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
-from sslkit.core.masker import Masker
+from sslkit.core.masker import Masker, Scene
 
 ATTEMPTS = 10
 """Boxes tried for each block (`masking_generator.py` of BEiT)."""
@@ -48,12 +48,13 @@ class BlockSampler(Masker):
             share: probability that an image gets a mask at all.
             whole: round goals down before blocks are drawn, as BEiT and DINOv2 do and iBOT does not.
         """
+        super().__init__()
         self.grid, self.low, self.high = grid, low, high
         self.min_block, self.log_aspect = min_block, abs(math.log(min_aspect))
         self.share, self.whole = share, whole
         self.most = math.floor(high)
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool."""
         rows, cols = self.grid.rows, self.grid.cols
         goal = self._goals(draw)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
-from sslkit.core.masker import Masker
+from sslkit.core.masker import Masker, Scene
 
 
 @final
@@ -17,12 +17,13 @@ class GridSampler(Masker):
     """Keeps one patch of every cell: the first one, or one at random. Cells at the edges may be cut."""
 
     def __init__(self, grid: Grid, cell: int, jitter: bool) -> None:
+        super().__init__()
         self.grid, self.cell, self.jitter = grid, cell, jitter
         self.down, self.across = -(-grid.rows // cell), -(-grid.cols // cell)
         self.visible: int | None = self.down * self.across
         self.most = grid.patches - self.down * self.across
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool."""
         shape = (*draw.shape, self.down, self.across)
         y = self._starts(self.down, draw.device)[:, None].expand(shape)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
-from sslkit.core.masker import Masker
+from sslkit.core.masker import Masker, Scene
 from sslkit_maskers.block import Box, painted
 
 
@@ -19,12 +19,13 @@ class InverseBlockSampler(Masker):
     """Draws a rectangle of at least the visible count, cuts its last patches off, and rolls it over the edges."""
 
     def __init__(self, grid: Grid, visible: int, min_aspect: float, roll: bool) -> None:
+        super().__init__()
         self.grid, self.roll = grid, roll
         self.visible: int | None = visible
         self.most = grid.patches - visible
         self.log_aspect = tuple(map(math.log, _aspects(grid, visible, min_aspect)))
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool."""
         rows, cols = self.grid.rows, self.grid.cols
         shown = painted(self._rectangle(draw), rows, cols)

@@ -15,7 +15,7 @@ from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import Masker, MaskerSpec
 
 if TYPE_CHECKING:
-    from sslkit.core.env import Grid
+    from sslkit.core.env import Env, Grid
     from sslkit.core.masker import Masker as Sampler
     from sslkit.spec.run import RunSpec
 
@@ -75,8 +75,9 @@ class RandomMasker(MaskerSpec):
         """Patches left visible of `patches`; float products would be one too low for (100, 0.9) and its like."""
         return math.floor(patches - _part(patches, self.ratio))
 
-    def build(self, grid: Grid) -> Sampler:
+    def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where it would hide no patch or all of them."""
+        grid = env.grid(view)
         visible = self.visible(grid.patches)
         _require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
         from sslkit_maskers.random import RandomSampler
@@ -92,11 +93,11 @@ class BernoulliMasker(MaskerSpec):
     ratio: float = Field(0.75, gt=0, lt=1)
     """Probability that a patch is hidden; the share hidden on average (MAE's ratio: 0.75)."""
 
-    def build(self, grid: Grid) -> Sampler:
+    def build(self, env: Env, view: str) -> Sampler:
         """The sampler."""
         from sslkit_maskers.bernoulli import BernoulliSampler
 
-        return BernoulliSampler(grid.patches, self.ratio)
+        return BernoulliSampler(env.grid(view).patches, self.ratio)
 
 
 @final
@@ -117,8 +118,9 @@ class BlockMasker(MaskerSpec):
     share: float | None = Field(None, gt=0, le=1)
     """Probability that an image gets a mask at all. Default of the recipe: beit 1, ibot and dinov2 0.5."""
 
-    def build(self, grid: Grid) -> Sampler:
+    def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where no block fits the grid."""
+        grid = env.grid(view)
         recipe = RECIPES[self.recipe]
         low, high = (float(_part(grid.patches, ratio)) for ratio in self.ratios)
         smallest = self.min_block or recipe.min_block or max((min(grid.rows, grid.cols) // 3) ** 2, 1)
@@ -163,8 +165,9 @@ class InverseBlockMasker(MaskerSpec):
     roll: bool = True
     """Shift the block by any number of rows and columns, around the edges (CAPI: true)."""
 
-    def build(self, grid: Grid) -> Sampler:
+    def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where it would hide no patch or all of them."""
+        grid = env.grid(view)
         visible = grid.patches - math.floor(_part(grid.patches, self.ratio))
         _require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
         from sslkit_maskers.inverse_block import InverseBlockSampler
@@ -182,8 +185,9 @@ class GridMasker(MaskerSpec):
     jitter: bool = True
     """Keep a random patch of each cell (UM-MAE); false: the first one, the same in every image (MAE)."""
 
-    def build(self, grid: Grid) -> Sampler:
+    def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where every cell has a single patch."""
+        grid = env.grid(view)
         visible = math.ceil(grid.rows / self.cell) * math.ceil(grid.cols / self.cell)
         _require_both(visible, grid, f"cell {self.cell}", "the patch")
         from sslkit_maskers.grid import GridSampler
@@ -201,8 +205,9 @@ class UnitMasker(MaskerSpec):
     unit: int = Field(32, ge=1, lt=2**31)
     """Side of a unit, in pixels, whatever the patch (SimMIM: 32)."""
 
-    def build(self, grid: Grid) -> Sampler:
+    def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where units and patches do not fit, or no unit or every one is hidden."""
+        grid = env.grid(view)
         scale, rest = divmod(self.unit, grid.patch)
         if rest:
             raise SpecError(
@@ -245,16 +250,16 @@ class MixtureMasker(MaskerSpec):
                 "weights", f"there are {len(self.weights)} for {len(self.maskers)} maskers; give one for each"
             )
 
-    def build(self, grid: Grid) -> Sampler:
+    def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where one of the maskers does not fit."""
         from sslkit_maskers.mixture import MixtureSampler
 
         weights = self.weights or (1.0,) * len(self.maskers)
-        return MixtureSampler([self._member(i, grid) for i in range(len(self.maskers))], weights)
+        return MixtureSampler([self._member(i, env, view) for i in range(len(self.maskers))], weights)
 
-    def _member(self, index: int, grid: Grid) -> Sampler:
+    def _member(self, index: int, env: Env, view: str) -> Sampler:
         try:
-            return self.maskers[index].build(grid)
+            return self.maskers[index].build(env, view)
         except SpecError as error:
             raise SpecError(f"maskers.{index}: {error}") from None
 

@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor
 
 from sslkit.core.draw import Draw
-from sslkit.core.masker import Masker
+from sslkit.core.masker import Masker, Scene
 
 
 @final
@@ -15,11 +15,12 @@ class RandomSampler(Masker):
     """Ranks uniform noise; the patches of the lowest ranks stay visible, as in MAE's `random_masking`."""
 
     def __init__(self, patches: int, visible: int) -> None:
+        super().__init__()
         self.patches = patches
         self.visible = visible
         self.most = patches - visible
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool."""
         return hide_highest(draw.uniform(self.patches), self.most)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
-from sslkit.core.masker import Masker
+from sslkit.core.masker import Masker, Scene
 from sslkit_maskers.random import hide_highest
 
 
@@ -17,12 +17,13 @@ class UnitSampler(Masker):
     """Hides the same number of units in every image, uniformly at random; a unit is `scale` x `scale` patches."""
 
     def __init__(self, grid: Grid, scale: int, hidden_units: int) -> None:
+        super().__init__()
         self.down, self.across, self.scale = grid.rows // scale, grid.cols // scale, scale
         self.hidden_units = hidden_units
         self.most = hidden_units * scale**2
         self.visible: int | None = grid.patches - self.most
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool."""
         units = hide_highest(draw.uniform(self.down * self.across), self.hidden_units)
         return spread(units.unflatten(-1, (self.down, self.across)), self.scale)

@@ -43,6 +43,8 @@ class NetInfo(NamedTuple):
     """Width of its tokens."""
     depth: int
     """Number of blocks whose output can be asked for."""
+    grids: Mapping[str, Grid] = {}
+    """Its patches of each view; of a net with other patches than the student's they differ from `Env.grids`."""
 
 
 class Env(NamedTuple):
@@ -64,3 +66,22 @@ class Env(NamedTuple):
         """The patches of `view`. Raises SpecError if the run has no such view."""
         self.view(view)
         return self.grids[view]
+
+    def net(self, name: str) -> NetInfo:
+        """The net called `name`. Raises SpecError if the run has none."""
+        if name not in self.nets:
+            raise SpecError(
+                f"net {name!r} is not a net of this run. Known: {', '.join(self.nets)}; add it under `nets`"
+            )
+        return self.nets[name]
+
+    def same_patches(self, net: str, view: str) -> NetInfo:
+        """The net called `net`, whose patches of `view` are the student's. Raises SpecError where they are not."""
+        info, wanted = self.net(net), self.grid(view)
+        found = info.grids[view]
+        if (found.rows, found.cols) != (wanted.rows, wanted.cols):
+            raise SpecError(
+                f"net {net!r} cuts view {view!r} into {found.rows} x {found.cols} patches but the student into "
+                f"{wanted.rows} x {wanted.cols}; use a net with patches of {wanted.patch} pixels"
+            )
+        return info

@@ -4,30 +4,65 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sslkit.core.draw import Draw
-from sslkit.core.passes import Mask
+from sslkit.core.passes import Encode, Mask, Tokens
 
 
-class Masker(ABC):
-    """A sampler of hidden patches."""
+class Scene(NamedTuple):
+    """What a masker may look at."""
+
+    image: Tensor
+    """`[V, B, C, H, W]`, the crops to be masked, normalized."""
+    tokens: tuple[Tokens, ...] = ()
+    """The answers to the masker's `passes`, in order."""
+
+
+class Masker(nn.Module, ABC):
+    """A sampler of hidden patches. What it learns from the data is in buffers, so `state_dict` is complete."""
 
     visible: int | None
     """Patches left visible in every image; None if that varies. `drop` mode needs a number."""
     most: int
     """Most patches ever hidden in an image; fixes the shapes that a compiled graph sees."""
+    passes: tuple[Encode, ...] = ()
+    """Passes without a mask that it reads, such as a teacher's. They run before masks are sampled, without gradients."""
 
     @abstractmethod
-    def sample(self, draw: Draw) -> Tensor:
-        """Hidden patches of each row of `draw`, `[*rows, N]` bool. All randomness comes from `draw`."""
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
+        """Hidden patches of each row of `draw`, `[*rows, N]` bool.
+
+        All randomness comes from `draw`; an image's mask depends on its own row and picture only.
+        """
+
+    def at(self, progress: float) -> Masker:
+        """The masker in force after this share of the run, 0 to below 1."""
+        return self
+
+    def stages(self) -> tuple[Masker, ...]:
+        """Every masker that `at` ever gives; each may make a graph of its own."""
+        return (self,)
+
+    def observe(self, scene: Scene, mask: Mask, scores: Tensor | None) -> Mapping[str, Tensor]:
+        """Rows to learn from, after the forward; without autograd.
+
+        `scores` `[L]` are the losses of the hidden patches `mask.flat`; None where no objective tells them.
+        Rows of micro-batches and ranks are joined on the first dimension before `commit` sees them.
+        """
+        return {}
+
+    def commit(self, rows: Mapping[str, Tensor]) -> None:
+        """After the optimizer, without autograd: update own buffers. Called only where `observe` gave rows."""
 
 
-def make_mask(masker: Masker, draw: Draw) -> Mask:
+def make_mask(masker: Masker, draw: Draw, scene: Scene) -> Mask:
     """Sample a `Mask` of fixed shapes for the `[V, B]` images of `draw`, without a device sync."""
-    hidden = masker.sample(draw)
+    hidden = masker.sample(draw, scene)
     rows = draw.rows.numel()
     kept = masker.visible or 0
     keep = torch.sort(hidden.to(torch.int8), dim=-1, stable=True).indices[..., :kept]

@@ -28,6 +28,8 @@ class Encode:
     """Leave hidden patches out, or put the mask token in their place."""
     layers: tuple[int, ...] = ()
     """Blocks whose outputs are wanted besides the last, from 0; negative ones count from the end."""
+    attention: bool = False
+    """Whether the class token's attention in the last block is wanted; only of passes without a mask."""
 
 
 class Mask(NamedTuple):
@@ -69,6 +71,7 @@ class Request(NamedTuple):
     mask: Mask | None
     mode: Mode
     layers: tuple[int, ...]
+    attention: bool = False
 
 
 class Tokens(NamedTuple):
@@ -83,6 +86,12 @@ class Tokens(NamedTuple):
     mask: Mask | None
     layers: tuple[Tensor, ...]
     """The blocks asked for: each `[V, B, 1 + N or K, D]`, class token first, before the final norm."""
+    attention: Tensor | None = None
+    """`[V, B, heads, N]` float32: attention of the last block's class token to each patch, as far as asked for.
+
+    The class token's attention to itself and to registers is left out and not made up for. Without a class
+    token it is the mean over patches as queries.
+    """
 
 
 class Output(NamedTuple):
@@ -94,6 +103,8 @@ class Output(NamedTuple):
     """Scalars to record beside the loss."""
     carry: Mapping[str, Tensor] = {}
     """Rows for `commit`; those of micro-batches are joined on the first dimension."""
+    scores: Tensor | None = None
+    """`[L]` loss of every hidden patch of the objective's first masked pass, for maskers that learn from it."""
 
 
 class Pictures(NamedTuple):

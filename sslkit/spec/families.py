@@ -50,8 +50,8 @@ class MaskerSpec(Spec):
     family: ClassVar[str] = "masker"
 
     @abstractmethod
-    def build(self, grid: Grid) -> MaskerModule:
-        """The sampler for a grid of patches. Raises SpecError where the grid is too small."""
+    def build(self, env: Env, view: str) -> MaskerModule:
+        """The sampler for the patches of `view`. Raises SpecError where they are too few."""
 
 
 class TargetSpec(Spec):
