@@ -1,0 +1,1 @@
+"""Built-in maskers that look at images, teachers or losses."""

@@ -1,0 +1,1 @@
+"""Built-in tokenizers, and what is trained on their tokens."""
