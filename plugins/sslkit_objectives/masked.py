@@ -51,7 +51,7 @@ class MaskedPrediction(Objective):
             goal = self.target(seen, *more)
         guess = self.decoder(seen)
         scores = self.target.score(seen.mask.pick(guess), seen.mask.pick(goal))
-        return Output(self.reduce(seen.mask, scores))
+        return Output(self.reduce(seen.mask, scores), scores=scores.detach())
 
     def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
         """Input, what the encoder saw, and the predictions: in the image's gaps, or in those of the drawn goal."""
