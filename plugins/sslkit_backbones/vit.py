@@ -22,6 +22,7 @@ from sslkit.errors import CheckpointError, SpecError
 from sslkit.functional.patches import conv_patches
 from sslkit.nn.init import xavier
 from sslkit.nn.positions import sincos_positions
+from sslkit_backbones.attention import class_attention
 from sslkit_backbones.plugin import ViT
 
 
@@ -63,11 +64,16 @@ class VisionTransformerBackbone(Backbone):
         for length in dict.fromkeys(x.shape[1] for x in embedded):
             members = [i for i, x in enumerate(embedded) if x.shape[1] == length]
             wanted = {self._block(layer) for i in members for layer in requests[i].layers}
+            # the attention of the last block needs its input, the output of the one before
+            wanted |= {self.depth - 2 for i in members if requests[i].attention}
             last, layers = self._blocks(torch.cat([embedded[i] for i in members]), wanted)
             sizes = [len(embedded[i]) for i in members]
             for i, (start, end) in zip(members, pairwise(_offsets(sizes)), strict=True):
                 inner = {layer: x[start:end] for layer, x in layers.items()}
                 answers[i] = self._answer(requests[i], last[start:end], inner)
+                if requests[i].attention:
+                    before = inner[self.depth - 2] if self.depth > 1 else embedded[i]
+                    answers[i] = answers[i]._replace(attention=self._attention(requests[i], before))
         return [answers[i] for i in range(len(requests))]
 
     def _embed(self, request: Request) -> Tensor:
@@ -132,6 +138,17 @@ class VisionTransformerBackbone(Backbone):
             for c, p in (self._split(inner[self._block(layer)]) for layer in request.layers)
         )
         return Tokens(request.image, cls.unflatten(0, views), patch.unflatten(0, views), request.mask, layers)
+
+    def _attention(self, request: Request, before: Tensor) -> Tensor:
+        """`[V, B, heads, N]`, from the input of the last block."""
+        if request.mask is not None:
+            raise SpecError(
+                "backbone: attention is told of passes without a mask only; ask for one beside it"
+            )
+        weights = class_attention(
+            self.net.blocks[-1], before, self.prefix, class_token=self.net.cls_token is not None
+        )
+        return weights.unflatten(0, request.image.shape[:2])
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Class token (or the mean of the patches) and patch tokens; registers are left out."""
