@@ -22,6 +22,7 @@ from sslkit.errors import CheckpointError, SpecError
 from sslkit.functional.patches import conv_patches
 from sslkit.nn.init import xavier
 from sslkit.nn.positions import sincos_positions
+from sslkit_backbones.layers import vit_layer
 from sslkit_backbones.attention import class_attention
 from sslkit_backbones.plugin import ViT
 
@@ -52,6 +53,10 @@ class VisionTransformerBackbone(Backbone):
         """Make a mask token (N(0, 0.02), as BEiT) only where a pass puts it in."""
         if any(p.mode == "token" and p.mask is not None for p in passes):
             self.mask_token = nn.Parameter(torch.randn(1, 1, self.dim) * 0.02)
+
+    def layer_of(self, name: str) -> int:
+        """MAE's layer numbers."""
+        return vit_layer(name, self.depth)
 
     def export(self) -> Exported:
         """The timm network and its weights, without the mask token."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sslkit.core.env import Grid
 from sslkit.core.passes import Encode, Request, Tokens
+from sslkit.errors import SpecError
 
 
 class Exported(NamedTuple):
@@ -38,6 +39,13 @@ class Backbone(nn.Module, ABC):
 
     def serve(self, passes: Sequence[Encode]) -> None:
         """Told once which passes will run as the student, to leave out parameters that none of them uses."""
+
+    def layer_of(self, name: str) -> int:
+        """Layer of the parameter `name`, from 0 (the stem) to `depth` + 1 (what follows the blocks).
+
+        `optimizer.layer_decay` asks for it. Raises SpecError where a network does not say, as here.
+        """
+        raise SpecError(f"{type(self).__name__} does not say which layer its parameters belong to")
 
     @abstractmethod
     def export(self) -> Exported:

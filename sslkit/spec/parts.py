@@ -90,6 +90,8 @@ class OptimizerSpec(Spec):
     """Also decay biases and norm scales (MoCo v3 does; nearly all others do not)."""
     no_decay: tuple[str, ...] = ()
     """Further parameters without decay, by the end of their names (BEiT: pos_embed, cls_token)."""
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Learning rate of a layer over that of the next (MAE fine-tuning: 0.65 or 0.75, DINOv2: 0.9). Default: all alike."""
     clip: float | None = Field(None, gt=0)
     """Largest gradient norm; none by default (MAE). SimMIM 5, BEiT 3, DINO 3 per tensor."""
     clip_per: Literal["global", "tensor"] = "global"

@@ -1,9 +1,10 @@
-"""Optimizers by name, weight-decay groups and gradient clipping."""
+"""Optimizers by name, groups by weight decay and layer, and gradient clipping."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sslkit.core.backbone import Backbone
 from sslkit.errors import SpecError
 from sslkit.spec.parts import OptimizerSpec
 
@@ -18,22 +20,50 @@ Named = Iterable[tuple[str, nn.Parameter]]
 CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
 
 
-def groups(spec: OptimizerSpec, decayable: Named, never: Iterable[nn.Parameter] = ()) -> list[dict[str, Any]]:
-    """Two parameter groups: with weight decay, and without.
+def groups(
+    spec: OptimizerSpec,
+    decayable: Named,
+    never: Iterable[nn.Parameter] = (),
+    scales: Mapping[nn.Parameter, float] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
+    """Parameter groups: with weight decay, and without; those that `scales` names by their scale too.
 
     One-dimensional parameters (biases, norm scales) and those that `no_decay` names are not decayed; class and mask
-    tokens, which have more dimensions, are (timm's rule, PARITY: MAE). `never` joins the second group.
+    tokens, which have more dimensions, are (timm's rule, PARITY: MAE). `never` joins those without decay.
     """
-    decayed: list[nn.Parameter] = []
-    kept = list(never)
+    members: dict[tuple[bool, float], list[nn.Parameter]] = {(True, 1.0): [], (False, 1.0): list(never)}
     for name, parameter in decayable:
         if not parameter.requires_grad:
             continue
         excluded = name.endswith(spec.no_decay) if spec.no_decay else False
         one_dimensional = parameter.ndim <= 1 and not spec.decay_one_dimensional
-        (kept if excluded or one_dimensional else decayed).append(parameter)
-    named = ({"params": decayed, "decay": True}, {"params": kept, "decay": False, "weight_decay": 0.0})
-    return [group for group in named if group["params"]]
+        key = (not (excluded or one_dimensional), scales.get(parameter, 1.0))
+        members.setdefault(key, []).append(parameter)
+    return [
+        {"params": params, "decay": decay, "lr_scale": scale, **({} if decay else {"weight_decay": 0.0})}
+        for (decay, scale), params in members.items()
+        if params
+    ]
+
+
+def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, float]:
+    """Share of the learning rate that each parameter of `backbone` gets: `layer_decay` ** (depth + 1 - layer).
+
+    MAE's rule (`util/lr_decay.py`): what follows the blocks, and every head, has the whole rate.
+
+    Raises:
+        SpecError: the backbone does not say which layer a parameter belongs to.
+    """
+    decay = spec.layer_decay
+    if decay is None:
+        return {}
+    try:
+        return {
+            p: decay ** (backbone.depth + 1 - backbone.layer_of(name))
+            for name, p in backbone.named_parameters()
+        }
+    except SpecError as error:
+        raise SpecError(f"optimizer.layer_decay: {error}") from None
 
 
 def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimizer:
@@ -66,9 +96,9 @@ def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimiz
 
 
 def assign(optimizer: Optimizer, lr: float, weight_decay: float) -> None:
-    """Set the learning rate of every group, and the weight decay of those that have any."""
+    """Set the learning rate of every group, times its scale, and the weight decay of those that have any."""
     for group in optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group["lr_scale"]
         if group["decay"]:
             group["weight_decay"] = weight_decay
 

@@ -127,10 +127,12 @@ class Stepper:
         return result
 
     def _groups(self) -> list[dict[str, Any]]:
-        own = [(f"nets.student.{n}", p) for n, p in self.system.nets["student"].named_parameters()]
+        student: Any = self.system.nets["student"]
+        own = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
         own += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
         balancer = [p for p in self.system.balancer.parameters() if p.requires_grad]
-        return optim.groups(self.spec.optimizer, own, never=balancer)
+        scales = optim.layer_scales(self.spec.optimizer, student)
+        return optim.groups(self.spec.optimizer, own, balancer, scales)
 
     def _prepare(self, step: int) -> None:
         rng.seed_torch(self.spec.seed, step, "torch", self.parallel.rank)

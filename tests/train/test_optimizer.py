@@ -1,4 +1,4 @@
-"""Groups, optimizers by name, clipping."""
+"""Groups, layer decay, optimizers by name, clipping."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import pytest
 import torch
 from torch import nn
 
+from sslkit.core.backbone import Backbone
+from sslkit.core.env import Grid
 from sslkit.errors import SpecError
 from sslkit.spec.parts import OptimizerSpec
 from sslkit.train import optimizer as optim
+from sslkit.train.compose import compose
+from sslkit_backbones.layers import vit_layer
+from tests import tiny
 
 
 def network():
@@ -184,3 +189,102 @@ def test_every_optimizer_of_timm_is_built_or_refused_readably():
                 refused[name] = str(error)
     assert len(refused) < len(optim.list_optimizers()) / 2
     assert all(repr(name) in message for name, message in refused.items())
+
+
+class Layered(Backbone):
+    """Parameters of the names that the golden's toy network has, which has three blocks."""
+
+    dim, depth = 4, 3
+
+    def __init__(self, shapes):
+        super().__init__()
+        for name, shape in shapes.items():
+            self.register_parameter(name.replace(".", "__"), nn.Parameter(torch.zeros(shape)))
+
+    def grid(self, size):
+        return Grid(1, 1, size)
+
+    def forward(self, requests):
+        return []
+
+    def export(self):
+        raise SpecError("is a toy")
+
+
+class Numbered(Layered):
+    def layer_of(self, name):
+        return vit_layer(name.replace("__", "."), self.depth)
+
+
+def shape_of(name):
+    """The golden's weights are matrices, its biases and norms vectors, its tokens have three dimensions."""
+    if name in {"cls_token", "pos_embed"}:
+        return (1, 1, 4)
+    return (4,) if name.endswith("bias") or name.startswith("norm") else (4, 4)
+
+
+def test_layer_decay_is_maes(golden):
+    """MAE `util/lr_decay.py`: scale and weight decay of every parameter; the head belongs to the backbone there."""
+    arrays = golden("mae_lr_schedule_layer_decay")
+    net = Numbered({name: shape_of(name) for name in arrays["names"]})
+    spec = OptimizerSpec(layer_decay=0.75, no_decay=("pos_embed", "cls_token"))
+    named = [(name.replace("__", "."), p) for name, p in net.named_parameters()]
+    made = optim.make(spec, optim.groups(spec, named, scales=optim.layer_scales(spec, net)))
+    optim.assign(made, 2.0, 0.05)
+    found = {id(p): (g["lr"] / 2, g["weight_decay"]) for g in made.param_groups for p in g["params"]}
+    expected = list(zip(arrays["lr_scale"].tolist(), arrays["weight_decay"].tolist(), strict=True))
+    assert [found[id(p)] for _, p in named] == expected
+
+
+def test_without_layer_decay_there_are_two_groups_at_the_whole_rate():
+    net = network()
+    made = optim.make(OptimizerSpec(), optim.groups(OptimizerSpec(), net.named_parameters()))
+    assert [group["lr_scale"] for group in made.param_groups] == [1.0, 1.0]
+    assert optim.layer_scales(OptimizerSpec(), Layered({"weight": (4, 4)})) == {}
+
+
+def test_a_backbone_that_does_not_number_its_layers_is_named():
+    with pytest.raises(SpecError, match=r"^optimizer\.layer_decay: Layered does not say which layer"):
+        optim.layer_scales(OptimizerSpec(layer_decay=0.5), Layered({"weight": (4, 4)}))
+
+
+def test_heads_have_the_whole_rate_and_frozen_or_undecayed_parameters_keep_their_rules():
+    net, head = Numbered({"blocks.0.weight": (4, 4), "blocks.0.bias": (4,)}), nn.Parameter(torch.zeros(2, 2))
+    named = [*net.named_parameters(), ("head", head)]
+    spec, never = OptimizerSpec(layer_decay=0.5), [nn.Parameter(torch.zeros(3))]
+    groups = optim.groups(spec, named, never, optim.layer_scales(spec, net))
+    found = {id(p): (g["decay"], g["lr_scale"]) for g in groups for p in g["params"]}
+    first, second = net.parameters()
+    assert found == {
+        id(head): (True, 1.0),
+        id(never[0]): (False, 1.0),
+        id(first): (True, 0.125),
+        id(second): (False, 0.125),
+    }
+
+
+def test_a_run_moves_early_layers_less():
+    """One step of plain SGD: what each parameter moved is its gradient times rate and scale."""
+    options = {"name": "momentum", "lr": 1.0, "scale": "absolute", "weight_decay": 0.0}
+    moved = {}
+    for decay in (None, 0.5):
+        run = tiny.spec(optimizer={**options, "layer_decay": decay}, schedule={"warmup_epochs": 0})
+        before = {n: p.clone() for n, p in compose(run, tiny.CPU).system.named_parameters()}
+        after = dict(tiny.steps(run, 1)[0].system.named_parameters())
+        moved[decay] = {name: after[name].detach() - value.detach() for name, value in before.items()}
+    for name, change in moved[None].items():
+        layer = vit_layer(name.removeprefix("nets.student."), 2) if name.startswith("nets.") else 3
+        torch.testing.assert_close(moved[0.5][name], change * 0.5 ** (3 - layer), rtol=1e-4, atol=2e-7)
+    assert moved[0.5]["nets.student.net.blocks.0.attn.qkv.weight"].abs().max() > 1e-5
+
+
+def test_a_run_with_layer_decay_resumes_bit_equal():
+    run = tiny.spec(optimizer={"lr": 0.01, "layer_decay": 0.65})
+    whole, _ = tiny.steps(run, 4)
+    half, _ = tiny.steps(run, 2)
+    resumed = compose(run, tiny.CPU)
+    resumed.step.load_state_dict(copy.deepcopy(half.step.state_dict()))
+    feed = tiny.feed(run, resumed)
+    for step in (2, 3):
+        resumed.step(step, feed.step(step))
+    assert tiny.same(whole, resumed)
