@@ -22,8 +22,8 @@ from sslkit.errors import CheckpointError, SpecError
 from sslkit.functional.patches import conv_patches
 from sslkit.nn.init import xavier
 from sslkit.nn.positions import sincos_positions
-from sslkit_backbones.layers import vit_layer
 from sslkit_backbones.attention import class_attention
+from sslkit_backbones.layers import vit_layer
 from sslkit_backbones.plugin import ViT
 
 
