@@ -50,14 +50,17 @@ class MaskedPrediction(Objective):
         with torch.no_grad():
             goal = self.target(seen, *more)
         guess = self.decoder(seen)
-        scores = self.target.score(seen.mask.pick(guess), seen.mask.pick(goal))
-        return Output(self.reduce(seen.mask, scores), scores=scores.detach())
+        picked = seen.mask.pick(guess), seen.mask.pick(goal)
+        scores = self.target.score(*picked)
+        with torch.no_grad():
+            metrics = self.target.metrics(*picked, seen.mask.per_image > 0)
+        return Output(self.reduce(seen.mask, scores), metrics, scores=scores.detach())
 
     def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
         """Input, what the encoder saw, and the predictions: in the image's gaps, or in those of the drawn goal."""
         seen, *more = tokens
         assert seen.mask is not None, "the system samples a mask for every pass that names a masker"
-        predicted = self.target.to_image(self.decoder(seen), seen)
+        predicted = self.target.to_image(self.decoder(seen), seen, *more)
         if predicted is None:
             return {}
         hidden = self._pixels(seen.mask.hidden, seen.image)

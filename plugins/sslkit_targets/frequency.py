@@ -39,7 +39,7 @@ class FrequencyTarget(Target):
         """Mean error over the pixels of each patch, `[L]`."""
         return regression(guess, goal, self.spec.loss)
 
-    def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
+    def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
         """The predictions, with each filtered patch's mean and scale put back: `[V, B, C, H, W]`."""
         if self.spec.normalized:
             mean, scale = patch_statistics(self._patches(seen))

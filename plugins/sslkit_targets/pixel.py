@@ -37,7 +37,7 @@ class PixelTarget(Target):
         """Mean error over the pixels of each patch, `[L]`."""
         return regression(guess, goal, self.loss)
 
-    def to_image(self, guess: Tensor, seen: Tokens) -> Tensor:
+    def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
         """The predictions, with each patch's true mean and scale put back: `[V, B, C, H, W]`."""
         if self.normalized:
             mean, scale = patch_statistics(patchify(seen.image, self.grid.patch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from torch import Tensor, nn
 
@@ -25,8 +26,18 @@ class Target(nn.Module, ABC):
     def score(self, guess: Tensor, goal: Tensor) -> Tensor:
         """Loss of each patch, `[L]`, for `guess` `[L, dim]` and `goal` `[L, ...]`."""
 
-    def to_image(self, guess: Tensor, seen: Tokens) -> Tensor | None:
-        """The image `[V, B, C, H, W]` that predictions `[V, B, N, dim]` describe; None if they describe none."""
+    def metrics(self, guess: Tensor, goal: Tensor, real: Tensor) -> Mapping[str, Tensor]:
+        """Scalars to record beside the loss, from what `score` gets; without autograd.
+
+        `real` `[L]` bool tells the rows of hidden patches from those that only fill up a fixed length.
+        """
+        return {}
+
+    def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor | None:
+        """The image `[V, B, C, H, W]` that predictions `[V, B, N, dim]` describe; None if they describe none.
+
+        `seen` and `more` are what `forward` got.
+        """
         return None
 
     def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor | None:

@@ -94,7 +94,7 @@ def test_drawing_leaves_training_as_it_was(drawn, tmp_path):
 
 
 def test_a_target_that_describes_no_image_has_no_figure(drawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(PixelTarget, "to_image", lambda self, guess, seen: None)
+    monkeypatch.setattr(PixelTarget, "to_image", lambda self, guess, seen, *more: None)
     assert draw(tiny.spec(), tmp_path)[1] == []
     assert drawn == []
 
