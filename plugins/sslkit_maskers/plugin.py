@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
 from pydantic import AfterValidator, Field
@@ -13,6 +12,7 @@ from sslkit.errors import SpecError
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import Masker, MaskerSpec
+from sslkit.spec.ratio import part, require_both, visible_count
 
 if TYPE_CHECKING:
     from sslkit.core.env import Env, Grid
@@ -49,20 +49,6 @@ RECIPES = {
 }
 
 
-def _part(patches: int, ratio: float) -> Fraction:
-    """`patches` times the ratio as a person wrote it; float products end up one too low or too high."""
-    return patches * Fraction(repr(ratio))
-
-
-def _require_both(visible: int, grid: Grid, what: str, way_out: str) -> None:
-    """Raise SpecError unless some patches stay and some are hidden."""
-    if not 0 < visible < grid.patches:
-        raise SpecError(
-            f"{what} hides {grid.patches - visible} of {grid.patches} patches "
-            f"({grid.rows} x {grid.cols}); at least one must stay and one be hidden: change {way_out}"
-        )
-
-
 @final
 class RandomMasker(MaskerSpec):
     """Hides the same number of patches in every image, uniformly at random (MAE `random_masking`)."""
@@ -72,14 +58,14 @@ class RandomMasker(MaskerSpec):
     """Share of patches to hide (MAE: 0.75). The visible count is floor(N (1 - ratio)), computed exactly."""
 
     def visible(self, patches: int) -> int:
-        """Patches left visible of `patches`; float products would be one too low for (100, 0.9) and its like."""
-        return math.floor(patches - _part(patches, self.ratio))
+        """Patches left visible of `patches`."""
+        return visible_count(patches, self.ratio)
 
     def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where it would hide no patch or all of them."""
         grid = env.grid(view)
         visible = self.visible(grid.patches)
-        _require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
+        require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
         from sslkit_maskers.random import RandomSampler
 
         return RandomSampler(grid.patches, visible)
@@ -122,7 +108,7 @@ class BlockMasker(MaskerSpec):
         """The sampler. Raises SpecError where no block fits the grid."""
         grid = env.grid(view)
         recipe = RECIPES[self.recipe]
-        low, high = (float(_part(grid.patches, ratio)) for ratio in self.ratios)
+        low, high = (float(part(grid.patches, ratio)) for ratio in self.ratios)
         smallest = self.min_block or recipe.min_block or max((min(grid.rows, grid.cols) // 3) ** 2, 1)
         self._require_fit(grid, high, smallest)
         from sslkit_maskers.block import BlockSampler
@@ -168,8 +154,8 @@ class InverseBlockMasker(MaskerSpec):
     def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where it would hide no patch or all of them."""
         grid = env.grid(view)
-        visible = grid.patches - math.floor(_part(grid.patches, self.ratio))
-        _require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
+        visible = grid.patches - math.floor(part(grid.patches, self.ratio))
+        require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
         from sslkit_maskers.inverse_block import InverseBlockSampler
 
         return InverseBlockSampler(grid, visible, self.min_aspect, self.roll)
@@ -189,7 +175,7 @@ class GridMasker(MaskerSpec):
         """The sampler. Raises SpecError where every cell has a single patch."""
         grid = env.grid(view)
         visible = math.ceil(grid.rows / self.cell) * math.ceil(grid.cols / self.cell)
-        _require_both(visible, grid, f"cell {self.cell}", "the patch")
+        require_both(visible, grid, f"cell {self.cell}", "the patch")
         from sslkit_maskers.grid import GridSampler
 
         return GridSampler(grid, self.cell, self.jitter)
@@ -220,9 +206,9 @@ class UnitMasker(MaskerSpec):
                 f"{grid.cols * grid.patch} pixels; change the unit or the view's size"
             )
         units = grid.patches // scale**2
-        hidden = math.ceil(_part(units, self.ratio))
+        hidden = math.ceil(part(units, self.ratio))
         what = f"ratio {self.ratio} of {units} units"
-        _require_both(grid.patches - hidden * scale**2, grid, what, "the ratio or the unit")
+        require_both(grid.patches - hidden * scale**2, grid, what, "the ratio or the unit")
         from sslkit_maskers.unit import UnitSampler
 
         return UnitSampler(grid, scale, hidden)

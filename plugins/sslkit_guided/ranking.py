@@ -1,0 +1,28 @@
+"""From scores of patches to masks of an exact count."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from sslkit.core.draw import Draw
+
+
+def ranks(scores: Tensor, noise: Tensor) -> Tensor:
+    """Place of each patch by falling `scores` `[*rows, N]`, 0 for the highest; equal ones by falling `noise`."""
+    first = noise.argsort(dim=-1, descending=True, stable=True)
+    order = first.gather(-1, scores.gather(-1, first).argsort(dim=-1, descending=True, stable=True))
+    return order.argsort(dim=-1)
+
+
+def hide_highest(draw: Draw, scores: Tensor, guided: int, most: int) -> Tensor:
+    """Hidden patches, `[*rows, N]` bool: `most` in every image.
+
+    Args:
+        draw: breaks ties, and chooses the patches that scores do not.
+        scores: `[*rows, N]`; of equal ones, random ones are taken.
+        guided: patches hidden because their scores are the highest, at most `most`.
+        most: patches hidden in all; those beyond `guided` are chosen uniformly at random from the rest.
+    """
+    patches = scores.shape[-1]
+    certain = ranks(scores, draw.uniform(patches)) < guided
+    return ranks(certain.to(scores.dtype), draw.uniform(patches)) < most

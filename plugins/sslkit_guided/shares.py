@@ -1,0 +1,23 @@
+"""Counts that the maskers of this package have in common. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from sslkit.spec.ratio import part, require_both, visible_count
+
+if TYPE_CHECKING:
+    from sslkit.core.env import Grid
+
+
+def visible_of(grid: Grid, ratio: float) -> int:
+    """Patches left visible, floor(N (1 - `ratio`)). Raises SpecError where no patch or every one would be hidden."""
+    visible = visible_count(grid.patches, ratio)
+    require_both(visible, grid, f"ratio {ratio}", "the ratio or the patch")
+    return visible
+
+
+def share_of(count: int, share: float) -> int:
+    """floor(`count` `share`), computed exactly."""
+    return math.floor(part(count, share))
