@@ -16,4 +16,6 @@ def masked_autoencoder(spec: MAE, env: Env) -> MaskedPrediction:
     def decoder(dim: int) -> PatchDecoder:
         return PatchDecoder(width, sizes.width, sizes.depth, sizes.heads, grid, dim)
 
-    return MaskedPrediction(Masking(spec.view, spec.masker, spec.target, "drop", decoder, Mask.mean), env)
+    return MaskedPrediction(
+        Masking(spec.view, spec.masker, spec.target, "drop", decoder, Mask.mean, spec.regularize), env
+    )

@@ -13,6 +13,8 @@ from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Mask, Mode, Output, Pictures, Tokens
 from sslkit.core.target import Target
 from sslkit.spec.families import MaskerSpec, TargetSpec
+from sslkit_objectives.regularization import regularization
+from sslkit_objectives.regularizer import Regularizer
 
 
 class Masking(NamedTuple):
@@ -28,6 +30,8 @@ class Masking(NamedTuple):
     """Makes the module that turns the encoder's `Tokens` into predictions `[V, B, N, dim]`, for a given `dim`."""
     reduce: Callable[[Mask, Tensor], Tensor]
     """From a mask and the scores of its hidden patches `[L]` to the loss: `Mask.mean` or `Mask.batch_mean`."""
+    regularizer: Regularizer | None = None
+    """What keeps the features of different images apart."""
 
 
 @final
@@ -42,6 +46,7 @@ class MaskedPrediction(Objective):
         self.rows = env.grid(masking.view).rows
         self.decoder = masking.decoder(self.target.dim)
         self.reduce = masking.reduce
+        self.regularizer = masking.regularizer
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The loss of the hidden patches."""
@@ -54,7 +59,11 @@ class MaskedPrediction(Objective):
         scores = self.target.score(*picked)
         with torch.no_grad():
             metrics = self.target.metrics(*picked, seen.mask.per_image > 0)
-        return Output(self.reduce(seen.mask, scores), metrics, scores=scores.detach())
+        loss = self.reduce(seen.mask, scores)
+        if self.regularizer is not None:
+            term = regularization(self.regularizer, seen.cls)
+            loss, metrics = loss + self.regularizer.weight * term, {**metrics, "regularization": term}
+        return Output(loss, metrics, scores=scores.detach())
 
     def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
         """Input, what the encoder saw, and the predictions: in the image's gaps, or in those of the drawn goal."""

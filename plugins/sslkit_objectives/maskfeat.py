@@ -16,4 +16,6 @@ STD = 0.02  # SlowFast `head_helper.py`, `MSSeparateHead`
 def masked_feature_prediction(spec: MaskFeat, env: Env) -> MaskedPrediction:
     """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
     head = partial(TokenHead, env.nets["student"].dim, std=STD)
-    return MaskedPrediction(Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean), env)
+    return MaskedPrediction(
+        Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean, spec.regularize), env
+    )

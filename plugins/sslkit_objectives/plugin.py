@@ -10,6 +10,7 @@ from pydantic import Field
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec, slot_default
 from sslkit.spec.families import Masker, ObjectiveSpec, Target
+from sslkit_objectives.regularizer import Regularizer
 
 if TYPE_CHECKING:
     from sslkit.core.env import Env
@@ -47,6 +48,8 @@ class MAE(ObjectiveSpec):
     """What to predict (MAE's recipe: pixels normalized by patch; its code's default is plain pixels)."""
     decoder: Decoder = Decoder()
     """The transformer that predicts hidden patches."""
+    regularize: Regularizer | None = None
+    """A term that keeps the features of different images apart, added to the loss."""
 
     @classmethod
     def example(cls) -> Self:
@@ -75,6 +78,8 @@ class SimMIM(ObjectiveSpec):
     """Which patches to hide; the count may vary (SimMIM: units of 32 pixels, 0.6)."""
     target: Target = slot_default("pixel", loss="l1")
     """What to predict (SimMIM: plain pixels, l1)."""
+    regularize: Regularizer | None = None
+    """A term that keeps the features of different images apart, added to the loss."""
 
     @classmethod
     def example(cls) -> Self:
@@ -103,6 +108,8 @@ class MaskFeat(ObjectiveSpec):
     """Which patches to hide (MaskFeat: blocks, 0.4 of 196 patches; the smallest a fifth of that)."""
     target: Target = slot_default("hog")
     """What to predict (MaskFeat: histograms of oriented gradients, l2)."""
+    regularize: Regularizer | None = None
+    """A term that keeps the features of different images apart, added to the loss."""
 
     @classmethod
     def example(cls) -> Self:

@@ -14,4 +14,6 @@ from sslkit_objectives.plugin import SimMIM
 def simple_masked_modelling(spec: SimMIM, env: Env) -> MaskedPrediction:
     """Mask tokens stand for hidden patches in the encoder; one linear layer predicts; each patch weighs the same."""
     head = partial(TokenHead, env.nets["student"].dim)
-    return MaskedPrediction(Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean), env)
+    return MaskedPrediction(
+        Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean, spec.regularize), env
+    )

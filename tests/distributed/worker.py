@@ -27,6 +27,8 @@ TERMS = {
 def case_spec(case: str) -> RunSpec:
     changes = {
         "micro": {"micro_batch_size": 8},
+        "spread": {"objective": {**TERMS["some"], "regularize": {"term": "uniformity", "weight": 0.5}}},
+        "varied": {"objective": {**TERMS["some"], "regularize": {"weight": 0.5, "covariance": 0.04}}},
         "queue": {"nets": {"teacher": {"momentum": 0.9}}},
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
     }.get(case, {})
