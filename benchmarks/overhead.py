@@ -46,7 +46,7 @@ def hand_written(spec: RunSpec, trainer: Trainer) -> Callable[[int], None]:
     view = trainer.composed.env.views["global"]
     mean, std = torch.tensor(view.mean)[:, None, None], torch.tensor(view.std)[:, None, None]
     patches = trainer.composed.env.grids["global"].patches
-    kept = next(iter(trainer.stepper.maskers.values())).visible
+    kept = next(iter(trainer.stepper.masking.maskers.values())).visible
     assert kept is not None
     batch = spec.batch_size
     index = torch.arange(batch)[:, None] * patches

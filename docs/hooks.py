@@ -212,10 +212,13 @@ def picture(text: str) -> bytes:
 
     from sslkit.core.draw import Draw
     from sslkit.core.env import Grid
+    from sslkit.testing.scene import VIEW, env_of, scene_of
 
+    grid = Grid(14, 14, 16)
     slot: Any = Annotated[MaskerSpec, Slot()]
-    masker = TypeAdapter(slot).validate_python(parse_yaml(text, "the directive")).build(Grid(14, 14, 16))
-    hidden = masker.sample(Draw(0, torch.arange(MASKS))).view(MASKS, 14, 14)
+    masker = TypeAdapter(slot).validate_python(parse_yaml(text, "the directive")).build(env_of(grid), VIEW)
+    rows = torch.arange(MASKS)
+    hidden = masker.sample(Draw(0, rows), scene_of(masker, grid, rows)).view(MASKS, 14, 14)
     figure = Figure(figsize=(MASKS, 1.05), dpi=120, layout="tight")
     for axes, mask in zip(figure.subplots(1, MASKS), hidden, strict=True):
         axes.imshow(mask, cmap="Purples", vmin=0, vmax=1.2)

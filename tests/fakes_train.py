@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.core.draw import Draw
-from sslkit.core.env import Env, Grid, NetInfo, View
-from sslkit.core.masker import Masker
+from sslkit.core.env import Env, NetInfo, View
+from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.source import Source
@@ -59,10 +59,11 @@ class Coins(Masker):
     visible = None
 
     def __init__(self, patches: int) -> None:
+        super().__init__()
         self.most = patches
         self.patches = patches
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         return draw.chance(0.5, self.patches)
 
 
@@ -71,8 +72,8 @@ class CoinMasker(MaskerSpec):
 
     kind: Literal["coins"] = "coins"
 
-    def build(self, grid: Grid) -> Masker:
-        return Coins(grid.count)
+    def build(self, env: Env, view: str) -> Masker:
+        return Coins(env.grid(view).patches)
 
 
 class Everything(Objective):
@@ -133,10 +134,11 @@ def compose_everything(run: RunSpec, *, idle: bool = False) -> Composed:
     length = make_length(run, order.steps_per_epoch)
     objective = Everything(student.dim, length.steps, idle=idle)
     system = System(nets, {"all": objective}, run.balance.build(["all"]))
+    grid = student.grid(views["global"].size)
     env = Env(
         views,
-        dict.fromkeys(nets, NetInfo(student.dim, student.depth)),
-        {"global": student.grid(views["global"].size)},
+        dict.fromkeys(nets, NetInfo(student.dim, student.depth, {"global": grid})),
+        {"global": grid},
     )
     stepper = Stepper(run, system, make_maskers(system, env), length, tiny.CPU)
     return Composed(system, stepper, source, env, order, length)

@@ -54,6 +54,7 @@ class MixtureSampler(Masker):
         """Give every member its own rows."""
         for i, masker in enumerate(self.maskers):
             own = {name.removeprefix(f"{i} "): x for name, x in rows.items() if name.startswith(f"{i} ")}
+            assert isinstance(masker, Masker)
             if own:
                 masker.commit(own)
 

@@ -31,7 +31,7 @@ class Masker(nn.Module, ABC):
     most: int
     """Most patches ever hidden in an image; fixes the shapes that a compiled graph sees."""
     passes: tuple[Encode, ...] = ()
-    """Passes without a mask that it reads, such as a teacher's. They run before masks are sampled, without gradients."""
+    """Passes without a mask that it reads, such as a teacher's; they run first, without gradients."""
 
     @abstractmethod
     def sample(self, draw: Draw, scene: Scene) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -37,32 +37,80 @@ class System(nn.Module):
         self.objectives = nn.ModuleDict(objectives)
         self.balancer: Balancer = balancer
         self.plan: tuple[Encode, ...] = tuple(dict.fromkeys(p for o in objectives.values() for p in o.passes))
-        self._calls = {net: [i for i, p in enumerate(self.plan) if p.net == net] for net in nets}
         self._wanted = {name: [self.plan.index(p) for p in o.passes] for name, o in objectives.items()}
+        self.guided_by(())
 
-    def encode(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> dict[int, Tokens]:
-        """The answer to every pass of `plan`, by its index. `images`: view -> `[V, B, C, H, W]`."""
+    def guided_by(self, guides: Sequence[Encode]) -> None:
+        """Set the passes without a mask that `look` runs, before masks are drawn."""
+        self.guides = tuple(guides)
+        # what the student sees is encoded again where a loss needs its gradients
+        self._known = {
+            i: self.guides.index(p) for i, p in enumerate(self.plan) if p in guides and p.net != "student"
+        }
+        self._look = self._calls(self.guides, ())
+        self._encode = self._calls(self.plan, self._known)
+
+    def _calls(self, plan: Sequence[Encode], known: Collection[int]) -> dict[str, list[int]]:
+        """The passes of `plan` that each net has to make."""
+        return {net: [i for i, p in enumerate(plan) if p.net == net and i not in known] for net in self.nets}
+
+    @torch.no_grad()
+    def look(self, images: Mapping[str, Tensor]) -> list[Tokens]:
+        """The answers to `guides`. `images`: view -> `[V, B, C, H, W]`."""
+        answers = self._answer(self._look, self.guides, images, [None] * len(self.guides))
+        return [answers[i] for i in range(len(self.guides))]
+
+    def encode(
+        self, images: Mapping[str, Tensor], masks: Sequence[Mask | None], looked: Sequence[Tokens]
+    ) -> dict[int, Tokens]:
+        """The answer to every pass of `plan`, by its index. `looked`: what `look` answered."""
+        tokens = self._answer(self._encode, self.plan, images, masks)
+        return tokens | {i: looked[guide] for i, guide in self._known.items()}
+
+    def _answer(
+        self,
+        calls: Mapping[str, Sequence[int]],
+        plan: Sequence[Encode],
+        images: Mapping[str, Tensor],
+        masks: Sequence[Mask | None],
+    ) -> dict[int, Tokens]:
+        """Call each net once with all that is asked of it."""
         tokens: dict[int, Tokens] = {}
-        for net, calls in self._calls.items():
-            if not calls:
+        for net, own in calls.items():
+            if not own:
                 continue
             requests = [
-                Request(images[self.plan[i].view], masks[i], self.plan[i].mode, self.plan[i].layers)
-                for i in calls
+                Request(images[plan[i].view], masks[i], plan[i].mode, plan[i].layers, plan[i].attention)
+                for i in own
             ]
             with torch.set_grad_enabled(net == "student" and torch.is_grad_enabled()):
-                tokens.update(zip(calls, self.nets[net](requests), strict=True))
+                tokens.update(zip(own, self.nets[net](requests), strict=True))
         return tokens
 
-    def forward(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None], now: Now) -> Stepped:
-        """The losses of one micro-batch. `masks` has one entry for each pass of `plan`."""
-        tokens = self.encode(images, masks)
+    def forward(
+        self,
+        images: Mapping[str, Tensor],
+        masks: Sequence[Mask | None],
+        now: Now,
+        looked: Sequence[Tokens] = (),
+    ) -> Stepped:
+        """The losses of one micro-batch. `masks`: one for each pass of `plan`; `looked`: the answers of `look`."""
+        tokens = self.encode(images, masks, looked)
         outputs: dict[str, Output] = {
             name: objective(now[name], *[tokens[i] for i in self._wanted[name]])
             for name, objective in self.objectives.items()
         }
         total: Tensor = self.balancer(torch.stack([output.loss for output in outputs.values()]))
         return Stepped(total, outputs)
+
+    def scores(self, outputs: Mapping[str, Output]) -> dict[int, Tensor]:
+        """Losses of hidden patches, by the pass that masked them; of several objectives, the first one's."""
+        told: dict[int, Tensor] = {}
+        for name, output in outputs.items():
+            masked = [i for i in self._wanted[name] if self.plan[i].mask is not None]
+            if output.scores is not None and masked:
+                told.setdefault(masked[0], output.scores.detach())
+        return told
 
     def objective_tokens(self, name: str, tokens: Mapping[int, Tokens]) -> list[Tokens]:
         """The answers that objective `name` asked for, in its order."""

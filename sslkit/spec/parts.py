@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, final
 from pydantic import Field
 
 from sslkit.spec.base import Count, Problem, Spec
-from sslkit.spec.families import Augment, Logger
+from sslkit.spec.families import Augment, Backbone, Logger
 from sslkit.spec.schedule import Period, Value, ends
 
 if TYPE_CHECKING:
@@ -55,8 +55,10 @@ class ViewSpec(Spec):
 
 @final
 class NetSpec(Spec):
-    """A moving average of the student backbone (its weights; not its batch-norm statistics)."""
+    """A moving average of the student backbone (its weights; not its batch-norm statistics), or a frozen network."""
 
+    backbone: Backbone | None = None
+    """A network of its own, with the weights of its `checkpoint`, that never changes. Default: a moving average."""
     momentum: Value = 0.996
     """Share of the old average kept at each step (DINO: 0.996, rising to 1)."""
     update: Literal["after_step", "before_forward"] = "after_step"
@@ -64,6 +66,9 @@ class NetSpec(Spec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """A share lies between 0 and 1."""
+        given = sorted(self.model_fields_set & {"momentum", "update"})
+        if self.backbone is not None and given:
+            yield Problem(given[0], "a network of its own (`backbone`) is frozen: leave this out, or `backbone`")
         if not all(0 <= momentum <= 1 for momentum in ends(self.momentum)):
             yield Problem("momentum", f"must stay between 0 and 1, found {self.momentum}")
 

@@ -17,6 +17,8 @@ from sslkit.core.passes import Encode, Mask, Mode, Request, Tokens
 from sslkit.errors import SpecError
 from sslkit.spec.families import BackboneSpec, MaskerSpec
 from sslkit.testing.report import Checks, NotOffered, require
+from sslkit.testing.scene import VIEW as SCENE_VIEW
+from sslkit.testing.scene import env_of, scene_of
 from sslkit.testing.stage import CHANNELS, IMAGE, LOCAL, helper
 from sslkit.train import rng
 
@@ -55,9 +57,9 @@ def _images(size: int, name: str = "images") -> Tensor:
 def _mask(grid: Grid) -> Mask:
     masker = helper("masker", "random")
     assert isinstance(masker, MaskerSpec), "the catalog holds maskers only"
-    return make_mask(
-        masker.build(grid), rng.draw(0, "mask", rows=torch.arange(2 * IMAGES).reshape(2, IMAGES))
-    )
+    built = masker.build(env_of(grid), SCENE_VIEW)
+    rows = torch.arange(2 * IMAGES).reshape(2, IMAGES)
+    return make_mask(built, rng.draw(0, "mask", rows=rows), scene_of(built, grid, rows))
 
 
 def _unless_refused(check: Callable[[], None]) -> None:

@@ -12,6 +12,7 @@ from sslkit.core.env import Grid
 from sslkit.core.masker import Masker, make_mask
 from sslkit.spec.families import MaskerSpec
 from sslkit.testing.report import Checks, require
+from sslkit.testing.scene import VIEW, env_of, scene_of
 from sslkit.train import rng
 
 GRID = Grid(14, 14, 16)
@@ -31,12 +32,17 @@ def checks(spec: MaskerSpec) -> Checks:
     }
 
 
+def _build(spec: MaskerSpec) -> Masker:
+    """The masker at the beginning of a run."""
+    return spec.build(env_of(GRID), VIEW).at(0.0)
+
+
 def _draw(rows: Tensor = ROWS) -> Draw:
     return rng.draw(0, "mask", rows=rows)
 
 
 def _sample(masker: Masker, rows: Tensor = ROWS) -> Tensor:
-    hidden = masker.sample(_draw(rows))
+    hidden = masker.sample(_draw(rows), scene_of(masker, GRID, rows))
     expected = (*rows.shape, GRID.patches)
     require(
         hidden.dtype == torch.bool and hidden.shape == expected,
@@ -46,7 +52,7 @@ def _sample(masker: Masker, rows: Tensor = ROWS) -> Tensor:
 
 
 def _counts(spec: MaskerSpec) -> None:
-    masker = spec.build(GRID)
+    masker = _build(spec)
     count = _sample(masker).sum(-1)
     low, high = int(count.min()), int(count.max())
     require(
@@ -66,7 +72,7 @@ def _counts(spec: MaskerSpec) -> None:
 def _repeats(spec: MaskerSpec) -> None:
     masks = []
     for seed in (1, 2):  # of torch's generator, which a masker must not read
-        masker = spec.build(GRID)
+        masker = _build(spec)
         torch.manual_seed(seed)
         masks += [_sample(masker), _sample(masker)]
     same = all(torch.equal(masks[0], mask) for mask in masks[1:])
@@ -74,19 +80,19 @@ def _repeats(spec: MaskerSpec) -> None:
 
 
 def _differ(spec: MaskerSpec) -> None:
-    hidden = _sample(spec.build(GRID)).flatten(0, 1)
+    hidden = _sample(_build(spec)).flatten(0, 1)
     require(bool((hidden != hidden[:1]).any()), "every image gets the same mask; draw one for each row")
 
 
 def _independent(spec: MaskerSpec) -> None:
-    masker = spec.build(GRID)
+    masker = _build(spec)
     same = torch.equal(_sample(masker)[:, 3:7], _sample(masker, ROWS[:, 3:7]))
     require(same, "a row's mask depends on the other rows, so micro-batches and ranks would change it")
 
 
 def _shapes(spec: MaskerSpec) -> None:
-    masker = spec.build(GRID)
-    mask = make_mask(masker, _draw())
+    masker = _build(spec)
+    mask = make_mask(masker, _draw(), scene_of(masker, GRID, ROWS))
     require(
         mask.flat.shape == (ROWS.numel() * masker.most,),
         f"{tuple(mask.flat.shape)} hidden patches in the mask",

@@ -22,7 +22,7 @@ def _pictures(spec: ObjectiveSpec) -> None:
     trial = Trial(stage(objectives={"check": spec}))
     batch, objective = trial.batch(), trial.composed.step.objectives["check"]
     system = trial.system.eval()
-    tokens = system.encode(batch.images, trial.composed.step.masks(batch, 0))
+    tokens = trial.composed.step.encode(batch, 0)
     made = objective.pictures(*system.objective_tokens("check", tokens))
     for name, pictures in made.items():
         shape = tuple(pictures.images.shape)

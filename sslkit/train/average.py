@@ -30,7 +30,9 @@ class Averages:
     ) -> None:
         self._specs = specs
         self._pairs: dict[str, tuple[list[Tensor], list[Tensor]]] = {
-            name: _pair(dict(nets["student"].named_parameters()), nets[name]) for name in specs
+            name: _pair(dict(nets["student"].named_parameters()), nets[name])
+            for name, spec in specs.items()
+            if spec.backbone is None
         }
         for label, objective in objectives.items():
             for online, average in objective.twins.items():

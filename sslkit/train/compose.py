@@ -9,13 +9,13 @@ from typing import NamedTuple
 from torch import nn
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.env import Env, NetInfo, View
 from sslkit.core.masker import Masker
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode
 from sslkit.core.source import Source
 from sslkit.core.system import System
-from sslkit.errors import DataError, SpecError
+from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.registry.manager import kinds
 from sslkit.spec.families import MaskerSpec
 from sslkit.spec.run import RunSpec
@@ -101,21 +101,37 @@ def make_system(spec: RunSpec, views: Mapping[str, View]) -> tuple[System, Env]:
     """Nets, objectives and balancer, initialized from the run's seed on the CPU."""
     _check_names(spec)
     rng.seed_torch(spec.seed, "init")
-    student = spec.backbone.build(views[spec.first_view])
+    first = views[spec.first_view]
+    student = spec.backbone.build(first)
     if not -student.depth <= spec.readout.layer < student.depth:
         raise SpecError(
             f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks"
         )
-    grids: dict[str, Grid] = {name: student.grid(view.size) for name, view in views.items()}
-    info = NetInfo(student.dim, student.depth)
-    env = Env(views, dict.fromkeys(["student", *spec.nets], info), grids)
+    own = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
+    infos = {name: _info(own.get(name, student), views) for name in ("student", *spec.nets)}
+    env = Env(views, infos, infos["student"].grids)
     objectives = {name: _objective(spec, name, env) for name in spec.terms}
     passes = [p for objective in objectives.values() for p in objective.passes]
     student.serve([p for p in passes if p.net == "student"])
-    nets: dict[str, Backbone] = {"student": student, **{name: frozen_copy(student) for name in spec.nets}}
+    nets: dict[str, Backbone] = {"student": student}
+    nets |= {name: own[name] if name in own else frozen_copy(student) for name in spec.nets}
     system = System(nets, objectives, spec.balance.build(list(objectives)))
     _check_passes(system, spec)
     return system, env
+
+
+def _frozen(spec: RunSpec, name: str, view: View) -> Backbone:
+    """A net of its own, which stays as it is."""
+    backbone = spec.nets[name].backbone
+    assert backbone is not None, "only nets with a backbone of their own are asked about"
+    try:
+        return backbone.build(view).requires_grad_(False).eval()
+    except (SpecError, CheckpointError) as error:
+        raise type(error)(f"nets.{name}: {error}") from None
+
+
+def _info(net: Backbone, views: Mapping[str, View]) -> NetInfo:
+    return NetInfo(net.dim, net.depth, {name: net.grid(view.size) for name, view in views.items()})
 
 
 def _objective(spec: RunSpec, name: str, env: Env) -> Objective:
@@ -150,31 +166,49 @@ def _check_passes(system: System, spec: RunSpec) -> None:
 
 
 def make_maskers(system: System, env: Env) -> Maskers:
-    """The sampler of every masked pass. Raises SpecError where one does not fit its grid or mode."""
-    return {i: _masker(request, env) for i, request in enumerate(system.plan) if request.mask is not None}
+    """The sampler of every masked pass; equal maskers on one view are one.
+
+    Raises:
+        SpecError: a masker does not fit its grid or mode, or reads a net that the run does not have.
+    """
+    made: dict[tuple[str, MaskerSpec], Masker] = {}
+    result = {}
+    for i, request in enumerate(system.plan):
+        if request.mask is not None:
+            key = (request.view, request.mask)
+            made[key] = made.get(key) or _masker(request, env)
+            _require_fixed(made[key], request, env)
+            result[i] = made[key]
+    return result
 
 
 def _masker(request: Encode, env: Env) -> Masker:
     assert request.mask is not None, "only masked passes are asked about"
-    grid = env.grid(request.view)
     try:
-        masker = request.mask.build(grid)
+        masker = request.mask.build(env, request.view)
+        for guide in masker.passes:
+            env.net(guide.net)
     except SpecError as error:
         raise SpecError(f"masker: {error}") from None
-    if request.mode == "drop" and masker.visible is None:
-        raise SpecError(
-            f"masker: {request.mask.kind_name()!r} hides a varying number of patches, but this objective leaves hidden "
-            f"patches out and needs a fixed number; {grid.rows} x {grid.cols} patches fit {_fixed(grid)}"
-        )
     return masker
 
 
-def _fixed(grid: Grid) -> str:
-    """The kinds of maskers that leave a fixed number of `grid`'s patches visible, as far as their examples tell."""
+def _require_fixed(masker: Masker, request: Encode, env: Env) -> None:
+    assert request.mask is not None, "only masked passes are asked about"
+    grid = env.grid(request.view)
+    if request.mode == "drop" and any(stage.visible is None for stage in masker.stages()):
+        raise SpecError(
+            f"masker: {request.mask.kind_name()!r} hides a varying number of patches, but this objective leaves hidden "
+            f"patches out and needs a fixed number; {grid.rows} x {grid.cols} patches fit {_fixed(env, request.view)}"
+        )
+
+
+def _fixed(env: Env, view: str) -> str:
+    """The kinds of maskers that leave a fixed number of patches visible in `view`, as far as their examples tell."""
     found = []
     for kind, cls in sorted(kinds("masker").items()):
         with suppress(Exception):  # whatever ails another masker, this error is not about it
             example = cls.example() if issubclass(cls, MaskerSpec) else None
-            if example is not None and example.build(grid).visible is not None:
+            if example is not None and example.build(env, view).visible is not None:
                 found.append(kind)
     return ", ".join(found) or "no masker that is installed"

@@ -31,7 +31,7 @@ def draw_pictures(
     batch = _held_out(composed, reading, _shown_source(sources, spec))
     paths = []
     with evaluating(system), stepper.autocast():
-        tokens = system.encode(batch.images, stepper.masks(batch, 0))
+        tokens = stepper.encode(batch, 0)
         for name, objective in stepper.objectives.items():
             for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
                 stem = title if len(stepper.objectives) == 1 else f"{name}-{title}"

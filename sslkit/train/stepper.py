@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.masker import Masker, make_mask
-from sslkit.core.passes import Mask, Output
-from sslkit.core.system import System
+from sslkit.core.masker import Masker
+from sslkit.core.passes import Output, Tokens
+from sslkit.core.system import Stepped, System
 from sslkit.errors import SpecError
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import value_at
@@ -21,6 +21,7 @@ from sslkit.train import rng
 from sslkit.train.average import Averages
 from sslkit.train.backward import backward_of
 from sslkit.train.feed import Batch
+from sslkit.train.masking import Answers, Masking, Rows
 from sslkit.train.parallel import Parallel
 
 
@@ -53,8 +54,10 @@ class Stepper:
     def __init__(
         self, spec: RunSpec, system: System, maskers: Mapping[int, Masker], length: Length, parallel: Parallel
     ) -> None:
-        self.spec, self.maskers, self.length, self.parallel = spec, maskers, length, parallel
+        self.spec, self.length, self.parallel = spec, length, parallel
         self.system = system.to(parallel.device).train()
+        self.masking = Masking(system.plan, maskers, spec.seed).to(parallel.device)
+        system.guided_by(self.masking.guides)
         self.objectives: Mapping[str, Any] = dict(system.objectives.items())
         self.precision = resolved_precision(spec, parallel.device)
         self.peak_lr = spec.optimizer.peak_lr(spec.batch_size)
@@ -71,8 +74,10 @@ class Stepper:
         }
         for net in (n for name, n in system.nets.items() if name != "student"):
             net.eval()
+        self._look = system.look
         if compiles(spec, parallel.device):
             compile_system(system, spec)
+            self._look = torch.compile(system.look, **spec.compile.options())
         self.run = parallel.wrap(system)
         self.backward = backward_of(system, parallel)
         self._one = torch.zeros(1, dtype=torch.int64, device=parallel.device)
@@ -87,18 +92,24 @@ class Stepper:
             ValueError: there are not as many micro-batches as the spec's batch sizes make.
         """
         self._prepare(step)
-        outputs, total = self._accumulate(step, batches)
+        outputs, observed, total = self._accumulate(step, batches)
         norm = self._update(step)
         self._finish(step, outputs)
+        self.masking.commit(observed, self.parallel.gather)
         return Losses(total, _values(outputs), norm)
 
     def state_dict(self) -> dict[str, Any]:
-        """All state of the run: nets, heads, buffers, balancer, optimizer."""
-        return {"system": self.system.state_dict(), "optimizer": self.optimizer.state_dict()}
+        """All state of the run: nets, heads, buffers, balancer, maskers, optimizer."""
+        return {
+            "system": self.system.state_dict(),
+            "masking": self.masking.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`. Raises RuntimeError where its shapes differ."""
         self.system.load_state_dict(state["system"])
+        self.masking.load_state_dict(state["masking"])
         self.optimizer.load_state_dict(state["optimizer"])
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -109,22 +120,17 @@ class Stepper:
         """Learning rate of `step`."""
         return self.spec.schedule.at(step, self.length.steps, self.length.steps_per_epoch, self.peak_lr)
 
-    def masks(self, batch: Batch, step: int) -> list[Mask | None]:
-        """One mask for each pass of the plan; equal maskers on one view share it."""
-        shared: dict[str, Mask] = {}
-        result: list[Mask | None] = []
-        for i, request in enumerate(self.system.plan):
-            if request.mask is None:
-                result.append(None)
-                continue
-            name = f"{request.view} {request.mask.model_dump_json()}"
-            if name not in shared:
-                rows = _rows(batch, request.view)
-                shared[name] = make_mask(
-                    self.maskers[i], rng.draw(self.spec.seed, step, "mask", name, rows=rows)
-                )
-            result.append(shared[name])
-        return result
+    def encode(self, batch: Batch, step: int) -> dict[int, Tokens]:
+        """The answer to every pass of the plan, with the masks of `step`; for figures."""
+        looked = self.system.look(batch.images)
+        masks = self.masking.sample(batch, self._answers(looked), step, self._progress(step))
+        return self.system.encode(batch.images, masks, looked)
+
+    def _answers(self, looked: Sequence[Tokens]) -> Answers:
+        return dict(zip(self.masking.guides, looked, strict=True))
+
+    def _progress(self, step: int) -> float:
+        return step / self.length.steps
 
     def _groups(self) -> list[dict[str, Any]]:
         student: Any = self.system.nets["student"]
@@ -143,20 +149,34 @@ class Stepper:
             for key, schedule in objective.schedules.items():
                 self._now[name][key].fill_(schedule(step))
 
-    def _accumulate(self, step: int, batches: Iterable[Batch]) -> tuple[list[dict[str, Output]], Tensor]:
+    def _accumulate(
+        self, step: int, batches: Iterable[Batch]
+    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor]:
         outputs: list[dict[str, Output]] = []
+        observed: list[Rows] = []
         total = torch.zeros((), device=self.parallel.device)
         for i, batch in enumerate(batches):
             with self.backward.exchange(self.run, last=i == self.micro_batches - 1):
-                with self.autocast():
-                    stepped = self.run(batch.images, self.masks(batch, step), self._now)
+                stepped, rows = self._forward(batch, step)
                 self.backward.add(stepped, 1 / self.micro_batches)
             total += stepped.total.detach() / self.micro_batches
             outputs.append({name: _detached(output) for name, output in stepped.outputs.items()})
+            observed.append(rows)
         if len(outputs) != self.micro_batches:
             raise ValueError(f"step {step}: {len(outputs)} micro-batches, expected {self.micro_batches}")
         self.backward.finish(rng.draw(self.spec.seed, step, "balance", rows=self._one))
-        return outputs, total
+        return outputs, observed, total
+
+    def _forward(self, batch: Batch, step: int) -> tuple[Stepped, Rows]:
+        """The losses of a micro-batch, and what the maskers saw of it."""
+        progress = self._progress(step)
+        with self.autocast():
+            looked = self._look(batch.images) if self.masking.guides else []
+            answers = self._answers(looked)
+            masks = self.masking.sample(batch, answers, step, progress)
+            stepped: Stepped = self.run(batch.images, masks, self._now, looked)
+        told = self.system.scores(stepped.outputs)
+        return stepped, self.masking.observe(batch, answers, masks, told, progress)
 
     def _update(self, step: int) -> Tensor | None:
         if step == 0:
@@ -185,12 +205,6 @@ class Stepper:
             raise SpecError(
                 f"{len(idle)} parameters take no part in any loss, the first: {', '.join(idle[:3])}"
             )
-
-
-def _rows(batch: Batch, view: str) -> Tensor:
-    """Identity of every image of `view`, `[V, B]`."""
-    views = batch.images[view].shape[0]
-    return batch.rows * views + torch.arange(views, device=batch.rows.device)[:, None]
 
 
 def _detached(output: Output) -> Output:

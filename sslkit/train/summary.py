@@ -94,7 +94,7 @@ def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
     result = []
     for i, request in enumerate(composed.system.plan):
         count, view = env.grids[request.view].patches, env.views[request.view]
-        masker = composed.step.maskers.get(i)
+        masker = composed.step.masking.maskers.get(i)
         visible = count if masker is None or request.mode == "token" else (masker.visible or count)
         result.append(
             {

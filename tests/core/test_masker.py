@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sslkit.core.draw import Draw
-from sslkit.core.masker import Masker, make_mask
+from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.passes import Mask
+from tests.masks import UNSEEN
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(2, 30))
 
@@ -22,11 +23,12 @@ class Exactly(Masker):
     """Hides the same number everywhere."""
 
     def __init__(self, patches: int, hidden: int) -> None:
+        super().__init__()
         self.visible: int | None = patches - hidden
         self.most = hidden
         self.patches = patches
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         return draw.permutation(self.patches) < self.most
 
 
@@ -37,14 +39,15 @@ class Varying(Masker):
     visible = None
 
     def __init__(self, patches: int, most: int) -> None:
+        super().__init__()
         self.patches, self.most = patches, most
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         return draw.permutation(self.patches) < draw.integers(self.most + 1)[..., None]
 
 
 def mask_of(masker: Masker, crops: int, images: int, key: int = 1) -> Mask:
-    return make_mask(masker, Draw(key, torch.arange(crops * images).reshape(crops, images)))
+    return make_mask(masker, Draw(key, torch.arange(crops * images).reshape(crops, images)), UNSEEN)
 
 
 def looped_mean(scores_VBN: Tensor, hidden: Tensor) -> Tensor:
@@ -124,7 +127,7 @@ def test_an_image_without_hidden_patches_counts_zero_in_the_mean() -> None:
         visible = None
         most = 2
 
-        def sample(self, draw: Draw) -> Tensor:
+        def sample(self, draw: Draw, scene: Scene) -> Tensor:
             return hidden
 
     mask = mask_of(Given(), 1, 2)
@@ -208,5 +211,5 @@ class _Fixed(Masker):
     def __init__(self, masker: Masker, hidden: Tensor) -> None:
         self.visible, self.most, self.hidden = masker.visible, masker.most, hidden
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         return self.hidden

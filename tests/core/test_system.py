@@ -17,6 +17,7 @@ from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.system import System
 from sslkit.errors import SpecError
+from tests.masks import UNSEEN, on
 
 MASKER = RandomMasker(ratio=0.5)
 
@@ -70,7 +71,7 @@ def system_of(**objectives):
 def run(system):
     images = {"a": torch.rand(1, 3, 1, 4, 4), "b": torch.rand(2, 3, 1, 4, 4)}
     rows = torch.arange(3)[None]
-    mask = make_mask(MASKER.build(Grid(2, 2, 2)), Draw(1, rows))
+    mask = make_mask(MASKER.build(*on(Grid(2, 2, 2))), Draw(1, rows), UNSEEN)
     masks = [None if p.mask is None else mask for p in system.plan]
     return images, system(images, masks, {name: {} for name in system.objectives})
 

@@ -13,13 +13,16 @@ from sslkit.core.masker import make_mask
 from sslkit.core.passes import Tokens
 from sslkit.nn.decoder import PatchDecoder
 from sslkit.nn.init import xavier
+from tests.masks import UNSEEN, on
 
 GRID = Grid(3, 5, 4)
 
 
 def tokens(ratio=0.6, views=2, images=3, dim=8):
     mask = make_mask(
-        RandomMasker(ratio=ratio).build(GRID), Draw(5, torch.arange(views * images).reshape(views, images))
+        RandomMasker(ratio=ratio).build(*on(GRID)),
+        Draw(5, torch.arange(views * images).reshape(views, images)),
+        UNSEEN,
     )
     kept = mask.keep.shape[-1]
     return Tokens(

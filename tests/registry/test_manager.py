@@ -29,7 +29,7 @@ from sslkit.spec.families import MaskerSpec
 class {cls}(MaskerSpec):
     kind: Literal["{kind}"] = "{kind}"
 
-    def build(self, grid):
+    def build(self, env, view):
         return None
 
 @hookimpl

@@ -105,8 +105,8 @@ def test_a_slot_takes_an_instance_of_a_registered_kind_only() -> None:
     class Stranger(MaskerSpec):
         kind: Literal["stranger"] = "stranger"
 
-        def build(self, grid: object) -> object:  # type: ignore[override]
-            return grid
+        def build(self, env: object, view: str) -> object:  # type: ignore[override]
+            return view
 
     masker = RandomMasker(ratio=0.5)
     assert Tree(masker=masker).masker == masker

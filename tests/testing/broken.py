@@ -17,7 +17,7 @@ from sslkit.core.draw import Draw
 from sslkit.core.env import Env, Grid, View
 from sslkit.core.evaluator import Evaluator, Subject
 from sslkit.core.logger import Logger
-from sslkit.core.masker import Masker
+from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Pictures, Request, Tokens
 from sslkit.core.source import Source
@@ -42,9 +42,10 @@ class SampledBy(Masker):
     def __init__(
         self, sample: Callable[[Draw, int], Tensor], patches: int, most: int, visible: int | None
     ) -> None:
+        super().__init__()
         self._sample, self._patches, self.most, self.visible = sample, patches, most, visible
 
-    def sample(self, draw: Draw) -> Tensor:
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
         return self._sample(draw, self._patches)
 
 
@@ -57,7 +58,8 @@ class MaskerOf(MaskerSpec):
     hidden: int | None = None
     most: int | None = None
 
-    def build(self, grid: Grid) -> Masker:
+    def build(self, env: Env, view: str) -> Masker:
+        grid = env.grid(view)
         most = self.most or self.hidden or grid.patches
         return SampledBy(
             self.sample, grid.patches, most, None if self.hidden is None else grid.patches - self.hidden

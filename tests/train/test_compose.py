@@ -41,10 +41,11 @@ def test_the_parts_of_a_run_fit_together():
     assert composed.length == (3 * 44, 44)
     assert composed.order.share == (0, 1, 8)
     assert composed.env.grids == {"global": Grid(2, 2, 4)}
-    assert composed.env.nets == {"student": NetInfo(16, 2), "ema": NetInfo(16, 2)}
+    info = NetInfo(16, 2, composed.env.grids)
+    assert composed.env.nets == {"student": info, "ema": info}
     assert len(composed.source) == 1437
     assert composed.system.plan == (Encode("global", mask=run.objective.masker),)
-    assert composed.step.maskers[0].visible == 2
+    assert composed.step.masking.maskers[0].visible == 2
 
 
 def test_weights_depend_on_the_seed_alone():

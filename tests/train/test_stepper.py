@@ -209,9 +209,10 @@ def test_equal_maskers_on_one_view_share_a_mask_and_others_do_not():
 
     terms = {"a": mae(0.5, "pixel"), "b": mae(0.5, "normalized_pixel"), "c": mae(0.75, "pixel")}
     composed = compose(tiny.spec(objective=None, objectives=terms), tiny.CPU)
-    masks = composed.step.masks(Batch({"global": torch.zeros(2, 16, 1, 8, 8)}, torch.arange(16)), 0)
+    batch = Batch({"global": torch.zeros(2, 16, 1, 8, 8)}, torch.arange(16))
+    masks = composed.step.masking.sample(batch, {}, 0, 0.0)
     assert [mask.keep.shape for mask in masks] == [(2, 16, 2), (2, 16, 1)]
-    other = composed.step.masks(Batch({"global": torch.zeros(2, 16, 1, 8, 8)}, torch.arange(16)), 1)
+    other = composed.step.masking.sample(batch, {}, 1, 0.0)
     assert not torch.equal(masks[0].hidden, other[0].hidden)
     assert not torch.equal(masks[0].hidden[0], masks[0].hidden[1]), (
         "crops of an image have masks of their own"
@@ -220,8 +221,10 @@ def test_equal_maskers_on_one_view_share_a_mask_and_others_do_not():
 
 def test_masks_belong_to_images_however_the_batch_is_cut():
     composed = compose(tiny.spec(), tiny.CPU)
-    (whole,) = composed.step.masks(Batch({"global": torch.zeros(2, 8, 1, 8, 8)}, torch.arange(8)), 4)
-    (part,) = composed.step.masks(Batch({"global": torch.zeros(2, 3, 1, 8, 8)}, torch.arange(5, 8)), 4)
+    batches = [
+        Batch({"global": torch.zeros(2, len(r), 1, 8, 8)}, r) for r in (torch.arange(8), torch.arange(5, 8))
+    ]
+    (whole,), (part,) = (composed.step.masking.sample(batch, {}, 4, 0.0) for batch in batches)
     assert torch.equal(whole.hidden[:, 5:], part.hidden)
 
 

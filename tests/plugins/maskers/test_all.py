@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from itertools import product
 
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_map_only
 
 from sslkit import (
     BernoulliMasker,
@@ -20,10 +22,13 @@ from sslkit import (
 )
 from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
-from sslkit.core.masker import Masker, make_mask
+from sslkit.core.masker import Masker, Scene, make_mask
+from sslkit.core.passes import Encode, Tokens
 from sslkit.errors import SpecError
 from sslkit.registry.manager import kinds
 from sslkit.spec.families import MaskerSpec
+from sslkit.testing.scene import scene_of
+from tests.masks import UNSEEN, on
 
 GRIDS = [Grid(7, 7, 32), Grid(14, 14, 16), Grid(8, 6, 4), Grid(3, 17, 2)]
 VARIANTS = [
@@ -43,6 +48,11 @@ VARIANTS = [
 ]
 SPECS = [*(cls.example() for cls in kinds("masker").values()), *VARIANTS]
 ROWS = torch.arange(96).reshape(2, 48)
+BLIND = {type(cls.example().build(*on(Grid(14, 14, 16)))) for cls in (
+    RandomMasker, BernoulliMasker, BlockMasker, InverseBlockMasker, GridMasker, UnitMasker)}  # fmt: skip
+"""Maskers that look at nothing."""
+SCENES: dict[tuple[Grid, tuple[Encode, ...]], Scene] = {}
+"""What has been shown, for 96 rows."""
 refusals: list[str] = []
 """What maskers say that do not fit."""
 
@@ -50,7 +60,7 @@ refusals: list[str] = []
 def build(spec: MaskerSpec, grid: Grid) -> Masker | None:
     """The masker, or None where it says that it does not fit."""
     try:
-        return spec.build(grid)
+        return spec.build(*on(grid)).at(0.0)
     except SpecError as error:
         refusals.append(str(error))
         return None
@@ -64,8 +74,23 @@ CASES = [
 every_case = pytest.mark.parametrize(("masker", "grid"), CASES)
 
 
-def sample(masker: Masker, key: int = 3, rows: Tensor = ROWS) -> Tensor:
-    return masker.sample(Draw(key, rows))
+def sample(masker: Masker, grid: Grid, key: int = 3, rows: Tensor = ROWS) -> Tensor:
+    return masker.sample(Draw(key, rows), scene(masker, grid, rows))
+
+
+def scene(masker: Masker, grid: Grid, rows: Tensor) -> Scene:
+    """What `rows`, below 96, look like to the masker; on the device of `rows`."""
+    if type(masker) in BLIND:
+        return UNSEEN
+    key = (grid, masker.passes)
+    if key not in SCENES:
+        SCENES[key] = scene_of(masker, grid, torch.arange(96))
+    image, tokens = SCENES[key]
+    return Scene(image.to(rows.device)[rows], tuple(shown(answer, rows) for answer in tokens))
+
+
+def shown(answer: Tokens, rows: Tensor) -> Tokens:
+    return tree_map_only(Tensor, lambda values: values.to(rows.device)[rows], answer)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.summary())
@@ -81,7 +106,7 @@ def test_who_does_not_fit_says_what_to_do() -> None:
 
 @every_case
 def test_counts_are_within_the_declared_bounds(masker: Masker, grid: Grid) -> None:
-    counts = torch.cat([sample(masker, key).sum(-1) for key in range(8)])
+    counts = torch.cat([sample(masker, grid, key).sum(-1) for key in range(8)])
     assert counts.max() <= masker.most <= grid.patches
     assert counts.double().mean() > 0
     if masker.visible is None:
@@ -95,7 +120,7 @@ def test_counts_are_within_the_declared_bounds(masker: Masker, grid: Grid) -> No
 @every_case
 def test_masks_are_booleans_for_every_row(masker: Masker, grid: Grid) -> None:
     for rows in (ROWS, ROWS[0], ROWS.reshape(2, 3, 16)):
-        hidden = sample(masker, rows=rows)
+        hidden = sample(masker, grid, rows=rows)
         assert hidden.dtype == torch.bool
         assert hidden.shape == (*rows.shape, grid.patches)
 
@@ -103,19 +128,19 @@ def test_masks_are_booleans_for_every_row(masker: Masker, grid: Grid) -> None:
 @every_case
 def test_masks_are_a_function_of_key_and_row(masker: Masker, grid: Grid) -> None:
     torch.manual_seed(0)
-    hidden = sample(masker)
+    hidden = sample(masker, grid)
     torch.manual_seed(1)
-    assert torch.equal(sample(masker), hidden), "deterministic under a seed"
-    assert not torch.equal(sample(masker, key=4), hidden), "another step, other masks"
-    halves = [sample(masker, rows=ROWS[:, part]) for part in (slice(0, 17), slice(17, 48))]
+    assert torch.equal(sample(masker, grid), hidden), "deterministic under a seed"
+    assert not torch.equal(sample(masker, grid, key=4), hidden), "another step, other masks"
+    halves = [sample(masker, grid, rows=ROWS[:, part]) for part in (slice(0, 17), slice(17, 48))]
     assert torch.equal(torch.cat(halves, 1), hidden), "a batch that is cut in two"
     order = torch.randperm(48)
-    assert torch.equal(sample(masker, rows=ROWS[:, order]), hidden[:, order])
+    assert torch.equal(sample(masker, grid, rows=ROWS[:, order]), hidden[:, order])
 
 
 @every_case
 def test_images_have_masks_of_their_own(masker: Masker, grid: Grid) -> None:
-    hidden = sample(masker).flatten(0, 1)
+    hidden = sample(masker, grid).flatten(0, 1)
     masked = hidden[hidden.any(-1)]
     assert len(masked) >= 10
     assert len(masked.unique(dim=0)) > min(15, 0.7 * len(masked)), "as far as a narrow grid has so many masks"
@@ -123,7 +148,7 @@ def test_images_have_masks_of_their_own(masker: Masker, grid: Grid) -> None:
 
 @every_case
 def test_no_patch_is_hidden_twice(masker: Masker, grid: Grid) -> None:
-    mask = make_mask(masker, Draw(3, ROWS))
+    mask = make_mask(masker, Draw(3, ROWS), scene(masker, grid, ROWS))
     real = mask.flat[mask.per_image > 0]
     assert len(real.unique()) == len(real) == int(mask.hidden.sum())
     assert mask.flat.shape == (ROWS.numel() * masker.most,)
@@ -132,20 +157,24 @@ def test_no_patch_is_hidden_twice(masker: Masker, grid: Grid) -> None:
 @pytest.mark.parametrize("kind", kinds("masker"))
 def test_sampling_waits_for_no_number(kind: str) -> None:
     """Fake tensors have no values: whoever asked for one, by `.item()` or `if`, would raise."""
-    masker = kinds("masker")[kind].example().build(Grid(14, 14, 16))
-    with FakeTensorMode():
-        hidden = sample(masker, rows=torch.arange(6).reshape(2, 3))
+    grid = Grid(14, 14, 16)
+    masker = kinds("masker")[kind].example().build(*on(grid)).at(0)
+    seen = scene(masker, grid, torch.arange(6).reshape(2, 3))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        hidden = masker.sample(Draw(3, torch.arange(6).reshape(2, 3)), seen)
     assert hidden.shape == (2, 3, 196)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @every_case
 def test_a_gpu_draws_the_masks_of_the_cpu(masker: Masker, grid: Grid) -> None:
-    rows = torch.arange(4096)
+    rows = torch.arange(96)
+    masker = copy.deepcopy(masker)
     there = rows.cuda()
+    seen = scene(masker, grid, there)
     torch.cuda.set_sync_debug_mode("error")
     try:
-        hidden = sample(masker, rows=there)
+        hidden = masker.cuda().sample(Draw(3, there), seen)
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    assert torch.equal(hidden.cpu(), sample(masker, rows=rows))
+    assert torch.equal(hidden.cpu(), sample(masker.cpu(), grid, rows=rows))

@@ -10,11 +10,14 @@ from sslkit import BernoulliMasker
 from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
 from sslkit.errors import SpecError
+from tests.masks import UNSEEN, on
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.75])
 def test_counts_are_binomial(ratio: float) -> None:
-    hidden = BernoulliMasker(ratio=ratio).build(Grid(4, 5, 8)).sample(Draw(0, torch.arange(4000)))
+    hidden = (
+        BernoulliMasker(ratio=ratio).build(*on(Grid(4, 5, 8))).sample(Draw(0, torch.arange(4000)), UNSEEN)
+    )
     counts = torch.bincount(hidden.sum(-1), minlength=21).double().numpy()
     expected = 4000 * stats.binom.pmf(range(21), 20, ratio)
     kept = expected > 5
@@ -23,15 +26,15 @@ def test_counts_are_binomial(ratio: float) -> None:
 
 
 def test_patches_are_independent_and_alike() -> None:
-    hidden = BernoulliMasker(ratio=0.5).build(Grid(3, 3, 8)).sample(Draw(2, torch.arange(6000)))
+    hidden = BernoulliMasker(ratio=0.5).build(*on(Grid(3, 3, 8))).sample(Draw(2, torch.arange(6000)), UNSEEN)
     assert stats.chisquare(hidden.sum(0).numpy()).pvalue > 1e-4
     pairs = torch.corrcoef(hidden.T.double()) - torch.eye(9)
     assert float(pairs.abs().max()) < 4 / 6000**0.5
 
 
 def test_any_count_is_possible() -> None:
-    masker = BernoulliMasker(ratio=0.5).build(Grid(1, 3, 8))
-    counts = masker.sample(Draw(1, torch.arange(400))).sum(-1)
+    masker = BernoulliMasker(ratio=0.5).build(*on(Grid(1, 3, 8)))
+    counts = masker.sample(Draw(1, torch.arange(400)), UNSEEN).sum(-1)
     assert set(counts.tolist()) == {0, 1, 2, 3}
     assert (masker.visible, masker.most) == (None, 3)
 

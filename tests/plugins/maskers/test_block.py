@@ -19,6 +19,7 @@ from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.block import ATTEMPTS, BLOCKS, BlockSampler, Box, covered, inside, painted
+from tests.masks import UNSEEN, on
 
 VIT = Grid(14, 14, 16)
 ROWS = torch.arange(2000)
@@ -67,7 +68,7 @@ def same_maps(hidden: Tensor, frequency: Tensor, leading: int = 50) -> tuple[flo
 @pytest.mark.parametrize("name", IBOT)
 def test_masks_are_distributed_as_ibot_s(golden: Golden, name: str) -> None:
     arrays = golden("ibot_block_mask_stats")
-    hidden = IBOT[name].build(VIT).sample(Draw(0, ROWS))
+    hidden = IBOT[name].build(*on(VIT)).sample(Draw(0, ROWS), UNSEEN)
     assert same_counts(hidden.sum(-1), (arrays[f"ratios_{name}"] * 196).round().long()) > P
     assert min(same_maps(hidden, arrays[f"freqmap_{name}"])) > P
 
@@ -75,14 +76,20 @@ def test_masks_are_distributed_as_ibot_s(golden: Golden, name: str) -> None:
 @pytest.mark.parametrize("goal", [20, 59, 98])
 def test_masks_are_distributed_as_dinov2_s(golden: Golden, goal: int) -> None:
     arrays = golden("dinov2_block_mask_stats")
-    hidden = BlockSampler(VIT, goal, goal, min_block=4, min_aspect=0.3, whole=True).sample(Draw(0, ROWS))
+    hidden = BlockSampler(VIT, goal, goal, min_block=4, min_aspect=0.3, whole=True).sample(
+        Draw(0, ROWS), UNSEEN
+    )
     assert same_counts(hidden.sum(-1), arrays[f"counts_{goal}"].long()) > P
     assert min(same_maps(hidden, arrays[f"freqmap_{goal}"])) > P
 
 
 def test_the_tests_above_tell_smaller_blocks_apart(golden: Golden) -> None:
     arrays = golden("ibot_block_mask_stats")
-    hidden = BlockMasker(recipe="ibot", ratio=0.3, share=1, min_block=8).build(VIT).sample(Draw(0, ROWS))
+    hidden = (
+        BlockMasker(recipe="ibot", ratio=0.3, share=1, min_block=8)
+        .build(*on(VIT))
+        .sample(Draw(0, ROWS), UNSEEN)
+    )
     counts = (arrays["ratios_r30v00"] * 196).round().long()
     assert same_counts(hidden.sum(-1), counts) < 1e-6
 
@@ -118,9 +125,9 @@ def looped(sampler: BlockSampler, key: int, row: int) -> Tensor:
 @pytest.mark.parametrize("recipe", ["beit", "ibot", "dinov2"])
 @pytest.mark.parametrize("grid", [VIT, Grid(7, 7, 32), Grid(9, 6, 4)], ids=str)
 def test_batches_hold_the_masks_of_the_loop(recipe: Any, grid: Grid) -> None:
-    sampler = BlockMasker(recipe=recipe).build(grid)
+    sampler = BlockMasker(recipe=recipe).build(*on(grid))
     assert isinstance(sampler, BlockSampler)
-    hidden = sampler.sample(Draw(11, torch.arange(40)))
+    hidden = sampler.sample(Draw(11, torch.arange(40)), UNSEEN)
     assert torch.equal(hidden, torch.stack([looped(sampler, 11, row) for row in range(40)]))
 
 
@@ -128,16 +135,20 @@ def test_batches_hold_the_masks_of_the_loop(recipe: Any, grid: Grid) -> None:
 @given(st.integers(5, 95), st.integers(1, 12), st.floats(0.05, 1), st.integers(0, 99))
 def test_the_goal_is_never_exceeded(percent: int, smallest: int, aspect: float, key: int) -> None:
     try:
-        masker = BlockMasker(ratio=percent / 100, min_block=smallest, min_aspect=aspect).build(Grid(6, 9, 8))
+        masker = BlockMasker(ratio=percent / 100, min_block=smallest, min_aspect=aspect).build(
+            *on(Grid(6, 9, 8))
+        )
     except SpecError:
         return
-    counts = masker.sample(Draw(key, torch.arange(24))).sum(-1)
+    counts = masker.sample(Draw(key, torch.arange(24)), UNSEEN).sum(-1)
     assert masker.most == 54 * percent // 100
     assert counts.max() <= masker.most
 
 
 def test_a_ratio_is_drawn_for_each_image() -> None:
-    hidden = BlockMasker(recipe="dinov2", ratio=(0.2, 0.4), share=1).build(VIT).sample(Draw(5, ROWS))
+    hidden = (
+        BlockMasker(recipe="dinov2", ratio=(0.2, 0.4), share=1).build(*on(VIT)).sample(Draw(5, ROWS), UNSEEN)
+    )
     share = hidden.double().mean(-1)
     assert 0.17 < share.min() < 0.23 < 0.37 < share.max() <= 0.4
     assert float(share.mean()) == pytest.approx(0.3, abs=0.01)
@@ -145,19 +156,19 @@ def test_a_ratio_is_drawn_for_each_image() -> None:
 
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_some_images_stay_whole(share: float) -> None:
-    hidden = BlockMasker(share=share).build(VIT).sample(Draw(5, ROWS))
+    hidden = BlockMasker(share=share).build(*on(VIT)).sample(Draw(5, ROWS), UNSEEN)
     assert float(hidden.any(-1).double().mean()) == pytest.approx(share, abs=0.04)
 
 
 def test_the_recipes_are_those_of_the_references() -> None:
-    made = {r: BlockMasker(recipe=r).build(VIT) for r in ("beit", "ibot", "dinov2")}  # type: ignore[arg-type]
+    made = {r: BlockMasker(recipe=r).build(*on(VIT)) for r in ("beit", "ibot", "dinov2")}  # type: ignore[arg-type]
     assert {r: (m.min_block, m.most, m.share, m.whole) for r, m in made.items()} == {  # type: ignore[attr-defined]
         "beit": (16, 75, 1.0, True),
         "ibot": (16, 98, 0.5, False),
         "dinov2": (4, 98, 0.5, True),
     }
-    assert BlockMasker(recipe="ibot").build(Grid(16, 7, 14)).min_block == 4  # type: ignore[attr-defined]
-    mine = BlockMasker(recipe="ibot", min_block=3, ratio=0.25, share=0.75).build(VIT)
+    assert BlockMasker(recipe="ibot").build(*on(Grid(16, 7, 14))).min_block == 4  # type: ignore[attr-defined]
+    mine = BlockMasker(recipe="ibot", min_block=3, ratio=0.25, share=0.75).build(*on(VIT))
     assert (mine.min_block, mine.low, mine.high, mine.share) == (3, 49, 49, 0.75)  # type: ignore[attr-defined]
 
 
@@ -187,12 +198,12 @@ def test_boxes_are_painted() -> None:
 )  # fmt: skip
 def test_a_grid_without_room_for_a_block_is_a_spec_error(fields: Any, grid: Grid, text: str) -> None:
     with pytest.raises(SpecError, match=f"^{text}"):
-        BlockMasker(**fields).build(grid)
+        BlockMasker(**fields).build(*on(grid))
 
 
 def test_a_grid_with_room_for_one_shape_only_gets_blocks_of_it() -> None:
-    masker = BlockMasker(ratio=0.9, min_block=4, min_aspect=1).build(Grid(3, 3, 4))
-    hidden = masker.sample(Draw(0, torch.arange(200))).view(-1, 3, 3)
+    masker = BlockMasker(ratio=0.9, min_block=4, min_aspect=1).build(*on(Grid(3, 3, 4)))
+    hidden = masker.sample(Draw(0, torch.arange(200)), UNSEEN).view(-1, 3, 3)
     assert hidden.any((-2, -1)).all()
     assert (hidden[:, :2, :2].all((-2, -1)) | hidden[:, 1:, 1:].all((-2, -1))
             | hidden[:, 1:, :2].all((-2, -1)) | hidden[:, :2, 1:].all((-2, -1))).all()  # fmt: skip

@@ -16,12 +16,13 @@ from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.inverse_block import InverseBlockSampler, rolled
+from tests.masks import UNSEEN, on
 
 VIT = Grid(14, 14, 16)
 
 
 def shown(sampler: InverseBlockSampler, rows: int, key: int = 0) -> Tensor:
-    hidden = sampler.sample(Draw(key, torch.arange(rows)))
+    hidden = sampler.sample(Draw(key, torch.arange(rows)), UNSEEN)
     return ~hidden.view(rows, sampler.grid.rows, sampler.grid.cols)
 
 
@@ -45,9 +46,9 @@ def looped(sampler: InverseBlockSampler, key: int, row: int) -> Tensor:
 
 @pytest.mark.parametrize("grid", [VIT, Grid(8, 6, 4), Grid(10, 13, 4)], ids=str)
 def test_batches_hold_the_masks_of_the_loop(grid: Grid) -> None:
-    sampler = InverseBlockMasker().build(grid)
+    sampler = InverseBlockMasker().build(*on(grid))
     assert isinstance(sampler, InverseBlockSampler)
-    ours = ~sampler.sample(Draw(5, torch.arange(60))).view(60, grid.rows, grid.cols)
+    ours = ~sampler.sample(Draw(5, torch.arange(60)), UNSEEN).view(60, grid.rows, grid.cols)
     assert torch.equal(ours, torch.stack([looped(sampler, 5, row) for row in range(60)]))
 
 
@@ -60,9 +61,9 @@ def test_the_visible_count_is_exact_on_any_grid(
     spec = InverseBlockMasker(ratio=percent / 100, min_aspect=aspect, roll=roll)
     if not hidden:
         return
-    sampler = spec.build(Grid(rows, cols, 4))
+    sampler = spec.build(*on(Grid(rows, cols, 4)))
     assert (sampler.most, sampler.visible) == (hidden, rows * cols - hidden)
-    assert (sampler.sample(Draw(1, torch.arange(20))).sum(-1) == hidden).all()
+    assert (sampler.sample(Draw(1, torch.arange(20)), UNSEEN).sum(-1) == hidden).all()
 
 
 def test_what_is_visible_is_a_block_but_for_its_last_patches() -> None:
@@ -113,11 +114,11 @@ def test_shapes_are_uniform_in_the_logarithm() -> None:
 
 
 def test_a_narrow_grid_narrows_the_shapes() -> None:
-    sampler = InverseBlockMasker(ratio=0.4).build(Grid(3, 17, 2))
+    sampler = InverseBlockMasker(ratio=0.4).build(*on(Grid(3, 17, 2)))
     assert (shown(sampler, 50).any(-1).sum(-1) == 3).all(), "31 patches need all 3 rows"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("grid", "ratio"), [(Grid(1, 1, 8), 0.5), (Grid(2, 2, 8), 0.2)])
 def test_a_grid_that_is_too_small_is_a_spec_error(grid: Grid, ratio: float) -> None:
     with pytest.raises(SpecError, match=rf"^ratio {ratio} hides 0 of {grid.patches} patches"):
-        InverseBlockMasker(ratio=ratio).build(grid)
+        InverseBlockMasker(ratio=ratio).build(*on(grid))

@@ -19,6 +19,7 @@ from sslkit.core.env import Grid
 from sslkit.core.masker import make_mask
 from sslkit.errors import SpecError
 from sslkit_maskers.random import RandomSampler, hide_highest
+from tests.masks import UNSEEN, on
 
 GRIDS = [Grid(7, 7, 16), Grid(14, 14, 16), Grid(8, 6, 4), Grid(3, 17, 2)]
 
@@ -48,8 +49,8 @@ def test_the_count_is_exact_in_every_image(grid: Grid, percent: int, key: int) -
     visible = grid.patches * (100 - percent) // 100
     if not 0 < visible < grid.patches:
         return
-    sampler = RandomMasker(ratio=percent / 100).build(grid)
-    hidden = sampler.sample(Draw(key, torch.arange(10).reshape(2, 5)))
+    sampler = RandomMasker(ratio=percent / 100).build(*on(grid))
+    hidden = sampler.sample(Draw(key, torch.arange(10).reshape(2, 5)), UNSEEN)
     assert (sampler.visible, sampler.most) == (visible, grid.patches - visible)
     assert hidden.shape == (2, 5, grid.patches)
     assert (hidden.sum(-1) == grid.patches - visible).all()
@@ -83,20 +84,20 @@ def test_the_visible_count_is_the_floor_for_any_ratio(patches: int, ratio: float
 )
 def test_a_grid_that_is_too_small_is_a_spec_error(grid: Grid, ratio: float, text: str) -> None:
     with pytest.raises(SpecError, match=rf"^ratio {ratio} {text} patches \({grid.rows} x {grid.cols}\)"):
-        RandomMasker(ratio=ratio).build(grid)
+        RandomMasker(ratio=ratio).build(*on(grid))
 
 
 def test_every_patch_is_hidden_equally_often_and_masks_differ() -> None:
     sampler = RandomSampler(patches=12, visible=5)
-    hidden = sampler.sample(Draw(3, torch.arange(12_000)))
+    hidden = sampler.sample(Draw(3, torch.arange(12_000)), UNSEEN)
     assert stats.chisquare(hidden.sum(0).numpy()).pvalue > 1e-4
     assert hidden[:500].unique(dim=0).shape[0] > 300
 
 
 def test_masks_do_not_depend_on_the_batch_they_are_in() -> None:
     sampler = RandomSampler(patches=16, visible=4)
-    whole = sampler.sample(Draw(9, torch.arange(8)))
-    halves = [sampler.sample(Draw(9, torch.arange(8)[part])) for part in (slice(0, 3), slice(3, 8))]
+    whole = sampler.sample(Draw(9, torch.arange(8)), UNSEEN)
+    halves = [sampler.sample(Draw(9, torch.arange(8)[part]), UNSEEN) for part in (slice(0, 3), slice(3, 8))]
     assert torch.equal(torch.cat(halves), whole)
 
 
@@ -108,6 +109,6 @@ def test_ties_are_broken_by_position_so_the_count_holds() -> None:
 def test_the_mask_of_a_sampler_says_what_was_sampled() -> None:
     sampler = RandomSampler(patches=16, visible=4)
     rows = torch.arange(6).reshape(2, 3)
-    mask = make_mask(sampler, Draw(1, rows))
-    assert torch.equal(mask.hidden, sampler.sample(Draw(1, rows)))
+    mask = make_mask(sampler, Draw(1, rows), UNSEEN)
+    assert torch.equal(mask.hidden, sampler.sample(Draw(1, rows), UNSEEN))
     assert mask.keep.shape == (2, 3, 4)

@@ -16,6 +16,7 @@ from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.unit import spread
+from tests.masks import UNSEEN, on
 
 Golden = Callable[[str], dict[str, Any]]
 
@@ -24,8 +25,8 @@ def test_counts_are_those_of_simmim(golden: Golden) -> None:
     for row in golden("simmim_mask_stats")["rows"].tolist():
         size, unit, patch = map(int, row[:3])
         side = size // patch
-        masker = UnitMasker(ratio=row[3], unit=unit).build(Grid(side, side, patch))
-        counts = masker.sample(Draw(0, torch.arange(50))).sum(-1)
+        masker = UnitMasker(ratio=row[3], unit=unit).build(*on(Grid(side, side, patch)))
+        counts = masker.sample(Draw(0, torch.arange(50)), UNSEEN).sum(-1)
         assert (masker.most, int(counts.min()), int(counts.max())) == (row[9], row[8], row[9])
         assert side == row[10]
         assert masker.most / side**2 == pytest.approx(row[11])
@@ -42,20 +43,20 @@ def test_units_cover_the_patches_as_in_simmim(golden: Golden, name: str, unit: i
 )
 def test_the_hidden_count_is_the_ceiling_without_float_errors(side: int, ratio: float, hidden: int) -> None:
     """SimMIM's own float product is one too high for the first and the last: ceil(100 * 0.55) is 56."""
-    masker = UnitMasker(ratio=ratio, unit=16).build(Grid(side, side, 16))
+    masker = UnitMasker(ratio=ratio, unit=16).build(*on(Grid(side, side, 16)))
     assert masker.most == hidden == math.ceil(side**2 * Fraction(str(ratio)))
     assert (math.ceil(side**2 * ratio) > hidden) == (side == 10)
 
 
 def test_whole_units_are_hidden() -> None:
-    hidden = UnitMasker(unit=12).build(Grid(9, 6, 4)).sample(Draw(3, torch.arange(40)))
+    hidden = UnitMasker(unit=12).build(*on(Grid(9, 6, 4))).sample(Draw(3, torch.arange(40)), UNSEEN)
     units = hidden.view(40, 3, 3, 2, 3).transpose(2, 3).flatten(3)
     assert (units.all(-1) == units.any(-1)).all()
     assert (units.any(-1).sum((1, 2)) == 4).all()
 
 
 def test_every_unit_is_hidden_equally_often() -> None:
-    hidden = UnitMasker(ratio=0.5).build(Grid(8, 12, 8)).sample(Draw(3, torch.arange(6000)))
+    hidden = UnitMasker(ratio=0.5).build(*on(Grid(8, 12, 8))).sample(Draw(3, torch.arange(6000)), UNSEEN)
     counts = hidden.view(-1, 8, 12)[:, ::4, ::4].sum(0).flatten()
     assert counts.sum() == 6000 * 3
     assert stats.chisquare(counts.numpy()).pvalue > 1e-4
@@ -73,4 +74,4 @@ def test_every_unit_is_hidden_equally_often() -> None:
 )  # fmt: skip
 def test_units_that_do_not_fit_are_a_spec_error(fields: Any, grid: Grid, text: str) -> None:
     with pytest.raises(SpecError, match=f"^{text}"):
-        UnitMasker(**fields).build(grid)
+        UnitMasker(**fields).build(*on(grid))

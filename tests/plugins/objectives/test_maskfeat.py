@@ -14,6 +14,7 @@ from sslkit.errors import SpecError
 from sslkit.functional.hog import hog
 from sslkit.spec.load import parse
 from tests import tiny
+from tests.masks import UNSEEN
 
 ENV = Env(
     {"global": View(224, 1, 3, (0.0,) * 3, (1.0,) * 3)},
@@ -23,7 +24,7 @@ ENV = Env(
 
 
 def seen(spec, images=3):
-    mask = make_mask(spec.masker.build(ENV.grid("global")), Draw(5, torch.arange(images)[None]))
+    mask = make_mask(spec.masker.build(ENV, "global"), Draw(5, torch.arange(images)[None]), UNSEEN)
     pictures = torch.rand(1, images, 3, 224, 224)
     return Tokens(pictures, torch.randn(1, images, 24), torch.randn(1, images, 196, 24), mask, ())
 

@@ -14,7 +14,9 @@ from sslkit.errors import SpecError
 from sslkit.registry.manager import registry
 from sslkit.spec.load import parse
 from sslkit.train.compose import compose
+from sslkit.train.masking import Masking
 from tests import tiny
+from tests.masks import on
 
 SIZE, STEPS = 16, 3
 VIT = {**tiny.VIT, "depth": 1}
@@ -94,7 +96,7 @@ def shapes(kind: str) -> tuple[int, int]:
 
 def sampler(kind: str):
     return parse(tiny.fields(objective={"kind": "simmim", "masker": MASKERS[kind]})).objective.masker.build(
-        Grid(4, 4, 4)
+        *on(Grid(4, 4, 4))
     )
 
 
@@ -124,7 +126,7 @@ def steps_with(kinds, run):
     composed = compose(run, tiny.CPU)
     feed, losses = tiny.feed(run, composed), []
     for step in range(STEPS * len(kinds)):
-        composed.step.maskers = {0: sampler(kinds[step // STEPS])}
+        composed.step.masking = Masking(composed.system.plan, {0: sampler(kinds[step // STEPS])}, run.seed)
         losses.append(composed.step(step, feed.step(step)).total.item())
     return losses
 

@@ -17,6 +17,7 @@ from sslkit.errors import SpecError
 from sslkit.functional.patches import patchify, pixel_shuffle_order, unpatchify
 from sslkit.spec.load import parse
 from tests import tiny
+from tests.masks import UNSEEN
 
 VIEW = View(32, 1, 3, (0.0,) * 3, (1.0,) * 3)
 ENV = Env({"global": VIEW}, {"student": NetInfo(32, 2)}, {"global": Grid(4, 4, 8)})
@@ -30,10 +31,11 @@ class Given(Masker):
     visible = None
 
     def __init__(self, mask):
+        super().__init__()
         self.hidden = mask.bool().flatten(1)[None]
         self.most = self.hidden.shape[-1]
 
-    def sample(self, draw):
+    def sample(self, draw, scene):
         return self.hidden
 
 
@@ -50,7 +52,7 @@ class Fixed(nn.Module):
 
 
 def mask_of(mask):
-    return make_mask(Given(mask), Draw(0, torch.arange(len(mask))[None]))
+    return make_mask(Given(mask), Draw(0, torch.arange(len(mask))[None]), UNSEEN)
 
 
 def tokens(images, mask, patch=None):

@@ -1,0 +1,85 @@
+"""The masks of a run: what maskers read, when they draw, what they learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.core.masker import Masker, Scene, make_mask
+from sslkit.core.passes import Encode, Mask, Tokens
+from sslkit.train import rng
+from sslkit.train.feed import Batch
+
+Answers = Mapping[Encode, Tokens]
+"""Unmasked passes that ran before the masks were drawn."""
+Rows = Sequence[Mapping[str, Tensor]]
+"""What every masker observed in one micro-batch."""
+
+
+@final
+class Masking(nn.Module):
+    """The maskers of a plan. Passes with equal maskers on one view share one masker and one mask."""
+
+    def __init__(self, plan: Sequence[Encode], maskers: Mapping[int, Masker], seed: int) -> None:
+        super().__init__()
+        self.plan, self.maskers, self.seed = tuple(plan), dict(maskers), seed
+        self._first = {_name(plan[i]): i for i in sorted(maskers, reverse=True)}
+        self._each = nn.ModuleList(maskers[i] for i in self._first.values())
+        own = [stage.passes for masker in maskers.values() for stage in masker.stages()]
+        self.guides = tuple(dict.fromkeys(request for passes in own for request in passes))
+        """The passes that any masker reads."""
+
+    def sample(self, batch: Batch, answers: Answers, step: int, progress: float) -> list[Mask | None]:
+        """One mask for each pass of the plan. `progress`: share of the run that is done."""
+        masks = {}
+        for name, i in self._first.items():
+            view, masker = self.plan[i].view, self.maskers[i].at(progress)
+            draw = rng.draw(self.seed, step, "mask", name, rows=_rows(batch, view))
+            masks[name] = make_mask(masker, draw, _scene(masker, batch.images[view], answers))
+        return [None if request.mask is None else masks[_name(request)] for request in self.plan]
+
+    @torch.no_grad()
+    def observe(
+        self,
+        batch: Batch,
+        answers: Answers,
+        masks: Sequence[Mask | None],
+        told: Mapping[int, Tensor],
+        progress: float,
+    ) -> Rows:
+        """What every masker learns from. `told`: pass -> losses of its hidden patches."""
+        scores = {_name(self.plan[i]): values for i, values in told.items()}
+        rows = []
+        for name, i in self._first.items():
+            mask, masker = masks[i], self.maskers[i].at(progress)
+            assert mask is not None, "this pass has a masker"
+            scene = _scene(masker, batch.images[self.plan[i].view], answers)
+            rows.append(masker.observe(scene, mask, scores.get(name)))
+        return rows
+
+    @torch.no_grad()
+    def commit(self, rows: Sequence[Rows], gather: Callable[[Tensor], Tensor]) -> None:
+        """Give every masker what it observed in the micro-batches of a step, on all ranks."""
+        for masker, own in zip(self._each, zip(*rows, strict=True), strict=True):
+            assert isinstance(masker, Masker)
+            if own[0]:
+                masker.commit({key: gather(torch.cat([part[key] for part in own])) for key in own[0]})
+
+
+def _name(request: Encode) -> str:
+    """What decides a mask."""
+    assert request.mask is not None, "only masked passes have a mask"
+    return f"{request.view} {request.mask.model_dump_json()}"
+
+
+def _scene(masker: Masker, image: Tensor, answers: Answers) -> Scene:
+    return Scene(image, tuple(answers[request] for request in masker.passes))
+
+
+def _rows(batch: Batch, view: str) -> Tensor:
+    """Identity of every image of `view`, `[V, B]`."""
+    views = batch.images[view].shape[0]
+    return batch.rows * views + torch.arange(views, device=batch.rows.device)[:, None]

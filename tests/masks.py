@@ -1,0 +1,17 @@
+"""Maskers without a run: an environment of one view, and a scene for those that look at nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from sslkit.core.env import Env, Grid
+from sslkit.core.masker import Scene
+from sslkit.testing.scene import VIEW, env_of
+
+UNSEEN = Scene(torch.empty(0))
+"""For maskers that do not look."""
+
+
+def on(grid: Grid) -> tuple[Env, str]:
+    """What `MaskerSpec.build` takes, for a view that is cut into the patches of `grid`."""
+    return env_of(grid), VIEW
