@@ -61,17 +61,19 @@ class Masker(nn.Module, ABC):
 
 
 def make_mask(masker: Masker, draw: Draw, scene: Scene) -> Mask:
-    """Sample a `Mask` of fixed shapes for the `[V, B]` images of `draw`, without a device sync."""
-    hidden = masker.sample(draw, scene)
-    rows = draw.rows.numel()
-    kept = masker.visible or 0
-    keep = torch.sort(hidden.to(torch.int8), dim=-1, stable=True).indices[..., :kept]
+    """Sample a `Mask` for the `[V, B]` images of `draw`."""
+    return mask_of(masker.sample(draw, scene), masker.visible, masker.most)
+
+
+def mask_of(hidden: Tensor, visible: int | None, most: int) -> Mask:
+    """The forms of the hidden patches `[V, B, N]`, of shapes that the masker's counts fix, without a device sync."""
+    keep = torch.sort(hidden.to(torch.int8), dim=-1, stable=True).indices[..., : visible or 0]
     flat = hidden.flatten()
-    length = rows * masker.most
-    if masker.visible is None:
+    length = math.prod(hidden.shape[:-1]) * most
+    if visible is None:
         index = torch.sort((~flat).to(torch.int8), stable=True).indices[:length]
     else:
-        index = _hidden_of_equal_counts(hidden, masker.most)
+        index = _hidden_of_equal_counts(hidden, most)
     count = (flat * hidden.sum(-1, keepdim=True).expand_as(hidden).flatten())[index]
     return Mask(hidden, keep, index, count)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sslkit.core.draw import Draw
 from sslkit.core.masker import Masker, Scene, make_mask
+from sslkit.core.masker import mask_of as fixed_shapes
 from sslkit.core.passes import Mask
 from tests.masks import UNSEEN
 
@@ -192,24 +193,11 @@ def test_shapes_do_not_depend_on_what_is_drawn() -> None:
 def test_making_masks_compiles_to_one_graph_and_recompiles_for_no_key(masker: Masker) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(
-        lambda hidden: make_mask(_Fixed(masker, hidden), Draw(0, ROWS)), backend="eager", fullgraph=True
+        lambda hidden: fixed_shapes(hidden, masker.visible, masker.most), backend="eager", fullgraph=True
     )
+    rows = torch.arange(8).reshape(2, 4)
     with torch._dynamo.config.patch(error_on_recompile=True):
         for key in range(3):
-            hidden = masker.sample(Draw(key, ROWS))
-            expected = make_mask(_Fixed(masker, hidden), Draw(0, ROWS))
+            hidden = masker.sample(Draw(key, rows), UNSEEN)
+            expected = fixed_shapes(hidden, masker.visible, masker.most)
             assert all(torch.equal(a, b) for a, b in zip(compiled(hidden), expected, strict=True))
-
-
-ROWS = torch.arange(8).reshape(2, 4)
-
-
-@final
-class _Fixed(Masker):
-    """What was drawn before, with the counts of the masker that drew it."""
-
-    def __init__(self, masker: Masker, hidden: Tensor) -> None:
-        self.visible, self.most, self.hidden = masker.visible, masker.most, hidden
-
-    def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        return self.hidden
