@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from sslkit.core.draw import Draw
@@ -14,7 +15,7 @@ def ranks(scores: Tensor, noise: Tensor) -> Tensor:
     return order.argsort(dim=-1)
 
 
-def hide_highest(draw: Draw, scores: Tensor, guided: int, most: int) -> Tensor:
+def hide_highest(draw: Draw, scores: Tensor, guided: int, most: int, shown: Tensor | None = None) -> Tensor:
     """Hidden patches, `[*rows, N]` bool: `most` in every image.
 
     Args:
@@ -22,7 +23,10 @@ def hide_highest(draw: Draw, scores: Tensor, guided: int, most: int) -> Tensor:
         scores: `[*rows, N]`; of equal ones, random ones are taken.
         guided: patches hidden because their scores are the highest, at most `most`.
         most: patches hidden in all; those beyond `guided` are chosen uniformly at random from the rest.
+        shown: `[*rows, N]` bool, patches that stay visible, at most N - `most` in every image. Default: none.
     """
     patches = scores.shape[-1]
-    certain = ranks(scores, draw.uniform(patches)) < guided
-    return ranks(certain.to(scores.dtype), draw.uniform(patches)) < most
+    open_ = scores if shown is None else scores.masked_fill(shown, -torch.inf)
+    certain = (ranks(open_, draw.uniform(patches)) < guided).to(torch.int8)
+    wanted = certain if shown is None else certain - shown.to(torch.int8)
+    return ranks(wanted, draw.uniform(patches)) < most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from sslkit.spec.ratio import part, require_both, visible_count
@@ -18,6 +19,6 @@ def visible_of(grid: Grid, ratio: float) -> int:
     return visible
 
 
-def share_of(count: int, share: float) -> int:
-    """floor(`count` `share`), computed exactly."""
-    return math.floor(part(count, share))
+def share_of(count: int, *shares: float) -> int:
+    """Floor of `count` times all `shares`, computed exactly."""
+    return math.floor(math.prod((part(1, share) for share in shares), start=Fraction(count)))

@@ -1,0 +1,78 @@
+"""Masks of whole clusters of a teacher's patch features."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sslkit.core.draw import Draw
+from sslkit.core.masker import Masker, Scene
+from sslkit.core.passes import Encode
+from sslkit_guided.plugin import SemanticMasker
+from sslkit_guided.ranking import hide_highest
+from sslkit_guided.shares import share_of
+
+
+class KMeans(NamedTuple):
+    """How the patches of an image are grouped."""
+
+    clusters: int
+    iterations: int
+    cosine: bool
+    """Directions of features count, not their lengths."""
+
+
+@final
+class SemanticSampler(Masker):
+    """Groups each image's patches by k-means and hides groups in random order until the count is reached."""
+
+    def __init__(self, spec: SemanticMasker, view: str, patches: int, visible: int) -> None:
+        super().__init__()
+        self.passes = (Encode(view, net=spec.net),)
+        self.visible: int | None = visible
+        self.most = patches - visible
+        self.guided = share_of(self.most, spec.share)
+        self.means = KMeans(spec.clusters, spec.iterations, spec.metric == "cosine")
+
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
+        """Hidden patches, `[*rows, N]` bool; the patches of the last group, hidden in part, are random ones."""
+        labels = clustered(draw, scene.tokens[0].patch, self.means)
+        turn = draw.uniform(self.means.clusters)
+        return hide_highest(draw, turn.gather(-1, labels), self.guided, self.most)
+
+
+def clustered(draw: Draw, features: Tensor, means: KMeans) -> Tensor:
+    """The cluster of each patch, `[*rows, N]` int64, for `features` `[*rows, N, D]`.
+
+    Lloyd's iterations in float64, so that devices agree; a cluster that loses all its patches keeps its centre.
+    """
+    points = features.double()
+    if means.cosine:
+        points = F.normalize(points, dim=-1)
+    centres = _spread_out(draw, points, means.clusters)
+    for _ in range(means.iterations):
+        member = F.one_hot(_nearest(points, centres), means.clusters).to(points.dtype)
+        size = member.sum(-2)[..., None]
+        mean = member.transpose(-1, -2) @ points / size.clamp(min=1)
+        centres = torch.where(size > 0, F.normalize(mean, dim=-1) if means.cosine else mean, centres)
+    return _nearest(points, centres)
+
+
+def _nearest(points: Tensor, centres: Tensor) -> Tensor:
+    """Index of the centre next to each point, `[*rows, N]`."""
+    return (points @ centres.transpose(-1, -2) - centres.square().sum(-1)[..., None, :] / 2).argmax(-1)
+
+
+def _spread_out(draw: Draw, points: Tensor, count: int) -> Tensor:
+    """A random point and then, `count` in all, always the one farthest from those taken (Gonzalez 1985)."""
+    chosen = draw.integers(points.shape[-2])[..., None]
+    taken, gap = [], torch.full(points.shape[:-1], torch.inf, dtype=points.dtype, device=points.device)
+    for _ in range(count):
+        centre = points.gather(-2, chosen[..., None].expand(*chosen.shape, points.shape[-1]))
+        taken.append(centre)
+        gap = torch.minimum(gap, (points - centre).square().sum(-1))
+        chosen = gap.argmax(-1, keepdim=True)
+    return torch.cat(taken, dim=-2)
