@@ -30,21 +30,34 @@ from sslkit_data.plugin import RandomResizedCrop as RandomResizedCrop
 from sslkit_data.plugin import Resize as Resize
 from sslkit_evaluators.plugin import KNN as KNN
 from sslkit_evaluators.plugin import LinearProbe as LinearProbe
+from sslkit_guided.plugin import AttentionMasker as AttentionMasker
+from sslkit_guided.plugin import DifficultyMasker as DifficultyMasker
+from sslkit_guided.plugin import SemanticMasker as SemanticMasker
+from sslkit_guided.plugin import ComplexityMasker as ComplexityMasker
+from sslkit_guided.plugin import InformationMasker as InformationMasker
 from sslkit_loggers.plugin import TensorBoard as TensorBoard
 from sslkit_loggers.plugin import WandB as WandB
 from sslkit_maskers.plugin import BernoulliMasker as BernoulliMasker
 from sslkit_maskers.plugin import BlockMasker as BlockMasker
+from sslkit_maskers.plugin import CurriculumMasker as CurriculumMasker
 from sslkit_maskers.plugin import GridMasker as GridMasker
 from sslkit_maskers.plugin import InverseBlockMasker as InverseBlockMasker
 from sslkit_maskers.plugin import MixtureMasker as MixtureMasker
 from sslkit_maskers.plugin import RandomMasker as RandomMasker
 from sslkit_maskers.plugin import UnitMasker as UnitMasker
 from sslkit_objectives.plugin import MAE as MAE
+from sslkit_objectives.plugin import BEiT as BEiT
+from sslkit_objectives.plugin import Data2Vec as Data2Vec
 from sslkit_objectives.plugin import MaskFeat as MaskFeat
 from sslkit_objectives.plugin import SimMIM as SimMIM
 from sslkit_targets.plugin import HOG as HOG
 from sslkit_targets.plugin import Frequency as Frequency
 from sslkit_targets.plugin import NormalizedPixel as NormalizedPixel
+from sslkit_targets.plugin import Perceptual as Perceptual
 from sslkit_targets.plugin import Pixel as Pixel
+from sslkit_targets.plugin import TeacherFeature as TeacherFeature
+from sslkit_tokens.plugin import VQKD as VQKD
+from sslkit_tokens.plugin import VQVAE as VQVAE
+from sslkit_tokens.plugin import VQToken as VQToken
 
 __version__: str

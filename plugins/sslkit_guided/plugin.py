@@ -52,7 +52,7 @@ class InformationMasker(MaskerSpec):
     maximize: bool = True
     """Choose for the highest conditional entropy of the hidden patches (hard), or for the lowest (easy)."""
     temperature: float = Field(0.1, ge=0)
-    """Scale of the Gumbel noise added to the entropies that are compared, in nats. At 0 only the first patch is random."""
+    """Scale of the Gumbel noise on the entropies that are compared, in nats. At 0 only the first patch is random."""
     cells: int | None = Field(None, ge=1, le=16)
     """A patch is described by `cells` x `cells` averages of each channel. Default: 4, or the most below that the
     patch can be cut into."""

@@ -47,7 +47,13 @@ def conventional_hog(images: Tensor, bins: int = 9, cell: int = 8) -> Tensor:
 
 
 def sobel_votes(images: Tensor, bins: int) -> Votes:
-    """Votes of Sobel gradients, with `atan2(gx, gy)`: the angle is taken from the vertical axis (SlowFast's order).
+    """Votes of Sobel gradients, with `atan2(gx, gy)`: the angle is taken from the vertical axis (SlowFast's order)."""
+    gx, gy = sobel_gradients(images)
+    return Votes((gx.square() + gy.square()).sqrt(), _bin(torch.atan2(gx, gy), bins))
+
+
+def sobel_gradients(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients across and down, `[..., H, W]` each, with reflected borders. At least float32.
 
     Differences come before sums, so that equal neighbours give an exact 0.
     """
@@ -58,7 +64,7 @@ def sobel_votes(images: Tensor, bins: int) -> Votes:
     down = padded[..., :-2, :] - padded[..., 2:, :]
     gx = across[..., :-2, :] + 2 * across[..., 1:-1, :] + across[..., 2:, :]
     gy = down[..., :, :-2] + 2 * down[..., :, 1:-1] + down[..., :, 2:]
-    return Votes((gx.square() + gy.square()).sqrt(), _bin(torch.atan2(gx, gy), bins))
+    return gx, gy
 
 
 def central_votes(images: Tensor, bins: int) -> Votes:

@@ -1,0 +1,84 @@
+"""Patches as a Gaussian process: their descriptors, their covariance, and greedy choices by conditional entropy.
+
+R rows (images), N patches, d numbers of a descriptor. Everything is in float64: choices are a chain of comparisons,
+which rounding in float32, or matrix products in TF32, would turn on one device and not on another.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+
+class Patches(NamedTuple):
+    """What the model knows of the patches of images."""
+
+    cells: Tensor
+    """`[R, N, d]` float64, mean of each channel over each of the patch's cells, ordered (channel, row, column)."""
+    detail: Tensor
+    """`[R, N]` float64, variance of the pixels within the patch, mean over channels."""
+
+
+def describe(images: Tensor, patch: int, cells: int) -> Patches:
+    """Describe patches of side `patch` by `cells` x `cells` averages of `[R, C, H, W]`."""
+    side = patch // cells
+    x = rearrange(images, "r c (h u a) (w v b) -> r (h w) c (u v) (a b)", u=cells, v=cells, a=side, b=side)
+    averages = x.mean(-1, dtype=torch.float64)
+    power = x.square().mean((-2, -1), dtype=torch.float64)
+    detail = (power - averages.mean(-1).square()).clamp(min=0).mean(-1)
+    return Patches(averages.flatten(-2), detail)
+
+
+def covariance(inputs: Tensor, deviation: Tensor, noise: float) -> Tensor:
+    """`K_ij = s_i s_j exp(-|x_i - x_j|² / 2) + noise [i = j]`, `[R, N, N]`.
+
+    Args:
+        inputs: `[R, N, m]`, x in units of the kernel's length.
+        deviation: `[R, N]`, s, above 0.
+        noise: variance that is each patch's own.
+    """
+    own = deviation.log() - inputs.square().sum(-1) / 2
+    made = torch.matmul(inputs, inputs.mT).add_(own[:, :, None]).add_(own[:, None, :]).exp_()
+    made.diagonal(dim1=-2, dim2=-1).add_(noise)
+    return made
+
+
+def choose(cov: Tensor, first: Tensor, count: int, sign: float, bias: Tensor) -> Tensor:
+    """Choose `count` patches one after another by their entropy given those chosen before, `[R, N]` bool.
+
+    A step takes the patch of the highest `sign * log(conditional variance) / 2 + bias`. With sign -1 it adds least to
+    the entropy of the chosen set, the log-determinant of its covariance, with +1 most. A Cholesky factor of the
+    chosen rows grows by one row a step, which makes a step a product of a vector and a matrix.
+
+    Args:
+        cov: `[R, N, N]`.
+        first: `[R]` int64, the first choice.
+        count: choices in each row.
+        sign: -1 or 1.
+        bias: `[R, N]`, added to the scores: noise, or 0.
+    """
+    variance = cov.diagonal(dim1=-2, dim2=-1).clone()
+    factor = cov.new_empty(cov.shape[0], count, cov.shape[-1])
+    chosen = torch.zeros_like(variance, dtype=torch.bool)
+    pick = first[:, None]
+    for k in range(count):
+        chosen = chosen.scatter(1, pick, True)
+        row = cov.gather(1, pick[:, None].expand(-1, 1, cov.shape[-1]))
+        weights = factor[:, :k].gather(2, pick[:, None].expand(-1, k, 1))
+        row = torch.baddbmm(row, weights.mT, factor[:, :k], alpha=-1).squeeze(1)
+        factor[:, k] = row / variance.gather(1, pick).sqrt()
+        variance = (variance - factor[:, k].square()).clamp(min=torch.finfo(cov.dtype).tiny)
+        score = variance.log().mul_(sign / 2).add_(bias).masked_fill_(chosen, -math.inf)
+        pick = score.argmax(-1, keepdim=True)
+    return chosen
+
+
+def places(rows: int, cols: int) -> Tensor:
+    """Row and column of each patch, `[N, 2]` float64."""
+    return torch.cartesian_prod(
+        torch.arange(rows, dtype=torch.float64), torch.arange(cols, dtype=torch.float64)
+    )
