@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, final
 
 import torch
@@ -124,6 +124,11 @@ class Everything(Objective):
 
 def compose_everything(run: RunSpec, *, idle: bool = False) -> Composed:
     """`run` with `Everything` in place of its objective; the run must have a net called `teacher`."""
+    return compose_with(run, lambda dim, steps: Everything(dim, steps, idle=idle))
+
+
+def compose_with(run: RunSpec, build: Callable[[int, int], Objective]) -> Composed:
+    """`run`, which has a net called `teacher`, with the objective built for a width and a number of steps."""
     source = run.data.build("train")
     assert source is not None
     views: dict[str, View] = make_views(run, source.channels)
@@ -132,13 +137,10 @@ def compose_everything(run: RunSpec, *, idle: bool = False) -> Composed:
     nets = {"student": student, "teacher": frozen_copy(student)}
     order = make_order(run, len(source), tiny.CPU)
     length = make_length(run, order.steps_per_epoch)
-    objective = Everything(student.dim, length.steps, idle=idle)
+    objective = build(student.dim, length.steps)
+    student.serve([p for p in objective.passes if p.net == "student"])
     system = System(nets, {"all": objective}, run.balance.build(["all"]))
-    grid = student.grid(views["global"].size)
-    env = Env(
-        views,
-        dict.fromkeys(nets, NetInfo(student.dim, student.depth, {"global": grid})),
-        {"global": grid},
-    )
+    grids = {"global": student.grid(views["global"].size)}
+    env = Env(views, dict.fromkeys(nets, NetInfo(student.dim, student.depth, grids)), grids)
     stepper = Stepper(run, system, make_maskers(system, env), length, tiny.CPU)
     return Composed(system, stepper, source, env, order, length)

@@ -6,11 +6,13 @@ import re
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from sslkit import ViT
 from sslkit.core.env import Env, Grid, NetInfo, View
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
-from sslkit.errors import DataError, SpecError
+from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.registry.manager import kinds
 from sslkit.train.compose import compose, make_maskers, make_system, make_views, training_source
 from sslkit_balancers.plugin import FixedWeights
@@ -152,7 +154,7 @@ def requesting(*requests):
 def test_leaving_out_patches_needs_a_fixed_count():
     message = (
         "^masker: 'coins' hides a varying number of patches, but this objective leaves hidden patches out "
-        r"and needs a fixed number; 2 x 2 patches fit (\w+, )*grid, inverse_block, mixture, random(, \w+)*$"
+        r"and needs a fixed number; 2 x 2 patches fit (\w+, )*grid, inverse_block, (\w+, )*mixture, random(, \w+)*$"
     )
     with pytest.raises(SpecError, match=message):
         make_maskers(requesting(Encode("global", mask=CoinMasker(), mode="drop")), ENV)
@@ -177,3 +179,41 @@ def test_masking_with_tokens_takes_any_count():
     maskers = make_maskers(system, ENV)
     assert list(maskers) == [1]
     assert maskers[1].visible is None
+
+
+def frozen(tmp_path, **changes):
+    backbone = {**tiny.VIT, "width": 8, "heads": 1, **changes}
+    teacher = ViT(**{k: v for k, v in backbone.items() if k != "kind"}).build(View(8, 1, 1, (0.3,), (0.4,)))
+    file = tmp_path / "teacher.safetensors"
+    save_file(teacher.export().state, file)
+    return teacher, {"backbone": {**backbone, "checkpoint": str(file)}}
+
+
+def test_a_net_of_its_own_is_frozen(tmp_path):
+    teacher, fields = frozen(tmp_path)
+    run = tiny.spec(nets={"wise": fields, "ema": {}})
+    composed, _ = tiny.steps(run, 3)
+    net, info = composed.system.nets["wise"], composed.env.nets["wise"]
+    assert (info.dim, info.depth, info.grids) == (8, 2, composed.env.grids)
+    assert not net.training
+    assert not any(p.requires_grad for p in net.parameters())
+    assert all(torch.equal(p, net.state_dict()[name]) for name, p in teacher.state_dict().items())
+
+
+def test_a_net_of_its_own_has_patches_of_its_own(tmp_path):
+    _, fields = frozen(tmp_path, patch=8)
+    env = compose(tiny.spec(nets={"wise": fields}), tiny.CPU).env
+    assert env.nets["wise"].grids == {"global": Grid(1, 1, 8)}
+    with pytest.raises(
+        SpecError, match=r"net 'wise' cuts view 'global' into 1 x 1 patches but the student into 2 x 2"
+    ):
+        env.same_patches("wise", "global")
+
+
+def test_what_is_wrong_with_a_net_names_it(tmp_path):
+    _, fields = frozen(tmp_path)
+    fields["backbone"]["width"] = 16
+    with pytest.raises(CheckpointError, match=r"nets\.wise: backbone\.checkpoint: .*does not fit"):
+        compose(tiny.spec(nets={"wise": fields}), tiny.CPU)
+    with pytest.raises(SpecError, match=r"nets\.wise\.momentum: a network of its own"):
+        tiny.spec(nets={"wise": {"backbone": tiny.VIT, "momentum": 0.9}})
