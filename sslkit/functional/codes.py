@@ -1,0 +1,60 @@
+"""Vectors and codes: nearest codes, tallies, k-means, and how a codebook is used. M vectors, K codes, d width.
+
+Everything is a batched tensor operation of fixed shape. Sums are matrix products and not scattered additions, whose
+order, and so whose rounding, differs from run to run on a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class Tally(NamedTuple):
+    """How often each code was chosen, and by what."""
+
+    counts: Tensor
+    """`[K]`."""
+    sums: Tensor
+    """`[K, d]`, the sum of the vectors that chose a code."""
+
+
+def nearest_code(vectors_Md: Tensor, codes_Kd: Tensor) -> Tensor:
+    """Index of the code at the least Euclidean distance, `[M]` int64; of unit codes it has the highest cosine."""
+    return (codes_Kd.square().sum(-1) - 2 * vectors_Md @ codes_Kd.T).argmin(-1)
+
+
+def tally(vectors_Md: Tensor, ids_M: Tensor, count: int) -> Tally:
+    """Counts and sums of the vectors of each of `count` codes."""
+    chosen = F.one_hot(ids_M, count).to(vectors_Md.dtype)
+    return Tally(chosen.sum(0), chosen.T @ vectors_Md)
+
+
+def k_means(vectors_Md: Tensor, start_Kd: Tensor, steps: int, *, unit: bool = False) -> tuple[Tensor, Tensor]:
+    """Centres `[K, d]` and their counts `[K]` after `steps` of Lloyd's from `start_Kd`.
+
+    A centre that no vector chooses stays where it is. With `unit` centres are brought to length 1 in each step
+    (spherical k-means, BEiT v2 `norm_ema_quantizer.py:49-83`).
+    """
+    centres = start_Kd
+    counts = start_Kd.new_zeros(len(start_Kd))
+    for _ in range(steps):
+        counts, sums = tally(vectors_Md, nearest_code(vectors_Md, centres), len(centres))
+        means = sums / counts.clamp(min=1)[:, None]
+        means = F.normalize(means, dim=-1) if unit else means
+        centres = torch.where(counts[:, None] > 0, means, centres)
+    return centres, counts
+
+
+def usage(counts_K: Tensor, least: float = 0.0) -> Tensor:
+    """Share of the codes whose count is above `least` times an even share; 0-dim."""
+    return (counts_K > least * counts_K.mean()).to(counts_K.dtype).mean()
+
+
+def perplexity(counts_K: Tensor) -> Tensor:
+    """Perplexity: exp of the entropy of how often codes are chosen, 1 to K; 0-dim."""
+    share = counts_K / counts_K.sum().clamp(min=1e-12)
+    return torch.special.entr(share).sum().exp()
