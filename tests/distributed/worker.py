@@ -22,13 +22,16 @@ TERMS = {
     "some": {"kind": "mae", "masker": {"kind": "random", "ratio": 0.5}, "decoder": tiny.DECODER},
     "most": {"kind": "mae", "masker": {"kind": "random", "ratio": 0.75}, "decoder": tiny.DECODER},
 }
+REGULARIZED = {
+    "some": {**TERMS["some"], "regularize": {"term": "uniformity", "weight": 0.5}},
+    "most": {**TERMS["most"], "regularize": {"weight": 0.5, "covariance": 0.04}},
+}
 
 
 def case_spec(case: str) -> RunSpec:
     changes = {
         "micro": {"micro_batch_size": 8},
-        "spread": {"objective": {**TERMS["some"], "regularize": {"term": "uniformity", "weight": 0.5}}},
-        "varied": {"objective": {**TERMS["some"], "regularize": {"weight": 0.5, "covariance": 0.04}}},
+        "regularized": {"objective": None, "objectives": REGULARIZED},
         "queue": {"nets": {"teacher": {"momentum": 0.9}}},
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
     }.get(case, {})
