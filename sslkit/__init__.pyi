@@ -31,10 +31,10 @@ from sslkit_data.plugin import Resize as Resize
 from sslkit_evaluators.plugin import KNN as KNN
 from sslkit_evaluators.plugin import LinearProbe as LinearProbe
 from sslkit_guided.plugin import AttentionMasker as AttentionMasker
-from sslkit_guided.plugin import DifficultyMasker as DifficultyMasker
-from sslkit_guided.plugin import SemanticMasker as SemanticMasker
 from sslkit_guided.plugin import ComplexityMasker as ComplexityMasker
+from sslkit_guided.plugin import DifficultyMasker as DifficultyMasker
 from sslkit_guided.plugin import InformationMasker as InformationMasker
+from sslkit_guided.plugin import SemanticMasker as SemanticMasker
 from sslkit_loggers.plugin import TensorBoard as TensorBoard
 from sslkit_loggers.plugin import WandB as WandB
 from sslkit_maskers.plugin import BernoulliMasker as BernoulliMasker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import final
 
 import torch
@@ -43,7 +44,8 @@ class ComplexitySampler(Masker):
         return hide_highest(draw, scores if high else -scores, self.guided, self.most)
 
     def _complexity(self, image: Tensor) -> Tensor:
-        grey = (image * self.std + self.mean).mean(-3)
+        channels = (image * self.std + self.mean).unbind(-3)
+        grey = reduce(torch.add, channels) / len(channels)  # additions in one order on every device
         if self.spec.measure == "gradient":
             return gradient_energy(grey, self.patch)
         return grey_entropy(grey, self.patch, self.spec.bins)

@@ -7,6 +7,7 @@ which rounding in float32, or matrix products in TF32, would turn on one device 
 from __future__ import annotations
 
 import math
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -26,11 +27,21 @@ class Patches(NamedTuple):
 def describe(images: Tensor, patch: int, cells: int) -> Patches:
     """Describe patches of side `patch` by `cells` x `cells` averages of `[R, C, H, W]`."""
     side = patch // cells
-    x = rearrange(images, "r c (h u a) (w v b) -> r (h w) c (u v) (a b)", u=cells, v=cells, a=side, b=side)
-    averages = x.mean(-1, dtype=torch.float64)
-    power = x.square().mean((-2, -1), dtype=torch.float64)
-    detail = (power - averages.mean(-1).square()).clamp(min=0).mean(-1)
-    return Patches(averages.flatten(-2), detail)
+    averages, powers = (
+        rearrange(_cell_means(x, side), "r c (h u) (w v) -> r (h w) c (u v)", u=cells, v=cells)
+        for x in (images, images.square())
+    )
+    detail = powers.mean(-1) - averages.mean(-1).square()
+    return Patches(averages.flatten(-2), detail.clamp(min=0).mean(-1))
+
+
+def _cell_means(x: Tensor, side: int) -> Tensor:
+    """Means over squares of `side` pixels, in float64, `[..., H, W]` -> `[..., H / side, W / side]`.
+
+    Float32 numbers are added one by one, in an order that is the same on every device.
+    """
+    tall = reduce(torch.add, x.unflatten(-2, (-1, side)).unbind(-2))
+    return reduce(torch.add, tall.unflatten(-1, (-1, side)).unbind(-1)).double() / side**2
 
 
 def covariance(inputs: Tensor, deviation: Tensor, noise: float) -> Tensor:
