@@ -154,7 +154,7 @@ def requesting(*requests):
 def test_leaving_out_patches_needs_a_fixed_count():
     message = (
         "^masker: 'coins' hides a varying number of patches, but this objective leaves hidden patches out "
-        r"and needs a fixed number; 2 x 2 patches fit (\w+, )*grid, inverse_block, (\w+, )*mixture, random(, \w+)*$"
+        r"and needs a fixed number; 2 x 2 patches fit (\w+, )*grid, (\w+, )*inverse_block, (\w+, )*mixture, random(, \w+)*$"
     )
     with pytest.raises(SpecError, match=message):
         make_maskers(requesting(Encode("global", mask=CoinMasker(), mode="drop")), ENV)

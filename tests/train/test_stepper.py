@@ -172,13 +172,19 @@ def test_a_parameter_outside_every_loss_is_named():
 
 
 def test_nothing_to_train_is_refused(monkeypatch):
+    from sslkit_backbones.vit import VisionTransformerBackbone
     from sslkit_objectives.masked import MaskedPrediction
 
     build = MaskedPrediction.__init__
     monkeypatch.setattr(
         MaskedPrediction, "__init__", lambda self, *a: (build(self, *a), self.requires_grad_(False))[0]
     )
-    monkeypatch.setattr("sslkit_backbones.vit._initialize", lambda net, spec: net.requires_grad_(False))
+    make = VisionTransformerBackbone.__init__
+    monkeypatch.setattr(
+        VisionTransformerBackbone,
+        "__init__",
+        lambda self, *a: (make(self, *a), self.requires_grad_(False))[0],
+    )
     with pytest.raises(SpecError, match=r"^nothing to train: no parameter"):
         compose(tiny.spec(), tiny.CPU)
 
