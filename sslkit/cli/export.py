@@ -1,4 +1,4 @@
-"""`sslkit export`: a run's backbone as weights that timm loads."""
+"""`sslkit export`: a run's backbone as weights that timm loads, or a part that an objective trained."""
 
 from __future__ import annotations
 
@@ -12,11 +12,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, required=True, metavar="FILE", help="file.safetensors, or file.pt"
     )
+    parser.add_argument(
+        "--part",
+        default="backbone",
+        metavar="NAME",
+        help="backbone (the default), or what an objective of the run trained, such as tokenizer",
+    )
     parser.add_argument("--checkpoint", default="last", help="last, best, or a name such as step-00001000")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Write the weights and print how to load them."""
+    if args.part != "backbone":
+        from sslkit.evaluate.part import export_part
+
+        export_part(args.run_dir, args.part, args.out, args.checkpoint)
+        print(f"written: {args.out}")
+        return 0
     from sslkit.evaluate.export import export, usage
 
     exported = export(args.run_dir, args.out, args.checkpoint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -11,6 +12,17 @@ from sslkit.core.passes import Encode, Output, Pictures, Tokens
 
 Schedule = Callable[[int], float]
 """step -> value."""
+
+
+class Part(NamedTuple):
+    """Something that an objective trained on top of the student and that is of use without the run."""
+
+    view: str
+    """The view whose crops the student reads for it."""
+    state: Mapping[str, Tensor]
+    """Its own weights; those of the student are added."""
+    settings: Mapping[str, Any]
+    """Whatever else a reader needs, in values that JSON can hold."""
 
 
 class Objective(nn.Module, ABC):
@@ -36,6 +48,10 @@ class Objective(nn.Module, ABC):
 
     def commit(self, carry: Mapping[str, Tensor]) -> None:
         """After the optimizer, without autograd: update own buffers."""
+
+    def parts(self) -> Mapping[str, Part]:
+        """What `sslkit export --part NAME` can write, by name."""
+        return {}
 
     def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
         """Figures by file name, made without autograd from held-out images."""

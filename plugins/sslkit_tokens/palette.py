@@ -1,0 +1,29 @@
+"""Tokens as colours, for people."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sslkit.core.env import Grid
+
+
+def code_colours(codes_Kd: Tensor, channels: int) -> Tensor:
+    """`[K, channels]` in [0, 1]: ranks along the first principal components, so that codes alike have colours alike."""
+    centred = codes_Kd.float() - codes_Kd.float().mean(0)
+    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:channels]
+    ranks = (centred @ directions.T).argsort(dim=0).argsort(dim=0)
+    colours = codes_Kd.new_full((len(codes_Kd), channels), 0.5, dtype=torch.float32)
+    colours[:, : len(directions)] = ranks / max(1, len(codes_Kd) - 1)
+    return colours
+
+
+def fixed_colours(count: int, channels: int) -> Tensor:
+    """`[count, channels]` in [0, 1], random and always the same."""
+    return torch.rand(count, channels, generator=torch.Generator().manual_seed(0))
+
+
+def token_image(ids_VBN: Tensor, colours_KC: Tensor, grid: Grid) -> Tensor:
+    """Every patch in the colour of its token: `[V, B, C, H, W]`."""
+    image = colours_KC[ids_VBN].unflatten(2, (grid.rows, grid.cols)).movedim(-1, 2)
+    return image.repeat_interleave(grid.patch, -1).repeat_interleave(grid.patch, -2)

@@ -1,0 +1,115 @@
+"""The engine of tokenizers: encode, choose codes, and tell a target of every patch from the codes alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.core.env import Env
+from sslkit.core.objective import Objective, Part
+from sslkit.core.passes import Encode, Output, Pictures, Tokens
+from sslkit.core.target import Target
+from sslkit.nn.codebook import Codebook, Metric, Quantized, Rules
+from sslkit.spec.families import TargetSpec
+from sslkit_tokens.decoder import TokenDecoder
+from sslkit_tokens.palette import code_colours, token_image
+from sslkit_tokens.plugin import CodebookSpec, TokenDecoderSpec
+
+PART = "tokenizer"
+
+
+def rules(spec: CodebookSpec, metric: Metric, beta: float) -> Rules:
+    """The rules of a codebook, with an objective's own metric and weight where the spec names none."""
+    weight = beta if spec.beta is None else spec.beta
+    return Rules(spec.metric or metric, weight, spec.decay, spec.eps, spec.kmeans_steps, spec.revive)
+
+
+def projection(width: int, dim: int) -> nn.Sequential:
+    """From tokens to vectors (BEiT v2 `modeling_vqkd.py`: `encode_task_layer`)."""
+    return nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, dim))
+
+
+@final
+class VectorQuantization(Objective):
+    """Scores what a decoder tells of all patches from their codes, plus the commitment loss."""
+
+    def __init__(
+        self, view: str, target: TargetSpec, codes: CodebookSpec, made: Rules, decoder: TokenDecoderSpec, env: Env
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.view, self.grid = view, env.grid(view)
+        info = env.view(view)
+        self.target: Target = target.build(env, view)
+        self.passes = (Encode(view), *self.target.passes)
+        self.crops = {view: 1}
+        self.schedules = {"step": float}
+        self.sample = min(codes.sample, self.grid.patches)
+        self.project = projection(env.nets["student"].dim, codes.dim)
+        self.codebook = Codebook(codes.size, codes.dim, made)
+        self.decoder = TokenDecoder(
+            codes.dim, decoder.width, decoder.depth, decoder.heads, self.grid, self.target.dim
+        )
+        for name, values in (("mean", info.mean), ("std", info.std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self._step = 0
+
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """The loss of all patches."""
+        seen, *more = tokens
+        with torch.no_grad():
+            goal = self.target(seen, *more)
+        quantized = self.codebook(self.project(seen.patch))
+        guess = self.decoder(quantized.values)
+        told = self.target.score(guess.flatten(0, 2), goal.flatten(0, 2)).mean()
+        metrics = {
+            "told": told,
+            "commitment": quantized.commitment,
+            **self.codebook.metrics(quantized.counts),
+        }
+        return Output(told + quantized.commitment, metrics, self._carry(quantized, now["step"]))
+
+    def before_update(self, step: int) -> None:
+        """Keep the number of the step for `commit`."""
+        self._step = step
+
+    def commit(self, carry: Mapping[str, Tensor]) -> None:
+        """Move the codes by what the whole batch chose."""
+        sample = carry["sample"].flatten(0, 1)
+        self.codebook.commit(carry["counts"].sum(0), carry["sums"].sum(0), sample, self._step)
+
+    def parts(self) -> Mapping[str, Part]:
+        """The tokenizer: all that turns patch tokens into code ids."""
+        state = {f"project.{name}": value for name, value in self.project.state_dict().items()}
+        settings = {"metric": self.codebook.rules.metric}
+        return {PART: Part(self.view, {**state, "codes": self.codebook.codes}, settings)}
+
+    def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
+        """Input, what the codes tell (beside what they should), and the tokens, alike in colour where codes are."""
+        seen, *more = tokens
+        quantized = self.codebook(self.project(seen.patch))
+        told = self.target.to_image(self.decoder(quantized.values), seen, *more)
+        goal = self.target.goal_image(self.target(seen, *more), seen)
+        colours = code_colours(self.codebook.codes, seen.image.shape[2])
+        tokens_image = (token_image(quantized.ids, colours, self.grid) - self.mean) / self.std
+        columns = {"input": seen.image, "target": goal, "told by codes": told, "tokens": tokens_image}
+        shown = {name: image for name, image in columns.items() if image is not None}
+        largest = max(image.shape[-1] for image in shown.values())
+        images = [_enlarged(image[0].to(seen.image.dtype), largest) for image in shown.values()]
+        return {"tokens": Pictures(tuple(shown), torch.stack(images, dim=1))}
+
+    def _carry(self, quantized: Quantized, step: Tensor) -> dict[str, Tensor]:
+        """One row of counts and sums, and `sample` patches of each image, others in each step."""
+        count = self.grid.patches
+        stride = torch.arange(self.sample, device=step.device) * (count // self.sample)
+        places = (stride + step.long()) % count
+        sample = quantized.vectors[:, :, places].transpose(0, 1).flatten(1, 2)
+        return {"counts": quantized.counts[None], "sums": quantized.sums[None], "sample": sample}
+
+
+def _enlarged(images: Tensor, size: int) -> Tensor:
+    """Every pixel as a square, so that images are `size` pixels wide."""
+    factor = size // images.shape[-1]
+    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
