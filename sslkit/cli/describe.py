@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 from sslkit import catalog
 from sslkit.registry.manager import registry
 from sslkit.spec.base import Spec
+from sslkit.spec.docstrings import description
 from sslkit.spec.locate import annotation_of, options, slot_family, spec_class
 from sslkit.spec.schema import component, require_family
 
@@ -48,10 +49,10 @@ def describe_kind(family: str, kind: str) -> Iterator[str]:
     yield f"{family}/{kind}, class {cls.__name__} of {_owner(family, kind)}"
     yield from ("", *(inspect.getdoc(cls) or "").splitlines(), "")
     fields = list(_fields(cls))
-    for name, text, info in fields:
+    for name, text, described in fields:
         yield f"{name}: {text}"
         yield from textwrap.wrap(
-            " ".join((info.description or "").split()), 96, initial_indent="    ", subsequent_indent="    "
+            " ".join(described.split()), 96, initial_indent="    ", subsequent_indent="    "
         )
     if not fields:
         yield "It has no fields."
@@ -72,13 +73,13 @@ def _owner(family: str, kind: str) -> str:
     return f"{plugin.name} {plugin.version}"
 
 
-def _fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, FieldInfo]]:
-    """(dotted name, type and default, field) of `cls`, with those of plain specs inside it."""
+def _fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """(dotted name, type and default, description) of `cls`, with those of plain specs inside it."""
     for name, info in cls.model_fields.items():
         if name == "kind":
             continue
         annotation = annotation_of(info)
-        yield prefix + name, type_words(annotation) + _bounds(info) + _default(info), info
+        yield prefix + name, type_words(annotation) + _bounds(info) + _default(info), description(cls, name)
         inner = spec_class(annotation)
         if inner is not None and len(options(annotation)) == 1 and slot_family(annotation) is None:
             yield from _fields(inner, f"{prefix}{name}.")

@@ -75,9 +75,7 @@ class Registry:
         return f"Plugins that failed to load: {'; '.join(failed)}" if failed else ""
 
     def _load(self, entry_point: metadata.EntryPoint, blocked: frozenset[str]) -> Plugin:
-        distribution = entry_point.dist
-        owner = distribution.name if distribution else "unknown"
-        version = distribution.version if distribution else "0"
+        owner, version = _distribution(entry_point.dist)
         name = f"{owner}:{entry_point.name}"
         if blocked & {_canonical(name), _canonical(owner)}:
             return Plugin(name, version, blocked=True)
@@ -142,9 +140,15 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
+@functools.cache
+def _distribution(found: metadata.Distribution | None) -> tuple[str, str]:
+    """Name and version; `metadata` parses the whole file at every access, and the built-ins share one."""
+    return (found.metadata["Name"], found.metadata["Version"]) if found else ("unknown", "0")
+
+
 def _order(entry_point: metadata.EntryPoint) -> tuple[bool, str, str]:
     """The built-ins first, then by name: whom a conflict names must not depend on the file system."""
-    owner = entry_point.dist.name if entry_point.dist else ""
+    owner, _ = _distribution(entry_point.dist)
     return owner != "sslkit", owner, entry_point.name
 
 

@@ -36,13 +36,12 @@ class Problem(NamedTuple):
 
 
 class Spec(BaseModel, ABC):
-    """Base of every spec: frozen, hashable, no unknown keys; docstrings describe the fields."""
+    """Base of every spec: frozen, hashable, no unknown keys; the strings below fields describe them."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         defer_build=True,  # the unions are built at first use, after the plugins are loaded
-        use_attribute_docstrings=True,
         validate_default=True,
         allow_inf_nan=False,
     )
@@ -73,8 +72,13 @@ class Spec(BaseModel, ABC):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """Make `kind` required: pydantic leaves it optional because it has a default in Python."""
+        """Describe the fields, and make `kind` required: pydantic leaves out what has a default in Python."""
+        from sslkit.spec.docstrings import descriptions  # parses source files, which only schemas need
+
         made = handler.resolve_ref_schema(handler(schema))
+        for name, text in descriptions(cls).items():
+            if text and name in made.get("properties", {}):
+                made["properties"][name].setdefault("description", text)
         if cls.family and "kind" in made.get("properties", {}):
             made["required"] = ["kind", *(name for name in made.get("required", []) if name != "kind")]
         return made

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from sslkit import catalog
 from sslkit.errors import SpecError
 from sslkit.spec.base import NO_KINDS, Problem, Spec
+from sslkit.spec.docstrings import description
 from sslkit.spec.locate import Place, choices, locate, slot_family, spec_class
 
 if TYPE_CHECKING:
@@ -156,8 +157,12 @@ def _unknown_field(item: Any, place: Place) -> str:  # noqa: ANN401
 
 
 def _missing(item: Any, place: Place) -> str:  # noqa: ANN401
-    description = (place.field.description or "") if place.field else ""
-    return f"is missing. {' '.join(description.split())}".rstrip()
+    owner = place.owner
+    if owner is None:
+        return "is missing."
+    # an element of a tuple is missing too: the field is then not the last of the path
+    name = next((name for name, info in owner.model_fields.items() if info is place.field), "")
+    return f"is missing. {' '.join(description(owner, name).split())}".rstrip()
 
 
 def _not_a_mapping(item: Any, place: Place) -> str:  # noqa: ANN401

@@ -14,6 +14,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from sslkit.spec.base import Slot, Spec
+from sslkit.spec.docstrings import description
 from sslkit.spec.families import FAMILIES
 from sslkit.spec.load import parse_yaml
 from sslkit.spec.locate import annotation_of, options, slot_family, spec_class
@@ -77,7 +78,7 @@ def _undescribed(cls: type[Any], name: str, seen: set[type]) -> Iterator[str]:
     if not (inspect.cleandoc(cls.__dict__.get("__doc__") or "")):
         yield name
     for field, info in cls.model_fields.items():
-        if not info.description and field != "kind":
+        if field != "kind" and not description(cls, field):
             yield f"{name}.{field}"
         for option in options(annotation_of(info)):
             inner = None if slot_family(option) else spec_class(option)
