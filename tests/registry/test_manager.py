@@ -227,7 +227,7 @@ def test_the_process_reads_its_block_list_from_the_environment(tmp_path: Path) -
 from sslkit.registry.manager import registry
 blocked = [p.name for p in registry().plugins if p.blocked]
 assert blocked == ["sslkit:maskers", "sslkit-shapes:main"], blocked
-assert list(registry().kinds("masker")) == []
+assert not {"random", "block", "shapes"} & set(registry().kinds("masker"))
 assert "ZeroDivisionError" in registry().failures
 import sslkit
 assert "MAE" in dir(sslkit) and "RandomMasker" not in dir(sslkit)
