@@ -129,8 +129,10 @@ def _rows(
 
 
 def _definition(field: Schema, definitions: Schema) -> Schema | None:
-    """What a plain reference refers to."""
-    return definitions[field["$ref"].rpartition("/")[2]] if "$ref" in field else None
+    """What a plain reference, or one that may be left out, refers to."""
+    parts = [part for part in field.get("anyOf", [field]) if part.get("type") != "null"]
+    reference = parts[0].get("$ref") if len(parts) == 1 else None
+    return definitions[reference.rpartition("/")[2]] if reference else None
 
 
 def _type(field: Schema, definitions: Schema, uri: str) -> str:
