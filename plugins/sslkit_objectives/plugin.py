@@ -127,6 +127,70 @@ class MaskFeat(ObjectiveSpec):
         return masked_feature_prediction(self, env)
 
 
+@final
+class Data2Vec(ObjectiveSpec):
+    """data2vec (Baevski et al. 2022): SimMIM's engine with the features of a moving average of the student as target.
+
+    The run needs the net that the target reads, as in
+    `nets: {teacher: {momentum: {start: 0.999, end: 0.9998, shape: linear}}}`.
+    """
+
+    kind: Literal["data2vec"] = "data2vec"
+    view: str = "global"
+    """View whose crops are masked."""
+    masker: Masker = slot_default("block", ratio=0.6123, min_block=16)
+    """Which patches to hide (data2vec: BEiT's blocks, 120 of 196 patches at most, the smallest 16)."""
+    target: Target = slot_default("teacher_feature")
+    """What to predict (data2vec: the mean of the top half of the teacher's blocks, smooth l1 with beta 2)."""
+    regularize: Regularizer | None = None
+    """A term that keeps the features of different images apart, added to the loss."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Half of the patches hidden at random."""
+        return cls(masker={"kind": "random", "ratio": 0.5})
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view must exist."""
+        yield from _view_problems(self.view, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.data2vec import self_distillation_of_features
+
+        return self_distillation_of_features(self, env)
+
+
+@final
+class BEiT(ObjectiveSpec):
+    """BEiT (Bao et al. 2021; v2: Peng et al. 2022): SimMIM's engine with the codes of a frozen tokenizer as target."""
+
+    kind: Literal["beit"] = "beit"
+    view: str = "global"
+    """View whose crops are masked."""
+    masker: Masker = slot_default("block")
+    """Which patches to hide (BEiT: blocks, 75 of 196 patches at most, the smallest 16)."""
+    target: Target
+    """What to predict (BEiT: `vq_token` with DALL-E's codes; v2: with those of a tokenizer trained by `vq_kd`)."""
+    regularize: Regularizer | None = None
+    """A term that keeps the features of different images apart, added to the loss."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Half of the patches hidden at random; pixels, which need no tokenizer."""
+        return cls(masker={"kind": "random", "ratio": 0.5}, target={"kind": "pixel"})
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view must exist."""
+        yield from _view_problems(self.view, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.beit import masked_token_prediction
+
+        return masked_token_prediction(self, env)
+
+
 def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
     if view not in run.views:
         yield Problem("view", f"{view!r} is not a view of this run. Known: {', '.join(run.views)}")
@@ -135,4 +199,4 @@ def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The objectives of this package."""
-    return [MAE, SimMIM, MaskFeat]
+    return [MAE, SimMIM, MaskFeat, Data2Vec, BEiT]

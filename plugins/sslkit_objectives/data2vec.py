@@ -1,0 +1,21 @@
+"""data2vec: a preset of the engine."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sslkit.core.env import Env
+from sslkit.core.passes import Mask
+from sslkit.nn.head import TokenHead
+from sslkit_objectives.masked import MaskedPrediction, Masking
+from sslkit_objectives.plugin import Data2Vec
+
+STD = 0.02  # data2vec_vision `modeling_cyclical.py:58,124-132`
+
+
+def self_distillation_of_features(spec: Data2Vec, env: Env) -> MaskedPrediction:
+    """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
+    head = partial(TokenHead, env.net("student").dim, std=STD)
+    return MaskedPrediction(
+        Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean, spec.regularize), env
+    )
