@@ -47,6 +47,17 @@ class NetInfo(NamedTuple):
     """Its patches of each view; of a net with other patches than the student's they differ from `Env.grids`."""
 
 
+class Length(NamedTuple):
+    """How long the run is."""
+
+    steps: int
+    steps_per_epoch: int
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data after `step` steps."""
+        return step / self.steps_per_epoch
+
+
 class Env(NamedTuple):
     """Everything around an objective or target."""
 
@@ -55,6 +66,8 @@ class Env(NamedTuple):
     """`student` and the names under `nets`."""
     grids: Mapping[str, Grid]
     """Patches of each view."""
+    length: Length = Length(1, 1)
+    """How long the run is, for schedules."""
 
     def view(self, name: str) -> View:
         """The view called `name`. Raises SpecError if the run has none."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Env, NetInfo, View
+from sslkit.core.env import Env, Length, NetInfo, View
 from sslkit.core.masker import Masker
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode
@@ -23,7 +23,7 @@ from sslkit.train import rng
 from sslkit.train.average import frozen_copy
 from sslkit.train.order import Order, Share
 from sslkit.train.parallel import Parallel, start
-from sslkit.train.stepper import Length, Stepper, micro_batch_size
+from sslkit.train.stepper import Stepper, micro_batch_size
 
 Maskers = Mapping[int, Masker]
 """Index of a pass -> its masker."""
@@ -56,9 +56,9 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
     parallel = parallel or start(spec.device)
     source = training_source(spec)
     views = make_views(spec, source.channels)
-    system, env = make_system(spec, views)
     order = make_order(spec, len(source), parallel)
     length = make_length(spec, order.steps_per_epoch)
+    system, env = make_system(spec, views, length)
     stepper = Stepper(spec, system, make_maskers(system, env), length, parallel)
     return Composed(system, stepper, source, env, order, length)
 
@@ -97,7 +97,7 @@ def make_views(spec: RunSpec, channels: int) -> dict[str, View]:
     return views
 
 
-def make_system(spec: RunSpec, views: Mapping[str, View]) -> tuple[System, Env]:
+def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tuple[System, Env]:
     """Nets, objectives and balancer, initialized from the run's seed on the CPU."""
     _check_names(spec)
     rng.seed_torch(spec.seed, "init")
@@ -109,7 +109,7 @@ def make_system(spec: RunSpec, views: Mapping[str, View]) -> tuple[System, Env]:
         )
     own = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
     infos = {name: _info(own.get(name, student), views) for name in ("student", *spec.nets)}
-    env = Env(views, infos, infos["student"].grids)
+    env = Env(views, infos, infos["student"].grids, length)
     objectives = {name: _objective(spec, name, env) for name in spec.terms}
     passes = [p for objective in objectives.values() for p in objective.passes]
     student.serve([p for p in passes if p.net == "student"])
@@ -209,6 +209,7 @@ def _fixed(env: Env, view: str) -> str:
     for kind, cls in sorted(kinds("masker").items()):
         with suppress(Exception):  # whatever ails another masker, this error is not about it
             example = cls.example() if issubclass(cls, MaskerSpec) else None
-            if example is not None and example.build(env, view).visible is not None:
+            stages = () if example is None else example.build(env, view).stages()
+            if stages and all(stage.visible is not None for stage in stages):
                 found.append(kind)
     return ", ".join(found) or "no masker that is installed"

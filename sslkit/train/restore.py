@@ -10,7 +10,7 @@ import torch
 from torch.optim import Optimizer
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Env
+from sslkit.core.env import Env, Length
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError
 from sslkit.spec.run import RunSpec
@@ -43,8 +43,9 @@ def restore(run_dir: Path, which: str = "last") -> Restored:
     """
     spec = locked_spec(run_dir)
     loaded = find(run_dir, which)
-    channels = int(read_lock(run_dir)["resolved"]["channels"])
-    system, env = make_system(spec, make_views(spec, channels))
+    resolved = read_lock(run_dir)["resolved"]
+    length = Length(int(resolved["steps"]), int(resolved["steps_per_epoch"]))
+    system, env = make_system(spec, make_views(spec, int(resolved["channels"])), length)
     load_system(system, loaded)
     return Restored(spec, system, env, loaded)
 

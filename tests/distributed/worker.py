@@ -46,7 +46,7 @@ def composed_of(case: str, spec: RunSpec, parallel: Parallel) -> Composed:
     if case != "queue":
         return composed
     views = {"global": View(8, 2, 1, (0.3,), (0.4,))}
-    system, env = make_system(spec, views)
+    system, env = make_system(spec, views, composed.length)
     torch.manual_seed(7)
     both = System(
         dict(system.nets.items()),

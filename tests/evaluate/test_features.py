@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslkit.core.env import View
+from sslkit.core.env import Length, View
 from sslkit.core.passes import Request
 from sslkit.core.source import Source
 from sslkit.errors import DataError
@@ -38,7 +38,7 @@ def loading(batch_size=4, workers=0, crop=1.0, view=VIEW, told=None):
 @pytest.fixture(scope="module")
 def net():
     run = tiny.spec()
-    system, _ = make_system(run, make_views(run, 1))
+    system, _ = make_system(run, make_views(run, 1), Length(8, 4))
     return system.nets["student"].eval()
 
 

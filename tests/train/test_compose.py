@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import ViT
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.env import Env, Grid, Length, NetInfo, View
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
@@ -141,7 +141,7 @@ def test_an_unknown_net_is_refused(monkeypatch):
     monkeypatch.setattr(MAE, "build", lambda self, env: Everything(16, 8))
     with says("nets: an objective reads net 'teacher', which the run does not have. Known: student, ema"):
         run = tiny.spec(nets={"ema": {}})
-        make_system(run, make_views(run, 1))
+        make_system(run, make_views(run, 1), Length(8, 4))
 
 
 def requesting(*requests):
@@ -154,7 +154,7 @@ def requesting(*requests):
 def test_leaving_out_patches_needs_a_fixed_count():
     message = (
         "^masker: 'coins' hides a varying number of patches, but this objective leaves hidden patches out "
-        r"and needs a fixed number; 2 x 2 patches fit (\w+, )*grid, (\w+, )*inverse_block, (\w+, )*mixture, random(, \w+)*$"
+        r"and needs a fixed number; 2 x 2 patches fit (\w+, )*grid, (\w+, )*mixture, random(, \w+)*$"
     )
     with pytest.raises(SpecError, match=message):
         make_maskers(requesting(Encode("global", mask=CoinMasker(), mode="drop")), ENV)
