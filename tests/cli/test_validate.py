@@ -75,9 +75,9 @@ def _seconds(*words: str) -> float:
     return best
 
 
-@pytest.mark.parametrize(("words", "budget"), [(["--help"], 0.150), (["validate"], 0.400)])
+@pytest.mark.parametrize(("words", "budget"), [(["--help"], 0.150), (["validate"], 0.500)])
 def test_start_up_is_quick(words: list[str], budget: float, spec: str) -> None:
-    """Beyond a bare interpreter's start: 150 ms for help, 400 ms for validation. Seen: 60 and 260 ms."""
+    """Beyond a bare interpreter's start: 150 ms for help, 500 ms for validation. Seen: 60 and 260 ms; 380 on a busy machine."""
     words = [*words, spec] if words == ["validate"] else words
     assert _seconds("-m", "sslkit", *words) - _seconds("-c", "pass") < budget
 
