@@ -13,6 +13,8 @@ from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import Masker, MaskerSpec
 from sslkit.spec.ratio import part, require_both, visible_count
+from sslkit.spec.schedule import Shape
+from sslkit_maskers.number import Number, find_number, replaced, spread
 
 if TYPE_CHECKING:
     from sslkit.core.env import Env, Grid
@@ -250,9 +252,83 @@ class MixtureMasker(MaskerSpec):
             raise SpecError(f"maskers.{index}: {error}") from None
 
 
+@final
+class CurriculumMasker(MaskerSpec):
+    """Changes a number of another masker over the run, level by level."""
+
+    kind: Literal["curriculum"] = "curriculum"
+    masker: Masker
+    """The masker that changes."""
+    field: str
+    """The number of it that changes, such as `ratio`; dots lead into parts of it: `maskers.0.ratio`."""
+    start: float
+    """Value at the beginning of the run."""
+    end: float
+    """Value at `until`, and from then on. It may be lower than `start`."""
+    shape: Shape = "linear"
+    """Straight line (HPM), or half a cosine."""
+    until: float = Field(1.0, gt=0, le=1)
+    """Share of the run after which the value is `end`."""
+    levels: int = Field(8, ge=2, le=64)
+    """Values from `start` to `end`, at equal distances; the nearest to the schedule is in force. Each level that
+    hides another number of patches compiles a graph of its own. Whole numbers are rounded."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Half of the patches hidden, and then three quarters."""
+        return cls(masker=RandomMasker(), field="ratio", start=0.5, end=0.75, levels=2)
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """A field that is no number, and values that it cannot have."""
+        try:
+            number = find_number(self.masker, self.field)
+        except SpecError as error:
+            yield Problem("field", str(error))
+            return
+        for value in self.values(number):
+            try:
+                replaced(self.masker, number.keys, value)
+            except SpecError as error:
+                name = {self.start: "start", self.end: "end"}.get(value, "levels")
+                yield Problem(name, f"{self._said(value)}: {error}")
+
+    def values(self, number: Number) -> list[float]:
+        """The value of every level."""
+        return spread(self.start, self.end, self.levels, number.whole)
+
+    def build(self, env: Env, view: str) -> Sampler:
+        """The sampler. Raises SpecError where there is no such number, or where a level does not fit."""
+        from sslkit_maskers.curriculum import CurriculumSampler
+
+        number = self._number()
+        values = self.values(number)
+        distinct = list(dict.fromkeys(values))
+        maskers = [self._level(number, value, env, view) for value in distinct]
+        return CurriculumSampler(maskers, [distinct.index(value) for value in values], self.shape, self.until)
+
+    def _number(self) -> Number:
+        try:
+            return find_number(self.masker, self.field)
+        except SpecError as error:
+            raise SpecError(f"field: {error}") from None
+
+    def _level(self, number: Number, value: float, env: Env, view: str) -> Sampler:
+        try:
+            masker = replaced(self.masker, number.keys, value).build(env, view)
+        except SpecError as error:
+            raise SpecError(f"masker: at level {self._said(value)}: {error}") from None
+        for stage in masker.stages():
+            stage.label = ", ".join(filter(None, (self._said(value), stage.label)))
+        return masker
+
+    def _said(self, value: float) -> str:
+        return f"{self.field} {value:.4g}"
+
+
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The maskers of this package."""
     return [
         RandomMasker, BernoulliMasker, BlockMasker, InverseBlockMasker, GridMasker, UnitMasker, MixtureMasker,
+        CurriculumMasker,
     ]  # fmt: skip

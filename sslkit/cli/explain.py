@@ -45,7 +45,14 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     yield "passes in every step:"
     for one in facts["passes"]:
         mask = f", {one['mask']}, {one['mode']}" if one["mask"] else ""
-        tokens = (
-            f"{one['visible']} of {one['patches']} patches visible, {one['tokens_per_step']:,} tokens a step"
-        )
-        yield f"  {one['net']} on {one['crops']} x {one['view']}{mask}: {tokens}"
+        early = ", before the masks" if one["guide"] else ""
+        yield f"  {one['net']} on {one['crops']} x {one['view']}{mask}{early}: {_cost(one, one['patches'])}"
+        for stage in one["stages"]:
+            hidden = f"{'at most ' if stage['varies'] else ''}{stage['hidden']} hidden"
+            yield f"    from step {stage['step']:,}: {stage['value']}, {hidden}, {_cost(stage, one['patches'])}"
+    if facts["graphs"] > 1:
+        yield f"the masks take {facts['graphs']} shapes over the run; compiled, each is a graph of its own"
+
+
+def _cost(one: Mapping[str, Any], patches: int) -> str:
+    return f"{one['visible']} of {patches} patches visible, {one['tokens_per_step']:,} tokens a step"

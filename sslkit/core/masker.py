@@ -32,6 +32,8 @@ class Masker(nn.Module, ABC):
     """Most patches ever hidden in an image; fixes the shapes that a compiled graph sees."""
     passes: tuple[Encode, ...] = ()
     """Passes without a mask that it reads, such as a teacher's; they run first, without gradients."""
+    label: str = ""
+    """What tells this stage of a masker that changes from the others, such as `ratio 0.5`."""
 
     @abstractmethod
     def sample(self, draw: Draw, scene: Scene) -> Tensor:

@@ -44,11 +44,12 @@ class System(nn.Module):
         """Set the passes without a mask that `look` runs, before masks are drawn."""
         self.guides = tuple(guides)
         # what the student sees is encoded again where a loss needs its gradients
-        self._known = {
+        self.known = {
             i: self.guides.index(p) for i, p in enumerate(self.plan) if p in guides and p.net != "student"
         }
+        """Pass of `plan` -> the guide that answers it already."""
         self._look = self._calls(self.guides, ())
-        self._encode = self._calls(self.plan, self._known)
+        self._encode = self._calls(self.plan, self.known)
 
     def _calls(self, plan: Sequence[Encode], known: Collection[int]) -> dict[str, list[int]]:
         """The passes of `plan` that each net has to make."""
@@ -65,7 +66,7 @@ class System(nn.Module):
     ) -> dict[int, Tokens]:
         """The answer to every pass of `plan`, by its index. `looked`: what `look` answered."""
         tokens = self._answer(self._encode, self.plan, images, masks)
-        return tokens | {i: looked[guide] for i, guide in self._known.items()}
+        return tokens | {i: looked[guide] for i, guide in self.known.items()}
 
     def _answer(
         self,

@@ -33,6 +33,15 @@ def is_due(period: str, step: int, steps_per_epoch: int) -> bool:
     return step % length == 0
 
 
+Shape = Literal["cosine", "linear"]
+"""How a value moves from one end to the other."""
+
+
+def eased(share: float, shape: Shape) -> float:
+    """Share of the way after `share` of the time."""
+    return (1 - math.cos(math.pi * share)) / 2 if shape == "cosine" else share
+
+
 @final
 class Ramp(Spec):
     """A value that moves from `start` to `end` over the run, at step t of T by t / T as DINO does.
@@ -44,17 +53,15 @@ class Ramp(Spec):
     """Value at step 0."""
     end: float
     """Value approached at `until`."""
-    shape: Literal["cosine", "linear"] = "cosine"
+    shape: Shape = "cosine"
     """Half cosine (BYOL, DINO, MoCo v3) or straight line (data2vec, I-JEPA)."""
     until: float = Field(1.0, gt=0, le=1)
     """Share of the run after which the value is `end`."""
 
     def at(self, step: int, total: int) -> float:
         """The value at `step` of a run of `total` steps."""
-        share = min(1.0, step / max(1.0, self.until * total))
-        if self.shape == "cosine":
-            share = (1 - math.cos(math.pi * share)) / 2
-        return self.start + (self.end - self.start) * share
+        way = eased(min(1.0, step / max(1.0, self.until * total)), self.shape)
+        return self.start + (self.end - self.start) * way
 
 
 Value = float | Ramp

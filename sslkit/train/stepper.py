@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from sslkit.core.env import Length
 from sslkit.core.masker import Masker
 from sslkit.core.passes import Output, Tokens
 from sslkit.core.system import Stepped, System
@@ -18,22 +19,15 @@ from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import value_at
 from sslkit.train import optimizer as optim
 from sslkit.train import rng
-from sslkit.train.average import Averages
+from sslkit.train.average import Averages, set_modes
 from sslkit.train.backward import backward_of
 from sslkit.train.feed import Batch
 from sslkit.train.masking import Answers, Masking, Rows
 from sslkit.train.parallel import Parallel
+from sslkit.train.stages import masks_shapes, timeline
 
-
-class Length(NamedTuple):
-    """How long a run is."""
-
-    steps: int
-    steps_per_epoch: int
-
-    def epoch(self, step: int) -> float:
-        """Passes over the data after `step` steps."""
-        return step / self.steps_per_epoch
+SPARE_GRAPHS = 7
+"""Graphs of the forward that torch may make beside those that masks need; its own default for runs of one graph."""
 
 
 class Losses(NamedTuple):
@@ -72,11 +66,10 @@ class Stepper:
             name: {key: torch.zeros((), device=parallel.device) for key in objective.schedules}
             for name, objective in self.objectives.items()
         }
-        for net in (n for name, n in system.nets.items() if name != "student"):
-            net.eval()
+        set_modes(dict(system.nets.items()), spec.nets)
         self._look = system.look
         if compiles(spec, parallel.device):
-            compile_system(system, spec)
+            compile_system(system, spec, masks_shapes(timeline(maskers, length.steps).values()))
             self._look = torch.compile(system.look, **spec.compile.options())
         self.run = parallel.wrap(system)
         self.backward = backward_of(system, parallel)
@@ -235,8 +228,11 @@ def micro_batch_size(spec: RunSpec, world: int) -> int:
     return spec.micro_batch_size or max(1, spec.batch_size // world)
 
 
-def compile_system(system: System, spec: RunSpec) -> None:
-    """Compile the forward as one graph, in place."""
+def compile_system(system: System, spec: RunSpec, graphs: int = 1) -> None:
+    """Compile the forward as one graph for each of the `graphs` shapes that masks take, in place."""
+    config = torch._dynamo.config
+    config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + graphs)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 32 * config.recompile_limit)
     if system.balancer.weighs_gradients:  # K backwards through one forward must not reuse its buffers
         torch._functorch.config.donated_buffer = False
     system.compile(**spec.compile.options())

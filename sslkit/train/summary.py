@@ -7,16 +7,20 @@ import math
 import resource
 import sys
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Any, final
 
 import torch
 from torch import nn
 
 from sslkit.core.env import Env
+from sslkit.core.masker import Masker
+from sslkit.core.passes import Encode
 from sslkit.spec.run import RunSpec
 from sslkit.train.compose import Composed
 from sslkit.train.lock import device_name
 from sslkit.train.parallel import Parallel
+from sslkit.train.stages import masks_shapes, timeline
 from sslkit.train.stepper import compiles, module_parameters
 
 SUMMARY = "summary.json"
@@ -77,6 +81,7 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "micro_batch_size": composed.order.share.micro,
         "parameters": parameters(composed.system),
         "passes": passes(composed, composed.env),
+        "graphs": masks_shapes(timeline(stepper.masking.maskers, length.steps).values()),
     }
 
 
@@ -90,25 +95,46 @@ def parameters(system: nn.Module) -> dict[str, int]:
 
 
 def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
-    """The backbone passes that run in every step, with the tokens of each."""
-    result = []
-    for i, request in enumerate(composed.system.plan):
-        count, view = env.grids[request.view].patches, env.views[request.view]
-        masker = composed.step.masking.maskers.get(i)
-        visible = count if masker is None or request.mode == "token" else (masker.visible or count)
-        result.append(
+    """The backbone passes that run in every step, those that maskers read first, with the tokens of each."""
+    system, batch = composed.system, composed.order.batch
+    line = timeline(composed.step.masking.maskers, composed.length.steps)
+    guides = [_pass(request, env, batch, {}) | {"guide": True} for request in system.guides]
+    planned = [
+        _pass(request, env, batch, {step: stage[i] for step, stage in line.items() if i in stage})
+        for i, request in enumerate(system.plan)
+        if i not in system.known
+    ]
+    return guides + [one | {"guide": False} for one in planned]
+
+
+def _pass(request: Encode, env: Env, batch: int, line: Mapping[int, Masker]) -> dict[str, Any]:
+    """One pass. `line`: step -> the masker in force from then on; `stages` is empty where it stays the same."""
+    crops, patches = env.view(request.view).crops, env.net(request.net).grids[request.view].patches
+    stages = []
+    for masker, steps in groupby(line.items(), key=lambda item: item[1]):
+        visible = patches if request.mode == "token" else (masker.visible or patches)
+        stages.append(
             {
-                "net": request.net,
-                "view": request.view,
-                "crops": view.crops,
-                "mask": None if request.mask is None else request.mask.summary(),
-                "mode": request.mode if request.mask is not None else "all",
-                "patches": count,
+                "step": next(steps)[0],
+                "value": masker.label,
+                "hidden": masker.most,
+                "varies": masker.visible is None,
                 "visible": visible,
-                "tokens_per_step": composed.order.batch * view.crops * (visible + 1),
+                "tokens_per_step": batch * crops * (visible + 1),
             }
         )
-    return result
+    first = stages[0] if stages else {"visible": patches, "tokens_per_step": batch * crops * (patches + 1)}
+    return {
+        "net": request.net,
+        "view": request.view,
+        "crops": crops,
+        "mask": None if request.mask is None else request.mask.summary(),
+        "mode": request.mode if request.mask is not None else "all",
+        "patches": patches,
+        "visible": first["visible"],
+        "tokens_per_step": first["tokens_per_step"],
+        "stages": stages if len(stages) > 1 else [],
+    }
 
 
 def weights_sha256(module: nn.Module) -> str:

@@ -16,10 +16,11 @@ FACTS = {
     "parameters": {"student": 1234567},
     "passes": [
         {"net": "student", "view": "global", "crops": 2, "mask": "random(ratio=0.75)", "mode": "drop", "patches": 196,
-         "visible": 49, "tokens_per_step": 25600},
+         "visible": 49, "tokens_per_step": 25600, "guide": False, "stages": []},
         {"net": "teacher", "view": "global", "crops": 2, "mask": None, "mode": "all", "patches": 196, "visible": 196,
-         "tokens_per_step": 100864},
+         "tokens_per_step": 100864, "guide": True, "stages": []},
     ],
+    "graphs": 1,
 }  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def test_the_facts_in_words():
     assert "parameters  1,234,567 in student" in said
     assert said[-2:] == [
         "  student on 2 x global, random(ratio=0.75), drop: 49 of 196 patches visible, 25,600 tokens a step",
-        "  teacher on 2 x global: 196 of 196 patches visible, 100,864 tokens a step",
+        "  teacher on 2 x global, before the masks: 196 of 196 patches visible, 100,864 tokens a step",
     ]
     assert "device      cpu, float32, not compiled, 2 rank(s)" in list(lines({**FACTS, "compile": False}))
 
@@ -59,3 +60,29 @@ def test_what_only_the_built_parts_know_is_an_error_here_too(tmp_path, capsys):
     code, out, err = call(capsys, "explain", spec)
     assert (code, out) == (USER_ERROR, "")
     assert "has no model 'vit_tinny_patch16_224'. Did you mean 'vit_tiny_patch16_224'" in err
+
+
+def test_maskers_that_change_are_shown_stage_by_stage(tmp_path, capsys):
+    masker = {
+        "kind": "curriculum",
+        "masker": {"kind": "random"},
+        "field": "ratio",
+        "start": 0.25,
+        "end": 0.75,
+    }
+    objective = {"kind": "mae", "masker": {**masker, "levels": 3}, "decoder": tiny.DECODER}
+    spec = write(tmp_path / "spec.yaml", objective=objective)
+    code, out, _ = call(capsys, "explain", spec)
+    assert code == OK
+    assert out.splitlines()[-4:] == [
+        "    from step 0: ratio 0.25, 1 hidden, 3 of 4 patches visible, 128 tokens a step",
+        "    from step 2: ratio 0.5, 2 hidden, 2 of 4 patches visible, 96 tokens a step",
+        "    from step 6: ratio 0.75, 3 hidden, 1 of 4 patches visible, 64 tokens a step",
+        "the masks take 3 shapes over the run; compiled, each is a graph of its own",
+    ]
+    bernoulli = {**masker, "masker": {"kind": "bernoulli"}, "levels": 2}
+    spec = write(tmp_path / "spec.yaml", objective={"kind": "simmim", "masker": bernoulli})
+    _, out, _ = call(capsys, "explain", spec)
+    assert out.splitlines()[-1] == (
+        "    from step 4: ratio 0.75, at most 4 hidden, 4 of 4 patches visible, 160 tokens a step"
+    ), "one shape"

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from sslkit.core.passes import Encode
 from sslkit.train.compose import compose
-from sslkit.train.summary import Best, peak_memory_mib, resolved, weights_sha256
+from sslkit.train.summary import Best, passes, peak_memory_mib, resolved, weights_sha256
 from tests import tiny
+from tests.fakes_train import compose_everything
 
 
 def test_the_first_metric_that_was_evaluated_decides():
@@ -74,11 +76,52 @@ def test_everything_that_follows_from_a_spec():
     assert [one["visible"] for one in facts["passes"]] == [3, 1]
     assert facts["passes"][0] == {
         "net": "student", "view": "global", "crops": 2, "mask": "random(ratio=0.25)", "mode": "drop",
-        "patches": 4, "visible": 3, "tokens_per_step": 32 * 2 * 4,
+        "patches": 4, "visible": 3, "tokens_per_step": 32 * 2 * 4, "guide": False, "stages": [],
     }  # fmt: skip
     counted = {name: facts["parameters"][name] for name in ("student", "objectives.a", "objectives.b")}
     assert sum(counted.values()) == sum(p.numel() for p in composed.step.parameters)
     assert counted["objectives.a"] == counted["objectives.b"] > 0
+    assert facts["graphs"] == 1
+    json.dumps(facts)
+
+
+def test_passes_that_maskers_read_are_listed_first_and_once():
+    composed = compose_everything(tiny.spec(nets={"teacher": {}}))
+    plain = [(one["net"], one["guide"]) for one in passes(composed, composed.env)]
+    assert plain == [("student", False), ("teacher", False)]
+    composed.system.guided_by([Encode("global", net="teacher"), Encode("global")])
+    found = passes(composed, composed.env)
+    assert [(one["net"], one["guide"]) for one in found] == [
+        ("teacher", True), ("student", True), ("student", False),
+    ], "a pass of the student is run again for its gradients"  # fmt: skip
+    assert {one["tokens_per_step"] for one in found} == {32 * 5}
+
+
+def test_stages_of_masks_are_listed_with_their_tokens():
+    masker = {
+        "kind": "curriculum",
+        "masker": {"kind": "random"},
+        "field": "ratio",
+        "start": 0.25,
+        "end": 0.75,
+    }
+    objectives = {
+        "a": {"kind": "mae", "masker": {**masker, "levels": 2}, "decoder": tiny.DECODER},
+        "b": {"kind": "mae", "masker": {**masker, "levels": 3}, "decoder": tiny.DECODER},
+        "c": {"kind": "simmim", "masker": {"kind": "random", "ratio": 0.5}},
+    }
+    run = tiny.spec(objective=None, objectives=objectives)
+    facts = resolved(run, compose(run, tiny.CPU), tiny.CPU)
+    a, b, c = facts["passes"]
+    assert [(stage["step"], stage["value"]) for stage in a["stages"]] == [
+        (0, "ratio 0.25"),
+        (4, "ratio 0.75"),
+    ]
+    assert [stage["step"] for stage in b["stages"]] == [0, 2, 6]
+    assert [stage["tokens_per_step"] for stage in b["stages"]] == [32 * 4, 32 * 3, 32 * 2]
+    assert (b["visible"], b["tokens_per_step"]) == (3, 32 * 4), "as at the beginning"
+    assert c["stages"] == []
+    assert facts["graphs"] == 4, "of 2 x 3 pairs of shapes, those that occur"
     json.dumps(facts)
 
 
