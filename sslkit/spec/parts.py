@@ -55,7 +55,7 @@ class ViewSpec(Spec):
 
 @final
 class NetSpec(Spec):
-    """A moving average of the student backbone (its weights; not its batch-norm statistics), or a frozen network."""
+    """A moving average of the student backbone, or a frozen network."""
 
     backbone: Backbone | None = None
     """A network of its own, with the weights of its `checkpoint`, that never changes. Default: a moving average."""
@@ -63,10 +63,12 @@ class NetSpec(Spec):
     """Share of the old average kept at each step (DINO: 0.996, rising to 1)."""
     update: Literal["after_step", "before_forward"] = "after_step"
     """When the average moves: after the optimizer (DINO, BYOL, iBOT) or before the forward (MoCo v2, v3)."""
+    batch_norm: Literal["batch", "average"] = "batch"
+    """Batch norm of a moving average: statistics of its own batch (DINO, BYOL, MoCo), or the student's, averaged too."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """A share lies between 0 and 1."""
-        given = sorted(self.model_fields_set & {"momentum", "update"})
+        given = sorted(self.model_fields_set & {"momentum", "update", "batch_norm"})
         if self.backbone is not None and given:
             yield Problem(given[0], "a network of its own (`backbone`) is frozen: leave this out, or `backbone`")
         if not all(0 <= momentum <= 1 for momentum in ends(self.momentum)):

@@ -6,12 +6,13 @@ import re
 
 import pytest
 import torch
+from torch import nn
 
 from sslkit.core.env import View
 from sslkit.errors import SpecError
 from sslkit.spec.parts import NetSpec
 from sslkit.spec.schedule import Ramp
-from sslkit.train.average import Averages, frozen_copy
+from sslkit.train.average import Averages, frozen_copy, set_modes
 from sslkit_backbones.plugin import ViT
 from tests import tiny
 from tests.fakes_train import Everything
@@ -114,3 +115,38 @@ def test_twins_of_unequal_shape_are_refused():
     objective.slow = torch.nn.Linear(net.dim, 5)
     with pytest.raises(SpecError, match=r"twins differ in shape: \(4, 16\) and \(5, 16\)"):
         Averages({"teacher": NetSpec()}, {"student": net, "teacher": frozen_copy(net)}, {"all": objective})
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Dropout(0.5))
+
+
+def test_batch_norm_of_an_average_uses_its_own_batch_and_its_own_statistics():
+    """PARITY: DINO, BYOL and MoCo keep it in training mode and never average its statistics."""
+    student, spec = normed(), NetSpec(momentum=0.5)
+    teacher = frozen_copy(student)
+    nets = {"student": student, "ema": teacher}
+    set_modes(nets, {"ema": spec})
+    assert [module.training for module in teacher] == [False, True, False]
+    assert student[1].training
+    student[1].running_mean.fill_(4.0)
+    Averages({"ema": spec}, nets, {}).update("after_step", 0, 1)
+    assert torch.equal(teacher[1].running_mean, torch.zeros(2))
+
+
+def test_batch_norm_may_use_averaged_statistics():
+    student, spec = normed(), NetSpec(momentum=0.75, batch_norm="average")
+    teacher = frozen_copy(student)
+    nets = {"student": student, "ema": teacher}
+    set_modes(nets, {"ema": spec})
+    assert not any(module.training for module in teacher)
+    student[1].running_mean.fill_(4.0)
+    Averages({"ema": spec}, nets, {}).update("after_step", 0, 1)
+    assert torch.equal(teacher[1].running_mean, torch.ones(2))
+    assert teacher[1].num_batches_tracked == 0
+
+
+def test_batch_norm_of_a_frozen_net_is_frozen():
+    student, frozen = normed(), frozen_copy(normed())
+    set_modes({"student": student, "wise": frozen}, {"wise": NetSpec(backbone={"kind": "vit"})})
+    assert not any(module.training for module in frozen.modules())
