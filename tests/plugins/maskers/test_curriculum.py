@@ -257,6 +257,24 @@ def test_what_one_level_learns_all_know(monkeypatch):
     assert again.step.masking.maskers[0].at(0.99).total == 32 * sum(hidden)
 
 
+def test_a_guided_share_grows_and_its_levels_stay_equal():
+    """HPM's schedule, with a masker that learns."""
+    inner = {"kind": "difficulty", "ratio": 0.5}
+    masker = {"kind": "curriculum", "masker": inner, "field": "share", "start": 0, "end": 0.5, "levels": 3}
+    objective = {"kind": "mae", "masker": masker, "decoder": tiny.DECODER}
+    run = tiny.spec(objective=objective, nets={"teacher": {}}, steps=6, **SMALL)
+    composed, losses = tiny.steps(run, 6)
+    levels = composed.step.masking.maskers[0].stages()
+    assert [level.guided for level in levels] == [0, 2, 4]
+    first, *others = [level.state_dict() for level in levels]
+    assert first["weight"].abs().sum() > 0
+    assert all(torch.equal(state[name], first[name]) for state in others for name in first)
+    resumed, part = compose(run, tiny.CPU), tiny.steps(run, 4)[0]
+    resumed.step.load_state_dict(part.step.state_dict())
+    feed = tiny.feed(run, resumed)
+    assert [resumed.step(i, feed.step(i)).total.item() for i in (4, 5)] == losses[4:]
+
+
 def test_itself_it_observes_as_its_first_level():
     masker = CurriculumSampler([Learner(1), Learner(3)], [0, 1], "linear", 1.0)
     hidden = torch.tensor([[[True, False, True, False]]])
