@@ -11,12 +11,13 @@ from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.beit import Attention as BeitAttention
 from timm.models.eva import EvaAttention, EvaBlockPostNorm
 from timm.models.vision_transformer import ResPostBlock
+from timm.models.vision_transformer_relpos import RelPosAttention, ResPostRelPosBlock
 from torch import Tensor
 
 from sslkit.errors import SpecError
 
-_KNOWN = (Attention, AttentionRope, BeitAttention, EvaAttention)
-_POST_NORM = (ResPostBlock, EvaBlockPostNorm)
+_KNOWN = (Attention, AttentionRope, BeitAttention, EvaAttention, RelPosAttention)
+_POST_NORM = (ResPostBlock, EvaBlockPostNorm, ResPostRelPosBlock)
 
 
 def class_attention(

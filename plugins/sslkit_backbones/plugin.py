@@ -36,12 +36,20 @@ class ViT(BackboneSpec):
     """Blocks. Default: the named network's."""
     heads: int | None = Field(None, ge=1)
     """Attention heads; they divide the width. Default: the named network's."""
-    positions: Literal["sincos", "learned"] = "sincos"
-    """Fixed sin-cos in MAE's order (column first), or learned ones (DINO, BEiT). Other sizes are interpolated."""
-    init: Literal["mae", "timm"] = "mae"
-    """Xavier-uniform linear layers (MAE, MoCo v3), or timm's truncated normal (DINO)."""
+    positions: Literal["sincos", "learned", "relative", "rotary"] = "sincos"
+    """Fixed sin-cos in MAE's order (column first); learned ones (DINO); a bias by distance that all blocks share (BEiT,
+    SimMIM; of timm's `beit_...` and `vit_relpos_...`); or rotation by place (EVA-02, DINOv3; of timm's `eva02_...`,
+    `vit_..._rope_...` and `vit_..._dinov3`, with learned ones beside it where those have them). Other sizes are
+    interpolated or made anew, as timm does."""
+    layer_scale: float | None = Field(None, gt=0)
+    """First value of the learned scale of each branch (BEiT-B, SimMIM: 0.1). Default: the named network's."""
+    registers: int | None = Field(None, ge=0)
+    """Learned tokens beside the class token that no objective reads (DINOv2: 4). Default: the named network's."""
+    init: Literal["mae", "beit", "timm"] = "mae"
+    """Xavier-uniform linear layers (MAE, MoCo v3); N(0, 0.02) cut off at one deviation, the last weights of block l
+    divided by sqrt(2 l) (BEiT, SimMIM); or what timm draws (DINO)."""
     drop_path: float = Field(0.0, ge=0, lt=1)
-    """Stochastic depth at the last block, rising linearly from 0 at the first (MAE pre-training: 0)."""
+    """Stochastic depth at the last block, rising linearly from 0 at the first (MAE: 0; BEiT-B, SimMIM: 0.1)."""
     checkpoint: Path | None = None
     """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
 
@@ -82,6 +90,8 @@ class ViT(BackboneSpec):
             yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
         if self.width and self.positions == "sincos" and self.width % 4:
             yield Problem("width", f"sin-cos positions need a multiple of 4, found {self.width}")
+        if self.width and self.heads and self.positions == "rotary" and self.width % (4 * self.heads):
+            yield Problem("width", f"rotary positions need a multiple of 4 for each head, found {self.width}")
 
     def build(self, view: View) -> Backbone:
         """The network, its weights from torch's generator or from `checkpoint`."""

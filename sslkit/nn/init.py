@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from torch import nn
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 
 def xavier(module: nn.Module) -> None:
@@ -18,3 +23,32 @@ def xavier(module: nn.Module) -> None:
         elif isinstance(part, nn.LayerNorm):
             nn.init.ones_(part.weight)
             nn.init.zeros_(part.bias)
+
+
+def truncated_normal(module: nn.Module, std: float = 0.02) -> None:
+    """Weights of every Linear and Conv2d from N(0, std) cut off at one deviation, biases 0, LayerNorm ones and zeros.
+
+    BEiT's (`modeling_pretrain.py:19,85`) and, for its vision transformer, SimMIM's (`simmim.py:69`). Cut off so near,
+    the weights deviate by 0.54 `std`.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d):
+            truncated_normal_(part.weight, std)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.LayerNorm):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+
+
+def truncated_normal_(tensor: Tensor, std: float = 0.02) -> Tensor:
+    """Fill `tensor` from N(0, std) cut off at one deviation."""
+    return nn.init.trunc_normal_(tensor, std=std, a=-std, b=std)
+
+
+@torch.no_grad()
+def rescale_residuals(blocks: Iterable[Any]) -> None:
+    """Divide the last weights of both branches of block l = 1, 2, ... by sqrt(2 l) (BEiT, SimMIM `fix_init_weight`)."""
+    for depth, block in enumerate(blocks, start=1):
+        block.attn.proj.weight.div_(math.sqrt(2.0 * depth))
+        block.mlp.fc2.weight.div_(math.sqrt(2.0 * depth))

@@ -36,6 +36,7 @@ def checks(spec: BackboneSpec) -> Checks:
         "answers requests together as alone": partial(_together, spec),
         "never sees hidden patches in `drop` mode": partial(_unless_refused, partial(_blind, spec, "drop")),
         "never sees hidden patches in `token` mode": partial(_unless_refused, partial(_blind, spec, "token")),
+        "tells attention and keeps its tokens": partial(_unless_refused, partial(_attends, spec)),
         "exports to timm": partial(_unless_refused, partial(_exports, spec)),
     }
 
@@ -94,6 +95,32 @@ def _shapes(spec: BackboneSpec) -> None:
         require(
             tokens.image is images and tokens.mask is None, "`image` and `mask` must be those of the request"
         )
+
+
+@torch.no_grad()
+def _attends(spec: BackboneSpec) -> None:
+    """Weights of patches, in float32, at both sizes of images; asking for them changes nothing else."""
+    net = _built(spec)
+    for size in (IMAGE, LOCAL):
+        plain = Request(_images(size), None, "drop", ())
+        (tokens,), (silent,) = net([plain._replace(attention=True)]), net([plain])
+        require(tokens.attention is not None, "`attention` was asked for and is None")
+        require(silent.attention is None, "`attention` was not asked for and is there")
+        assert tokens.attention is not None, "just required"
+        _require_weights(tokens.attention, net.grid(size).patches)
+        same = torch.equal(tokens.patch, silent.patch) and torch.equal(tokens.cls, silent.cls)
+        require(same, "asking for attention changes the tokens")
+
+
+def _require_weights(weights: Tensor, patches: int) -> None:
+    require(weights.dtype == torch.float32, f"`attention` is {weights.dtype}, expected float32")
+    require(
+        weights.ndim == 4,
+        f"`attention` has {weights.ndim} dimensions, expected 4: views, images, heads, patches",
+    )
+    _require_shape(weights, (2, IMAGES, weights.shape[2], patches), "attention")
+    require(bool((weights >= 0).all()), "`attention` has negative weights")
+    require(bool((weights.sum(-1) <= 1 + SLACK).all()), "`attention` of the patches adds up to more than 1")
 
 
 def _require_shape(values: Tensor, expected: tuple[int, ...], name: str) -> None:

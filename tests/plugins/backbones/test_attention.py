@@ -19,12 +19,13 @@ def build(**fields):
     return backbone
 
 
-def weights_of_timm(backbone, images):
+def weights_of_timm(backbone, images, net=None):
     """The last block's weights `[B, heads, L, L]`, which timm shows to its dropout."""
-    attn, seen = backbone.net.blocks[-1].attn, []
+    net = backbone.net if net is None else net
+    attn, seen = net.blocks[-1].attn, []
     attn.fused_attn = False
     handle = attn.attn_drop.register_forward_hook(lambda module, args, out: seen.append(args[0]))
-    backbone.net.forward_features(images)
+    net.forward_features(images)
     handle.remove()
     attn.fused_attn = True
     return seen[0]

@@ -1,0 +1,63 @@
+"""First weights and fixed positions of vision transformers, as far as a spec asks for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.nn.init import rescale_residuals, truncated_normal, truncated_normal_, xavier
+from sslkit.nn.positions import sincos_positions
+from sslkit_backbones.plugin import ViT
+
+
+def initialize(net: Any, spec: ViT) -> None:  # noqa: ANN401
+    """Positions and weights; `init: timm` leaves what timm drew."""
+    if spec.positions == "sincos":
+        _fix_positions(net)
+    if spec.init == "mae":
+        _as_mae(net)
+    elif spec.init == "beit":
+        _as_beit(net)
+
+
+def mask_token(dim: int, init: str) -> nn.Parameter:
+    """`[1, 1, dim]` from N(0, 0.02), cut off at one deviation where BEiT's weights are asked for, as those are."""
+    if init == "beit":
+        return nn.Parameter(truncated_normal_(torch.empty(1, 1, dim)))
+    return nn.Parameter(torch.randn(1, 1, dim) * 0.02)
+
+
+def _fix_positions(net: Any) -> None:  # noqa: ANN401
+    """MAE's sin-cos table, with zeros for the tokens in front (`models_mae.py:68-74`)."""
+    rows, cols = net.patch_embed.grid_size
+    table = sincos_positions(int(net.embed_dim), rows, cols)
+    extra = net.pos_embed.shape[1] - len(table)
+    table = torch.cat([table.new_zeros(extra, table.shape[1]), table])
+    net.pos_embed = nn.Parameter(table.to(net.pos_embed.dtype)[None], requires_grad=False)
+
+
+def _as_mae(net: Any) -> None:  # noqa: ANN401
+    """`models_mae.py:76-93`."""
+    xavier(net)
+    nn.init.xavier_uniform_(net.patch_embed.proj.weight.data.flatten(1))
+    for token in _front(net):
+        nn.init.normal_(token, std=0.02)
+
+
+def _as_beit(net: Any) -> None:  # noqa: ANN401
+    """`beit/modeling_pretrain.py:69-101`; SimMIM's vision transformer starts alike."""
+    truncated_normal(net)
+    rescale_residuals(net.blocks)
+    positions = getattr(net, "pos_embed", None)
+    learned = positions is not None and positions.requires_grad
+    for token in [*_front(net), *([positions] if learned else [])]:
+        truncated_normal_(token)
+    if getattr(net, "shared_rel_pos", None) is not None:
+        nn.init.zeros_(net.shared_rel_pos.relative_position_bias_table)
+
+
+def _front(net: Any) -> list[Tensor]:  # noqa: ANN401
+    """Class and register tokens."""
+    return [t for t in (net.cls_token, getattr(net, "reg_token", None)) if t is not None]
