@@ -19,6 +19,8 @@ from sslkit_guided.shares import visible_of
 
 SHRINKAGE = 0.01
 """Share of the mean variance added to that of every direction, which bounds how far whitening magnifies noise."""
+LEAST = torch.finfo(torch.float32).eps
+"""Least variance, where all patches of the data are equal."""
 TIE = 1e-5
 """Least scale of the noise, in nats: far above rounding errors, far below what a picture shows."""
 
@@ -98,12 +100,12 @@ class InformationSampler(Masker):
     def _fit(self) -> None:
         """What follows from the moments. Distances after any whitening are the same, so a Cholesky factor will do."""
         cov = self.moment - torch.outer(self.center, self.center)
-        ridge = SHRINKAGE * cov.diagonal().mean() + torch.finfo(torch.float32).eps
+        ridge = SHRINKAGE * cov.diagonal().mean() + LEAST
         one = torch.eye(len(cov), dtype=cov.dtype, device=cov.device)
         factor = torch.linalg.cholesky_ex(cov + ridge * one).L
         self.whiten.copy_(torch.linalg.solve_triangular(factor, one, upper=False).T)
         between = cov.view(self.channels, self.cells**2, self.channels, self.cells**2).mean((1, 3))
-        self.level.copy_(between.diagonal().mean())
+        self.level.copy_(between.diagonal().mean().clamp(min=LEAST))
 
     def _describe(self, images: Tensor) -> Patches:
         return describe(images.flatten(0, -4), self.grid.patch, self.cells)
