@@ -1,0 +1,1 @@
+"""Built-in objectives of joint embeddings: contrast, prediction of other views, decorrelation, clustering."""
