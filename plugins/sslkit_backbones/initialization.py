@@ -50,10 +50,11 @@ def _as_beit(net: Any) -> None:  # noqa: ANN401
     """`beit/modeling_pretrain.py:69-101`; SimMIM's vision transformer starts alike."""
     truncated_normal(net)
     rescale_residuals(net.blocks)
-    positions = getattr(net, "pos_embed", None)
-    learned = positions is not None and positions.requires_grad
-    for token in [*_front(net), *([positions] if learned else [])]:
+    for token in _front(net):
         truncated_normal_(token)
+    positions: Tensor | None = getattr(net, "pos_embed", None)
+    if positions is not None and positions.requires_grad:
+        truncated_normal_(positions)
     if getattr(net, "shared_rel_pos", None) is not None:
         nn.init.zeros_(net.shared_rel_pos.relative_position_bias_table)
 

@@ -121,9 +121,10 @@ class VisionTransformerBackbone(Backbone):
             x = torch.where(hidden, self.mask_token.to(x.dtype), x)
         front = self._prefix_tokens(positions, x).to(x.dtype).expand(len(x), -1, -1)
         x = torch.cat([front, x if own is None else x + own], dim=1)
-        for step in (getattr(net, "pos_drop", None), getattr(net, "norm_pre", None)):
-            x = x if step is None else step(x)
-        return x
+        for name in ("pos_drop", "norm_pre"):
+            x = getattr(net, name)(x) if hasattr(net, name) else x
+        out: Tensor = x
+        return out
 
     def _positions(self, rows: int, cols: int) -> Tensor | None:
         """Position embeddings for a grid, interpolated as timm does (bicubic, antialiased), where there are some."""
@@ -180,7 +181,8 @@ class VisionTransformerBackbone(Backbone):
         rope = rope_of(self.net, where, self.depth - 1)
         block, has_class = self.net.blocks[-1], self.net.cls_token is not None
         weights = class_attention(block, before, self.prefix, has_class, where.bias, rope)
-        return weights.unflatten(0, request.image.shape[:2])
+        out: Tensor = weights.unflatten(0, request.image.shape[:2])
+        return out
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Class token (or the mean of the patches) and patch tokens; registers are left out."""
