@@ -91,7 +91,7 @@ def _features(scene: Scene) -> Tensor:
 
 def _placed(mask: Mask, scores: Tensor) -> Tensor:
     """`scores` `[L]` at their patches, `[V, B, N]` float32; 0 where nothing is hidden."""
-    real = scores.float() * (mask.per_image > 0)
+    real = torch.where(mask.per_image > 0, scores.float(), 0.0)
     flat = torch.zeros(mask.hidden.numel(), device=scores.device).scatter_add(0, mask.flat, real)
     return flat.view_as(mask.hidden)
 

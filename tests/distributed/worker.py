@@ -27,12 +27,15 @@ REGULARIZED = {
     "most": {**TERMS["most"], "regularize": {"weight": 0.5, "covariance": 0.04}},
 }
 
+GUIDED = {**TERMS["some"], "masker": {"kind": "difficulty", "ratio": 0.5, "share": 1.0}}
+
 
 def case_spec(case: str) -> RunSpec:
     changes = {
         "micro": {"micro_batch_size": 8},
         "regularized": {"objective": None, "objectives": REGULARIZED},
         "queue": {"nets": {"teacher": {"momentum": 0.9}}},
+        "difficulty": {"objective": GUIDED, "nets": {"teacher": {"momentum": 0.9}}, "micro_batch_size": 8},
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
     }.get(case, {})
     views = {"global": {**tiny.VIEW, "crops": 2 if case == "queue" else 1}}
@@ -80,7 +83,8 @@ def main(case: str, path: str) -> None:
     feed = tiny.feed(spec, composed)
     losses = [parallel.mean(composed.step(i, feed.step(i)).total).item() for i in range(3)]
     if parallel.first:
-        torch.save({"losses": losses, "gradients": gradients, "state": composed.system.state_dict()}, path)
+        state = composed.system.state_dict() | composed.step.masking.state_dict()
+        torch.save({"losses": losses, "gradients": gradients, "state": state}, path)
     parallel.wait()
     parallel.close()
 
