@@ -10,7 +10,7 @@ from sslkit.nn.head import TokenHead
 from sslkit_objectives.masked import MaskedPrediction, Masking
 from sslkit_objectives.plugin import Data2Vec
 
-STD = 0.02  # data2vec_vision `modeling_cyclical.py:58,124-132`
+STD = 0.02  # data2vec_vision `modeling_cyclical.py`, `_init_weights`
 
 
 def self_distillation_of_features(spec: Data2Vec, env: Env) -> MaskedPrediction:

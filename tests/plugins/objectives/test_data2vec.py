@@ -37,7 +37,7 @@ def passes(spec, images=3):
 
 
 def test_defaults_are_those_of_the_reference():
-    """`README.md` (ViT-B recipe) and `modeling_cyclical.py:58,93,124-132`."""
+    """`README.md` (ViT-B recipe) and `modeling_cyclical.py`, `lm_head` and `_init_weights`."""
     spec = Data2Vec()
     assert spec.masker == BlockMasker(ratio=0.6123, min_block=16)
     assert spec.masker.build(ENV, "global").most == 120
@@ -54,7 +54,7 @@ def test_defaults_are_those_of_the_reference():
 
 @pytest.mark.parametrize("spec", [Data2Vec(), Data2Vec(masker=RandomMasker(ratio=0.5))], ids=str)
 def test_the_loss_is_that_of_the_reference(spec):
-    """`engine_for_cyclical.py:66-120`, on masks of any count."""
+    """`engine_for_cyclical.py:66-124`, on masks of any count."""
     (seen, teacher), objective = passes(spec), spec.build(ENV)
     hidden = seen.mask.hidden[0]
     layers = [F.layer_norm(z[0, :, 1:].float(), (24,)) for z in teacher.layers]
