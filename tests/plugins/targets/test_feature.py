@@ -34,7 +34,7 @@ def answer(blocks: int, dtype: torch.dtype = torch.float64) -> Tokens:
 
 
 def data2vec_goal(outputs):
-    """facebookresearch/data2vec_vision: `modeling_cyclical.py` `forward` (patches only), `engine_for_cyclical.py:66-99`."""
+    """data2vec_vision: `modeling_cyclical.py` `forward` (patches only), `engine_for_cyclical.py:66-99`."""
     targets = [z[:, 1:] for z in outputs]
     fsz = targets[0].size(-1)
     layer_vals = []
