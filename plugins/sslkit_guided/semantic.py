@@ -53,8 +53,9 @@ def clustered(draw: Draw, features: Tensor, means: KMeans) -> Tensor:
     if means.cosine:
         points = F.normalize(points, dim=-1)
     centres = _spread_out(draw, points, means.clusters)
+    each = torch.arange(means.clusters, device=points.device)
     for _ in range(means.iterations):
-        member = F.one_hot(_nearest(points, centres), means.clusters).to(points.dtype)
+        member = (_nearest(points, centres)[..., None] == each).to(points.dtype)
         size = member.sum(-2)[..., None]
         mean = member.transpose(-1, -2) @ points / size.clamp(min=1)
         centres = torch.where(size > 0, F.normalize(mean, dim=-1) if means.cosine else mean, centres)
