@@ -149,7 +149,7 @@ def steps_with(kinds, run):
     composed = compose(run, tiny.CPU)
     feed, losses = tiny.feed(run, composed), []
     for step in range(STEPS * len(kinds)):
-        made = spec_of(kinds[step // STEPS]).build(composed.env, "global")
+        made = spec_of(kinds[step // STEPS]).build(composed.env, "global").at(0)
         composed.step.masking = Masking(composed.system.plan, {0: made}, run.seed)
         losses.append(composed.step(step, feed.step(step)).total.item())
     return losses
