@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 
 from sslkit.errors import SpecError
 from sslkit.functional.regularize import covariance, uniformity, variance
+from sslkit.registry.manager import registry
 from sslkit.spec.load import parse
 from sslkit.train.compose import compose
 from sslkit_objectives.regularization import regularization
@@ -57,6 +58,12 @@ def test_crops_of_one_image_are_not_compared(term):
     """The same crop twice has the term of the crop once."""
     once, spec = features(1, 9, 6), Regularizer(**TERMS[term])
     torch.testing.assert_close(regularization(spec, once.expand(2, -1, -1)), regularization(spec, once))
+
+
+def test_every_masked_objective_takes_it():
+    masked = [cls for cls in registry().kinds("objective").values() if "masker" in cls.model_fields]
+    assert len(masked) >= len(OBJECTIVES)
+    assert all(cls.model_fields["regularize"].annotation == Regularizer | None for cls in masked)
 
 
 @pytest.mark.parametrize("term", TERMS)
