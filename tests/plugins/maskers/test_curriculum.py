@@ -24,10 +24,11 @@ from sslkit.core.draw import Draw
 from sslkit.core.env import Grid
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.passes import Mask
+from sslkit.core.system import System
 from sslkit.errors import SpecError
+from sslkit.train import stepper
 from sslkit.train.compose import compose
 from sslkit.train.stages import timeline
-from sslkit.train.stepper import SPARE_GRAPHS
 from sslkit_maskers.curriculum import CurriculumSampler
 from tests import tiny
 from tests.masks import UNSEEN, on
@@ -299,51 +300,43 @@ def test_it_resumes_in_the_middle_of_a_level_and_of_all_levels_bit_equal():
 
 
 @pytest.fixture
-def _fresh_compiler():
+def _fresh_compiler(monkeypatch):
+    """No graph is allowed but those that the masks' shapes are known to need; more make `fullgraph` raise."""
+    monkeypatch.setattr(stepper, "SPARE_GRAPHS", 0)
     torch._dynamo.reset()
     counters.clear()
-    with torch._dynamo.config.patch(recompile_limit=8, accumulated_recompile_limit=256):
+    with torch._dynamo.config.patch(recompile_limit=1, accumulated_recompile_limit=1):
         yield
     torch._dynamo.reset()
-
-
-def graphs() -> int:
-    return counters["stats"]["unique_graphs"]
 
 
 @pytest.mark.usefixtures("_fresh_compiler")
 def test_every_shape_compiles_once_and_no_more():
     run = run_of(compile={"enabled": True, "backend": "aot_eager"})
     composed = compose(run, tiny.CPU)
+    assert torch._dynamo.config.recompile_limit == 3
     feed, made, losses = tiny.feed(run, composed), [], []
-    for step in range(6):
+    for step in [*range(6), *range(6)]:
         losses.append(composed.step(step, feed.step(step)).total.item())
-        made.append(graphs())
-    assert made == [1, 1, 2, 2, 2, 3]
-    for step in range(6):
-        composed.step(step, feed.step(step))
-    assert graphs() == 3
-    assert losses == pytest.approx(tiny.steps(run_of(), 6)[1], rel=1e-4)
+        made.append(counters["stats"]["unique_graphs"])
+    assert made == [1, 1, 2, 2, 2, 3, *[3] * 6]
+    assert losses[:6] == pytest.approx(tiny.steps(run_of(), 6)[1], rel=1e-4)
 
 
-@pytest.mark.usefixtures("_fresh_compiler")
-def test_more_graphs_than_torch_allows_by_itself():
-    """The limit of recompiles, 8 by default, makes `fullgraph` raise; `eager` traces as other backends do."""
-    masker = {
-        "kind": "curriculum",
-        "masker": RANDOM,
-        "field": "ratio",
-        "start": 0.125,
-        "end": 0.875,
-        "levels": 11,
-    }
-    objective = {"kind": "simmim", "masker": masker}
-    run = tiny.spec(objective=objective, steps=11, compile={"enabled": True, "backend": "eager"}, **SMALL)
-    tiny.steps(run, 11)
-    assert graphs() == 10, "the last level would come at half of a step before the end"
-    assert torch._dynamo.config.recompile_limit == SPARE_GRAPHS + 10
-    assert compose(run_of(), tiny.CPU).step.length.steps == 6
-    assert torch._dynamo.config.recompile_limit == SPARE_GRAPHS + 10, "never lowered"
+def test_limits_of_torch_are_raised_and_never_lowered(monkeypatch):
+    """By default torch stops after 8 graphs."""
+    monkeypatch.setattr(System, "compile", lambda self, **options: None)
+    run = run_of(compile={"enabled": True, "backend": "eager"})
+    masker = run.objective.masker.model_copy(update={"levels": 12, "start": 0.1, "end": 0.9})
+    many = run.model_copy(
+        update={"objective": run.objective.model_copy(update={"masker": masker}), "steps": 99}
+    )
+    with torch._dynamo.config.patch(recompile_limit=8, accumulated_recompile_limit=256):
+        for spec, limit in ((run, 10), (many, 19), (run, 19)):
+            shapes = {stage.visible for stage in compose(spec, tiny.CPU).step.masking.maskers[0].stages()}
+            assert torch._dynamo.config.recompile_limit == limit
+            assert torch._dynamo.config.accumulated_recompile_limit == 32 * limit
+            assert len(shapes) <= limit - 7
 
 
 def test_probabilities_share_one_shape():
