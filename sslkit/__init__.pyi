@@ -18,6 +18,7 @@ from sslkit.spec.run import RunSpec as RunSpec
 from sslkit.spec.schedule import LearningRateSchedule as LearningRateSchedule
 from sslkit.spec.schedule import Ramp as Ramp
 from sslkit.train.compose import compose as compose
+from sslkit_backbones.plugin import Swin as Swin
 from sslkit_backbones.plugin import ViT as ViT
 from sslkit_balancers.plugin import FixedWeights as FixedWeights
 from sslkit_data.plugin import CIFAR10 as CIFAR10

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
@@ -67,25 +67,11 @@ class ViT(BackboneSpec):
     def grid(self, size: int) -> Grid | None:
         """Rows and columns of patches of a `size` x `size` image."""
         patch = self.patch_size
-        if patch is None:
-            return None
-        if size % patch:
-            lower = size // patch * patch
-            near = f"{lower} or {lower + patch}" if lower else str(patch)
-            raise SpecError(
-                f"patch {patch} does not divide the image size {size}; use an image size of {near}"
-            )
-        return Grid(size // patch, size // patch, patch)
+        return None if patch is None else _cut(size, patch, f"patch {patch}")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The patch must divide every view; the weights must exist; the heads must divide the width."""
-        for name, view in run.views.items():
-            try:
-                self.grid(view.size)
-            except SpecError as error:
-                yield Problem("patch", f"{error} (view {name!r})")
-        if self.checkpoint is not None and not self.checkpoint.is_file():
-            yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
+        yield from _common_problems(self, self.checkpoint, run)
         if self.width and self.heads and self.width % self.heads:
             yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
         if self.width and self.positions == "sincos" and self.width % 4:
@@ -100,7 +86,82 @@ class ViT(BackboneSpec):
         return VisionTransformerBackbone(self, view)
 
 
+@final
+class Swin(BackboneSpec):
+    """A Swin transformer of timm, first or second version, for objectives in `token` mode (SimMIM)."""
+
+    kind: Literal["swin"] = "swin"
+    name: str = Field("swin_base_patch4_window7_224", min_length=1)
+    """Its name in timm (https://huggingface.co/docs/timm): a `swin_...` or `swinv2_...` (not `swinv2_cr_...`)."""
+    patch: int = Field(4, ge=1)
+    """Side of a patch before the first stage, in pixels (Swin, SimMIM: 4)."""
+    width: int | None = Field(None, ge=4)
+    """Width of the first stage; every later one doubles it. Default: the named network's."""
+    depths: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(None, min_length=1)
+    """Blocks of each stage. Default: the named network's, of four stages."""
+    heads: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(None, min_length=1)
+    """Attention heads of each stage. Default: the named network's."""
+    window: int | None = Field(None, ge=1)
+    """Side of the attention windows, in tokens of a stage (SimMIM at 192 pixels: 6). They divide every stage that is
+    larger than one window. Default: the named network's."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth at the last block, rising linearly from 0 at the first (SimMIM's pre-training of Swin-B: 0)."""
+    checkpoint: Path | None = None
+    """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Two narrow stages with windows of 2, the second one shifting them."""
+        return cls(name="swin_tiny_patch4_window7_224", width=8, depths=(1, 2), heads=(1, 2), window=2)
+
+    @property
+    def stride(self) -> int:
+        """Pixels along the side of a token of the last stage."""
+        stages = 4 if self.depths is None else len(self.depths)
+        return int(self.patch * 2 ** (stages - 1))
+
+    def grid(self, size: int) -> Grid:
+        """Tokens of the last stage; they are what is hidden and predicted."""
+        return _cut(size, self.stride, f"a token of the last stage of {self.stride} pixels")
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The last stage's tokens must divide every view; the weights must exist; stages must agree."""
+        yield from _common_problems(self, self.checkpoint, run)
+        stages = 4 if self.depths is None else len(self.depths)
+        if (self.heads is not None or stages != 4) and len(self.heads or ()) != stages:
+            yield Problem("heads", f"{len(self.heads or ())} numbers for {stages} stages; give one for each")
+        for stage, heads in enumerate(self.heads or ()):
+            if self.width and self.width * 2**stage % heads:
+                width = self.width * 2**stage
+                yield Problem("heads", f"{heads} heads do not divide the width {width} of stage {stage}")
+
+    def build(self, view: View) -> Backbone:
+        """The network, its weights from torch's generator or from `checkpoint`."""
+        from sslkit_backbones.swin import SwinBackbone
+
+        return SwinBackbone(self, view)
+
+
+def _cut(size: int, patch: int, what: str) -> Grid:
+    """`size` pixels in patches of `patch`."""
+    if size % patch:
+        lower = size // patch * patch
+        near = f"{lower} or {lower + patch}" if lower else str(patch)
+        raise SpecError(f"{what} does not divide the image size {size}; use an image size of {near}")
+    return Grid(size // patch, size // patch, patch)
+
+
+def _common_problems(spec: BackboneSpec, checkpoint: Path | None, run: RunSpec) -> Iterator[Problem]:
+    for name, view in run.views.items():
+        try:
+            spec.grid(view.size)
+        except SpecError as error:
+            yield Problem("patch", f"{error} (view {name!r})")
+    if checkpoint is not None and not checkpoint.is_file():
+        yield Problem("checkpoint", f"no file {checkpoint}; `sslkit export` writes one")
+
+
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The backbones of this package."""
-    return [ViT]
+    return [ViT, Swin]

@@ -41,14 +41,18 @@ def checks(spec: BackboneSpec) -> Checks:
     }
 
 
-def _built(spec: BackboneSpec) -> Backbone:
-    """An untrained network that was told of passes of every mode, in evaluation mode."""
+def _built(spec: BackboneSpec, *modes: Mode) -> Backbone:
+    """An untrained network in evaluation mode that was told of a whole pass, and of a masked one in each of `modes`."""
     rng.seed_torch(0, "backbone")
     net = spec.build(VIEW)
+    net.serve([Encode("global"), *(Encode("global", mask=_masker(), mode=mode) for mode in modes)])
+    return net.eval()
+
+
+def _masker() -> MaskerSpec:
     masker = helper("masker", "random")
     assert isinstance(masker, MaskerSpec), "the catalog holds maskers only"
-    net.serve([Encode("global"), Encode("global", mask=masker), Encode("global", mask=masker, mode="token")])
-    return net.eval()
+    return masker
 
 
 def _images(size: int, name: str = "images") -> Tensor:
@@ -56,9 +60,7 @@ def _images(size: int, name: str = "images") -> Tensor:
 
 
 def _mask(grid: Grid) -> Mask:
-    masker = helper("masker", "random")
-    assert isinstance(masker, MaskerSpec), "the catalog holds maskers only"
-    built = masker.build(env_of(grid), SCENE_VIEW)
+    built = _masker().build(env_of(grid), SCENE_VIEW)
     rows = torch.arange(2 * IMAGES).reshape(2, IMAGES)
     return make_mask(built, rng.draw(0, "mask", rows=rows), scene_of(built, grid, rows))
 
@@ -144,7 +146,7 @@ def _together(spec: BackboneSpec) -> None:
 @torch.no_grad()
 def _blind(spec: BackboneSpec, mode: Mode) -> None:
     """Other pixels in hidden patches change nothing."""
-    net = _built(spec)
+    net = _built(spec, mode)
     grid = net.grid(IMAGE)
     mask = _mask(grid)
     hidden = mask.hidden.reshape(2, IMAGES, grid.rows, grid.cols)
