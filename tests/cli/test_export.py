@@ -47,6 +47,20 @@ def test_what_cannot_be_written_is_refused(finished, tmp_path, capsys, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_parts_are_written_and_unknown_ones_named(finished, tmp_path, capsys):
+    objective = {"kind": "vq_vae", "codebook": {"size": 6, "dim": 4}, "decoder": tiny.DECODER}
+    train(tiny.spec(tmp_path / "run", objective=objective, steps=1), silent)
+    out = tmp_path / "tokenizer.safetensors"
+    code, printed, err = call(capsys, "export", tmp_path / "run", "--part", "tokenizer", "--out", out)
+    assert (code, printed, err) == (OK, f"written: {out}\n", "")
+    assert out.is_file()
+    code, _, err = call(
+        capsys, "export", finished, "--part", "tokenizer", "--out", out.with_name("b.safetensors")
+    )
+    assert code == USER_ERROR
+    assert "has no part 'tokenizer' to export. Known: backbone" in err
+
+
 def test_the_file_must_be_named(finished, capsys):
     with pytest.raises(SystemExit) as caught:
         call(capsys, "export", finished)

@@ -30,6 +30,11 @@ TARGETS = {
     "frequency": {},
     "teacher_feature": {},
     "perceptual": {"layers": [0]},
+    "vq_token": {
+        "module": "sslkit_tokens.colours:PatchColours",
+        "arguments": {"patch": 4, "levels": 5},
+        "codes": 5,
+    },
 }
 """Targets and the fields that they need on patches of 4 pixels."""
 NETS = {"teacher": {"momentum": 0.9}}
