@@ -16,8 +16,9 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib import import_module
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import TypeAdapter
 
@@ -27,6 +28,11 @@ from sslkit.spec.base import Slot
 from sslkit.spec.families import FAMILIES, MaskerSpec
 from sslkit.spec.load import parse_yaml
 from sslkit.spec.schema import component_schema, json_schema
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sslkit.core.masker import Masker, Scene
 
 Schema = Mapping[str, Any]
 
@@ -208,26 +214,99 @@ def picture_name(text: str) -> str:
 
 
 def picture(text: str) -> bytes:
-    """A PNG of masks of the masker that `text` says in YAML: 14 x 14 patches of 16 pixels, white where visible."""
+    """A PNG of masks of the masker that `text` says in YAML: 14 x 14 patches of 16 pixels, white where visible.
+
+    Masks of a masker that looks at images have the images above them.
+    """
     import torch
     from matplotlib.figure import Figure
 
     from sslkit.core.draw import Draw
     from sslkit.core.env import Grid
-    from sslkit.testing.scene import VIEW, env_of, scene_of
+    from sslkit.testing.scene import VIEW, env_of
 
-    grid = Grid(14, 14, 16)
     slot: Any = Annotated[MaskerSpec, Slot()]
-    masker = TypeAdapter(slot).validate_python(parse_yaml(text, "the directive")).build(env_of(grid), VIEW)
-    rows = torch.arange(MASKS)
-    hidden = masker.sample(Draw(0, rows), scene_of(masker, grid, rows)).view(MASKS, 14, 14)
-    figure = Figure(figsize=(MASKS, 1.05), dpi=120, layout="tight")
-    for axes, mask in zip(figure.subplots(1, MASKS), hidden, strict=True):
-        axes.imshow(mask, cmap="Purples", vmin=0, vmax=1.2)
+    spec = TypeAdapter(slot).validate_python(parse_yaml(text, "the directive"))
+    masker = spec.build(env_of(Grid(14, 14, 16)), VIEW).at(0.0)
+    photos = photographs()
+    _teach(masker, photos)
+    seen, unseen = (
+        masker.sample(Draw(0, torch.arange(MASKS)[None]), _scene(masker, images)).view(MASKS, 14, 14)
+        for images in (photos, torch.zeros_like(photos))
+    )
+    looks = not torch.equal(seen, unseen)
+    figure = Figure(figsize=(MASKS, 2.05 if looks else 1.05), dpi=120, layout="tight")
+    for axes in (shown := figure.subplots(1 + looks, MASKS, squeeze=False)).flat:
         axes.set(xticks=[], yticks=[])
+    for i in range(MASKS):
+        shown[-1, i].imshow(seen[i], cmap="Purples", vmin=0, vmax=1.2)
+        if looks:
+            shown[0, i].imshow((photos[0, i] / 4 + 0.5).clamp(0, 1).permute(1, 2, 0))
     made = io.BytesIO()
     figure.savefig(made, format="png")
     return made.getvalue()
+
+
+@cache
+def photographs() -> Tensor:
+    """Square cuts of the photographs that scikit-learn ships, `[1, 8, 3, 224, 224]`, normalized to -2 .. 2."""
+    import torch
+    from sklearn.datasets import load_sample_images
+    from torch.nn import functional as F
+
+    cuts = []
+    for photo in load_sample_images().images:
+        height, width = photo.shape[:2]
+        starts = [i * (width - height) // (MASKS // 2 - 1) for i in range(MASKS // 2)]
+        cuts += [torch.tensor(photo[:, start : start + height]).permute(2, 0, 1) for start in starts]
+    images = torch.stack(cuts).float() / 255
+    return (F.interpolate(images, (224, 224), mode="bilinear", antialias=True)[None] - 0.5) * 4
+
+
+def _scene(masker: Masker, images: Tensor) -> Scene:
+    """What `masker` looks at, with stand-ins for a network's answers that are made of pixels.
+
+    A patch's features are the means and deviations of its colours and the strength of its edges in both
+    directions; attention goes to what differs from the rest of the image, and to edges.
+    """
+    import torch
+
+    from sslkit.core.masker import Scene
+    from sslkit.core.passes import Tokens
+
+    cells = images.unflatten(-1, (14, 16)).unflatten(-3, (14, 16)).transpose(-3, -2)
+    grey = cells.mean(2)
+    edges = [grey.diff(dim=d).abs().mean((-2, -1)) for d in (-2, -1)]
+    parts = [*cells.mean((-2, -1)).unbind(2), *cells.std((-2, -1)).unbind(2), *edges]
+    patch = torch.stack(parts, -1).flatten(2, 3)
+    patch = (patch - patch.mean(2, keepdim=True)) / patch.std(2, keepdim=True).clamp(min=1e-3)
+    salience = torch.stack([patch.square().mean(-1), patch[..., -2:].sum(-1)], 2).softmax(-1)
+    cls = patch.mean(2)
+    layer = torch.cat([cls[:, :, None], patch], 2)
+    return Scene(
+        images,
+        tuple(
+            Tokens(images, cls, patch, None, (layer,) * len(request.layers), salience)
+            for request in masker.passes
+        ),
+    )
+
+
+def _teach(masker: Masker, images: Tensor) -> None:
+    """Let `masker` learn from 10 steps, in which a patch's loss is the deviation of its pixels."""
+    import torch
+
+    from sslkit.core.draw import Draw
+    from sslkit.core.masker import make_mask
+
+    scene = _scene(masker, images)
+    loss = images.unflatten(-1, (14, 16)).unflatten(-3, (14, 16)).std((2, -3, -1)).flatten(2)
+    for step in range(10):
+        mask = make_mask(masker, Draw(step, torch.arange(MASKS)[None]), scene)
+        rows = masker.observe(scene, mask, mask.pick(loss))
+        if not rows:
+            return
+        masker.commit(rows)
 
 
 def help_text(command: str) -> Iterator[str]:

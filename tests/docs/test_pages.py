@@ -113,6 +113,20 @@ def test_pictures_show_masks(made: ModuleType) -> None:
         made.picture("{kind: unknown}")
 
 
+def test_maskers_that_look_are_shown_with_what_they_see(made: ModuleType) -> None:
+    kinds = ("attention, ratio: 0.5", "attention, ratio: 0.5, variant: low", "difficulty, share: 1")
+    shown = [Image.open(io.BytesIO(made.picture(f"{{kind: {kind}}}"))).convert("RGB") for kind in kinds]
+    pixels = [np.asarray(image) for image in shown]
+    assert {image.shape for image in pixels} == {(246, 960, 3)}
+    photos = [image[:115] for image in pixels]
+    assert len(np.unique(photos[0].reshape(-1, 3), axis=0)) > 1000, "colours"
+    assert all(np.array_equal(photo, photos[0]) for photo in photos)
+    hidden = [image[130:, :, 1] < 128 for image in pixels]
+    inside = slice(10, 90), slice(25, 110)  # of the first mask, without its frame
+    assert (hidden[0][inside] != hidden[1][inside]).mean() > 0.9, "high and low share no patch"
+    assert 0.5 < hidden[2][inside].mean() < 0.9
+
+
 def test_pages_show_the_pictures_beside_them(made: ModuleType) -> None:
     source = "Masks:\n\n<!-- masks: {kind: random, ratio: 0.5} -->\n"
     shown = "Masks:\n\n![masks of {kind: random, ratio: 0.5}](kind-random-ratio-0.5.png)\n"
