@@ -70,7 +70,7 @@ def grey_entropy(grey: Tensor, patch: int, bins: int) -> Tensor:
     counts = grey.new_zeros(*level.shape[:-1], bins).scatter_add_(
         -1, level, grey.new_ones(()).expand_as(level)
     )
-    entropy = torch.special.entr(counts.double() / patch**2).sum(-1)
+    entropy: Tensor = torch.special.entr(counts.double() / patch**2).sum(-1)
     return (entropy / PRECISION).round() * PRECISION
 
 

@@ -41,7 +41,9 @@ def _cell_means(x: Tensor, side: int) -> Tensor:
     Float32 numbers are added one by one, in an order that is the same on every device.
     """
     tall = reduce(torch.add, x.unflatten(-2, (-1, side)).unbind(-2))
-    return reduce(torch.add, tall.unflatten(-1, (-1, side)).unbind(-1)).double() / side**2
+    sums: Tensor = reduce(torch.add, tall.unflatten(-1, (-1, side)).unbind(-1))
+    means: Tensor = sums.double() / side**2
+    return means
 
 
 def covariance(inputs: Tensor, deviation: Tensor, noise: float) -> Tensor:
