@@ -140,6 +140,15 @@ def test_balancers():
     )
 
 
+def attending(request, tokens, asked=False, count=0, scale=1.0, dtype=torch.float32, shift=0.0):
+    """Equal attention of two heads to all patches where it is asked for, with one thing wrong."""
+    if not (request.attention or asked):
+        return tokens
+    patches = tokens.patch.shape[2]
+    weights = torch.full((2, 3, 2, patches + count), scale / patches, dtype=dtype)
+    return tokens._replace(attention=weights, cls=tokens.cls + shift)
+
+
 @pytest.mark.parametrize(
     ("fields", "check", "match"),
     [
@@ -163,6 +172,17 @@ def test_balancers():
             "change the tokens in 'drop'",
         ),
         ({"change": lambda r, t: t._replace(cls=t.cls + r.image.mean())}, "`token`", "tokens in 'token'"),
+        ({"change": lambda r, t: t._replace(attention=None)}, "attention", "was asked for and is None"),
+        ({"change": lambda r, t: attending(r, t, asked=True)}, "attention", "was not asked for and is there"),
+        (
+            {"change": lambda r, t: attending(r, t, count=1)},
+            "attention",
+            r"is \(2, 3, 2, 17\), expected .*16",
+        ),
+        ({"change": lambda r, t: attending(r, t, scale=-1)}, "attention", "negative weights"),
+        ({"change": lambda r, t: attending(r, t, scale=2)}, "attention", "adds up to more than 1"),
+        ({"change": lambda r, t: attending(r, t, dtype=torch.float64)}, "attention", "expected float32"),
+        ({"change": lambda r, t: attending(r, t, shift=0.1)}, "attention", "changes the tokens"),
     ],
 )
 def test_backbones(fields, check, match):
