@@ -41,5 +41,6 @@ class TokenDecoder(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """Predictions `[V, B, N, dim_out]` from codes `[V, B, N, dim_in]`."""
         x = self.embed(codes).flatten(0, 1)
-        out: Tensor = self.head(self.norm(self.blocks(x + self.positions.to(x.dtype))))
-        return out.unflatten(0, codes.shape[:2])
+        told = self.head(self.norm(self.blocks(x + self.positions.to(x.dtype))))
+        out: Tensor = told.unflatten(0, codes.shape[:2])
+        return out

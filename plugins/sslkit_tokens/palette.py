@@ -25,5 +25,6 @@ def fixed_colours(count: int, channels: int) -> Tensor:
 
 def token_image(ids_VBN: Tensor, colours_KC: Tensor, grid: Grid) -> Tensor:
     """Every patch in the colour of its token: `[V, B, C, H, W]`."""
-    image = colours_KC[ids_VBN].unflatten(2, (grid.rows, grid.cols)).movedim(-1, 2)
-    return image.repeat_interleave(grid.patch, -1).repeat_interleave(grid.patch, -2)
+    image: Tensor = colours_KC[ids_VBN].unflatten(2, (grid.rows, grid.cols)).movedim(-1, 2)
+    large: Tensor = image.repeat_interleave(grid.patch, -1).repeat_interleave(grid.patch, -2)
+    return large

@@ -36,6 +36,9 @@ def projection(width: int, dim: int) -> nn.Sequential:
 class VectorQuantization(Objective):
     """Scores what a decoder tells of all patches from their codes, plus the commitment loss."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, view: str, target: TargetSpec, codes: CodebookSpec, made: Rules, decoder: TokenDecoderSpec, env: Env
     ) -> None:  # fmt: skip

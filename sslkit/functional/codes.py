@@ -57,4 +57,5 @@ def usage(counts_K: Tensor, least: float = 0.0) -> Tensor:
 def perplexity(counts_K: Tensor) -> Tensor:
     """Perplexity: exp of the entropy of how often codes are chosen, 1 to K; 0-dim."""
     share = counts_K / counts_K.sum().clamp(min=1e-12)
-    return torch.special.entr(share).sum().exp()
+    entropy: Tensor = torch.special.entr(share).sum()
+    return entropy.exp()
