@@ -1,0 +1,19 @@
+"""Meters of collapse: how far the features of different images are from being alike."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from sslkit.functional.numeric import at_least_float32
+
+
+def feature_std(features: Tensor) -> Tensor:
+    """Mean over dimensions of the deviation of L2-normalized features, times sqrt(D): a scalar without gradient.
+
+    `features` `[..., N, D]` for N images; leading dimensions (crops) count on their own and are averaged. About 1 where
+    directions are spread evenly, 0 where all are alike (SimSiam, section 4.1, whose figure shows it over sqrt(D)).
+    The variance is over N, so that one image gives 0.
+    """
+    x = F.normalize(at_least_float32(features.detach()), dim=-1)
+    return x.var(dim=-2, correction=0).sqrt().mean() * x.shape[-1] ** 0.5
