@@ -18,6 +18,7 @@ from sslkit.spec.run import RunSpec as RunSpec
 from sslkit.spec.schedule import LearningRateSchedule as LearningRateSchedule
 from sslkit.spec.schedule import Ramp as Ramp
 from sslkit.train.compose import compose as compose
+from sslkit_backbones.cnn_spec import CNN as CNN
 from sslkit_backbones.plugin import Swin as Swin
 from sslkit_backbones.plugin import ViT as ViT
 from sslkit_balancers.plugin import FixedWeights as FixedWeights
@@ -36,6 +37,10 @@ from sslkit_guided.plugin import ComplexityMasker as ComplexityMasker
 from sslkit_guided.plugin import DifficultyMasker as DifficultyMasker
 from sslkit_guided.plugin import InformationMasker as InformationMasker
 from sslkit_guided.plugin import SemanticMasker as SemanticMasker
+from sslkit_joint.contrastive import InfoNCE as InfoNCE
+from sslkit_joint.contrastive import MoCoV2 as MoCoV2
+from sslkit_joint.contrastive import MoCoV3 as MoCoV3
+from sslkit_joint.contrastive import SimCLR as SimCLR
 from sslkit_loggers.plugin import TensorBoard as TensorBoard
 from sslkit_loggers.plugin import WandB as WandB
 from sslkit_maskers.plugin import BernoulliMasker as BernoulliMasker
