@@ -1,0 +1,37 @@
+"""iBOT: a preset of the engine."""
+
+from __future__ import annotations
+
+from sslkit.core.env import Env
+from sslkit.nn.prototypes import PrototypeHead
+from sslkit_distillation.centering import Center
+from sslkit_distillation.engine import Crops, SelfDistillation, Terms
+from sslkit_distillation.plugin import IBOT
+
+
+def masked_self_distillation(spec: IBOT, env: Env) -> SelfDistillation:
+    """Class tokens, and hidden patches by prototypes that are shared or their own."""
+    patch_prototypes = None if spec.shared_head else spec.patch_prototypes or spec.prototypes
+    head = PrototypeHead(
+        env.net("student").dim,
+        spec.prototypes,
+        layers=spec.head.layers,
+        hidden=spec.head.hidden,
+        bottleneck=spec.head.bottleneck,
+        norm_last_layer=spec.norm_last_layer,
+        patch_prototypes=patch_prototypes,
+    )
+    terms = Terms(
+        spec.student_temperature,
+        spec.teacher_temperature,
+        spec.freeze_last_layer,
+        spec.koleo,
+        spec.class_weight,
+        spec.patch_temperature,
+        spec.patch_weight,
+        spec.patch_center == "all",
+    )
+    center = Center(spec.prototypes, spec.centering, spec.center_momentum)
+    patches = Center(patch_prototypes or spec.prototypes, spec.centering, spec.patch_center_momentum)
+    crops = Crops(spec.view, spec.local, spec.teacher, spec.masker)
+    return SelfDistillation(crops, terms, head, center, patches, env)
