@@ -30,6 +30,8 @@ from sslkit_data.plugin import Parquet as Parquet
 from sslkit_data.plugin import RandomAffine as RandomAffine
 from sslkit_data.plugin import RandomResizedCrop as RandomResizedCrop
 from sslkit_data.plugin import Resize as Resize
+from sslkit_distillation.plugin import DINO as DINO
+from sslkit_distillation.plugin import IBOT as IBOT
 from sslkit_evaluators.plugin import KNN as KNN
 from sslkit_evaluators.plugin import LinearProbe as LinearProbe
 from sslkit_guided.plugin import AttentionMasker as AttentionMasker

@@ -20,9 +20,8 @@ def between_crops(scores_SBK: Tensor, goal_VBK: Tensor) -> Tensor:
     views, crops = len(goal_VBK), len(scores_SBK)
     normalizers = scores_SBK.logsumexp(-1)
     others = scores_SBK.sum(0) - scores_SBK[:views]
-    total = views * normalizers.sum(0) - normalizers[:views].sum(0) - (goal_VBK * others).sum((0, -1))
-    loss: Tensor = total.mean() / (views * (crops - 1))
-    return loss
+    total: Tensor = views * normalizers.sum(0) - normalizers[:views].sum(0) - (goal_VBK * others).sum((0, -1))
+    return total.mean() / (views * (crops - 1))
 
 
 def entropy(probabilities: Tensor) -> Tensor:
