@@ -1,0 +1,23 @@
+"""Quarter turns of images."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.augment import Augment
+from sslkit.core.draw import Draw
+
+
+@final
+class TurnAugment(Augment):
+    """Turns every image alike."""
+
+    def __init__(self, quarters: int) -> None:
+        self.quarters = quarters
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        """`[B, C, S, S]` -> the same shape; square, so that any turn fits."""
+        return torch.rot90(images, self.quarters, (-2, -1))
