@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -12,6 +12,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.balancer import Balancer
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Mask, Output, Request, Tokens
+from sslkit.core.plan import Plan, same_pass
 
 Now = Mapping[str, Mapping[str, Tensor]]
 """Objective -> scheduled name -> 0-dim tensor."""
@@ -27,7 +28,7 @@ class Stepped(NamedTuple):
 
 @final
 class System(nn.Module):
-    """Nets, objectives and balancer. Equal requests of all objectives collapse to one pass of `plan`."""
+    """Nets, objectives and balancer. `plan` is what objectives ask for; who asks for the same pass shares it."""
 
     def __init__(
         self, nets: Mapping[str, Backbone], objectives: Mapping[str, Objective], balancer: Balancer
@@ -41,52 +42,56 @@ class System(nn.Module):
         self.guided_by(())
 
     def guided_by(self, guides: Sequence[Encode]) -> None:
-        """Set the passes without a mask that `look` runs, before masks are drawn."""
-        self.guides = tuple(guides)
-        # what the student sees is encoded again where a loss needs its gradients
-        self.known = {
-            i: self.guides.index(p) for i, p in enumerate(self.plan) if p in guides and p.net != "student"
-        }
-        """Pass of `plan` -> the guide that answers it already."""
-        self._look = self._calls(self.guides, ())
-        self._encode = self._calls(self.plan, self.known)
+        """Set the passes without a mask that `look` runs, before masks are drawn; objectives share them.
 
-    def _calls(self, plan: Sequence[Encode], known: Collection[int]) -> dict[str, list[int]]:
-        """The passes of `plan` that each net has to make."""
-        return {net: [i for i, p in enumerate(plan) if p.net == net and i not in known] for net in self.nets}
+        Only the student's are encoded again: a loss needs their gradients.
+        """
+        passes = {same_pass(p) for p in guides}
+        known = [i for i, p in enumerate(self.plan) if p.net != "student" and same_pass(p) in passes]
+        self.early = Plan([*guides, *(self.plan[i] for i in known)])
+        """What `look` runs."""
+        self.late = Plan(p for i, p in enumerate(self.plan) if i not in known)
+        """What the forward runs."""
+        self._known = {i: self.early.shares[self.early.asked.index(self.plan[i])] for i in known}
+        self._later = {
+            self.plan.index(p): share for p, share in zip(self.late.asked, self.late.shares, strict=True)
+        }
+        self.places = [self.plan.index(self.late.asked[group[0]]) for group in self.late.members]
+        """For each pass of `late`, a request of `plan` that it answers."""
 
     @torch.no_grad()
     def look(self, images: Mapping[str, Tensor]) -> list[Tokens]:
-        """The answers to `guides`. `images`: view -> `[V, B, C, H, W]`."""
-        answers = self._answer(self._look, self.guides, images, [None] * len(self.guides))
-        return [answers[i] for i in range(len(self.guides))]
+        """The answers to the passes of `early`. `images`: view -> `[V, B, C, H, W]`."""
+        return self._answer(self.early.runs, images, [None] * len(self.early.runs))
+
+    def guidance(self, looked: Sequence[Tokens]) -> dict[Encode, Tokens]:
+        """What maskers wanted of `looked`, the answers of `look`."""
+        return {p: share.of(looked) for p, share in zip(self.early.asked, self.early.shares, strict=True)}
 
     def encode(
         self, images: Mapping[str, Tensor], masks: Sequence[Mask | None], looked: Sequence[Tokens]
     ) -> dict[int, Tokens]:
         """The answer to every pass of `plan`, by its index. `looked`: what `look` answered."""
-        tokens = self._answer(self._encode, self.plan, images, masks)
-        return tokens | {i: looked[guide] for i, guide in self.known.items()}
+        answers = self._answer(self.late.runs, images, [masks[place] for place in self.places])
+        late = {i: share.of(answers) for i, share in self._later.items()}
+        return late | {i: share.of(looked) for i, share in self._known.items()}
 
     def _answer(
-        self,
-        calls: Mapping[str, Sequence[int]],
-        plan: Sequence[Encode],
-        images: Mapping[str, Tensor],
-        masks: Sequence[Mask | None],
-    ) -> dict[int, Tokens]:
+        self, runs: Sequence[Encode], images: Mapping[str, Tensor], masks: Sequence[Mask | None]
+    ) -> list[Tokens]:
         """Call each net once with all that is asked of it."""
         tokens: dict[int, Tokens] = {}
-        for net, own in calls.items():
+        for net in self.nets:
+            own = [i for i, p in enumerate(runs) if p.net == net]
             if not own:
                 continue
             requests = [
-                Request(images[plan[i].view], masks[i], plan[i].mode, plan[i].layers, plan[i].attention)
+                Request(images[runs[i].view], masks[i], runs[i].mode, runs[i].layers, runs[i].attention)
                 for i in own
             ]
             with torch.set_grad_enabled(net == "student" and torch.is_grad_enabled()):
                 tokens.update(zip(own, self.nets[net](requests), strict=True))
-        return tokens
+        return [tokens[i] for i in range(len(runs))]
 
     def forward(
         self,

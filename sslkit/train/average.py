@@ -34,7 +34,7 @@ def set_modes(nets: Mapping[str, nn.Module], specs: Mapping[str, NetSpec]) -> No
 
 @final
 class Averages:
-    """average <- momentum * average + (1 - momentum) * online: parameters, and batch-norm statistics where asked for."""
+    """average <- momentum * average + (1 - momentum) * online: parameters, and batch-norm statistics if asked for."""
 
     def __init__(
         self, specs: Mapping[str, NetSpec], nets: Mapping[str, nn.Module], objectives: Mapping[str, Objective]

@@ -22,7 +22,7 @@ from sslkit.train import rng
 from sslkit.train.average import Averages, set_modes
 from sslkit.train.backward import backward_of
 from sslkit.train.feed import Batch
-from sslkit.train.masking import Answers, Masking, Rows
+from sslkit.train.masking import Masking, Rows
 from sslkit.train.parallel import Parallel
 from sslkit.train.stages import masks_shapes, timeline
 
@@ -116,11 +116,8 @@ class Stepper:
     def encode(self, batch: Batch, step: int) -> dict[int, Tokens]:
         """The answer to every pass of the plan, with the masks of `step`; for figures."""
         looked = self.system.look(batch.images)
-        masks = self.masking.sample(batch, self._answers(looked), step, self._progress(step))
+        masks = self.masking.sample(batch, self.system.guidance(looked), step, self._progress(step))
         return self.system.encode(batch.images, masks, looked)
-
-    def _answers(self, looked: Sequence[Tokens]) -> Answers:
-        return dict(zip(self.masking.guides, looked, strict=True))
 
     def _progress(self, step: int) -> float:
         return step / self.length.steps
@@ -165,7 +162,7 @@ class Stepper:
         progress = self._progress(step)
         with self.autocast():
             looked = self._look(batch.images) if self.masking.guides else []
-            answers = self._answers(looked)
+            answers = self.system.guidance(looked)
             masks = self.masking.sample(batch, answers, step, progress)
             stepped: Stepped = self.run(batch.images, masks, self._now, looked)
         told = self.system.scores(stepped.outputs)

@@ -98,11 +98,10 @@ def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
     """The backbone passes that run in every step, those that maskers read first, with the tokens of each."""
     system, batch = composed.system, composed.order.batch
     line = timeline(composed.step.masking.maskers, composed.length.steps)
-    guides = [_pass(request, env, batch, {}) | {"guide": True} for request in system.guides]
+    guides = [_pass(request, env, batch, {}) | {"guide": True} for request in system.early.runs]
     planned = [
         _pass(request, env, batch, {step: stage[i] for step, stage in line.items() if i in stage})
-        for i, request in enumerate(system.plan)
-        if i not in system.known
+        for request, i in zip(system.late.runs, system.places, strict=True)
     ]
     return guides + [one | {"guide": False} for one in planned]
 

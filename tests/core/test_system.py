@@ -86,6 +86,31 @@ def test_equal_requests_of_all_objectives_run_once():
     assert [len(call) for call in teacher] == [1]
 
 
+def test_requests_of_one_pass_share_it():
+    system = system_of(
+        a=Asks(Encode("a", layers=(0,))), b=Asks(Encode("a")), c=Asks(Encode("a", mode="token"))
+    )
+    assert len(system.plan) == 3
+    run(system)
+    assert [len(call) for call in system.nets["student"].asked] == [1]
+
+
+def test_a_guides_pass_is_shared_unless_it_needs_gradients():
+    asks = Asks(Encode("a"), Encode("a", net="teacher"), Encode("b", net="teacher"))
+    system = system_of(a=asks)
+    system.guided_by([Encode("a", net="teacher", attention=True), Encode("a")])
+    images = {"a": torch.rand(1, 3, 1, 4, 4), "b": torch.rand(2, 3, 1, 4, 4)}
+    looked = system.look(images)
+    assert [t.cls.requires_grad for t in looked] == [False, False]
+    system(images, [None] * 3, {"a": {}}, looked)
+    student, teacher = (system.nets[name].asked for name in ("student", "teacher"))
+    assert [len(call) for call in student] == [1, 1]
+    assert [[request.attention for request in call] for call in teacher] == [[True], [False]]
+    assert asks.received[0].cls.requires_grad
+    assert asks.received[1].attention is None
+    assert torch.equal(asks.received[1].cls, looked[0].cls)
+
+
 def test_every_objective_receives_its_own_answers_in_order():
     asks = {"a": Asks(Encode("b"), Encode("a")), "b": Asks(Encode("a"))}
     system = system_of(**asks)

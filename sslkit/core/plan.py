@@ -1,0 +1,58 @@
+"""From the passes that are asked for to those that run: askers of one pass share it, whatever layers each wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple, final
+
+from sslkit.core.passes import Encode, Tokens
+
+
+class Share(NamedTuple):
+    """Where an asker finds its answer. Numbers only, which a compiled graph can read."""
+
+    run: int
+    """Index of the pass that answers."""
+    layers: tuple[int, ...]
+    """Places of its layers among those of the pass."""
+    attention: bool
+
+    def of(self, answers: Sequence[Tokens]) -> Tokens:
+        """What it wanted of the answers of all passes that run."""
+        whole = answers[self.run]
+        layers = tuple(whole.layers[place] for place in self.layers)
+        return whole._replace(layers=layers, attention=whole.attention if self.attention else None)
+
+
+@final
+class Plan:
+    """Passes that run once for all who ask. Requests that differ in `layers` and `attention` only are one."""
+
+    def __init__(self, asked: Iterable[Encode]) -> None:
+        self.asked = tuple(dict.fromkeys(asked))
+        groups: dict[Encode, list[int]] = {}
+        for i, request in enumerate(self.asked):
+            groups.setdefault(same_pass(request), []).append(i)
+        self.members = tuple(tuple(group) for group in groups.values())
+        """Indices of the requests that each pass answers."""
+        self.runs = tuple(_joined([self.asked[i] for i in group]) for group in self.members)
+        """The passes, with all layers that anyone wants."""
+        self.shares = tuple(self._share(request, list(groups)) for request in self.asked)
+        """One for each request."""
+
+    def _share(self, request: Encode, passes: Sequence[Encode]) -> Share:
+        run = passes.index(same_pass(request))
+        places = tuple(self.runs[run].layers.index(layer) for layer in request.layers)
+        return Share(run, places, request.attention)
+
+
+def same_pass(request: Encode) -> Encode:
+    """Equal for requests that one pass of a net can answer."""
+    mode = "drop" if request.mask is None else request.mode
+    return replace(request, mode=mode, layers=(), attention=False)
+
+
+def _joined(requests: Sequence[Encode]) -> Encode:
+    layers = tuple(dict.fromkeys(layer for request in requests for layer in request.layers))
+    return replace(requests[0], layers=layers, attention=any(request.attention for request in requests))
