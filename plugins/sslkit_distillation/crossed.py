@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -26,4 +28,16 @@ def between_crops(scores_SBK: Tensor, goal_VBK: Tensor) -> Tensor:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Mean entropy of rows `[..., K]`, in nats: a scalar, at most ln K."""
-    return torch.special.entr(probabilities).sum(-1).mean()
+    value: Tensor = torch.special.entr(probabilities).sum(-1).mean()
+    return value
+
+
+def entropy_shares(goal_VBK: Tensor) -> dict[str, Tensor]:
+    """Meters of collapse, as shares of ln K: scalars.
+
+    `teacher_entropy_share`: mean entropy of rows; 1 means that every row is uniform. `prototype_entropy_share`: entropy
+    of their mean; 0 means that one prototype takes all images. With fewer than K rows it stays below 1.
+    """
+    most = math.log(max(2, goal_VBK.shape[-1]))
+    used = entropy(goal_VBK.flatten(0, -2).mean(0))
+    return {"teacher_entropy_share": entropy(goal_VBK) / most, "prototype_entropy_share": used / most}

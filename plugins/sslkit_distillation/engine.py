@@ -23,7 +23,7 @@ from sslkit.functional.numeric import at_least_float32
 from sslkit.nn.prototypes import PrototypeHead, Prototypes
 from sslkit.spec.families import MaskerSpec
 from sslkit_distillation.centering import Center, tallied
-from sslkit_distillation.crossed import between_crops, cross_entropy, entropy
+from sslkit_distillation.crossed import between_crops, cross_entropy, entropy, entropy_shares
 from sslkit_distillation.plugin import Temperature, temperature_at
 
 
@@ -131,7 +131,7 @@ class SelfDistillation(Objective):
                 "teacher_entropy": entropy(goal),
                 "student_entropy": entropy(scores[: len(goal)].softmax(-1)),
             }
-            metrics = {**own, "kl": loss - own["teacher_entropy"]}
+            metrics = {**own, "kl": loss - own["teacher_entropy"], **entropy_shares(goal)}
             total = at_least_float32(teacher_VBK).sum((0, 1))
             rows = tallied(total, teacher_VBK[..., 0].numel()) if self.center.moves else {}
         return Output(loss, metrics, rows)

@@ -79,7 +79,7 @@ def test_fields_have_types_bounds_defaults_and_links(made: ModuleType) -> None:
     assert row("fields: NetSpec", "momentum")[1:3] == ["number or [Ramp](#ramp)", "`0.996`"]
     assert row("fields: OptimizerSpec", "betas")[1] == "list of 2: number ≥ 0, < 1 and number ≥ 0, < 1"
     assert row("kinds: masker", "ratio", "interfaces/masker.md")[1:3] == ["number > 0, < 1", "`0.75`"]
-    masker = row("kinds: objective", "masker", "interfaces/objective.md")
+    masker = row("fields: objective/mae", "masker", "interfaces/objective.md")
     assert masker[1:3] == ["[masker](masker.md)", "`{kind: random}`"]
     assert row("kinds: objective", "decoder.depth", "methods/mae.md")[2] == "`8`"
     assert row("kinds: objective", "regularize.weight", "methods/mae.md")[1:3] == ["number > 0", "`0.01`"]
