@@ -27,7 +27,10 @@ class Masking(NamedTuple):
     mode: Mode
     """How the encoder meets hidden patches."""
     decoder: Callable[[int], nn.Module]
-    """Makes the module that turns the encoder's `Tokens` into predictions `[V, B, N, dim]`, for a given `dim`."""
+    """Makes the module that turns the encoder's `Tokens` into predictions `[V, B, N, dim]`, for a given `dim`.
+
+    With a `Mask` as second argument it predicts the hidden patches only, `[L, dim]`.
+    """
     reduce: Callable[[Mask, Tensor], Tensor]
     """From a mask and the scores of its hidden patches `[L]` to the loss: `Mask.mean` or `Mask.batch_mean`."""
     regularizer: Regularizer | None = None
@@ -54,8 +57,7 @@ class MaskedPrediction(Objective):
         assert seen.mask is not None, "the system samples a mask for every pass that names a masker"
         with torch.no_grad():
             goal = self.target(seen, *more)
-        guess = self.decoder(seen)
-        picked = seen.mask.pick(guess), seen.mask.pick(goal)
+        picked = self.decoder(seen, seen.mask), seen.mask.pick(goal)
         scores = self.target.score(*picked)
         with torch.no_grad():
             metrics = self.target.metrics(*picked, seen.mask.per_image > 0)

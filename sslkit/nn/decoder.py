@@ -10,7 +10,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from sslkit.core.env import Grid
-from sslkit.core.passes import Tokens
+from sslkit.core.passes import Mask, Tokens
 from sslkit.nn.init import xavier
 from sslkit.nn.positions import sincos_positions
 
@@ -40,14 +40,16 @@ class PatchDecoder(nn.Module):
         xavier(self)
         nn.init.normal_(self.mask_token, std=0.02)
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Predictions for all patches, `[V, B, N, dim_out]`, from tokens encoded in `drop` mode."""
-        views, images = tokens.patch.shape[:2]
+    def forward(self, tokens: Tokens, mask: Mask | None = None) -> Tensor:
+        """Predictions of all patches, `[V, B, N, dim_out]`, from tokens encoded in `drop` mode.
+
+        With `mask`, of its hidden patches only, `[L, dim_out]`: the last layer is then spared the others.
+        """
         visible = self.embed(torch.cat([tokens.cls[:, :, None], tokens.patch], dim=2)).flatten(0, 1)
         x = self._unshuffle(visible, tokens) + self.positions.to(visible.dtype)
-        out = self.head(self.norm(self.blocks(x)))[:, 1:]
-        result: Tensor = out.unflatten(0, (views, images))
-        return result
+        decoded = self.blocks(x)[:, 1:].unflatten(0, tokens.patch.shape[:2])
+        out: Tensor = self.head(self.norm(decoded if mask is None else mask.pick(decoded)))
+        return out
 
     def _unshuffle(self, visible: Tensor, tokens: Tokens) -> Tensor:
         """Visible tokens at their places, the mask token elsewhere: `[V * B, 1 + N, width]`."""

@@ -6,7 +6,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from sslkit.core.passes import Tokens
+from sslkit.core.passes import Mask, Tokens
 
 
 @final
@@ -24,7 +24,10 @@ class TokenHead(nn.Module):
             nn.init.trunc_normal_(self.linear.weight, std=std)
             nn.init.zeros_(self.linear.bias)
 
-    def forward(self, tokens: Tokens) -> Tensor:
-        """Predictions for all patches, `[V, B, N, dim_out]`, from tokens encoded in `token` mode."""
-        out: Tensor = self.linear(tokens.patch)
+    def forward(self, tokens: Tokens, mask: Mask | None = None) -> Tensor:
+        """Predictions of all patches, `[V, B, N, dim_out]`, from tokens encoded in `token` mode.
+
+        With `mask`, of its hidden patches only, `[L, dim_out]`: the last layer is then spared the others.
+        """
+        out: Tensor = self.linear(tokens.patch if mask is None else mask.pick(tokens.patch))
         return out

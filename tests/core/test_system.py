@@ -88,7 +88,7 @@ def test_equal_requests_of_all_objectives_run_once():
 
 def test_requests_of_one_pass_share_it():
     system = system_of(
-        a=Asks(Encode("a", layers=(0,))), b=Asks(Encode("a")), c=Asks(Encode("a", mode="token"))
+        a=Asks(Encode("a", attention=True)), b=Asks(Encode("a")), c=Asks(Encode("a", mode="token"))
     )
     assert len(system.plan) == 3
     run(system)

@@ -38,6 +38,14 @@ def test_every_patch_gets_a_prediction():
     assert decoder()(tokens()).shape == (2, 3, 15, 7)
 
 
+def test_of_a_mask_only_the_hidden_patches_are_predicted():
+    torch.manual_seed(0)
+    made, given = decoder(), tokens()
+    found = made(given, given.mask)
+    assert found.shape == (int(given.mask.hidden.sum()), 7)
+    assert torch.allclose(found, given.mask.pick(made(given)), atol=1e-6)
+
+
 def test_hidden_places_hold_the_one_mask_token_and_visible_ones_their_own():
     made, given = decoder(depth=0), tokens()
     nn.init.normal_(made.mask_token)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sslkit.core.masker import mask_of
 from sslkit.core.passes import Tokens
 from sslkit.nn.head import TokenHead
 
@@ -19,6 +20,15 @@ def test_every_patch_token_is_mapped_alone_and_the_class_token_is_not_read():
     assert found.shape == (2, 3, 7, 5)
     expected = patch @ head.linear.weight.T + head.linear.bias
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_of_a_mask_only_the_hidden_patches_are_predicted():
+    torch.manual_seed(0)
+    head, seen = TokenHead(8, 5), tokens(torch.randn(2, 3, 7, 8))
+    mask = mask_of(torch.rand(2, 3, 7) < 0.5, None, 7)
+    found = head(seen, mask)
+    assert found.shape == (2 * 3 * 7, 5)
+    assert torch.allclose(found, mask.pick(head(seen)), atol=1e-6)
 
 
 @pytest.mark.parametrize("std", [0.02, 0.5])

@@ -47,8 +47,8 @@ class Fixed(nn.Module):
         super().__init__()
         self.said = said
 
-    def forward(self, tokens):
-        return self.said
+    def forward(self, tokens, mask=None):
+        return self.said if mask is None else mask.pick(self.said)
 
 
 def mask_of(mask):
