@@ -38,7 +38,9 @@ def relative(found, expected):
     return max((found[key] - expected[key]).abs().max().item() for key in expected) / scale
 
 
-@pytest.mark.parametrize("case", ["mae", "micro", "queue", "projected", "regularized", "difficulty"])
+@pytest.mark.parametrize(
+    "case", ["mae", "micro", "queue", "projected", "regularized", "difficulty", "contrast", "moco"]
+)
 def test_gradients_of_two_ranks_equal_one_process(tmp_path, case):
     """Losses, gradients, buffers and moving averages after three steps."""
     torchrun("-m", WORKER, case, tmp_path / "two.pt")

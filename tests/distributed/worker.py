@@ -14,6 +14,7 @@ from sslkit.train.compose import Composed, compose, make_maskers, make_system
 from sslkit.train.parallel import Parallel, start
 from sslkit.train.stepper import Stepper
 from tests import tiny
+from tests.distributed.contrast_cases import CONTRASTIVE
 from tests.distributed.queue_objective import QueueContrast
 from tests.projecting_balancer import Projecting
 
@@ -37,8 +38,9 @@ def case_spec(case: str) -> RunSpec:
         "queue": {"nets": {"teacher": {"momentum": 0.9}}},
         "difficulty": {"objective": GUIDED, "nets": {"teacher": {"momentum": 0.9}}, "micro_batch_size": 8},
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
+        **CONTRASTIVE,
     }.get(case, {})
-    views = {"global": {**tiny.VIEW, "crops": 2 if case == "queue" else 1}}
+    views = {"global": {**tiny.VIEW, "crops": 2 if case in {"queue", *CONTRASTIVE} else 1}}
     return tiny.spec(views=views, optimizer={"lr": 0.01, "clip": 1e9, "name": "sgd"}, **changes)
 
 
