@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from sslkit.core.augment import Augment
 from sslkit.core.draw import Draw
-from sslkit.functional.resize import Interpolation, resize_center, resize_crop
+from sslkit.functional.resize import Box, Interpolation, resize_bytes, resize_center, resize_crop
 
+BYTES_SIDE = 64
+"""On a CPU, images with a longer side than this are cut one by one, by kernels for bytes."""
 ATTEMPTS = 10
 """Boxes tried before the central one is taken (torchvision `RandomResizedCrop.get_params`)."""
 
@@ -35,6 +38,18 @@ class RandomResizedCropAugment(Augment):
         boxes = random_boxes(draw, images.shape[-2], images.shape[-1], self.scale, self.ratio)
         return to_byte_levels(resize_crop(images, boxes, (self.size, self.size), self.interpolation))
 
+    def cut(self, images: Tensor | Sequence[Tensor], draw: Draw) -> Tensor:
+        """The same crops of decoded images; what is large is cut from the bytes, within 1/255 of the floats."""
+        if draw.device.type != "cpu" or max(max(x.shape[-2:]) for x in images) <= BYTES_SIDE:
+            return super().cut(images, draw)
+        heights, widths = (torch.tensor([x.shape[axis] for x in images]) for axis in (-2, -1))
+        boxes = random_boxes(draw, heights, widths, self.scale, self.ratio).tolist()
+        cuts = (
+            resize_bytes(x, Box(*box), self.size, self.interpolation)
+            for x, box in zip(images, boxes, strict=True)
+        )
+        return torch.stack(list(cuts))
+
 
 @final
 class ResizeAugment(Augment):
@@ -52,23 +67,34 @@ class ResizeAugment(Augment):
 
 
 def random_boxes(
-    draw: Draw, height: int, width: int, scale: tuple[float, float], ratio: tuple[float, float]
+    draw: Draw,
+    height: int | Tensor,
+    width: int | Tensor,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
 ) -> Tensor:
     """Boxes `[B, 4]` (top, left, height, width) as torchvision's `RandomResizedCrop.get_params` draws them.
 
     The area is uniform over `scale`, the logarithm of width / height over that of `ratio`. The first of 10
-    attempts that fits counts; without one, the largest central box whose aspect lies in `ratio`.
+    attempts that fits counts; without one, the largest central box whose aspect lies in `ratio`. `height` and
+    `width` are those of all images, or `[B]` int64.
     """
-    area = draw.uniform(ATTEMPTS, low=scale[0], high=scale[1]).double() * (height * width)
+    tall, wide = (_column(x, draw) for x in (height, width))
+    area = draw.uniform(ATTEMPTS, low=scale[0], high=scale[1]).double() * (tall * wide)
     aspect = draw.uniform(ATTEMPTS, low=math.log(ratio[0]), high=math.log(ratio[1])).double().exp()
     widths, heights = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
-    fits = (widths > 0) & (widths <= width) & (heights > 0) & (heights <= height)
+    fits = (widths > 0) & (widths <= wide) & (heights > 0) & (heights <= tall)
     first = fits.to(torch.int8).argmax(-1, keepdim=True)  # the first of equal values
-    sides = torch.stack([heights.gather(-1, first), widths.gather(-1, first)], -1).squeeze(-2)
-    room = torch.tensor([height, width], device=draw.device) - sides
+    chosen = torch.cat([heights.gather(-1, first), widths.gather(-1, first)], -1)
+    room = torch.cat([tall, wide], -1) - chosen
     start = (draw.uniform(2) * (room + 1)).long().minimum(room)
-    fallback = torch.tensor(_central_box(height, width, ratio), device=draw.device)
-    return torch.where(fits.any(-1, keepdim=True), torch.cat([start, sides], -1), fallback)
+    fallback = _central_boxes(tall, wide, ratio)
+    return torch.where(fits.any(-1, keepdim=True), torch.cat([start, chosen], -1), fallback)
+
+
+def _column(value: int | Tensor, draw: Draw) -> Tensor:
+    """`[B, 1]`"""
+    return (value if isinstance(value, Tensor) else torch.full(draw.shape, value, device=draw.device))[:, None]
 
 
 def to_byte_levels(images: Tensor) -> Tensor:
@@ -76,10 +102,11 @@ def to_byte_levels(images: Tensor) -> Tensor:
     return images.clamp(0, 1).mul(255).round().div(255)
 
 
-def _central_box(height: int, width: int, ratio: tuple[float, float]) -> tuple[int, int, int, int]:
-    box_height, box_width = height, width
-    if width / height < ratio[0]:
-        box_height = round(width / ratio[0])
-    elif width / height > ratio[1]:
-        box_width = round(height * ratio[1])
-    return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+def _central_boxes(tall_B1: Tensor, wide_B1: Tensor, ratio: tuple[float, float]) -> Tensor:
+    """`[B, 4]`: the whole image, or as much of its middle as has an aspect in `ratio`."""
+    tall, wide = tall_B1.double(), wide_B1.double()
+    heights = torch.where(wide / tall < ratio[0], (wide / ratio[0]).round(), tall).long()
+    widths = torch.where(wide / tall > ratio[1], (tall * ratio[1]).round(), wide).long()
+    top = (tall_B1 - heights).div(2, rounding_mode="floor")
+    left = (wide_B1 - widths).div(2, rounding_mode="floor")
+    return torch.cat([top, left, heights, widths], -1)

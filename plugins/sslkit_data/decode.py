@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import NamedTuple, final
 
 import numpy as np
@@ -30,7 +31,7 @@ class Decoder(NamedTuple):
 
         Grey is copied to three channels or computed from them as ITU-R 601 luma; alpha is dropped, as in
         torchvision's `ImageFolder`; 16-bit grey keeps its upper 8 bits' scale (65535 becomes 255). Of several
-        frames the first counts.
+        frames the first counts. Channels lie side by side in memory, as decoders leave them.
 
         Raises:
             DataError: `data` is no image, is damaged, or has a mode that may not be converted.
@@ -43,7 +44,7 @@ class Decoder(NamedTuple):
             raise
         except Exception as error:  # decoders raise whatever their format's parser meets
             raise DataError(f"{name}: cannot be decoded: {_reason(error, data)}") from None
-        return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1).contiguous()
+        return torch.from_numpy(array.reshape(*array.shape[:2], -1)).permute(2, 0, 1)
 
     def _in_mode(self, image: Image.Image, name: str) -> Image.Image:
         wanted = MODES[self.channels]
@@ -63,10 +64,9 @@ class Decoder(NamedTuple):
 
 def _upright(image: Image.Image) -> Image.Image:
     """`image` turned as its EXIF says; damaged EXIF beside good pixels says nothing."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # the pixels are decoded already: only the parser of the EXIF block can fail here
-        return image
+    with suppress(Exception):  # the pixels are decoded already: only the parser of the EXIF block can fail here
+        ImageOps.exif_transpose(image, in_place=True)  # otherwise it would copy images that stand upright
+    return image
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:

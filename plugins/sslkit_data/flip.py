@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import final
 
-import torch
 from torch import Tensor
 
 from sslkit.core.augment import Augment
 from sslkit.core.draw import Draw
+from sslkit.functional.rows import change_rows
 
 
 @final
@@ -20,4 +20,4 @@ class HorizontalFlipAugment(Augment):
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`[B, C, H, W]` -> the same shape."""
-        return torch.where(draw.chance(self.probability, 1, 1, 1), images.flip(-1), images)
+        return change_rows(images, draw.chance(self.probability), lambda x, rows: x.flip(-1))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from sslkit.core.draw import Draw
@@ -18,3 +20,30 @@ class Augment(ABC):
     @abstractmethod
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`images` `[B, C, H, W]` float32 in [0, 1], changed; `draw` has rows `[B]`."""
+
+    def cut(self, images: Tensor | Sequence[Tensor], draw: Draw) -> Tensor:
+        """What a step that fixes the size makes of decoded images where it comes first.
+
+        Override it where bytes can be cut quicker than floats. An image's result must not depend on the others.
+
+        Args:
+            images: `[B, C, H, W]` uint8, or B images `[C, H, W]` uint8 of any sizes.
+            draw: Rows `[B]`.
+
+        Returns:
+            `[B, C, S, S]` uint8.
+        """
+        if isinstance(images, Tensor):
+            return to_uint8(self(to_float(images), draw))
+        rows = [Draw(draw.key, row[None]) for row in draw.rows]
+        return torch.cat([self.cut(x[None], row) for x, row in zip(images, rows, strict=True)])
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 -> float32 in [0, 1]."""
+    return images.to(torch.float32).div_(255)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float32 in [0, 1] -> uint8, rounded."""
+    return (images * 255).round_().clamp_(0, 255).to(torch.uint8)

@@ -53,6 +53,15 @@ def resize_crop(
     return made.reshape(count, channels, *size)
 
 
+def resize_bytes(image_CHW: Tensor, box: Box, size: int, interpolation: Interpolation) -> Tensor:
+    """Cut one uint8 image to `box` and resize it to `size` x `size`, antialiased, in integer arithmetic on a CPU.
+
+    Both ways are rounded to bytes, as in PIL; `resize_crop` of the floats, rounded once, differs by 1/255 in places.
+    """
+    crop = image_CHW[None, :, box.top : box.top + box.height, box.left : box.left + box.width]
+    return F.interpolate(crop, (size, size), mode=interpolation, align_corners=False, antialias=True)[0]
+
+
 def center_crop_box(height: int, width: int, keep: float = 1.0) -> Box:
     """The square in the middle of an image whose side is `keep` of the shorter side, and at least one pixel.
 

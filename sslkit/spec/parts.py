@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, final
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from sslkit import catalog
+from sslkit.errors import SpecError
 from sslkit.spec.base import Count, Problem, Spec
-from sslkit.spec.families import Augment, Backbone, Logger
+from sslkit.spec.families import Augment, AugmentSpec, Backbone, Logger
+from sslkit.spec.recipes import RECIPES, Recipe, Step
 from sslkit.spec.schedule import Period, Value, ends
 
 if TYPE_CHECKING:
@@ -20,6 +24,25 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A number from 0 to below 1."""
+
+
+_UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
+
+
+def byte_count(size: str) -> int:
+    """Bytes of a `Size`: 2147483648 of `2 GiB`."""
+    number, unit = size.split()
+    return int(float(number) * _UNITS[unit])
+
+
+def _size(value: str) -> str:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})? (MiB|GiB)", value):
+        raise ValueError("must be a number and its unit, as in '2 GiB' or '500 MiB'")
+    return value
+
+
+Size = Annotated[str, AfterValidator(_size)]
+"""An amount of memory: `2 GiB`, `500 MiB`."""
 
 
 @final
@@ -48,9 +71,66 @@ class ViewSpec(Spec):
     crops: Count = 1
     """Crops of each image."""
     augment: tuple[Augment, ...] = ()
-    """Random changes, in order. Without one that fixes the size, images are resized and cut at the centre."""
+    """Random changes of every crop, in order. Without one that fixes the size, images are first cut at the centre."""
+    by_crop: tuple[tuple[Augment, ...], ...] = ()
+    """Lists of changes instead: crop i takes list i, and begins again with the first where there are more crops."""
+    recipe: Recipe | None = None
+    """A published set of such lists instead, by its name: `simclr`, `byol`, `dino_global`, ... (see Views)."""
     normalize: Normalize = Normalize()
     """Channel statistics, applied last."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        given = [name for name in ("augment", "by_crop", "recipe") if getattr(self, name)]
+        if len(given) > 1:
+            raise ValueError(
+                f"gives {' and '.join(f'`{name}`' for name in given)}; they exclude each other: keep one"
+            )
+        return self
+
+    @property
+    def chains(self) -> tuple[tuple[AugmentSpec, ...], ...]:
+        """The changes of each crop, one list a crop.
+
+        Raises:
+            SpecError: the recipe needs a kind that no plugin offers.
+        """
+        lists = self._recipe_lists() if self.recipe else self.by_crop or (self.augment,)
+        return tuple(lists[i % len(lists)] for i in range(self.crops))
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Every list belongs to a crop, and the kinds that a recipe needs are there."""
+        if len(self.by_crop) > self.crops:
+            yield Problem(
+                "by_crop",
+                f"has {len(self.by_crop)} lists for {self.crops} crop(s); set `crops`, or drop some",
+            )
+        try:
+            lists = self._recipe_lists() if self.recipe else ()
+        except SpecError as error:
+            yield Problem("recipe", str(error))
+        else:
+            if len(lists) > self.crops:
+                text = f"{self.recipe!r} has lists for {len(lists)} crops, but `crops` is {self.crops}; set `crops`"
+                yield Problem("recipe", text)
+
+    def _recipe_lists(self) -> tuple[tuple[AugmentSpec, ...], ...]:
+        assert self.recipe is not None, "only views with a recipe are asked for it"
+        return tuple(
+            tuple(_augmentation(step, self.recipe) for step in chain) for chain in RECIPES[self.recipe]
+        )
+
+
+def _augmentation(step: Step, recipe: str) -> AugmentSpec:
+    """The spec of one step of a recipe, of whatever class a plugin registered for its kind."""
+    made = catalog.kinds("augment").get(step["kind"])
+    if made is None:
+        raise SpecError(
+            f"{recipe!r} needs the augmentation {step['kind']!r}, which no plugin that is loaded offers"
+        )
+    spec = made(**step)
+    assert isinstance(spec, AugmentSpec), "the catalog's families hold specs of theirs"
+    return spec
 
 
 @final
@@ -70,7 +150,9 @@ class NetSpec(Spec):
         """A share lies between 0 and 1."""
         given = sorted(self.model_fields_set & {"momentum", "update", "batch_norm"})
         if self.backbone is not None and given:
-            yield Problem(given[0], "a network of its own (`backbone`) is frozen: leave this out, or `backbone`")
+            yield Problem(
+                given[0], "a network of its own (`backbone`) is frozen: leave this out, or `backbone`"
+            )
         if not all(0 <= momentum <= 1 for momentum in ends(self.momentum)):
             yield Problem("momentum", f"must stay between 0 and 1, found {self.momentum}")
 
@@ -155,6 +237,8 @@ class LogSpec(Spec):
 
     every: Count = 10
     """Steps between records of the loss."""
+    collapse: Literal["warn", "off", "stop"] = "warn"
+    """When the records show that features become alike: say so once, nothing, or say so, save and stop."""
     loggers: tuple[Logger, ...] = ()
     """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""
 

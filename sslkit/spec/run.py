@@ -19,7 +19,16 @@ from sslkit.spec.families import (
     ObjectiveSpec,
     Source,
 )
-from sslkit.spec.parts import CheckpointSpec, CompileSpec, LogSpec, NetSpec, OptimizerSpec, Readout, ViewSpec
+from sslkit.spec.parts import (
+    CheckpointSpec,
+    CompileSpec,
+    LogSpec,
+    NetSpec,
+    OptimizerSpec,
+    Readout,
+    Size,
+    ViewSpec,
+)
 from sslkit.spec.schedule import LearningRateSchedule
 
 
@@ -39,6 +48,10 @@ class RunSpec(Spec):
     """Training images (and, for evaluators, labels)."""
     workers: int = Field(4, ge=0, le=1024)
     """Worker processes that decode images; sources that fit in memory need none."""
+    augment_on: Literal["auto", "device", "workers"] = "auto"
+    """Who augments what workers cut: the training device or the workers, with one result; `auto`: not a CPU device."""
+    resident: Size = "2 GiB"
+    """Memory of the training device for images of one size, decoded once and kept there; `0 GiB`: workers, always."""
     max_corrupt: float = Field(0.01, ge=0, le=1)
     """Share of unreadable images past which the run stops; up to it they are skipped, counted and listed."""
     views: Mapping[str, ViewSpec] = Field(min_length=1)

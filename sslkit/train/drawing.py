@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from sslkit.core.augment import to_float
 from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.evaluate.subject import Reading, Sources, evaluating
@@ -15,7 +16,7 @@ from sslkit.train import record
 from sslkit.train.compose import Composed
 from sslkit.train.feed import Batch, readable
 from sslkit.train.figures import save_curves, save_pictures
-from sslkit.train.pipeline import moments, to_float
+from sslkit.train.pipeline import moments
 
 FIGURES = "figures"
 SHOWN = 8

@@ -63,7 +63,7 @@ class ResidentFeed(Feed):
 
 @final
 class WorkerFeed(Feed):
-    """Images decoded and cut to size by worker processes, finished on the training device."""
+    """Images decoded and cut to size by worker processes, finished on the training device (or by the workers too)."""
 
     def __init__(
         self,
@@ -83,13 +83,13 @@ class WorkerFeed(Feed):
             _Cutter(source, pipeline),
             batch_sampler=plan,
             num_workers=workers,
-            collate_fn=_collate,
+            collate_fn=_as_it_is,
             pin_memory=device.type == "cuda",
             prefetch_factor=2 if workers else None,
             worker_init_fn=leave_signals,
             generator=torch.Generator(),  # otherwise starting it would advance the step's own generator
         )
-        self._batches: Iterator[tuple[dict[str, Tensor], Tensor, Reasons] | DataError] | None = None
+        self._batches: Iterator[_Cut | DataError] | None = None
 
     def step(self, step: int) -> Iterator[Batch]:
         """The next micro-batches; the workers run ahead. Raises DataError where no image can be read."""
@@ -118,6 +118,10 @@ class _Item(NamedTuple):
     row: int
 
 
+_Cut = tuple[dict[str, Tensor], Tensor, Reasons]
+"""Crops `[V, B, C, S, S]` by view, rows, and images that could not be read."""
+
+
 @final
 class _Plan:
     """The items of every micro-batch of this rank, from `start` to `stop`."""
@@ -132,18 +136,21 @@ class _Plan:
 
 
 @final
-class _Cutter(Dataset[tuple[dict[str, Tensor], int, Reasons] | DataError]):
-    """One image in a worker: decode, cut, hand over as uint8. Errors travel as values, without a traceback."""
+class _Cutter(Dataset[_Cut | DataError]):
+    """A micro-batch in a worker: decode, cut, hand over. Errors travel as values, without a traceback."""
 
     def __init__(self, source: Source, pipeline: Pipeline) -> None:
         self.source, self.pipeline = source, pipeline
 
-    def __getitem__(self, item: _Item) -> tuple[dict[str, Tensor], int, Reasons] | DataError:
+    def __getitems__(self, items: list[_Item]) -> _Cut | DataError:
+        """All at once: to draw for one image costs as much as to draw for many."""
         try:
-            image, reasons = readable(self.source, item.image)
+            found = [readable(self.source, item.image) for item in items]
         except DataError as error:
             return error
-        return self.pipeline.first(image, item.step, torch.tensor([item.row])), item.row, reasons
+        rows = torch.tensor([item.row for item in items])
+        crops = self.pipeline.first([image for image, _ in found], items[0].step, rows)
+        return crops, rows, [reason for _, reasons in found for reason in reasons]
 
 
 def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
@@ -158,14 +165,5 @@ def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
     raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")
 
 
-def _collate(
-    found: list[tuple[dict[str, Tensor], int, Reasons] | DataError],
-) -> tuple[dict[str, Tensor], Tensor, Reasons] | DataError:
-    items = []
-    for item in found:
-        if isinstance(item, DataError):
-            return item
-        items.append(item)
-    crops = {name: torch.stack([item[0][name] for item in items]) for name in items[0][0]}
-    reasons = [reason for item in items for reason in item[2]]
-    return crops, torch.tensor([item[1] for item in items]), reasons
+def _as_it_is(made: _Cut | DataError) -> _Cut | DataError:
+    return made

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sslkit.core.augment import Augment
+from sslkit.core.augment import Augment, to_float, to_uint8
 from sslkit.core.draw import Draw
 from sslkit.core.env import View
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import ViewSpec
 from sslkit.train import rng
+
+AT_ONCE = 1 << 22
+"""Values of crops that go through their augmentations together on a CPU: few enough to keep allocations cheap."""
 
 
 @final
@@ -30,65 +33,105 @@ class Resized(Augment):
         return resize_center(images, self.size)
 
 
+class Chain(NamedTuple):
+    """The augmentations of one crop."""
+
+    steps: Sequence[Augment]
+    fixing: int
+    """The first of them that fixes the size. Behind it, crops are uint8 for a moment, wherever they are made."""
+
+
+class Place(NamedTuple):
+    """Which crop of which images: what the streams of random numbers are named by, beside the seed."""
+
+    view: str
+    crop: int
+    step: int
+    rows: Tensor
+
+
 @final
 class Pipeline:
     """The crops of every view. Each augmentation of each crop draws from a stream of its own."""
 
-    def __init__(self, specs: Mapping[str, ViewSpec], views: Mapping[str, View], seed: int) -> None:
-        self.views, self.seed = views, seed
-        self.steps: dict[str, Sequence[Augment]] = {name: _steps(spec) for name, spec in specs.items()}
-        self._cut = {name: _first_fixing(steps) + 1 for name, steps in self.steps.items()}
+    def __init__(
+        self, specs: Mapping[str, ViewSpec], views: Mapping[str, View], seed: int, *, in_workers: bool = False
+    ) -> None:
+        """`in_workers`: worker processes also do what follows the cut, with the same result."""
+        self.views, self.seed, self.in_workers = views, seed, in_workers
+        self.chains = {name: [_chain(spec, i) for i in range(spec.crops)] for name, spec in specs.items()}
         self._moments: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def whole(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
         """Normalized crops `[V, B, C, S, S]` by view, from uint8 `[B, C, H, W]` on the training device."""
-        return self.rest(self._cropped(images, step, rows), step, rows)
+        return {name: self._normalized(self._crops(name, images, step, rows), name) for name in self.views}
 
-    def first(self, image: Tensor, step: int, row: Tensor) -> dict[str, Tensor]:
-        """A worker's part: crops `[V, C, S, S]` uint8 by view, up to the step that fixes their size."""
-        return {name: crops[0] for name, crops in self._cropped(image[None], step, row).items()}
+    def first(self, images: Sequence[Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
+        """A worker's part: crops `[V, B, C, S, S]` by view, from B images `[C, H, W]` uint8 of any sizes.
+
+        They are uint8 and end with the step that fixes their size; or float32 in [0, 1] and only to be normalized.
+        """
+        made = self._crops if self.in_workers else self._cuts
+        return {name: made(name, images, step, rows) for name in self.views}
 
     def rest(self, crops: Mapping[str, Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
-        """What follows `first`, on the training device, from `[B, V, C, S, S]` uint8 by view."""
-        done = {}
-        for name, images in crops.items():
-            floats = to_float(images).transpose(0, 1)
-            parts = [self._run(name, x, step, rows, i, self._cut[name]) for i, x in enumerate(floats)]
-            done[name] = self._finish(name, parts)
-        return done
-
-    def _cropped(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
-        """Crops `[B, V, C, S, S]` uint8 by view: the same bytes whether a worker or the device made them."""
-        floats, cropped = to_float(images), {}
-        for name, view in self.views.items():
-            crops = [self._run(name, floats, step, rows, i, 0, self._cut[name]) for i in range(view.crops)]
-            cropped[name] = to_uint8(torch.stack(crops, dim=1))
-        return cropped
-
-    def _run(
-        self,
-        view: str,
-        images: Tensor,
-        step: int,
-        rows: Tensor,
-        crop: int,
-        begin: int,
-        end: int | None = None,
-    ) -> Tensor:
-        for i, augment in list(enumerate(self.steps[view]))[begin:end]:
-            images = augment(images, rng.draw(self.seed, step, "augment", view, crop, i, rows=rows))
-        return images
-
-    def _finish(self, view: str, crops: Sequence[Tensor]) -> Tensor:
-        return self.normalize(torch.stack(list(crops)), view)
+        """What follows `first`, on the training device."""
+        return {
+            name: self._normalized(self._finished(name, x, step, rows), name) for name, x in crops.items()
+        }
 
     def normalize(self, images: Tensor, view: str) -> Tensor:
         """`images` `[..., C, H, W]` in [0, 1], with the statistics of `view`."""
-        place = (view, images.device)
-        if place not in self._moments:
-            self._moments[place] = moments(self.views[view], images.device)
-        mean, std = self._moments[place]
+        mean, std = self._statistics(view, images.device)
         return (images - mean) / std
+
+    def _crops(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
+        return self._finished(name, self._cuts(name, images, step, rows), step, rows)
+
+    def _cuts(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
+        """`[V, B, C, S, S]` uint8: the same bytes whether a worker or the device makes them."""
+        crops = range(self.views[name].crops)
+        return torch.stack([self._cut(images, Place(name, crop, step, rows)) for crop in crops])
+
+    def _cut(self, images: Tensor | Sequence[Tensor], place: Place) -> Tensor:
+        chain = self.chains[place.view][place.crop]
+        if chain.fixing == 0:
+            return chain.steps[0].cut(images, self._draw(place, 0))
+        if isinstance(images, Tensor):
+            return to_uint8(self._run(to_float(images), place, 0, chain.fixing + 1))
+        places = [place._replace(rows=row[None]) for row in place.rows]
+        return torch.cat([self._cut(x[None], one) for x, one in zip(images, places, strict=True)])
+
+    def _finished(self, name: str, crops: Tensor, step: int, rows: Tensor) -> Tensor:
+        """`[V, B, C, S, S]` float32 in [0, 1] from uint8; floats are finished."""
+        if crops.is_floating_point():
+            return crops
+        made = torch.empty(crops.shape, device=crops.device)
+        length = max(1, AT_ONCE // crops[0, :1].numel()) if crops.device.type == "cpu" else len(rows)
+        for i, chain in enumerate(self.chains[name]):
+            for start in range(0, len(rows), length):
+                part = slice(start, start + length)
+                place = Place(name, i, step, rows[part])
+                made[i, part] = self._run(to_float(crops[i, part]), place, chain.fixing + 1, len(chain.steps))
+        return made
+
+    def _run(self, images: Tensor, place: Place, begin: int, end: int) -> Tensor:
+        for i in range(begin, end):
+            images = self.chains[place.view][place.crop].steps[i](images, self._draw(place, i))
+        return images
+
+    def _draw(self, place: Place, index: int) -> Draw:
+        return rng.draw(self.seed, place.step, "augment", place.view, place.crop, index, rows=place.rows)
+
+    def _normalized(self, crops: Tensor, view: str) -> Tensor:
+        """`crops`, which nothing else reads, with the statistics of `view`."""
+        mean, std = self._statistics(view, crops.device)
+        return crops.sub_(mean).div_(std)
+
+    def _statistics(self, view: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        if (view, device) not in self._moments:
+            self._moments[view, device] = moments(self.views[view], device)
+        return self._moments[view, device]
 
 
 def moments(view: View, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -97,20 +140,8 @@ def moments(view: View, device: torch.device) -> tuple[Tensor, Tensor]:
     return mean[:, None, None], torch.tensor(view.std, dtype=torch.float32, device=device)[:, None, None]
 
 
-def to_float(images: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1]."""
-    return images.to(torch.float32) / 255
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """float32 in [0, 1] -> uint8, rounded."""
-    return (images * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-def _steps(spec: ViewSpec) -> list[Augment]:
-    made = [augment.build(spec.size) for augment in spec.augment]
-    return made if any(step.fixes_size for step in made) else [Resized(spec.size), *made]
-
-
-def _first_fixing(steps: Sequence[Augment]) -> int:
-    return next(i for i, step in enumerate(steps) if step.fixes_size)
+def _chain(spec: ViewSpec, crop: int) -> Chain:
+    steps = [augment.build(spec.size) for augment in spec.chains[crop]]
+    if not any(step.fixes_size for step in steps):
+        steps = [Resized(spec.size), *steps]
+    return Chain(steps, next(i for i, step in enumerate(steps) if step.fixes_size))

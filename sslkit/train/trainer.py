@@ -15,17 +15,18 @@ from sslkit.spec.schedule import is_due
 from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.clock import Clock
+from sslkit.train.collapse import CollapseGuard
 from sslkit.train.compose import Composed, compose
 from sslkit.train.drawing import FIGURES, draw_curves, draw_pictures
-from sslkit.train.feed import Feed, ResidentFeed, WorkerFeed
+from sslkit.train.feed import Feed
 from sslkit.train.guard import FiniteGuard, StopRequest, UnreadableImages
 from sslkit.train.lock import write_lock
 from sslkit.train.parallel import Parallel
-from sslkit.train.pipeline import Pipeline
 from sslkit.train.progress import Progress
 from sslkit.train.restore import load_optimizer, load_system
 from sslkit.train.stepper import Losses
 from sslkit.train.summary import Best, resolved
+from sslkit.train.supply import supply
 
 SKIPPED = "skipped.txt"
 
@@ -67,7 +68,9 @@ class Trainer:
         loggers = (
             [logger.build(self.run_dir, spec.name) for logger in spec.log.loggers] if parallel.first else []
         )
-        self.recorder = record.Recorder(self.run_dir, loggers, parallel)
+        self.collapse = CollapseGuard(spec.log.collapse, self.stepper.peak_lr)
+        self.collapse.restore(self.meta.get("collapse", {}))
+        self.recorder = record.Recorder(self.run_dir, loggers, parallel, self.collapse.look)
         self.guard = FiniteGuard(list(spec.terms), parallel.device)
         self.progress = Progress(enabled=parallel.first)
         source = self.composed.source
@@ -115,6 +118,9 @@ class Trainer:
             evaluated = self._evaluate_or_save(done)
             if last or evaluated or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch):
                 self._save(done, evaluated=evaluated, final=last)
+            if self.collapse.stopping:
+                self._save(done, evaluated=evaluated, final=True)
+                raise TrainingError(self.collapse.reason(self.run_dir))
         return self.length.steps, False
 
     def _before(self) -> None:
@@ -148,6 +154,8 @@ class Trainer:
 
     def _flush(self) -> None:
         self.recorder.flush()
+        for finding in self.collapse.news():
+            self.progress.note(f"warning: {finding.text}")
         self.guard.check(self._last_good)
 
     def _last_good(self) -> str:
@@ -214,6 +222,7 @@ class Trainer:
                 "epoch": self.length.epoch(done),
                 "seconds": self.clock.seconds,
                 "best": self.best.state(),
+                "collapse": self.collapse.state(),
                 "evaluated": evaluated or not self._due(done),
             }
             try:
@@ -248,15 +257,7 @@ class Trainer:
             self.progress.note(f"warning: left out of evaluation: {reason}")
 
     def _feed(self) -> Feed:
-        source, order, device = self.composed.source, self.composed.order, self.parallel.device
-        pipeline = Pipeline(self.spec.views, self.composed.env.views, self.spec.seed)
-        resident = source.resident()
-        if resident is not None:
-            return ResidentFeed(resident, order, pipeline, device)
-        return WorkerFeed(
-            source, order, pipeline, device,
-            workers=self.spec.workers, start=self.start, stop=self.length.steps, unreadable=self.skipped.add,
-        )  # fmt: skip
+        return supply(self.spec, self.composed, self.parallel.device, self.start, self.skipped.add)
 
     def _restore(self, loaded: Loaded) -> None:
         load_system(self.composed.system, loaded)

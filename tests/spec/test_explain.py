@@ -131,7 +131,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "views.global.sise",
         3,
-        "..: is not a field of ViewSpec. Did you mean 'size'? Known: augment, crops, normalize, size.",
+        "..: is not a field of ViewSpec. Did you mean 'size'? Known: augment, by_crop, crops, normalize, recipe, size.",
     ),
     ("optimizer.lr", "high", "..: must be a number, found 'high' (str)"),
     ("optimizer.lr", 0, "..: must be greater than 0, found 0 (int)"),
@@ -215,7 +215,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "views.global.augment.1.kind",
         "flop",
-        "..: 'flop' is not an augment. Did you mean 'flip'? Known: flip, random_affine, random_resized_crop, resize.",
+        "..: 'flop' is not an augment. Did you mean 'flip'? Known: " + KINDS["augment"],
     ),
     (
         "views.global.augment.1",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.env import View
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import ViewSpec
-from sslkit.train.pipeline import Pipeline, moments, to_float, to_uint8
+from sslkit.train.pipeline import Pipeline, moments
 from tests.fakes_train import pictures
 
 CROP = {"kind": "random_resized_crop", "scale": [0.3, 1.0]}
@@ -38,10 +39,10 @@ def test_workers_and_device_together_make_what_the_device_makes_alone(augment, s
     """Bit for bit, through the uint8 that travels between them."""
     pipe, images, rows = pipeline(augment, crops=2), pictures(6, side=side), torch.arange(10, 16)
     whole = pipe.whole(images, 7, rows)["v"]
-    cut = [pipe.first(image, 7, row[None])["v"] for image, row in zip(images, rows, strict=True)]
-    assert cut[0].dtype == torch.uint8
-    assert cut[0].shape == (2, 1, 8, 8)
-    rest = pipe.rest({"v": torch.stack(cut)}, 7, rows)["v"]
+    cut = pipe.first(list(images), 7, rows)["v"]
+    assert cut.dtype == torch.uint8
+    assert cut.shape == (2, 6, 1, 8, 8)
+    rest = pipe.rest({"v": cut}, 7, rows)["v"]
     assert whole.shape == (2, 6, 1, 8, 8)
     assert torch.equal(whole, rest)
 

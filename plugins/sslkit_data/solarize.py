@@ -1,0 +1,26 @@
+"""Images whose bright values are inverted."""
+
+from __future__ import annotations
+
+from typing import final
+
+from torch import Tensor
+
+from sslkit.core.augment import Augment
+from sslkit.core.draw import Draw
+from sslkit.functional.colour import solarize
+from sslkit.functional.rows import change_rows
+
+
+@final
+class SolarizeAugment(Augment):
+    """Inverts the bright values of some images."""
+
+    def __init__(self, threshold: float, probability: float) -> None:
+        self.threshold = threshold
+        self.probability = probability
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        """`[B, C, H, W]` -> the same shape."""
+        chosen = draw.chance(self.probability)
+        return change_rows(images, chosen, lambda x, rows: solarize(x, self.threshold))

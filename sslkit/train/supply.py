@@ -1,0 +1,124 @@
+"""Where a run's batches come from: images held on the training device, or worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import final
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sslkit.core.source import Source
+from sslkit.spec.parts import byte_count
+from sslkit.spec.run import RunSpec
+from sslkit.train.compose import Composed
+from sslkit.train.feed import Feed, Reasons, ResidentFeed, WorkerFeed, readable
+from sslkit.train.guard import leave_signals
+from sslkit.train.pipeline import Pipeline
+
+AT_ONCE = 64
+"""Images that a worker decodes at a time."""
+
+Unreadable = Callable[[int, str], None]
+"""Told the index of every image that cannot be read, and why."""
+
+
+def supply(
+    spec: RunSpec, composed: Composed, device: torch.device, start: int, unreadable: Unreadable
+) -> Feed:
+    """The batches of `spec` from step `start` on.
+
+    Images that fit in `spec.resident` and are of one size are held on `device`; others come from workers. Either
+    gives the same batches.
+
+    Raises:
+        DataError: no image can be read, or too many cannot.
+    """
+    source, order, views = composed.source, composed.order, composed.env.views
+    images = resident(source, byte_count(spec.resident), device, spec.workers, unreadable)
+    if images is not None:
+        return ResidentFeed(images, order, Pipeline(spec.views, views, spec.seed), device)
+    return WorkerFeed(
+        source, order, Pipeline(spec.views, views, spec.seed, in_workers=augments_in_workers(spec, device)), device,
+        workers=spec.workers, start=start, stop=composed.length.steps, unreadable=unreadable,
+    )  # fmt: skip
+
+
+def augments_in_workers(spec: RunSpec, device: torch.device) -> bool:
+    """Whether worker processes do all augmentations: by default where the training device is a CPU as well."""
+    return spec.augment_on == "workers" or (spec.augment_on == "auto" and device.type == "cpu")
+
+
+def resident(
+    source: Source, budget: int, device: torch.device, workers: int, unreadable: Unreadable
+) -> Tensor | None:
+    """All images of `source`, `[N, C, H, W]` uint8, if they are of one size and fit in `budget` bytes.
+
+    What the source holds in memory already costs nothing more on a CPU, so the budget does not count there.
+    Otherwise `workers` processes decode the images, until one of another size shows up. In place of an image that
+    cannot be read stands the next one that can, as in `WorkerFeed`.
+
+    Args:
+        source: The images.
+        budget: Bytes.
+        device: Where they would be kept.
+        workers: Processes that decode; 0 decodes in this one.
+        unreadable: Is told of images that cannot be read, if all others are returned.
+
+    Raises:
+        DataError: no image can be read.
+    """
+    held = source.resident()
+    if held is not None:
+        return held if device.type == "cpu" or held.numel() <= budget else None
+    if budget <= 0 or len(source.sizes or "?") > 1:
+        return None
+    shape = readable(source, 0)[0].shape
+    if len(source) * shape.numel() > budget:
+        return None
+    images, said = torch.empty(len(source), *shape, dtype=torch.uint8), list[tuple[int, str]]()
+    for start, (part, reasons) in zip(
+        range(0, len(source), AT_ONCE), _decoded(source, shape, workers), strict=False
+    ):
+        if part is None:
+            return None
+        images[start : start + len(part)] = part
+        said += reasons
+    for index, reason in said:
+        unreadable(index, reason)
+    return images
+
+
+def _decoded(source: Source, shape: torch.Size, workers: int) -> Iterator[tuple[Tensor | None, Reasons]]:
+    """The images in order, in batches; None for a batch with an image of another shape."""
+    loader = DataLoader(
+        _Decoder(source, shape),
+        batch_size=AT_ONCE,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        worker_init_fn=leave_signals,
+        generator=torch.Generator(),  # otherwise starting it would advance torch's own generator
+    )
+    return iter(loader)
+
+
+@final
+class _Decoder(Dataset[tuple[Tensor | None, Reasons]]):
+    """Decoded images, many at a time."""
+
+    def __init__(self, source: Source, shape: torch.Size) -> None:
+        self.source, self.shape = source, shape
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor | None, Reasons]:
+        found = [readable(self.source, index) for index in indices]
+        reasons = [reason for _, some in found for reason in some]
+        images = [image for image, _ in found]
+        return (torch.stack(images) if all(x.shape == self.shape for x in images) else None), reasons
+
+
+def _as_it_is(batch: tuple[Tensor | None, Reasons]) -> tuple[Tensor | None, Reasons]:
+    return batch
