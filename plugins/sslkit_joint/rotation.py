@@ -39,6 +39,7 @@ class RotationPrediction(Objective):
         labels = self.labels[:, None].expand(-1, logits.shape[2])
         metrics = {
             "accuracy": (logits.detach().argmax(1) == labels).to(logits.dtype).mean(),
-            "feature_std": feature_std(seen.cls),
+            # of all turns together: they may well be all that tells features apart
+            "feature_std": feature_std(seen.cls.flatten(0, 1)),
         }
         return Output(F.cross_entropy(logits, labels), metrics)

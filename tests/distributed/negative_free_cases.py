@@ -1,0 +1,20 @@
+"""Runs of objectives without negatives, for two ranks against one process. All share a run: it starts once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+HEAD = {"hidden": 16, "out": 8}
+EVERY = {
+    "byol": {"kind": "byol", "projector": HEAD, "predictor": HEAD},
+    "simsiam": {"kind": "simsiam", "projector": HEAD, "predictor": HEAD},
+    "barlow": {"kind": "barlow_twins", "projector": HEAD},
+    "vicreg": {"kind": "vicreg", "projector": HEAD},
+    "swav": {"kind": "swav", "projector": HEAD, "prototypes": 6, "freeze_steps": 1},
+    "rotation": {"kind": "rotation", "turns": [0, 0]},
+}
+
+NEGATIVE_FREE: dict[str, dict[str, Any]] = {
+    "negative_free": {"objective": None, "objectives": EVERY, "nets": {"teacher": {"momentum": 0.9}}}
+}
+"""Case -> changes of the tiny run."""
