@@ -46,7 +46,7 @@ def vit_arguments(spec: ViT, view: View) -> dict[str, Any]:
     return {**arguments, **_family_arguments(spec)}
 
 
-def create(name: str, arguments: dict[str, Any], drop_path: float, pattern: str) -> Any:  # noqa: ANN401
+def create(name: str, arguments: dict[str, Any], drop_path: float | None, pattern: str) -> Any:  # noqa: ANN401
     """The timm network; anything that timm refuses becomes a SpecError. `pattern` is where names are looked for."""
     try:
         return timm.create_model(name, **arguments, drop_path_rate=drop_path)

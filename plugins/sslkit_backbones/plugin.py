@@ -14,6 +14,7 @@ from sslkit.errors import SpecError
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import BackboneSpec
+from sslkit_backbones.cnn_spec import CNN
 
 if TYPE_CHECKING:
     from sslkit.core.backbone import Backbone
@@ -164,4 +165,4 @@ def _common_problems(spec: BackboneSpec, checkpoint: Path | None, run: RunSpec) 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The backbones of this package."""
-    return [ViT, Swin]
+    return [ViT, Swin, CNN]

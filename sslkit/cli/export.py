@@ -32,5 +32,6 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.evaluate.export import export, usage
 
     exported = export(args.run_dir, args.out, args.checkpoint)
-    print(f"written: {args.out}\nload it with:\n  {usage(exported, args.out)}")
+    lines = usage(exported, args.out).replace("\n", "\n  ")
+    print(f"written: {args.out}\nload it with:\n  {lines}")
     return 0

@@ -19,6 +19,8 @@ class Exported(NamedTuple):
     architecture: str
     arguments: Mapping[str, Any]
     state: Mapping[str, Tensor]
+    changes: tuple[str, ...] = ()
+    """Python statements that change the network `net` before weights are loaded, where no argument can say it."""
 
 
 class Backbone(nn.Module, ABC):

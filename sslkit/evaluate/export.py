@@ -34,6 +34,7 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
                 "architecture": exported.architecture,
                 "arguments": json.dumps(dict(exported.arguments)),
             }
+            metadata |= {"changes": "\n".join(exported.changes)} if exported.changes else {}
             temporary.write_bytes(save(state, {"format": "pt", **metadata}))
         else:
             torch.save(state, temporary)
@@ -44,6 +45,9 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
 
 
 def usage(exported: Exported, out: Path) -> str:
-    """The line of Python that loads the file."""
-    arguments = ", ".join(f"{name}={value!r}" for name, value in exported.arguments.items())
-    return f"timm.create_model({exported.architecture!r}, {arguments}, checkpoint_path={str(out)!r})"
+    """The lines of Python that load the file."""
+    arguments = "".join(f", {name}={value!r}" for name, value in exported.arguments.items())
+    made = f"timm.create_model({exported.architecture!r}{arguments}"
+    if not exported.changes:
+        return f"{made}, checkpoint_path={str(out)!r})"
+    return "\n".join([f"net = {made})", *exported.changes, f"timm.models.load_checkpoint(net, {str(out)!r})"])

@@ -168,4 +168,6 @@ def _exports(spec: BackboneSpec) -> None:
     exported = _built(spec).export()
     json.dumps(dict(exported.arguments))
     net = timm.create_model(exported.architecture, **exported.arguments)
+    for statement in exported.changes:
+        exec(statement, {"net": net, "torch": torch, "timm": timm})
     net.load_state_dict(dict(exported.state))

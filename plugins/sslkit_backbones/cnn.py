@@ -1,0 +1,145 @@
+"""timm's convolutional networks behind the Backbone interface."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from sslkit.core.backbone import Backbone, Exported
+from sslkit.core.env import Grid, View
+from sslkit.core.passes import Encode, Request, Tokens
+from sslkit.errors import SpecError
+from sslkit_backbones.cnn_spec import CNN
+from sslkit_backbones.networks import create, load
+from sslkit_backbones.norms import convert, plain_state
+
+
+@final
+class ConvolutionalBackbone(Backbone):
+    """Places of the last feature map are the patch tokens, their mean is the class token.
+
+    Earlier stages have maps of other widths and sizes, so the last map is the only layer.
+    """
+
+    depth = 1
+
+    def __init__(self, spec: CNN, view: View) -> None:
+        super().__init__()
+        self.spec = spec
+        self.architecture = spec.name
+        self.arguments: dict[str, Any] = {"in_chans": view.channels, "num_classes": 0}
+        self.net: Any = _created(spec, self.arguments)
+        self.changes: tuple[str, ...] = ()
+        self.stride = int(self.net.feature_info[-1]["reduction"])
+        if spec.stem == "cifar":
+            self.stride //= _stem_stride(self.net, spec)
+            self.changes = _small_stem(self.net, view.channels)
+        self._maps: dict[int, tuple[int, int, int]] = {}
+        self.dim = self._map_of(view.size)[0]
+        if spec.checkpoint is not None:
+            load(self.net, spec.checkpoint, spec.name)
+        found = convert(self.net, spec.batch_norm, spec.splits)
+        if not found and "batch_norm" in spec.model_fields_set:
+            raise SpecError(f"backbone.batch_norm: {spec.name!r} has no batch norm; leave this out")
+
+    def grid(self, size: int) -> Grid:
+        """Places of the last feature map; `patch` is its stride. Found by tracing shapes, without computing."""
+        _, rows, cols = self._map_of(size)
+        return Grid(rows, cols, self.stride)
+
+    def _map_of(self, size: int) -> tuple[int, int, int]:
+        """Channels, rows and columns of the last feature map."""
+        if size not in self._maps:
+            self._maps[size] = self._traced(size)
+        return self._maps[size]
+
+    def _traced(self, size: int) -> tuple[int, int, int]:
+        channels = int(self.arguments["in_chans"])
+        try:
+            net = copy.deepcopy(self.net).eval().to("meta")
+            shape = net(torch.empty(1, channels, size, size, device="meta")).shape
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise SpecError(
+                f"backbone.name: {self.architecture!r} cannot read images of {size} pixels: {error}"
+            ) from None
+        if len(shape) != 4 or shape[1] not in (self.net.num_features, self.net.head_hidden_size):
+            raise SpecError(
+                f"backbone.name: {self.architecture!r} is a {type(self.net).__name__}, which ends in {list(shape)[1:]} "
+                f"and not in a feature map; use a convolutional network, or a `vit` or `swin`"
+            )
+        return int(shape[1]), int(shape[2]), int(shape[3])
+
+    def serve(self, passes: Sequence[Encode]) -> None:
+        """Raises SpecError for passes with a mask."""
+        if any(p.mask is not None for p in passes):
+            raise _masks()
+
+    def export(self) -> Exported:
+        """The timm network and its weights; `changes` says how its stem differs."""
+        return Exported(self.architecture, self.arguments, plain_state(self.net), self.changes)
+
+    def forward(self, requests: Sequence[Request]) -> list[Tokens]:
+        """One answer for each request, in order. Requests never share a batch; see `CNN.views_apart`."""
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Request) -> Tokens:
+        if request.mask is not None:
+            raise _masks()
+        if request.attention:
+            raise SpecError("backbone: 'cnn' has no attention; use a 'vit'")
+        if any(layer not in (0, -1) for layer in request.layers):
+            raise SpecError(
+                f"layer {request.layers[0]} does not exist: of a 'cnn' only the last feature map can be read (0 or "
+                "-1), as those of earlier stages have other widths and sizes"
+            )
+        patch = self._map(request.image).flatten(3).mT
+        cls = patch.mean(2)
+        whole = (torch.cat([cls[:, :, None], patch], dim=2),) if request.layers else ()
+        return Tokens(request.image, cls, patch, None, whole * len(request.layers))
+
+    def _map(self, images: Tensor) -> Tensor:
+        """The last feature map, `[V, B, D, h, w]`."""
+        if self.spec.views_apart:
+            return torch.stack([self.net(crop) for crop in images])
+        joined: Tensor = self.net(images.flatten(0, 1))
+        return joined.unflatten(0, images.shape[:2])
+
+
+def _created(spec: CNN, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+    own = {"global_pool": "", "zero_init_last": spec.zero_init_last}
+    given = {name: value for name, value in own.items() if value is not None}
+    return create(spec.name, {**arguments, **given}, spec.drop_path or None, "*net*")
+
+
+def _stem_stride(net: nn.Module, spec: CNN) -> int:
+    """How much the convolution and the pooling of a ResNet's stem shrink images."""
+    if not isinstance(net, ResNet):
+        raise SpecError(
+            f"backbone.stem: {spec.name!r} is a {type(net).__name__}; the `cifar` stem is for ResNets ('resnet18')"
+        )
+    return 4
+
+
+def _small_stem(net: Any, channels: int) -> tuple[str, ...]:  # noqa: ANN401
+    """Put the stem in; return the statements that do the same to timm's network."""
+    width = int(net.bn1.num_features)
+    net.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(
+        net.conv1.weight, mode="fan_out", nonlinearity="relu"
+    )  # as timm's other convolutions
+    net.maxpool = nn.Identity()
+    return (
+        f"net.conv1 = torch.nn.Conv2d({channels}, {width}, 3, padding=1, bias=False)",
+        "net.maxpool = torch.nn.Identity()",
+    )
+
+
+def _masks() -> SpecError:
+    return SpecError(
+        "backbone: 'cnn' cannot hide patches; for an objective with a masker use a 'vit', or a 'swin' with 'simmim'"
+    )
