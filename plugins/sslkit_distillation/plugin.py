@@ -96,7 +96,7 @@ class DINO(ObjectiveSpec):
     teacher_temperature: Temperature = 0.04
     """What the teacher's logits are divided by (DINO: 0.04; for its longest runs from 0.04 to 0.07 in 30 epochs)."""
     centering: Centering = "center"
-    """Subtract the mean of the teacher's logits (DINO), assign crops evenly (DINOv2), or do nothing, which collapses."""
+    """Subtract the mean of the teacher's logits (DINO), assign evenly (DINOv2), or do nothing, which collapses."""
     center_momentum: float = Field(0.9, ge=0, le=1)
     """Share of the old center kept at each step (DINO: 0.9)."""
     koleo: float = Field(0.0, ge=0)
