@@ -33,11 +33,16 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 
 def entropy_shares(goal_VBK: Tensor) -> dict[str, Tensor]:
-    """Meters of collapse, as shares of ln K: scalars.
+    """Meters of collapse: scalars from 0 to 1.
 
-    `teacher_entropy_share`: mean entropy of rows; 1 means that every row is uniform. `prototype_entropy_share`: entropy
-    of their mean; 0 means that one prototype takes all images. With fewer than K rows it stays below 1.
+    `teacher_entropy_share`: mean entropy of rows over ln K; at 1 every row is uniform.
+    `prototype_entropy_share`: entropy of the mean row over ln K, or over the logarithm of the number of rows where
+    they are fewer; at 0 one prototype takes all.
     """
-    most = math.log(max(2, goal_VBK.shape[-1]))
-    used = entropy(goal_VBK.flatten(0, -2).mean(0))
-    return {"teacher_entropy_share": entropy(goal_VBK) / most, "prototype_entropy_share": used / most}
+    rows_LK = goal_VBK.flatten(0, -2)
+    rows, prototypes = rows_LK.shape
+    used = entropy(rows_LK.mean(0)) / math.log(max(2, min(rows, prototypes)))
+    return {
+        "teacher_entropy_share": entropy(rows_LK) / math.log(max(2, prototypes)),
+        "prototype_entropy_share": used.clamp(max=1),
+    }

@@ -19,6 +19,7 @@ from sslkit.functional.contrast import (
     Similarity,
     contrast_metrics,
     gathered,
+    guess,
     info_nce,
     similarity,
     unit,
@@ -62,7 +63,7 @@ class Contrast(Objective):
         if self.spec.scale_2t:
             loss = loss * (2 * temperature)
         carry = {} if self.queue is None else {"keys": unit(keys_UBD).detach().transpose(0, 1)}
-        return Output(loss, self._metrics(pairs, embeddings_VBD), carry)
+        return Output(loss, self._metrics(pairs, losses, embeddings_VBD), carry)
 
     def commit(self, carry: Mapping[str, Tensor]) -> None:
         """Put the keys of the step into the queue, crop by crop, and keep a learned temperature in its bounds."""
@@ -113,8 +114,8 @@ class Contrast(Objective):
         return (-self.log_scale).exp() if self.spec.learn_temperature else self.spec.temperature
 
     @torch.no_grad()
-    def _metrics(self, pairs: list[Similarity], embeddings: Tensor) -> dict[str, Tensor]:
-        found = [contrast_metrics(pair) for pair in pairs]
+    def _metrics(self, pairs: list[Similarity], losses: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
+        found = [{**contrast_metrics(p), "loss_share": losses[i] / guess(p)} for i, p in enumerate(pairs)]
         means = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
         learned = {"temperature": (-self.log_scale).exp()} if self.spec.learn_temperature else {}
         return {**means, **learned, "feature_std": feature_std(embeddings)}

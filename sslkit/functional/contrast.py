@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -98,6 +99,12 @@ def info_nce(similar: Similarity, temperature: Tensor | float) -> Tensor:
     if similar.hidden is not None:
         logits = logits.masked_fill(similar.hidden, -torch.inf)
     return F.cross_entropy(logits, similar.positive)
+
+
+def guess(similar: Similarity) -> float:
+    """Loss of a guess, the natural logarithm of the number of candidates (of 2 where there is one only)."""
+    hidden = 0 if similar.hidden is None else 1
+    return math.log(max(2, similar.values.shape[1] - hidden))
 
 
 @torch.no_grad()

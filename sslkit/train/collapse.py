@@ -1,129 +1,170 @@
-"""The collapse guard: reads the records that are made anyway and tells people when features become alike."""
+"""The collapse guard: reads the records that are made anyway and says when all images come to look alike."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, final
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, final
 
 GRACE = 50.0
-"""Steps at the full learning rate before anything is judged; those of the warm-up count by their share of it."""
+"""Steps before anything is judged; a step at a share of the peak learning rate counts by that share."""
 RECORDS = 5
 """Records in a row that must look collapsed,"""
 STEPS = 40
-"""and the fewest steps from the first of them to the last."""
+"""and fewest steps from the first of them to the last."""
+RECOVERY = 1.5
+"""A row ends where health rises above this times its lowest,"""
+DEAD = 0.1
+"""which counts as this where it is lower: changes near nothing are noise."""
+
+FEATURES = 0.1
+PROTOTYPES = 0.3
+UNIFORM = 1e-3
+PINNED = 2e-3
+WORSE = 2.0
+DROP = 0.05
 
 
-@final
-@dataclass(frozen=True)
-class Rule:
-    """When a metric looks collapsed, and what a person is told."""
+class Rule(NamedTuple):
+    """What is watched, and what a person is told."""
 
-    metric: str
-    """End of the metric's name, after `OBJECTIVE/`."""
+    health: Callable[[float, float], float]
+    """Of the value and the highest so far; below 1 the metric looks collapsed."""
     seen: str
-    """What the values mean."""
+    """What the value means."""
     causes: str
     """What usually causes it."""
     remedies: str
     """What to try."""
-    below: float = -math.inf
-    """Values under this look collapsed."""
-    above: float = math.inf
-    """So do those over this."""
-    drop: float = 0.0
-    """So do those under this share of the highest value so far."""
-
-    def collapsed(self, value: float, highest: float) -> bool:
-        """Whether `value` of a metric whose highest so far was `highest` looks collapsed."""
-        return value < self.below or value > self.above or value < self.drop * highest
 
 
-@final
-@dataclass(frozen=True)
-class Finding:
-    """A warning: once for each metric and run."""
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "feature_std": (
+        Rule(
+            lambda value, highest: value / FEATURES,
+            "features of all images are nearly alike (1: spread evenly, 0: all alike)",
+            "no predictor, no negatives or no centering, too low a momentum of the teacher, too high a learning rate",
+            "check these first, then a lower optimizer.lr or a longer warm-up",
+        ),
+    ),
+    "teacher_entropy_share": (
+        Rule(
+            lambda value, highest: (1 - value) / UNIFORM,
+            "the teacher gives each image all prototypes in equal shares (1: uniform), so there is nothing to learn",
+            "a teacher temperature that is too high, not below the student's",
+            "a lower teacher temperature (DINO: 0.04, with 0.1 for the student)",
+        ),
+    ),
+    "prototype_entropy_share": (
+        Rule(
+            lambda value, highest: value / PROTOTYPES,
+            "the teacher gives all images the same few prototypes (0: one takes all, 1: used evenly)",
+            "no centering, or a center that moves too slowly for the teacher's temperature",
+            "centering=center or sinkhorn, a lower center momentum, a higher teacher temperature",
+        ),
+    ),
+    "loss_share": (
+        Rule(
+            lambda value, highest: abs(1 - value) / PINNED,
+            "the loss is that of guessing, ln K of K candidates (as a share of it), and gradients vanish",
+            "a temperature that is far too high, features that are all alike, or a learning rate that is far too low",
+            "a temperature of 0.1 to 0.5, then optimizer.lr",
+        ),
+        Rule(
+            lambda value, highest: WORSE / value if value > 0 else math.inf,
+            "the loss is far above that of guessing, ln K of K candidates (as a share of it)",
+            "a temperature that is far too low, or a learning rate that is too high",
+            "a temperature of 0.1 to 0.5, then a lower optimizer.lr",
+        ),
+    ),
+    "target_std": (
+        Rule(
+            lambda value, highest: value / (DROP * highest) if highest > 0 else 0.0,
+            "the goals of all patches have become alike",
+            "a momentum of the teacher that is too low, a learning rate that is too high",
+            "a higher momentum, a lower optimizer.lr, goals that are normalized, `regularize`",
+        ),
+    ),
+    "prediction_std": (
+        Rule(
+            lambda value, highest: value / (DROP * highest) if highest > 0 else 0.0,
+            "the predictions for all patches have become alike",
+            "goals that are alike, a learning rate that is too high",
+            "a look at target_std, a lower optimizer.lr or a longer warm-up",
+        ),
+    ),
+}
+"""METRIC of `OBJECTIVE/METRIC` -> its rules."""
+
+
+class Row(NamedTuple):
+    """Records in a row that look collapsed."""
+
+    since: int
+    """Step of the first."""
+    records: int
+    lowest: float
+    """Lowest health."""
+
+
+class Finding(NamedTuple):
+    """A warning: once for each metric of a run."""
 
     metric: str
-    """Name of the metric in records."""
+    """Its name in records."""
     step: int
-    """Record that completed the evidence."""
+    """Step of the record that completed the evidence."""
     since: int
-    """First record of the row that looked collapsed."""
+    """Step of the first record of the row."""
     value: float
     """The metric at `step`."""
     text: str
     """What was seen, since when, what usually causes it and what to try."""
 
 
-RULES = (
-    Rule(
-        "feature_std",
-        "embeddings of different images are nearly alike (1 would be spread evenly, 0 all alike)",
-        "a missing predictor, negatives or centering, a learning rate that is too high, or a temperature far off",
-        "check these, lower optimizer.lr, or lengthen the warm-up",
-        below=0.05,
-    ),
-    Rule(
-        "teacher_entropy_share",
-        "the teacher gives every image all prototypes alike (1 is uniform)",
-        "a teacher temperature that is too high, or not below the student's",
-        "lower the teacher's temperature (DINO: 0.04)",
-        above=0.999,
-    ),
-    Rule(
-        "target_std",
-        "the goals of all patches have become alike",
-        "a momentum of the teacher that is too low, or a learning rate that is too high",
-        "raise the momentum, lower optimizer.lr, or normalize the goals",
-        drop=0.05,
-    ),
-    Rule(
-        "prediction_std",
-        "the predictions of all patches have become alike",
-        "goals that are alike, or a learning rate that is too high",
-        "look at target_std, lower optimizer.lr, or lengthen the warm-up",
-        drop=0.05,
-    ),
-)
-
-
 @final
 class CollapseGuard:
-    """Reads records; every rank reads the same ones, so that all decide alike.
+    """Reads the records of training. Every rank reads the same ones, so all decide alike."""
 
-    A metric is judged from `GRACE` steps on, and warned of once it looked collapsed for `RECORDS` records and `STEPS` steps.
-    """
-
-    def __init__(self, peak_lr: float) -> None:
-        self._peak = peak_lr
+    def __init__(self, mode: Literal["warn", "off", "stop"], peak_lr: float) -> None:
+        self._mode, self._peak = mode, peak_lr
         self._step, self._worked = 0, 0.0
         self._highest: dict[str, float] = {}
-        self._rows: dict[str, list[int]] = {}
+        self._rows: dict[str, Row] = {}
+        self._told = self._restored = 0
         self.findings: list[Finding] = []
 
-    def look(self, record: Mapping[str, float]) -> list[Finding]:
-        """Read one record; return what is new."""
-        step = int(record["step"])
-        self._worked += (step - self._step) * record.get("lr", 0.0) / self._peak
-        self._step = step
-        found = [finding for name in record for finding in self._judge(name, record[name], step)]
-        self.findings += found
-        return found
+    @property
+    def stopping(self) -> bool:
+        """Whether something that this part of the run found ends it."""
+        return self._mode == "stop" and len(self.findings) > self._restored
 
-    def _judge(self, name: str, value: float, step: int) -> Iterator[Finding]:
-        rule = next((rule for rule in RULES if name.endswith(f"/{rule.metric}")), None)
-        if rule is None or name in {finding.metric for finding in self.findings}:
-            return
-        highest = self._highest[name] = max(value, self._highest.get(name, -math.inf))
-        if self._worked < GRACE or not rule.collapsed(value, highest):
-            self._rows.pop(name, None)
-            return
-        row = self._rows.setdefault(name, [step, 0])
-        row[1] += 1
-        if row[1] >= RECORDS and step - row[0] >= STEPS:
-            yield Finding(name, step, row[0], value, _text(name, value, row[0], step, rule))
+    def look(self, record: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Read a record, which has a `step` and `lr`; return what is new, as data."""
+        if self._mode == "off":
+            return []
+        step = int(record["step"])
+        self._worked += (step - self._step) * record["lr"] / self._peak
+        self._step = step
+        known = {finding.metric for finding in self.findings}
+        for name, value in record.items():
+            kind = name.rsplit("/", 1)[-1]
+            if kind in RULES and name not in known and math.isfinite(value):
+                self._judge(name, value, RULES[kind])
+        return [finding._asdict() for finding in self.findings[len(known) :]]
+
+    def news(self) -> list[Finding]:
+        """What was found since this was last asked."""
+        new, self._told = self.findings[self._told :], len(self.findings)
+        return new
+
+    def reason(self, run_dir: Path) -> str:
+        """Why the run stops, and how it goes on."""
+        return (
+            f"{self.findings[-1].text}. The run is saved and stops here because of `log.collapse=stop`; "
+            f"`sslkit resume {run_dir}` goes on all the same"
+        )
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -132,19 +173,44 @@ class CollapseGuard:
             "worked": self._worked,
             "highest": dict(self._highest),
             "rows": {name: list(row) for name, row in self._rows.items()},
-            "findings": [asdict(finding) for finding in self.findings],
+            "findings": [list(finding) for finding in self.findings],
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """From a checkpoint; one of before there was a guard holds nothing."""
-        if state:
-            self._step, self._worked = state["step"], state["worked"]
-            self._highest, self._rows = dict(state["highest"]), {k: list(v) for k, v in state["rows"].items()}
-            self.findings = [Finding(**finding) for finding in state["findings"]]
+        """From a checkpoint; what it found is not said again."""
+        if not state:  # a checkpoint of before there was a guard
+            return
+        self._step, self._worked = state["step"], state["worked"]
+        self._highest = dict(state["highest"])
+        self._rows = {name: Row(*row) for name, row in state["rows"].items()}
+        self.findings = [Finding(*finding) for finding in state["findings"]]
+        self._told = self._restored = len(self.findings)
+
+    def _judge(self, name: str, value: float, rules: tuple[Rule, ...]) -> None:
+        highest = self._highest[name] = max(value, self._highest.get(name, value))
+        if self._worked < GRACE:
+            return
+        for place, rule in enumerate(rules):
+            row = self._row(f"{name}#{place}", rule.health(value, highest))
+            if row is not None and row.records >= RECORDS and self._step - row.since >= STEPS:
+                text = _text(name, value, self._step, row.since, rule)
+                self.findings.append(Finding(name, self._step, row.since, value, text))
+                return
+
+    def _row(self, key: str, health: float) -> Row | None:
+        """The row that a record of this `health` belongs to, if any."""
+        row = self._rows.pop(key, None)
+        if health >= 1:
+            return None
+        health = max(DEAD, health)
+        if row is None or health > RECOVERY * row.lowest:
+            row = Row(self._step, 0, health)
+        row = self._rows[key] = Row(row.since, row.records + 1, min(row.lowest, health))
+        return row
 
 
-def _text(name: str, value: float, since: int, step: int, rule: Rule) -> str:
+def _text(name: str, value: float, step: int, since: int, rule: Rule) -> str:
     return (
-        f"step {step}: {name} is {value:.3g}, as since step {since}: {rule.seen}. "
+        f"collapse: {name} is {value:.3g} at step {step}, and has been that way since step {since}: {rule.seen}. "
         f"Usual causes: {rule.causes}. Try: {rule.remedies}"
     )

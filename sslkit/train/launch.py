@@ -99,7 +99,10 @@ def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
     run_dir = trainer.run_dir
     records = record.read(run_dir)
     last = {
-        key: value for entry in records for key, value in entry.items() if not key.startswith("baseline/")
+        key: value
+        for entry in records
+        for key, value in entry.items()
+        if not key.startswith("baseline/") and key != "warning"
     }
     baselines = {k: v for entry in records for k, v in entry.items() if k.startswith("baseline/")}
     kept = trainer.checkpoints.all()
@@ -112,6 +115,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "metrics": last,
         "best": trainer.best.values,
         "baselines": baselines,
+        "warnings": [finding._asdict() for finding in trainer.collapse.findings],
         "protocols": {e.label: e.build().protocol for e in trainer.spec.evaluate},
         "seconds": outcome.seconds,
         "peak_memory_mib": peak_memory_mib(trainer.parallel.device),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -18,14 +18,24 @@ from sslkit.train.parallel import Parallel
 METRICS = "metrics.jsonl"
 FLUSH_SECONDS = 1.0
 
+Watch = Callable[[Mapping[str, float]], Sequence[Mapping[str, Any]]]
+"""Reads a record of training on every rank; returns the warnings to write below it."""
+
+
+def unwatched(_record: Mapping[str, float]) -> Sequence[Mapping[str, Any]]:
+    """Nobody looks, nothing is found."""
+    return ()
+
 
 @final
 class Recorder:
     """Holds records as tensors and writes them in bulk, about once a second."""
 
-    def __init__(self, run_dir: Path, loggers: Sequence[Logger], parallel: Parallel) -> None:
+    def __init__(
+        self, run_dir: Path, loggers: Sequence[Logger], parallel: Parallel, watch: Watch = unwatched
+    ) -> None:
         self.path = run_dir / METRICS
-        self.loggers, self.parallel = loggers, parallel
+        self.loggers, self.parallel, self._watch = loggers, parallel, watch
         self.latest: dict[str, float] = {}
         self._held: list[tuple[dict[str, float], dict[str, Tensor]]] = []
         self._flushed = time.monotonic()
@@ -50,7 +60,10 @@ class Recorder:
         )
         rows = self.parallel.mean(table).tolist()
         for (known, _), row in zip(self._held, rows, strict=True):
-            self.write({**known, **dict(zip(names, row, strict=True))})
+            whole = {**known, **dict(zip(names, row, strict=True))}
+            self.write(whole)
+            for warning in self._watch(whole):
+                self._line({"step": known["step"], "warning": warning})
         self._held.clear()
 
     def write(self, record: Mapping[str, float]) -> None:
@@ -58,11 +71,15 @@ class Recorder:
         self.latest = {**self.latest, **record}
         if not self.parallel.first:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({k: _json_number(v) for k, v in record.items()}) + "\n")
+        self._line(record)
         step = int(record["step"])
         for logger in self.loggers:
             logger.metrics(step, {k: v for k, v in record.items() if k != "step"})
+
+    def _line(self, record: Mapping[str, Any]) -> None:
+        if self.parallel.first:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({k: _json_number(v) for k, v in record.items()}) + "\n")
 
     def close(self) -> None:
         """Close the loggers."""
@@ -104,6 +121,6 @@ def _is_evaluation(record: Mapping[str, Any]) -> bool:
     return any(key.startswith("eval/") for key in record)
 
 
-def _json_number(value: float) -> float | None:
+def _json_number(value: object) -> object:
     """JSON has no NaN or infinity."""
     return value if not isinstance(value, float) or math.isfinite(value) else None
