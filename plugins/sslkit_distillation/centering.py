@@ -53,8 +53,8 @@ class Center(nn.Module):
         """Move the mean. `rows`: `sum` `[n, K]` of logits and `count` `[n, 1]` of those summed."""
         count = rows["count"].sum()
         mean = rows["sum"].sum(0) / count.clamp(min=1)
-        share = (1 - self.momentum) * (count > 0)  # where nothing was summed the mean stays
-        self.center.lerp_(mean.to(self.center.dtype), share.to(self.center.dtype))
+        moved = self.center.lerp(mean.to(self.center.dtype), 1 - self.momentum)
+        self.center.copy_(torch.where(count > 0, moved, self.center))  # where nothing was summed it stays
 
 
 def tallied(total: Tensor, count: Tensor | int) -> dict[str, Tensor]:
