@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-"""A number from 0 to below 1."""
-
 
 _UNITS = {"MiB": 1 << 20, "GiB": 1 << 30}
 
@@ -148,7 +145,9 @@ class NetSpec(Spec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """A share lies between 0 and 1."""
-        given = sorted(self.model_fields_set & {"momentum", "update", "batch_norm"})
+        # values and not what was set: the lock of a run sets every field
+        default = type(self)()
+        given = [n for n in ("batch_norm", "momentum", "update") if getattr(self, n) != getattr(default, n)]
         if self.backbone is not None and given:
             yield Problem(
                 given[0], "a network of its own (`backbone`) is frozen: leave this out, or `backbone`"
@@ -162,21 +161,23 @@ class OptimizerSpec(Spec):
     """The optimizer, its learning rate and its exclusions. Defaults: MAE's (`main_pretrain.py`)."""
 
     name: str = Field("adamw", min_length=1)
-    """`adamw` is torch's fused one; any other is timm's: `momentum` (plain SGD), `sgd` (Nesterov), `lars`, ..."""
+    """`adamw` is torch's fused one, `lars` BYOL's, and any other timm's: `momentum` (plain SGD), `sgd` (Nesterov), ..."""
     lr: float = Field(1.5e-4, gt=0)
     """Base learning rate, before `scale`."""
     scale: Literal["/256", "/512", "sqrt/1024", "absolute"] = "/256"
     """lr x batch / 256 (MAE, DINO, BYOL), / 512 (SimMIM), x sqrt(batch / 1024) (DINOv2), or lr as it is."""
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: tuple[Value, Value] = (0.9, 0.95)
     """Adam's moments (MAE: 0.9, 0.95; SimMIM and BEiT: 0.9, 0.999). Optimizers without them ignore this."""
-    momentum: Share = 0.9
-    """Momentum of SGD-like optimizers. Adam-like ones ignore it."""
+    momentum: Value = 0.9
+    """Momentum of SGD-like optimizers, possibly on a schedule. Adam-like ones ignore it."""
+    trust: float = Field(1e-3, gt=0)
+    """Trust coefficient of `lars` (BYOL, SimCLR, Barlow Twins, MoCo v3, MAE: 0.001). Others ignore it."""
     eps: float | None = Field(None, gt=0)
     """Denominator term. Default: the optimizer's own."""
     weight_decay: Value = 0.05
     """Weight decay, possibly on a schedule (DINO: 0.04 to 0.4)."""
     decay_one_dimensional: bool = False
-    """Also decay biases and norm scales (MoCo v3 does; nearly all others do not)."""
+    """Also decay biases and norm scales, and let `lars` adapt them (MoCo, SimSiam; nearly all others do not)."""
     no_decay: tuple[str, ...] = ()
     """Further parameters without decay, by the end of their names (BEiT: pos_embed, cls_token)."""
     layer_decay: float | None = Field(None, gt=0, le=1)
@@ -190,6 +191,9 @@ class OptimizerSpec(Spec):
         """Decay shrinks weights."""
         if min(ends(self.weight_decay)) < 0:
             yield Problem("weight_decay", f"must not be below 0, found {self.weight_decay}")
+        for name, value in {"momentum": self.momentum, "betas.0": self.betas[0], "betas.1": self.betas[1]}.items():
+            if not all(0 <= end < 1 for end in ends(value)):
+                yield Problem(name, f"must stay from 0 to below 1, found {value}")
 
     def peak_lr(self, batch_size: int) -> float:
         """Learning rate at the end of warm-up for an effective batch of `batch_size` images."""

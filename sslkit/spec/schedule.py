@@ -80,7 +80,7 @@ def ends(value: Value) -> tuple[float, float]:
 
 @final
 class LearningRateSchedule(Spec):
-    """Linear warm-up, then half a cosine to `final`, per step (MAE `util/lr_sched.py`)."""
+    """Linear warm-up, then half a cosine to `final` (MAE `util/lr_sched.py`)."""
 
     warmup_epochs: float | None = Field(None, ge=0)
     """Epochs of linear warm-up from `warmup_start`; MAE uses 40 of 800. Default: a twentieth of the run."""
@@ -90,6 +90,8 @@ class LearningRateSchedule(Spec):
     """Learning rate approached at the end, absolute (MAE: 0)."""
     shape: Literal["cosine", "constant"] = "cosine"
     """What follows the warm-up."""
+    per: Literal["step", "epoch"] = "step"
+    """Whether the rate changes at every step, or at the beginning of every epoch (MoCo `--cos`, lightly's benchmarks)."""
 
     def warmup_steps(self, total: int, steps_per_epoch: int) -> float:
         """Steps of warm-up."""
@@ -98,6 +100,8 @@ class LearningRateSchedule(Spec):
     def at(self, step: int, total: int, steps_per_epoch: int, peak: float) -> float:
         """Learning rate of `step` (from 0) where the warm-up ends at `peak`."""
         warmup = self.warmup_steps(total, steps_per_epoch)
+        if self.per == "epoch":
+            step = step // steps_per_epoch * steps_per_epoch
         if step < warmup:
             return self.warmup_start + (peak - self.warmup_start) * step / warmup
         if self.shape == "constant":

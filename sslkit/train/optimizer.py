@@ -15,6 +15,8 @@ from torch.optim import Optimizer
 from sslkit.core.backbone import Backbone
 from sslkit.errors import SpecError
 from sslkit.spec.parts import OptimizerSpec
+from sslkit.spec.schedule import Ramp, value_at
+from sslkit.train.lars import LARS
 
 Named = Iterable[tuple[str, nn.Parameter]]
 CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
@@ -73,8 +75,11 @@ def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimiz
         SpecError: timm has no optimizer of that name, or it cannot be built, or it needs second derivatives.
     """
     eps: dict[str, Any] = {} if spec.eps is None else {"eps": spec.eps}
+    momentum, betas = value_at(spec.momentum, 0, 1), tuple(value_at(beta, 0, 1) for beta in spec.betas)
     if spec.name == "adamw":
-        return torch.optim.AdamW(parameter_groups, lr=spec.lr, betas=spec.betas, fused=True, **eps)
+        return torch.optim.AdamW(parameter_groups, lr=spec.lr, betas=betas, fused=True, **eps)
+    if spec.name == "lars":
+        return LARS(parameter_groups, spec.lr, momentum, trust=spec.trust)
     if spec.name not in list_optimizers():
         close = difflib.get_close_matches(spec.name, list_optimizers(), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -84,20 +89,46 @@ def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimiz
         raise SpecError(
             f"optimizer.name: {spec.name!r} needs second derivatives, which training does not compute"
         )
-    extra: dict[str, Any] = {"betas": spec.betas} if info.has_betas and info.num_betas == 2 else {}
+    extra: dict[str, Any] = {"betas": betas} if info.has_betas and info.num_betas == 2 else {}
     extra |= eps if info.has_eps else {}
     try:
         made: Optimizer = create_optimizer_v2(
-            parameter_groups, opt=spec.name, lr=spec.lr, weight_decay=0.0, momentum=spec.momentum, **extra
+            parameter_groups, opt=spec.name, lr=spec.lr, weight_decay=0.0, momentum=momentum, **extra
         )
     except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
         raise SpecError(f"optimizer: {spec.name!r} cannot be built: {error}") from None
     return made
 
 
-def assign(optimizer: Optimizer, lr: float, weight_decay: float) -> None:
-    """Set the learning rate of every group, times its scale, and the weight decay of those that have any."""
+def moments(spec: OptimizerSpec, step: int, total: int) -> dict[str, Any]:
+    """`momentum` and `betas` at `step` of `total`, those of them that change over the run."""
+    changing: dict[str, Any] = {}
+    if isinstance(spec.momentum, Ramp):
+        changing["momentum"] = spec.momentum.at(step, total)
+    if any(isinstance(beta, Ramp) for beta in spec.betas):
+        changing["betas"] = tuple(value_at(beta, step, total) for beta in spec.betas)
+    return changing
+
+
+def assign(
+    optimizer: Optimizer,
+    lr: float,
+    weight_decay: float,
+    moments: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Set the learning rate of every group, times its scale, the weight decay of those that have any, and `moments`.
+
+    Raises:
+        SpecError: the optimizer has no such moment that could change.
+    """
     for group in optimizer.param_groups:
+        for name, value in moments.items():
+            if name not in group:
+                raise SpecError(
+                    f"optimizer.{name}: {type(optimizer).__name__} has no `{name}` that could change over the run; "
+                    f"give a number"
+                )
+            group[name] = value
         group["lr"] = lr * group["lr_scale"]
         if group["decay"]:
             group["weight_decay"] = weight_decay

@@ -134,7 +134,8 @@ class Stepper:
         rng.seed_torch(self.spec.seed, step, "torch", self.parallel.rank)
         self.averages.update("before_forward", step, self.length.steps)
         decay = value_at(self.spec.optimizer.weight_decay, step, self.length.steps)
-        optim.assign(self.optimizer, self.lr(step), decay)
+        moments = optim.moments(self.spec.optimizer, step, self.length.steps)
+        optim.assign(self.optimizer, self.lr(step), decay, moments)
         for name, objective in self.objectives.items():
             for key, schedule in objective.schedules.items():
                 self._now[name][key].fill_(schedule(step))

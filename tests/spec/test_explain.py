@@ -182,7 +182,7 @@ CASES: list[tuple[str, Any, str]] = [
         [0.9],
         "optimizer.betas.1: is missing. Adam's moments (MAE: 0.9, 0.95; SimMIM and BEiT: 0.9, 0.999). Optimizers without them ignore this.",
     ),
-    ("optimizer.betas", [0.9, 1.0], "optimizer.betas.1: must be less than 1, found 1.0 (float)"),
+    ("optimizer.betas", [0.9, 1.0], "optimizer.betas.1: must stay from 0 to below 1, found 1.0"),
     ("optimizer.weight_decay", -1, "..: must not be below 0, found -1.0"),
     ("micro_batch_size", 10, "..: 10 does not divide `batch_size` 64"),
     ("name", "my run", "..: must match pattern '^[\\w.@-]+$', found 'my run' (str)"),

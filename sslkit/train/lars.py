@@ -1,0 +1,82 @@
+"""LARS as the published self-supervised runs have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, final, overload
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+@final
+class LARS(Optimizer):
+    """Momentum on gradients that are scaled to a share `trust` of the norm of their weights.
+
+    For a weight w with gradient g: u = g + weight_decay w, then r = trust ||w|| / ||u|| (1 where a norm is 0),
+    m = momentum m + r u, and w - lr m. That is the code of Barlow Twins (`main.py`), MoCo v3 (`moco/optimizer.py`), MAE
+    (`util/lars.py`) and BYOL (`optimizers.py`), bit for bit the same arithmetic. timm's and lightly's have
+    ||g|| + weight_decay ||w|| as denominator, and do nothing but SGD where the weight decay is 0.
+
+    Args:
+        params: groups; those with `decay` False are neither adapted nor decayed (r = 1), as all of these
+            references do with biases and norm parameters.
+        lr: learning rate.
+        momentum: share of the old direction that is kept.
+        weight_decay: added to the gradient times the weight, before norms are taken.
+        trust: called eta there, 0.001 in all of them.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[dict[str, Any]],
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = 1e-3,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
+        )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Move every parameter that has a gradient, without a device sync."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            if weights:
+                self._move(group, weights)
+        return loss
+
+    def _move(self, group: dict[str, Any], weights: list[Tensor]) -> None:
+        updates = [p.grad for p in weights]
+        if group.get("decay", True):
+            updates = torch._foreach_add(updates, weights, alpha=group["weight_decay"])
+            torch._foreach_mul_(updates, _ratios(weights, updates, group["trust"]))
+        directions = [self._direction(p) for p in weights]
+        torch._foreach_mul_(directions, group["momentum"])
+        torch._foreach_add_(directions, updates)
+        torch._foreach_add_(weights, directions, alpha=-group["lr"])
+
+    def _direction(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        found: Tensor = state["momentum_buffer"]
+        return found
+
+
+def _ratios(weights: list[Tensor], updates: list[Tensor], trust: float) -> list[Tensor]:
+    """Per tensor, trust ||w|| / ||u||, or 1 where either norm is 0."""
+    norms = zip(torch._foreach_norm(weights), torch._foreach_norm(updates), strict=True)
+    return [torch.where((w > 0) & (u > 0), trust * w / u, torch.ones_like(w)) for w, u in norms]
