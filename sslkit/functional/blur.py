@@ -13,6 +13,9 @@ Edge = Literal["reflect", "replicate", "zeros"]
 BLOCK = 56
 """Columns made at once on a CPU: wider bands are mostly zeros, narrower ones repeat their margins."""
 
+_NOTHING = 1e-12
+"""Smaller weights cannot show in float32, and a CPU is many times slower with numbers close to its smallest one."""
+
 _MODES: dict[Edge, str] = {"reflect": "reflect", "replicate": "replicate", "zeros": "constant"}
 
 
@@ -20,6 +23,7 @@ def gaussian_taps(sigma_B: Tensor, radius: int) -> Tensor:
     """Weights `[B, 2 radius + 1]` that sum to 1; `sigma_B` in pixels."""
     distance = torch.arange(-radius, radius + 1, device=sigma_B.device, dtype=sigma_B.dtype)
     weights = torch.exp(-0.5 * (distance / sigma_B[:, None]) ** 2)
+    weights = weights * (weights > _NOTHING)
     return weights / weights.sum(-1, keepdim=True)
 
 
