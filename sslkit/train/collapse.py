@@ -14,16 +14,22 @@ RECORDS = 5
 STEPS = 40
 """and fewest steps from the first of them to the last."""
 RECOVERY = 1.5
-"""A row ends where health rises above this times its lowest,"""
+"""A row ends where health rises above this times its first one,"""
 DEAD = 0.1
 """which counts as this where it is lower: changes near nothing are noise."""
 
 FEATURES = 0.1
+"""`feature_std` below this."""
 PROTOTYPES = 0.3
+"""`prototype_entropy_share` below this."""
 UNIFORM = 1e-3
+"""`teacher_entropy_share` within this of 1."""
 PINNED = 2e-3
+"""`loss_share` within this of 1."""
 WORSE = 2.0
+"""`loss_share` above this."""
 DROP = 0.05
+"""`target_std` or `prediction_std` below this share of its highest value so far."""
 
 
 class Rule(NamedTuple):
@@ -104,8 +110,8 @@ class Row(NamedTuple):
     since: int
     """Step of the first."""
     records: int
-    lowest: float
-    """Lowest health."""
+    health: float
+    """Of the first."""
 
 
 class Finding(NamedTuple):
@@ -202,10 +208,9 @@ class CollapseGuard:
         row = self._rows.pop(key, None)
         if health >= 1:
             return None
-        health = max(DEAD, health)
-        if row is None or health > RECOVERY * row.lowest:
+        if row is None or health > RECOVERY * max(DEAD, row.health):
             row = Row(self._step, 0, health)
-        row = self._rows[key] = Row(row.since, row.records + 1, min(row.lowest, health))
+        row = self._rows[key] = row._replace(records=row.records + 1)
         return row
 
 

@@ -1,0 +1,371 @@
+"""The collapse guard: its rules on made records, and in whole runs that collapse on purpose or do not."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sslkit.errors import SpecError, TrainingError
+from sslkit.train import record
+from sslkit.train.collapse import GRACE, RECORDS, RULES, STEPS, CollapseGuard, Finding
+from sslkit.train.launch import resume, train
+from sslkit.train.stepper import Stepper
+from tests import tiny
+
+NAN = math.nan
+
+
+def guard(mode: Any = "warn") -> CollapseGuard:
+    return CollapseGuard(mode, peak_lr=0.5)
+
+
+def show(
+    watcher: CollapseGuard,
+    metric: str,
+    values: Sequence[float],
+    *,
+    every: int = 10,
+    first: int = 0,
+    lr: float = 0.5,
+) -> list[int]:
+    """Records of `metric` every so many steps; the steps at which something was found."""
+    found = []
+    for i, value in enumerate(values, start=1):
+        step = first + i * every
+        if watcher.look({"step": step, "lr": lr, "loss": 1.0, "loss/a": 1.0, metric: value}):
+            found.append(step)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("metric", "values"),
+    [
+        ("feature_std", [0.01]),
+        ("feature_std", [0.09, 0.05, 0.02, 0.01]),
+        ("prototype_entropy_share", [0.2]),
+        ("teacher_entropy_share", [0.9999]),
+        ("teacher_entropy_share", [1.0000001]),
+        ("loss_share", [1.0005, 0.9995]),
+        ("loss_share", [7.0]),
+    ],
+)
+def test_what_looks_collapsed_is_found_once_after_grace_and_persistence(
+    metric: str, values: list[float]
+) -> None:
+    watcher = guard()
+    series = (values * 20)[:20] if len(values) != 4 else values + values[-1:] * 16
+    found = show(watcher, f"a/{metric}", series)
+    assert len(found) == 1
+    assert found[0] <= GRACE + STEPS + 30 <= 200
+    (finding,) = watcher.findings
+    assert finding.metric == f"a/{metric}"
+    assert finding.step == found[0]
+    assert finding.step - finding.since >= STEPS
+    assert finding.value == series[found[0] // 10 - 1]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"),
+    [
+        ("feature_std", 0.12),
+        ("feature_std", NAN),
+        ("prototype_entropy_share", 0.35),
+        ("teacher_entropy_share", 0.995),
+        ("teacher_entropy_share", 0.0),
+        ("loss_share", 0.99),
+        ("loss_share", 1.01),
+        ("loss_share", 0.0),
+        ("loss_share", -3.0),
+        ("target_std", 0.001),
+        ("other", 0.0),
+    ],
+)
+def test_what_looks_healthy_or_is_unknown_is_left_alone(metric: str, value: float) -> None:
+    watcher = guard()
+    assert show(watcher, f"a/{metric}", [value] * 50) == []
+    assert watcher.findings == []
+
+
+def test_totals_without_an_objective_are_judged_by_their_last_name_only() -> None:
+    watcher = guard()
+    for step in range(10, 300, 10):
+        watcher.look({"step": step, "lr": 0.5, "a/feature_std": 0.01, "b/feature_std": 0.9})
+    assert [finding.metric for finding in watcher.findings] == ["a/feature_std"]
+
+
+@pytest.mark.parametrize("metric", ["target_std", "prediction_std"])
+def test_deviations_of_targets_are_compared_with_their_highest(metric: str) -> None:
+    """Their scale depends on the target; predictions begin near 0 and rise."""
+    falling = guard()
+    assert len(show(falling, f"a/{metric}", [0.001, 0.4, 0.8, 0.4, 0.1] + [0.02] * 10)) == 1
+    small = guard()
+    assert show(small, f"a/{metric}", [0.001, 0.002, 0.0015] * 20) == []
+    half = guard()
+    assert show(half, f"a/{metric}", [0.8] + [0.05] * 40) == []
+
+
+def test_a_target_that_never_varied_is_found() -> None:
+    assert len(show(guard(), "a/target_std", [0.0] * 20)) == 1
+
+
+def test_the_warm_up_counts_by_its_share_of_the_learning_rate() -> None:
+    """A network that hardly moves yet is not judged; its features may all be alike at first."""
+    assert show(guard(), "a/feature_std", [0.01] * 40, lr=0.05) == []
+    (late,) = show(guard(), "a/feature_std", [0.01] * 60, lr=0.05)
+    assert late == GRACE * 10 + STEPS
+    assert show(guard(), "a/feature_std", [0.01] * 100, lr=0.0) == []
+
+
+@pytest.mark.parametrize(("every", "step"), [(1, 90), (5, 90), (10, 90), (20, 140), (50, 250)])
+def test_persistence_counts_steps_and_records(every: int, step: int) -> None:
+    (found,) = show(guard(), "a/feature_std", [0.01] * 100, every=every)
+    assert found == step
+    assert found >= GRACE + max(STEPS, (RECORDS - 1) * every)
+
+
+def test_a_record_that_looks_healthy_begins_anew() -> None:
+    four_of_five = [0.01, 0.01, 0.01, 0.01, 0.5]
+    assert show(guard(), "a/feature_std", four_of_five * 20) == []
+    assert show(guard(), "a/feature_std", [0.5] * 10 + [0.01] * 5) == [150]
+
+
+def test_what_recovers_is_given_time() -> None:
+    """Features that spread from almost nothing are no collapse, as long as they do spread."""
+    rising = [0.011 * 1.12**i for i in range(30)]
+    assert rising[5] < 0.1 < rising[-1]
+    assert show(guard(), "a/feature_std", rising) == []
+    creeping = [0.05 * 1.01**i for i in range(30)]
+    assert len(show(guard(), "a/feature_std", creeping)) == 1
+
+
+def test_changes_near_nothing_are_noise() -> None:
+    assert len(show(guard(), "a/feature_std", [0.001, 0.004] * 20)) == 1
+
+
+def test_every_metric_is_told_of_once() -> None:
+    watcher = guard()
+    for step in range(10, 500, 10):
+        watcher.look({"step": step, "lr": 0.5, "a/feature_std": 0.01, "b/feature_std": 0.02})
+    assert [finding.metric for finding in watcher.findings] == ["a/feature_std", "b/feature_std"]
+    assert watcher.news() == watcher.findings
+    assert watcher.news() == []
+
+
+def test_off_finds_nothing() -> None:
+    watcher = guard("off")
+    assert show(watcher, "a/feature_std", [0.0] * 100) == []
+    assert watcher.news() == []
+    assert not watcher.stopping
+
+
+def test_only_stop_stops() -> None:
+    for mode, stops in (("warn", False), ("stop", True)):
+        watcher = guard(mode)
+        assert not watcher.stopping
+        show(watcher, "a/feature_std", [0.0] * 20)
+        assert watcher.stopping is stops
+
+
+def test_state_goes_through_json_and_continues_to_the_same_end() -> None:
+    values = [0.5, 0.6, 0.04, 0.09] + [0.02] * 20
+    whole = guard()
+    expected = show(whole, "a/target_std", values)
+    assert len(expected) == 1
+    for cut in range(len(values)):
+        first, second = guard(), guard()
+        found = show(first, "a/target_std", values[:cut])
+        second.restore(json.loads(json.dumps(first.state())))
+        found += show(second, "a/target_std", values[cut:], first=cut * 10)
+        assert found == expected
+        assert second.findings == whole.findings
+        assert second.state() == whole.state()
+
+
+def test_what_an_earlier_part_found_neither_speaks_nor_stops_again() -> None:
+    first, second = guard("stop"), guard("stop")
+    show(first, "a/feature_std", [0.0] * 20)
+    second.restore(first.state())
+    assert show(second, "a/feature_std", [0.0] * 20, first=200) == []
+    assert second.news() == []
+    assert not second.stopping
+    assert second.findings == first.findings
+
+
+def test_a_checkpoint_without_a_guard_is_as_a_start() -> None:
+    watcher = guard()
+    watcher.restore({})
+    assert watcher.state() == guard().state()
+
+
+@pytest.mark.parametrize("metric", RULES)
+def test_warnings_say_what_since_when_why_and_what_to_do(metric: str) -> None:
+    high = [1.0] * 6
+    low = {"teacher_entropy_share": [1.0] * 20, "loss_share": [1.0] * 20}.get(metric, [0.001] * 20)
+    watcher = guard()
+    show(watcher, f"mine/{metric}", high + low)
+    (finding,) = watcher.findings
+    for part in (f"mine/{metric} is ", f"at step {finding.step}", f"since step {finding.since}: "):
+        assert part in finding.text
+    before, after = finding.text.split(" Usual causes: ")
+    causes, remedies = after.split(". Try: ")
+    assert min(map(len, (before, causes, remedies))) > 20
+
+
+def test_the_reason_to_stop_names_the_way_on(tmp_path: Path) -> None:
+    watcher = guard("stop")
+    show(watcher, "a/feature_std", [0.0] * 20)
+    reason = watcher.reason(tmp_path)
+    assert reason.startswith("collapse: a/feature_std is 0 at step 90")
+    assert f"`sslkit resume {tmp_path}` goes on" in reason
+    assert "log.collapse=stop" in reason
+
+
+VIEWS = {"global": {**tiny.VIEW, "crops": 2}}
+SMALL = {**tiny.VIT, "depth": 1}
+TEACHER = {"teacher": {"momentum": 0.9}}
+HEAD = {"hidden": 32, "out": 16}
+BYOL = {"kind": "byol", "projector": HEAD, "predictor": HEAD}
+DINO = {
+    "kind": "dino",
+    "local": None,
+    "prototypes": 64,
+    "head": {"layers": 2, "hidden": 32, "bottleneck": 16},
+}
+SIMCLR = {"kind": "simclr", "projector": {**HEAD, "out_norm": "scale"}}
+
+
+def fields(objective: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
+    """120 steps on digits."""
+    nets = {} if objective["kind"] == "simclr" else TEACHER
+    lr = 1e-2 if objective["kind"] == "byol" else 1e-3
+    base = {
+        "objective": objective,
+        "nets": nets,
+        "views": VIEWS,
+        "backbone": SMALL,
+        "steps": 120,
+        "batch_size": 32,
+        "optimizer": {"lr": lr, "scale": "absolute"},
+        "log": {"every": 10},
+        "checkpoint": {"every": "end"},
+    }
+    return {**base, **changes}
+
+
+def silent(_text: str) -> None:
+    pass
+
+
+@pytest.mark.parametrize("objective", [BYOL, DINO, SIMCLR], ids=lambda o: o["kind"])
+def test_healthy_runs_are_quiet(
+    objective: Mapping[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = train(tiny.spec(tmp_path, **fields(objective)), silent)
+    assert summary["warnings"] == []
+    assert not any("warning" in entry for entry in record.read(tmp_path))
+    assert "collapse" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("objective", "metric"),
+    [
+        pytest.param({**BYOL, "predictor": None}, "feature_std", id="byol without predictor"),
+        pytest.param({**DINO, "centering": "none"}, "prototype_entropy_share", id="dino without centering"),
+        pytest.param({**DINO, "teacher_temperature": 1.0}, "teacher_entropy_share", id="dino too warm"),
+        pytest.param({**SIMCLR, "temperature": 1000.0}, "loss_share", id="simclr too warm"),
+        pytest.param({**SIMCLR, "temperature": 0.01}, "loss_share", id="simclr too cold"),
+    ],
+)
+def test_runs_that_collapse_on_purpose_are_warned_of(
+    objective: Mapping[str, Any], metric: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = train(tiny.spec(tmp_path, **fields(objective)), silent)
+    name = f"{objective['kind']}/{metric}"
+    (warning,) = summary["warnings"]
+    assert warning["metric"] == name
+    assert warning["step"] <= 120
+    records = record.read(tmp_path)
+    (line,) = [i for i, entry in enumerate(records) if "warning" in entry]
+    assert records[line] == {"step": warning["step"], "warning": warning}
+    assert records[line - 1]["step"] == warning["step"]
+    assert records[line - 1][name] == warning["value"]
+    assert capsys.readouterr().err.count(f"warning: {warning['text']}") == 1
+    assert "warning" not in summary["metrics"]
+
+
+COLD = {**SIMCLR, "temperature": 0.01}
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Ask the run to leave once `step` is done."""
+    original = Stepper.__call__
+
+    def call(self: Stepper, number: int, batches: Any) -> Any:
+        result = original(self, number, batches)
+        if number + 1 == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return result
+
+    monkeypatch.setattr(Stepper, "__call__", call)
+
+
+def numbers(run_dir: Path) -> list[dict[str, Any]]:
+    return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in record.read(run_dir)]
+
+
+def test_a_run_that_is_cut_warns_as_a_whole_one_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"batch_size": 8, "log": {"every": 5}}
+    whole = train(tiny.spec(tmp_path / "whole", **fields(COLD, **small)), silent)
+    capsys.readouterr()
+    said = []
+    for name, step in (("before", 85), ("after", 110)):
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            train(tiny.spec(tmp_path / name, **fields(COLD, **small)), silent)
+        said.append(capsys.readouterr().err.count("warning: collapse"))
+        assert resume(tmp_path / name, silent)["warnings"] == whole["warnings"]
+        said.append(capsys.readouterr().err.count("warning: collapse"))
+        assert numbers(tmp_path / name) == numbers(tmp_path / "whole")
+    assert said == [0, 1, 1, 0]
+
+
+def test_stop_saves_and_ends_the_run_and_resume_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "FLUSH_SECONDS", -1.0)
+    spec = tiny.spec(tmp_path, **fields(COLD, batch_size=8, log={"every": 10, "collapse": "stop"}))
+    with pytest.raises(TrainingError, match=r"collapse: simclr/loss_share .*`sslkit resume .*` goes on"):
+        train(spec, silent)
+    (warning,) = [entry["warning"] for entry in record.read(tmp_path) if "warning" in entry]
+    assert warning["step"] < 120
+    (kept,) = (tmp_path / "checkpoints").iterdir()
+    assert kept.name == f"step-{warning['step']:08d}"
+    summary = resume(tmp_path, silent)
+    assert summary["finished"]
+    assert summary["warnings"] == [warning]
+
+
+def test_off_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = {"every": 10, "collapse": "off"}
+    summary = train(tiny.spec(tmp_path, **fields(COLD, batch_size=8, log=log)), silent)
+    assert summary["warnings"] == []
+    assert "collapse" not in capsys.readouterr().err
+
+
+def test_other_modes_are_refused() -> None:
+    with pytest.raises(SpecError, match=r"log\.collapse"):
+        tiny.spec(log={"collapse": "loud"})
+
+
+def test_a_finding_is_plain_data() -> None:
+    finding = Finding("a/feature_std", 90, 50, 0.01, "text")
+    assert json.loads(json.dumps(finding._asdict())) == finding._asdict()
