@@ -133,3 +133,25 @@ def test_not_periods(period: str) -> None:
 )
 def test_due(period: str, due: list[int]) -> None:
     assert [step for step in range(1, 13) if is_due(period, step, steps_per_epoch=4)] == due
+
+
+def test_a_rate_per_epoch_is_that_of_the_epochs_first_step():
+    """MoCo `--cos` and lightly's benchmarks (torch's `CosineAnnealingLR`): half a cosine in as many steps as epochs."""
+    per_step = LearningRateSchedule(warmup_epochs=0)
+    per_epoch = LearningRateSchedule(warmup_epochs=0, per="epoch")
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=0.06)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 20)
+    for epoch in range(20):
+        rates = [per_epoch.at(epoch * 7 + step, 140, 7, 0.06) for step in range(7)]
+        assert set(rates) == {per_step.at(epoch * 7, 140, 7, 0.06)}
+        assert rates[0] == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+def test_a_warm_up_per_epoch_rises_by_epoch():
+    schedule = LearningRateSchedule(warmup_epochs=2, per="epoch")
+    rates = [schedule.at(step, 12, 3, 1.0) for step in range(12)]
+    assert rates[:6] == [0.0] * 3 + [0.5] * 3
+    assert rates[6:9] == [1.0] * 3

@@ -10,10 +10,13 @@ import pytest
 import torch
 from torch import nn
 
+from sslkit import CNN
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Grid
+from sslkit.core.env import Grid, View
 from sslkit.errors import SpecError
+from sslkit.nn.batch_norm import BatchNorm
 from sslkit.spec.parts import OptimizerSpec
+from sslkit.spec.schedule import Ramp
 from sslkit.train import optimizer as optim
 from sslkit.train.compose import compose
 from sslkit_backbones.layers import vit_layer
@@ -75,6 +78,91 @@ def test_assign_sets_the_rate_everywhere_and_the_decay_where_there_is_any():
     made = optim.make(OptimizerSpec(), optim.groups(OptimizerSpec(), net.named_parameters()))
     optim.assign(made, 0.25, 0.125)
     assert [(g["lr"], g["weight_decay"]) for g in made.param_groups] == [(0.25, 0.125), (0.25, 0.0)]
+
+
+def test_mocos_rule_decays_biases_and_norms_too():
+    """MoCo and lightly give `model.parameters()` to SGD; MoCo v3 gives them to AdamW (`main_moco.py:229`)."""
+    run = tiny.spec(optimizer={"decay_one_dimensional": True, "weight_decay": 0.1})
+    made = compose(run, tiny.CPU).step
+    optim.assign(made.optimizer, 0.1, 0.1)
+    assert {group["weight_decay"] for group in made.optimizer.param_groups} == {0.1}
+    count = sum(len(group["params"]) for group in made.optimizer.param_groups)
+    assert count == len(made.parameters)
+
+
+def test_byols_rule_leaves_biases_and_norms_alone():
+    """BYOL `optimizers.py:30-35`: names of `b` and of batch norm; in a ResNet, exactly what has one dimension."""
+    backbone = CNN(name="test_resnet").build(View(32, 1, 3, (0.5,) * 3, (0.5,) * 3))
+    spec = OptimizerSpec(name="lars", weight_decay=1e-6)
+    decayed, kept = optim.groups(spec, backbone.named_parameters())
+    modules = {id(p): m for m in backbone.modules() for p in m.parameters(recurse=False)}
+    assert {type(modules[id(p)]) for p in decayed["params"]} == {nn.Conv2d}
+    assert all(p is modules[id(p)].weight for p in decayed["params"])
+    assert all(isinstance(modules[id(p)], BatchNorm) for p in kept["params"])
+    assert len(kept["params"]) == 2 * sum(isinstance(m, BatchNorm) for m in backbone.modules())
+
+
+def test_plain_sgd_is_torchs_with_coupled_decay():
+    """`momentum`: weight decay joins the gradient before the momentum, as in MoCo and lightly."""
+    net = network()
+    theirs = copy.deepcopy(net)
+    spec = OptimizerSpec(name="momentum", lr=0.1, weight_decay=0.05, decay_one_dimensional=True)
+    made = optim.make(spec, optim.groups(spec, net.named_parameters()))
+    torchs = torch.optim.SGD([p for p in theirs.parameters() if p.requires_grad], 0.1, 0.9, weight_decay=0.05)
+    for step in range(3):
+        x = torch.randn(6, 4, generator=torch.Generator().manual_seed(step))
+        for one, optimizer in ((net, made), (theirs, torchs)):
+            optimizer.zero_grad()
+            one(x + one.cls_token[0]).square().sum().backward()
+        optim.assign(made, 0.1, 0.05)
+        made.step()
+        torchs.step()
+    for ours, expected in zip(net.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(ours, expected)
+
+
+def test_only_moments_on_a_schedule_are_set_again():
+    ramp = Ramp(start=0.95, end=0.85, shape="linear")
+    assert optim.moments(OptimizerSpec(), 3, 10) == {}
+    assert optim.moments(OptimizerSpec(momentum=ramp), 5, 10) == {"momentum": pytest.approx(0.9)}
+    assert optim.moments(OptimizerSpec(betas=(ramp, 0.99)), 5, 10) == {"betas": (pytest.approx(0.9), 0.99)}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"), [("momentum", "momentum"), ("lars", "momentum"), ("adamw", "betas")]
+)
+def test_a_run_changes_its_moments_step_by_step(name, key):
+    """A momentum that falls while the rate rises, as one-cycle has it."""
+    ramp = {"start": 0.95, "end": 0.85, "shape": "linear"}
+    given = {"momentum": ramp} if key == "momentum" else {"betas": [ramp, 0.99]}
+    run = tiny.spec(optimizer={"name": name, "lr": 0.01, **given})
+    composed = compose(run, tiny.CPU)
+    feed, seen = tiny.feed(run, composed), []
+    for step in range(3):
+        composed.step(step, feed.step(step))
+        seen.append([group[key] for group in composed.step.optimizer.param_groups])
+    for step, values in enumerate(seen):
+        expected = pytest.approx(0.95 - 0.1 * step / 8)
+        assert values == [expected if key == "momentum" else (expected, 0.99)] * len(values)
+
+
+def test_a_schedule_that_the_optimizer_cannot_follow_is_refused():
+    run = tiny.spec(optimizer={"momentum": {"start": 0.9, "end": 0.8}})
+    with pytest.raises(SpecError, match=r"optimizer\.momentum: AdamW has no `momentum` that could change"):
+        tiny.steps(run, 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"momentum": 1.0}, r"optimizer\.momentum: must stay from 0 to below 1, found 1.0"),
+        ({"momentum": {"start": 0.9, "end": 1.0}}, r"optimizer\.momentum: must stay from 0 to below 1"),
+        ({"betas": [-0.1, 0.9]}, r"optimizer\.betas\.0: must stay from 0 to below 1, found -0.1"),
+    ],
+)
+def test_moments_are_shares(fields, message):
+    with pytest.raises(SpecError, match=message):
+        tiny.spec(optimizer=fields)
 
 
 def test_adamw_is_torchs_with_the_specs_numbers():
