@@ -13,6 +13,7 @@ from sslkit.core.objective import Objective
 from sslkit.core.passes import Output, Tokens
 from sslkit.spec.families import ObjectiveSpec
 from sslkit.spec.run import RunSpec
+from sslkit.train.compose import compose
 from tests import tiny
 
 HEAD = {"hidden": 16, "out": 8}
@@ -75,3 +76,15 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def run_of(objective: dict[str, Any], **changes: Any) -> RunSpec:
     """The tiny run with two crops and a teacher."""
     return tiny.spec(**{"views": TWO, "nets": TEACHER, "objective": objective, **changes})
+
+
+def learn(
+    objective: dict[str, Any], steps: int = 40, **changes: Any
+) -> tuple[float, float, Mapping[str, Tensor]]:
+    """Train: mean loss of the first five and of the last five steps, and the values of the last."""
+    run = run_of(objective, **{"optimizer": {"lr": 0.1}, "steps": steps, **changes})
+    composed = compose(run, tiny.CPU)
+    feed = tiny.feed(run, composed)
+    done = [composed.step(i, feed.step(i)) for i in range(steps)]
+    losses = [step.total.item() for step in done]
+    return sum(losses[:5]) / 5, sum(losses[-5:]) / 5, done[-1].values

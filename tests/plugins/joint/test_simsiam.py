@@ -8,7 +8,6 @@ import torch
 from sslkit import SimSiam
 from sslkit.core.passes import Encode
 from sslkit.errors import SpecError
-from tests import tiny
 from tests.plugins.joint import parts
 
 SMALL = {"kind": "simsiam", "projector": parts.HEAD, "predictor": parts.HEAD}
@@ -40,7 +39,8 @@ def test_the_gradient_passes_the_predictor_only(monkeypatch):
 
 def test_defaults_are_those_of_the_reference():
     """`builder.py:20-42` on a ResNet-50: 3 layers of its width, a plain norm last; a bottleneck of 512."""
-    objective = SimSiam().build(parts.env(2048))
+    with torch.device("meta"):
+        objective = SimSiam().build(parts.env(2048))
     assert objective.passes == (Encode("global"),)
     linears = [m for m in objective.projector.layers if isinstance(m, torch.nn.Linear)]
     assert [tuple(m.weight.shape) for m in linears] == [(2048, 2048)] * 3
@@ -54,10 +54,9 @@ def test_defaults_are_those_of_the_reference():
 
 
 def test_it_trains_without_a_teacher():
-    composed, losses = tiny.steps(parts.run_of(SMALL, nets={}, steps=30), 30)
-    assert all(-1 <= loss <= 1 for loss in losses)
-    assert sum(losses[-5:]) < sum(losses[:5]) - 0.5
-    assert list(composed.system.nets) == ["student"]
+    first, last, values = parts.learn(SMALL, nets={})
+    assert -1 <= last < first - 0.2
+    assert values["simsiam/feature_std"] > 0.8
 
 
 def test_heads_that_do_not_fit_are_told():

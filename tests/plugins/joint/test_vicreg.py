@@ -9,7 +9,6 @@ from sslkit import VICReg
 from sslkit.core.passes import Encode
 from sslkit.errors import SpecError
 from sslkit_joint.vicreg import vicreg_terms
-from tests import tiny
 from tests.plugins.joint import parts
 
 SMALL = {"kind": "vicreg", "projector": parts.HEAD}
@@ -61,7 +60,8 @@ def test_defaults_are_those_of_the_reference():
     """`main_vicreg.py`: `--mlp 8192-8192-8192`, weights 25, 25, 1; biases in all layers but the last."""
     spec = VICReg()
     assert (spec.invariance, spec.variance, spec.covariance) == (25, 25, 1)
-    objective = spec.build(parts.env(4))
+    with torch.device("meta"):
+        objective = spec.build(parts.env(2048))
     assert objective.passes == (Encode("global"),)
     kinds = [type(m).__name__ for m in objective.projector.layers]
     assert kinds == ["Linear", "BatchNorm", "ReLU", "Linear", "BatchNorm", "ReLU", "Linear"]
@@ -71,9 +71,9 @@ def test_defaults_are_those_of_the_reference():
 
 
 def test_it_learns():
-    composed, losses = tiny.steps(parts.run_of(SMALL, nets={}, steps=30), 30)
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
-    assert list(composed.system.nets) == ["student"]
+    first, last, values = parts.learn(SMALL, nets={})
+    assert last < first - 1
+    assert values["vicreg/feature_std"] > 0.6
 
 
 def test_a_negative_weight_is_refused():
