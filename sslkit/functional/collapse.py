@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,4 +18,5 @@ def feature_std(features: Tensor) -> Tensor:
     The variance is over N, so that one image gives 0.
     """
     x = F.normalize(at_least_float32(features.detach()), dim=-1)
-    return x.var(dim=-2, correction=0).sqrt().mean() * x.shape[-1] ** 0.5
+    deviation: Tensor = x.var(dim=-2, correction=0).sqrt().mean() * math.sqrt(x.shape[-1])
+    return deviation
