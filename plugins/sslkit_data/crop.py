@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sslkit.core.augment import Augment
+from sslkit.core.augment import Augment, to_float, to_uint8
 from sslkit.core.draw import Draw
 from sslkit.functional.resize import Box, Interpolation, resize_bytes, resize_center, resize_crop
 
@@ -40,15 +40,19 @@ class RandomResizedCropAugment(Augment):
 
     def cut(self, images: Tensor | Sequence[Tensor], draw: Draw) -> Tensor:
         """The same crops of decoded images; what is large is cut from the bytes, within 1/255 of the floats."""
-        if draw.device.type != "cpu" or max(max(x.shape[-2:]) for x in images) <= BYTES_SIDE:
-            return super().cut(images, draw)
+        alike = isinstance(images, Tensor) or len({x.shape for x in images}) == 1
+        if alike and (draw.device.type != "cpu" or max(images[0].shape[-2:]) <= BYTES_SIDE):
+            return super().cut(images if isinstance(images, Tensor) else torch.stack(list(images)), draw)
         heights, widths = (torch.tensor([x.shape[axis] for x in images]) for axis in (-2, -1))
-        boxes = random_boxes(draw, heights, widths, self.scale, self.ratio).tolist()
-        cuts = (
-            resize_bytes(x, Box(*box), self.size, self.interpolation)
-            for x, box in zip(images, boxes, strict=True)
-        )
-        return torch.stack(list(cuts))
+        boxes = random_boxes(draw, heights, widths, self.scale, self.ratio)
+        return torch.stack([self._one(image, box) for image, box in zip(images, boxes, strict=True)])
+
+    def _one(self, image: Tensor, box_4: Tensor) -> Tensor:
+        """`[C, size, size]` uint8; the way depends on the image's own size only, not on its batch."""
+        if max(image.shape[-2:]) > BYTES_SIDE:
+            return resize_bytes(image, Box(*box_4.tolist()), self.size, self.interpolation)
+        sides = (self.size, self.size)
+        return to_uint8(resize_crop(to_float(image[None]), box_4[None], sides, self.interpolation))[0]
 
 
 @final
@@ -94,7 +98,9 @@ def random_boxes(
 
 def _column(value: int | Tensor, draw: Draw) -> Tensor:
     """`[B, 1]`"""
-    return (value if isinstance(value, Tensor) else torch.full(draw.shape, value, device=draw.device))[:, None]
+    return (value if isinstance(value, Tensor) else torch.full(draw.shape, value, device=draw.device))[
+        :, None
+    ]
 
 
 def to_byte_levels(images: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+from sslkit.cli.validate import augmentations
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,9 @@ def execute(args: argparse.Namespace) -> int:
         parallel.close()
     print(dump(spec, full=True))
     print("\n".join(lines(facts)))
+    print("augmentations:")
+    for name, view in spec.views.items():
+        print("\n".join(f"  {name}, {crops}: {chain}" for crops, chain in augmentations(view)))
     return 0
 
 

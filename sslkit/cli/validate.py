@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Iterator
 
 from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+from sslkit.spec.families import AugmentSpec
+from sslkit.spec.parts import ViewSpec
 from sslkit.spec.run import RunSpec
 
 
@@ -30,6 +32,8 @@ def overview(spec: RunSpec) -> Iterator[tuple[str, str]]:
         grid = spec.backbone.grid(view.size)
         patches = f", {grid.rows} x {grid.cols} patches of {grid.patch}" if grid else ""
         yield f"view {name}", f"{view.crops} x {view.size} pixels{patches}"
+        for crops, chain in augmentations(view):
+            yield "", f"{crops}: {chain}"
     yield "backbone", spec.backbone.summary()
     for name, objective in spec.terms.items():
         yield ("objective" if len(spec.terms) == 1 else f"objective {name}"), objective.summary()
@@ -39,6 +43,17 @@ def overview(spec: RunSpec) -> Iterator[tuple[str, str]]:
     yield "batch", f"{spec.batch_size} images"
     yield "lr", learning_rate(spec)
     yield "out", str(spec.run_dir)
+
+
+def augmentations(view: ViewSpec) -> Iterator[tuple[str, str]]:
+    """(crops, what is done to them), equal ones together; crops are counted from 0."""
+    by_chain: dict[tuple[AugmentSpec, ...], list[int]] = {}
+    for crop, chain in enumerate(view.chains):
+        by_chain.setdefault(chain, []).append(crop)
+    source = f" ({view.recipe})" if view.recipe else ""
+    for chain, crops in by_chain.items():
+        label = "every crop" if len(by_chain) == 1 else f"crop {', '.join(map(str, crops))}"
+        yield f"{label}{source}", ", ".join(step.summary() for step in chain) or "resize()"
 
 
 def learning_rate(spec: RunSpec) -> str:

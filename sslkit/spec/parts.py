@@ -191,7 +191,11 @@ class OptimizerSpec(Spec):
         """Decay shrinks weights."""
         if min(ends(self.weight_decay)) < 0:
             yield Problem("weight_decay", f"must not be below 0, found {self.weight_decay}")
-        for name, value in {"momentum": self.momentum, "betas.0": self.betas[0], "betas.1": self.betas[1]}.items():
+        for name, value in {
+            "momentum": self.momentum,
+            "betas.0": self.betas[0],
+            "betas.1": self.betas[1],
+        }.items():
             if not all(0 <= end < 1 for end in ends(value)):
                 yield Problem(name, f"must stay from 0 to below 1, found {value}")
 
@@ -217,6 +221,8 @@ class Readout(Spec):
     """Block whose output is read; -1 is the last, after the final norm."""
     pool: Literal["cls", "mean"] = "cls"
     """Class token, or the mean of the patch tokens."""
+    head: str | None = None
+    """Head of an objective that features go through, as `moco_v2.projector` (MoCo's k-NN on CIFAR-10). Default: none."""
     crop: float = Field(1.0, gt=0, le=1)
     """Share of the resized image's shorter side that the centre crop keeps (ImageNet: 0.875)."""
     batch_size: Count = 256

@@ -106,7 +106,7 @@ def complaint(data: dict[str, Any]) -> str | None:
 
 
 DELETED = object()
-KINDS = {family: ", ".join(sorted(catalog.kinds(family))) + "." for family in ("masker", "objective")}
+KINDS = {family: ", ".join(sorted(catalog.kinds(family))) + "." for family in ("masker", "objective", "augment")}
 CASES: list[tuple[str, Any, str]] = [
     (
         "objectives.main.masker.kind",

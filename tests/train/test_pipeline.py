@@ -22,6 +22,13 @@ CHAINS = {
     "resize, affine": [{"kind": "resize"}, AFFINE],
     "nothing": [],
     "flip": [FLIP],
+    "crop, colours, blur": [
+        CROP,
+        {"kind": "color_jitter"},
+        {"kind": "grayscale"},
+        {"kind": "gaussian_blur"},
+        {"kind": "solarize"},
+    ],
 }
 
 
@@ -45,6 +52,37 @@ def test_workers_and_device_together_make_what_the_device_makes_alone(augment, s
     rest = pipe.rest({"v": cut}, 7, rows)["v"]
     assert whole.shape == (2, 6, 1, 8, 8)
     assert torch.equal(whole, rest)
+
+
+@pytest.mark.parametrize("augment", CHAINS.values(), ids=CHAINS.keys())
+def test_workers_may_do_it_all(augment):
+    pipe, images, rows = pipeline(augment, crops=2), pictures(6, side=70), torch.arange(10, 16)
+    whole = pipe.whole(images, 7, rows)["v"]
+    pipe.in_workers = True
+    finished = pipe.first(list(images), 7, rows)
+    assert finished["v"].dtype == torch.float32
+    assert torch.equal(pipe.rest(finished, 7, rows)["v"], whole)
+
+
+@pytest.mark.parametrize("augment", CHAINS.values(), ids=CHAINS.keys())
+def test_images_of_several_sizes_are_cut_as_they_are_alone(augment):
+    images = [pictures(1, side=side)[0] for side in (9, 150, 70, 12)]
+    pipe, rows = pipeline(augment, crops=2), torch.arange(4)
+    cut = pipe.first(images, 2, rows)["v"]
+    alone = [pipe.first([image], 2, row[None])["v"] for image, row in zip(images, rows, strict=True)]
+    assert torch.equal(cut, torch.cat(alone, dim=1))
+
+
+def test_each_crop_has_its_own_list():
+    lists = [[CROP], [CROP, {"kind": "solarize", "threshold": 0.0, "probability": 1.0}]]
+    view, statistics = View(8, 3, 1, (0.0,), (1.0,)), {"mean": [0.0], "std": [1.0]}
+    spec = ViewSpec(size=8, crops=3, by_crop=lists, normalize=statistics)
+    made = Pipeline({"v": spec}, {"v": view}, 0).whole(pictures(4), 0, torch.arange(4))["v"]
+    plain = Pipeline({"v": ViewSpec(size=8, crops=3, augment=[CROP])}, {"v": view}, 0)
+    cuts = plain.whole(pictures(4), 0, torch.arange(4))["v"]
+    assert torch.equal(made[0], cuts[0])
+    torch.testing.assert_close(made[1], 1 - cuts[1])
+    assert torch.equal(made[2], cuts[2])
 
 
 @pytest.mark.parametrize("augment", CHAINS.values(), ids=CHAINS.keys())
