@@ -44,7 +44,7 @@ class ConvolutionalBackbone(Backbone):
         if spec.checkpoint is not None:
             load(self.net, spec.checkpoint, spec.name)
         found = convert(self.net, spec.batch_norm, spec.splits)
-        if not found and "batch_norm" in spec.model_fields_set:
+        if not found and spec.batch_norm != type(spec).model_fields["batch_norm"].default:
             raise SpecError(f"backbone.batch_norm: {spec.name!r} has no batch norm; leave this out")
 
     def grid(self, size: int) -> Grid:

@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from sslkit.errors import CheckpointError, SpecError
-from sslkit.registry.manager import used_plugins
+from sslkit.registry.manager import kinds, used_plugins
 from sslkit.spec.explain import walk
 from sslkit.spec.load import dump, parse, read_yaml
 from sslkit.spec.run import RunSpec
@@ -75,6 +75,25 @@ def read_lock(run_dir: Path) -> dict[str, Any]:
 def locked_spec(run_dir: Path) -> RunSpec:
     """The resolved spec of the run in `run_dir`, with `out` set to where it is now."""
     return parse({**read_lock(run_dir)["spec"], "out": str(run_dir)})
+
+
+def trained_spec(run_dir: Path) -> RunSpec:
+    """As `locked_spec`, for a run that trained: without the files that its networks began with, which may be gone."""
+    spec = read_lock(run_dir)["spec"]
+    nets = {
+        name: {**net, "backbone": _begun_anew(net.get("backbone"))}
+        for name, net in spec.get("nets", {}).items()
+    }
+    return parse({**spec, "backbone": _begun_anew(spec.get("backbone")), "nets": nets, "out": str(run_dir)})
+
+
+def _begun_anew(backbone: Any) -> Any:  # noqa: ANN401
+    """The fields of `backbone` without its `checkpoint`, where it has one that it can do without."""
+    if not isinstance(backbone, dict) or backbone.get("checkpoint") is None:
+        return backbone
+    cls = kinds("backbone").get(str(backbone.get("kind")))
+    field = None if cls is None else cls.model_fields.get("checkpoint")
+    return backbone if field is None or field.is_required() else {**backbone, "checkpoint": None}
 
 
 def require_same_run(spec: RunSpec, run_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""A finished or stopped run, brought back without its data."""
+"""A finished or stopped run, brought back without its data and the weights that it began with."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sslkit.errors import CheckpointError
 from sslkit.spec.run import RunSpec
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded, load, step_of
 from sslkit.train.compose import make_system, make_views
-from sslkit.train.lock import locked_spec, read_lock
+from sslkit.train.lock import read_lock, trained_spec
 
 
 class Restored(NamedTuple):
@@ -41,7 +41,7 @@ def restore(run_dir: Path, which: str = "last") -> Restored:
     Raises:
         CheckpointError: no run, no such checkpoint, or it is damaged or does not fit.
     """
-    spec = locked_spec(run_dir)
+    spec = trained_spec(run_dir)
     loaded = find(run_dir, which)
     resolved = read_lock(run_dir)["resolved"]
     length = Length(int(resolved["steps"]), int(resolved["steps_per_epoch"]))
@@ -62,7 +62,7 @@ def find(run_dir: Path, which: str = "last") -> Loaded:
         newest = _load_newest(list(by_name.values()))
         if which == "last":
             return newest
-        wanted = locked_spec(run_dir).checkpoint.best
+        wanted = trained_spec(run_dir).checkpoint.best
         return load(_best_of(newest.meta.get("best", {}), wanted, list(by_name.values())))
     if which not in by_name:
         raise CheckpointError(
