@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from sslkit.core.backbone import Backbone
@@ -146,20 +146,30 @@ def _readable(items: list[tuple[int, Tensor | str]]) -> tuple[Tensor, Tensor, Re
 
 
 def net_encoder(
-    net: Backbone, readout: Readout, autocast: Callable[[], AbstractContextManager[Any]]
+    net: Backbone,
+    readout: Readout,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    head: nn.Module | None = None,
 ) -> Encoder:
-    """The readout of `net`: the class token or the mean patch token of one block."""
+    """The readout of `net`: the class token or the mean patch token of one block, through `head` if there is one."""
+    after = head or nn.Identity()
 
     def encode(images: Tensor) -> Tensor:
         layers = () if readout.layer == -1 else (readout.layer,)
         with autocast():
             tokens: Tokens = net([Request(images[None], None, "drop", layers)])[0]
-        if layers:
-            inner = tokens.layers[0][0]
-            return inner[:, 0] if readout.pool == "cls" else inner[:, 1:].mean(1)
-        return tokens.cls[0] if readout.pool == "cls" else tokens.patch[0].mean(1)
+            features: Tensor = after(_pooled(tokens, readout))
+        return features
 
     return encode
+
+
+def _pooled(tokens: Tokens, readout: Readout) -> Tensor:
+    """`[B, D]` of tokens whose one layer is the readout's, or that have none."""
+    if tokens.layers:
+        inner = tokens.layers[0][0]
+        return inner[:, 0] if readout.pool == "cls" else inner[:, 1:].mean(1)
+    return tokens.cls[0] if readout.pool == "cls" else tokens.patch[0].mean(1)
 
 
 def pixel_encoder(images: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.errors import SpecError
-from sslkit.evaluate.subject import Sources, evaluate, reading_of
+from sslkit.evaluate.subject import Sources, evaluate, head_of, reading_of
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.train.files import write_json
@@ -63,6 +63,7 @@ def _result(restored: Restored, wanted: Mapping[int, EvaluatorSpec], parallel: P
         parallel,
         partial(autocast_of, resolved_precision(spec, parallel.device), parallel.device),
         lambda source, index, reason: unreadable.add(reason),
+        head_of(restored.system, spec.readout),
     )
     metrics = evaluate(restored.net, wanted, spec.data, reading, Sources())
     return {

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, final
 
+import torch
 from torch import nn
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.env import View
 from sslkit.core.evaluator import Features, Split, Subject
 from sslkit.core.source import Source
-from sslkit.errors import DataError, SslkitError
+from sslkit.core.system import System
+from sslkit.errors import DataError, SpecError, SslkitError
 from sslkit.evaluate.features import Loading, Unreadable, extract, net_encoder, pixel_encoder, require_labels
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.spec.parts import Readout
@@ -56,6 +58,8 @@ class Reading(NamedTuple):
     loading: Loading
     autocast: Callable[[], AbstractContextManager[Any]]
     seed: int
+    head: nn.Module | None = None
+    """What features of a network go through."""
 
 
 @final
@@ -91,7 +95,8 @@ class NetSubject(Subject):
     def _encoder(self) -> Callable[[Any], Any]:
         if self._net is None:
             return pixel_encoder
-        return net_encoder(self._net, self._reading.readout, self._reading.autocast)
+        reading = self._reading
+        return net_encoder(self._net, reading.readout, reading.autocast, reading.head)
 
 
 def reading_of(
@@ -100,18 +105,49 @@ def reading_of(
     parallel: Parallel,
     autocast: Callable[[], AbstractContextManager[Any]],
     unreadable: Unreadable = lambda source, index, reason: None,
+    head: nn.Module | None = None,
 ) -> Reading:
-    """The run's one readout; `unreadable` is told of images that are left out."""
+    """The run's one readout; `unreadable` is told of images that are left out, features go through `head`."""
     loading = Loading(view, spec.readout.crop, spec.readout.batch_size, spec.workers, parallel, unreadable)
-    return Reading(spec.readout, loading, autocast, spec.seed)
+    return Reading(spec.readout, loading, autocast, spec.seed, head)
+
+
+@torch.no_grad()
+def head_of(system: System, readout: Readout) -> nn.Module | None:
+    """The head that `readout` names, tried on features of 0.
+
+    Raises:
+        SpecError: no objective has such a module, or it does not turn features into vectors.
+    """
+    if readout.head is None:
+        return None
+    heads = [
+        f"{o}.{name}" for o, objective in system.objectives.items() for name, _ in objective.named_children()
+    ]
+    known = f"Modules of objectives: {', '.join(heads) or 'none'}"
+    try:
+        head = system.objectives.get_submodule(readout.head)
+    except AttributeError:
+        raise SpecError(f"readout.head: {readout.head!r} is not one. {known}") from None
+    net = system.nets[readout.net]
+    assert isinstance(net, Backbone), "the nets of a system are backbones"
+    device = next(system.parameters()).device
+    with evaluating(head):
+        try:
+            rows, _ = head(torch.zeros(2, net.dim, device=device)).shape
+        except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
+            raise SpecError(f"readout.head: {readout.head!r} takes no features: {error}. {known}") from None
+    assert rows == 2, "one row for each image"
+    return head
 
 
 @contextlib.contextmanager
-def evaluating(net: nn.Module | None) -> Iterator[None]:
+def evaluating(*nets: nn.Module | None) -> Iterator[None]:
     """Evaluation mode for the block; every module gets its own mode back."""
-    modes = [] if net is None else [(module, module.training) for module in net.modules()]
+    found = [net for net in nets if net is not None]
+    modes = [(module, module.training) for net in found for module in net.modules()]
     try:
-        if net is not None:
+        for net in found:
             net.eval()
         yield
     finally:
@@ -152,7 +188,7 @@ def evaluate(
     """
     cache: FeatureCache = {}
     results: dict[str, dict[str, float]] = {}
-    with evaluating(net):
+    with evaluating(net, reading.head):
         for place, spec in evaluators.items():
             subject = NetSubject(net, reading, data, spec, sources, cache)
             try:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, final
 from sslkit.core.backbone import Backbone
 from sslkit.core.source import Source
 from sslkit.errors import SslkitError, TrainingError
-from sslkit.evaluate.subject import Reading, Sources, evaluate, reading_of, require_splits
+from sslkit.evaluate.subject import Reading, Sources, evaluate, head_of, reading_of, require_splits
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import is_due
@@ -247,7 +247,8 @@ class Trainer:
 
     def _reading(self) -> Reading:
         view = self.composed.env.views[self.spec.first_view]
-        return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out)
+        head = head_of(self.composed.system, self.spec.readout)
+        return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out, head)
 
     def _left_out(self, source: Source, index: int, reason: str) -> None:
         """An image that evaluation cannot read: one of the training images counts, any other is told."""
