@@ -97,7 +97,7 @@ def random_boxes(
 
 
 def _column(value: int | Tensor, draw: Draw) -> Tensor:
-    """`[B, 1]`"""
+    """`[B, 1]`."""
     return (value if isinstance(value, Tensor) else torch.full(draw.shape, value, device=draw.device))[
         :, None
     ]

@@ -100,7 +100,7 @@ class ViewSpec(Spec):
         if len(self.by_crop) > self.crops:
             yield Problem(
                 "by_crop",
-                f"has {len(self.by_crop)} lists for {self.crops} crop(s); set `crops`, or drop some",
+                f"has {len(self.by_crop)} lists but `crops` is {self.crops}; set `crops`",
             )
         try:
             lists = self._recipe_lists() if self.recipe else ()
