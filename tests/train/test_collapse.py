@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sslkit.errors import SpecError, TrainingError
-from sslkit.train import record
+from sslkit.train import collapse, record
 from sslkit.train.collapse import GRACE, RECORDS, RULES, STEPS, CollapseGuard, Finding
 from sslkit.train.launch import resume, train
 from sslkit.train.stepper import Stepper
@@ -229,7 +229,7 @@ def test_the_reason_to_stop_names_the_way_on(tmp_path: Path) -> None:
 
 VIEWS = {"global": {**tiny.VIEW, "crops": 2}}
 SMALL = {**tiny.VIT, "depth": 1}
-TEACHER = {"teacher": {"momentum": 0.9}}
+MOMENTUM = {"byol": 0.9, "dino": 0.99}
 HEAD = {"hidden": 32, "out": 16}
 BYOL = {"kind": "byol", "projector": HEAD, "predictor": HEAD}
 DINO = {
@@ -243,7 +243,8 @@ SIMCLR = {"kind": "simclr", "projector": {**HEAD, "out_norm": "scale"}}
 
 def fields(objective: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
     """120 steps on digits."""
-    nets = {} if objective["kind"] == "simclr" else TEACHER
+    momentum = MOMENTUM.get(objective["kind"])
+    nets = {} if momentum is None else {"teacher": {"momentum": momentum}}
     lr = 1e-2 if objective["kind"] == "byol" else 1e-3
     base = {
         "objective": objective,
@@ -300,7 +301,7 @@ def test_runs_that_collapse_on_purpose_are_warned_of(
     assert "warning" not in summary["metrics"]
 
 
-COLD = {**SIMCLR, "temperature": 0.01}
+WARM = {**SIMCLR, "temperature": 1000.0}
 
 
 def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -320,45 +321,67 @@ def numbers(run_dir: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in record.read(run_dir)]
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found at step 18: 10 of grace, whose last record counts, then 4 more, 2 steps apart."""
+    monkeypatch.setattr(collapse, "GRACE", 10.0)
+    monkeypatch.setattr(collapse, "STEPS", 8)
+
+
+QUICK = {
+    "steps": 26,
+    "batch_size": 8,
+    "schedule": {"warmup_epochs": 0, "shape": "constant"},
+}
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("cut", "said"), [(15, [0, 1]), (22, [1, 0])])
 def test_a_run_that_is_cut_warns_as_a_whole_one_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cut: int, said: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    small = {"batch_size": 8, "log": {"every": 5}}
-    whole = train(tiny.spec(tmp_path / "whole", **fields(COLD, **small)), silent)
+    changes = fields(WARM, **QUICK, log={"every": 2})
+    whole = train(tiny.spec(tmp_path / "whole", **changes), silent)
+    assert [warning["step"] for warning in whole["warnings"]] == [18]
     capsys.readouterr()
-    said = []
-    for name, step in (("before", 85), ("after", 110)):
-        with monkeypatch.context() as patch:
-            stop_at(patch, step)
-            train(tiny.spec(tmp_path / name, **fields(COLD, **small)), silent)
-        said.append(capsys.readouterr().err.count("warning: collapse"))
-        assert resume(tmp_path / name, silent)["warnings"] == whole["warnings"]
-        said.append(capsys.readouterr().err.count("warning: collapse"))
-        assert numbers(tmp_path / name) == numbers(tmp_path / "whole")
-    assert said == [0, 1, 1, 0]
+    with monkeypatch.context() as patch:
+        stop_at(patch, cut)
+        train(tiny.spec(tmp_path / "cut", **changes), silent)
+    heard = [capsys.readouterr().err.count("warning: collapse")]
+    assert resume(tmp_path / "cut", silent)["warnings"] == whole["warnings"]
+    heard.append(capsys.readouterr().err.count("warning: collapse"))
+    assert heard == said
+    assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_stop_saves_and_ends_the_run_and_resume_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "FLUSH_SECONDS", -1.0)
-    spec = tiny.spec(tmp_path, **fields(COLD, batch_size=8, log={"every": 10, "collapse": "stop"}))
+    spec = tiny.spec(tmp_path, **fields(WARM, **QUICK, log={"every": 2, "collapse": "stop"}))
     with pytest.raises(TrainingError, match=r"collapse: simclr/loss_share .*`sslkit resume .*` goes on"):
         train(spec, silent)
     (warning,) = [entry["warning"] for entry in record.read(tmp_path) if "warning" in entry]
-    assert warning["step"] < 120
+    assert warning["step"] == 18
     (kept,) = (tmp_path / "checkpoints").iterdir()
-    assert kept.name == f"step-{warning['step']:08d}"
+    assert kept.name == "step-00000018"
     summary = resume(tmp_path, silent)
     assert summary["finished"]
     assert summary["warnings"] == [warning]
 
 
-def test_off_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = {"every": 10, "collapse": "off"}
-    summary = train(tiny.spec(tmp_path, **fields(COLD, batch_size=8, log=log)), silent)
-    assert summary["warnings"] == []
-    assert "collapse" not in capsys.readouterr().err
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("mode", ["off", "stop"])
+def test_the_end_of_a_run_is_judged_too(mode: str, tmp_path: Path) -> None:
+    """What the last records complete is said, and with `stop` still an error; off is silent to the end."""
+    spec = tiny.spec(tmp_path, **fields(WARM, **{**QUICK, "steps": 18}, log={"every": 2, "collapse": mode}))
+    if mode == "off":
+        assert train(spec, silent)["warnings"] == []
+    else:
+        with pytest.raises(TrainingError, match="collapse: simclr/loss_share"):
+            train(spec, silent)
+        assert resume(tmp_path, silent)["finished"]
 
 
 def test_other_modes_are_refused() -> None:
