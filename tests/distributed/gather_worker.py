@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sslkit.functional.gather import all_rows
 from sslkit.functional.regularize import uniformity
+from sslkit.functional.sinkhorn import sinkhorn
 from sslkit.train.parallel import start
 
 ROWS, WIDTH = 6, 3
@@ -34,6 +35,9 @@ def main(path: str) -> None:
         assert rows.grad is not None
         found[f"{name} gradient"] = parallel.gather(rows.grad) / parallel.world
         found[f"{name} loss"] = parallel.mean(value.detach())
+    assigned = torch.compile(sinkhorn, fullgraph=True, dynamic=False, backend="aot_eager")
+    for name, function in {"eager": sinkhorn, "compiled": assigned}.items():
+        found[f"{name} sinkhorn"] = parallel.gather(function(own, 0.1))
     if parallel.first:
         torch.save(found, path)
     parallel.wait()

@@ -16,7 +16,9 @@ def test_two_ranks_equal_one_process(tmp_path):
     two, one = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("two", "one"))
     assert torch.equal(two["rows"], one["rows"])
     assert one["eager gradient"].abs().min() > 1e-3
-    for name in ("eager loss", "compiled loss", "eager gradient", "compiled gradient"):
+    for name in (
+        f"{how} {what}" for how in ("eager", "compiled") for what in ("loss", "gradient", "sinkhorn")
+    ):
         torch.testing.assert_close(two[name], one[name], rtol=1e-12, atol=1e-14, msg=name)
 
 

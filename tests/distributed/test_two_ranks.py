@@ -39,7 +39,20 @@ def relative(found, expected):
 
 
 @pytest.mark.parametrize(
-    "case", ["mae", "micro", "queue", "projected", "regularized", "difficulty", "contrast", "moco"]
+    "case",
+    [
+        "mae",
+        "micro",
+        "queue",
+        "projected",
+        "regularized",
+        "difficulty",
+        "contrast",
+        "moco",
+        "negative_free",
+        "distillation",
+        "centers",
+    ],
 )
 def test_gradients_of_two_ranks_equal_one_process(tmp_path, case):
     """Losses, gradients, buffers and moving averages after three steps."""

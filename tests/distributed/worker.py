@@ -15,6 +15,8 @@ from sslkit.train.parallel import Parallel, start
 from sslkit.train.stepper import Stepper
 from tests import tiny
 from tests.distributed.contrast_cases import CONTRASTIVE
+from tests.distributed.distillation_cases import DISTILLATION
+from tests.distributed.negative_free_cases import NEGATIVE_FREE
 from tests.distributed.queue_objective import QueueContrast
 from tests.projecting_balancer import Projecting
 
@@ -39,9 +41,11 @@ def case_spec(case: str) -> RunSpec:
         "difficulty": {"objective": GUIDED, "nets": {"teacher": {"momentum": 0.9}}, "micro_batch_size": 8},
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
         **CONTRASTIVE,
+        **DISTILLATION,
+        **NEGATIVE_FREE,
     }.get(case, {})
-    views = {"global": {**tiny.VIEW, "crops": 2 if case in {"queue", *CONTRASTIVE} else 1}}
-    return tiny.spec(views=views, optimizer={"lr": 0.01, "clip": 1e9, "name": "sgd"}, **changes)
+    views = {"global": {**tiny.VIEW, "crops": 2 if case in {"queue", *CONTRASTIVE, *NEGATIVE_FREE} else 1}}
+    return tiny.spec(**{"views": views, "optimizer": {"lr": 0.01, "clip": 1e9, "name": "sgd"}, **changes})
 
 
 def composed_of(case: str, spec: RunSpec, parallel: Parallel) -> Composed:

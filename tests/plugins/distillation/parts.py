@@ -12,13 +12,13 @@ HEAD = {"layers": 2, "hidden": 16, "bottleneck": 6}
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 
 
-def env(length: Length = Length(60, 10)) -> Env:
+def env() -> Env:
     """Two global crops of 4 x 4 patches, three local ones of 2 x 2."""
     sizes = {"global": (32, 2), "local": (16, 3)}
     views = {name: View(size, crops, 3, (0.0,) * 3, (1.0,) * 3) for name, (size, crops) in sizes.items()}
     grids = {name: Grid(size // 8, size // 8, 8) for name, (size, _) in sizes.items()}
     net = NetInfo(DIM, 2, grids)
-    return Env(views, {"student": net, "teacher": net}, grids, length)
+    return Env(views, {"student": net, "teacher": net}, grids, Length(60, 10))
 
 
 def now(**values: float) -> dict[str, torch.Tensor]:

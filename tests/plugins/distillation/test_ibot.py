@@ -71,7 +71,7 @@ def test_three_steps_are_ibots(golden, dtype, error):
 
 @pytest.mark.parametrize(("dtype", "error"), PRECISIONS)
 def test_the_patch_loss_is_dinov2s(golden, dtype, error):
-    """facebookresearch/dinov2@b8931f7bf915:dinov2/loss/ibot_patch_loss.py, dense and gathered; one image has no mask."""
+    """facebookresearch/dinov2@b8931f7bf915:dinov2/loss/ibot_patch_loss.py; an image has no mask."""
     arrays = golden("dinov2_ibot_patch_loss")
     objective = small(prototypes=12, centering="none").build(env()).to(dtype)
     mask = mask_of(arrays["mask"][None], None, 16)
