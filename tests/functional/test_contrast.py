@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from sslkit.functional.contrast import (
     Keys,
     contrast_metrics,
     gathered,
+    guess,
     info_nce,
     similarity,
     unit,
@@ -160,3 +163,22 @@ def test_alone_a_rank_has_its_own_keys(gather):
     found = gathered(rows, gather)
     assert found.rows is rows
     assert found.first == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "candidates"), [({}, 6), ({"exclude_self": True}, 11), ({"queue": 9}, 10)]
+)
+def test_a_guess_costs_what_equal_cosines_do(options, candidates):
+    """The loss of embeddings that are all alike, whatever the temperature."""
+    same = Keys(unit(torch.ones(6, 4, dtype=torch.float64)), 0)
+    if "queue" in options:
+        similar = similarity(same.rows, same, queue=same.rows[:1].expand(9, -1), in_batch=False)
+    else:
+        similar = similarity(same.rows, same, within=same if options else None)
+    assert guess(similar) == pytest.approx(info_nce(similar, 0.1).item(), rel=1e-12)
+    assert guess(similar) == pytest.approx(math.log(candidates), rel=1e-12)
+
+
+def test_a_guess_of_one_candidate_divides_nothing_by_zero():
+    one = Keys(unit(torch.ones(1, 4)), 0)
+    assert guess(similarity(one.rows, one)) == pytest.approx(math.log(2))
