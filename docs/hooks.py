@@ -131,7 +131,18 @@ def _rows(
         required = name in schema.get("required", ())
         yield f"`{prefix}{name}`", _type(field, definitions, uri), _default(field, required), meaning
         if nested and inner and "kind" not in inner["properties"]:
-            yield from _rows(inner, definitions, uri, nested, f"{prefix}{name}.")
+            owned = _owned(inner, field.get("default"))
+            yield from _rows(owned, definitions, uri, nested, f"{prefix}{name}.")
+
+
+def _owned(inner: Schema, default: Any) -> Schema:
+    """`inner` with the defaults that its owner gives it, where those are others than its own."""
+    own = default if isinstance(default, dict) else {}
+    properties = {
+        name: {**field, "default": own[name]} if name in own else field
+        for name, field in inner["properties"].items()
+    }
+    return {**inner, "properties": properties}
 
 
 def _definition(field: Schema, definitions: Schema) -> Schema | None:
@@ -194,7 +205,9 @@ def _default(field: Schema, required: bool) -> str:
     default = field.get("default")
     if default is None or default in ([], {}):
         return "–"
-    return "its own" if "$ref" in field else f"`{_flow(default)}`"
+    references = [part for part in field.get("anyOf", [field]) if part.get("type") != "null"]
+    plain = len(references) == 1 and "$ref" in references[0]  # its fields have rows below
+    return "its own" if plain else f"`{_flow(default)}`"
 
 
 def _flow(value: object) -> str:

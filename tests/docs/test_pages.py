@@ -77,12 +77,15 @@ def test_fields_have_types_bounds_defaults_and_links(made: ModuleType) -> None:
     assert row("fields: RunSpec", "checkpoint")[3] == "When to save, and what to keep."
     assert row("fields: RunSpec", "optimizer")[1:3] == ["[OptimizerSpec](#optimizerspec)", "its own"]
     assert row("fields: NetSpec", "momentum")[1:3] == ["number or [Ramp](#ramp)", "`0.996`"]
-    assert row("fields: OptimizerSpec", "betas")[1] == "list of 2: number ≥ 0, < 1 and number ≥ 0, < 1"
+    assert row("fields: OptimizerSpec", "betas")[1] == "list of 2: number or [Ramp](#ramp) and number or [Ramp](#ramp)"
     assert row("kinds: masker", "ratio", "interfaces/masker.md")[1:3] == ["number > 0, < 1", "`0.75`"]
     masker = row("fields: objective/mae", "masker", "interfaces/objective.md")
     assert masker[1:3] == ["[masker](masker.md)", "`{kind: random}`"]
     assert row("kinds: objective", "decoder.depth", "methods/mae.md")[2] == "`8`"
     assert row("kinds: objective", "regularize.weight", "methods/mae.md")[1:3] == ["number > 0", "`0.01`"]
+    assert row("fields: objective/byol", "projector.hidden", "methods/byol.md")[2] == "`4096`", "the owner's"
+    assert row("fields: objective/byol", "predictor.bias", "methods/byol.md")[2] == "`true`"
+    assert row("fields: objective/byol", "predictor", "methods/byol.md")[2] == "its own"
 
 
 def test_kinds_have_tables_of_their_own(made: ModuleType) -> None:
