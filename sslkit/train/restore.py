@@ -81,10 +81,19 @@ def _load_newest(paths: list[Path]) -> Loaded:
 
 def load_system(system: torch.nn.Module, loaded: Loaded) -> None:
     """Put the weights of a checkpoint into `system`. Raises CheckpointError where they do not fit."""
+    _load_module(system, "system", "network", loaded)
+
+
+def load_masking(masking: torch.nn.Module, loaded: Loaded) -> None:
+    """Put what maskers learned until a checkpoint into `masking`. Raises CheckpointError where it does not fit."""
+    _load_module(masking, "masking", "maskers", loaded)
+
+
+def _load_module(module: torch.nn.Module, key: str, part: str, loaded: Loaded) -> None:
     try:
-        system.load_state_dict(loaded.state["system"])
+        module.load_state_dict(loaded.state.get(key, {}))
     except (RuntimeError, TypeError) as error:
-        raise _misfit(loaded, "network", error) from None
+        raise _misfit(loaded, part, error) from None
 
 
 def load_optimizer(optimizer: Optimizer, loaded: Loaded) -> None:

@@ -23,7 +23,7 @@ from sslkit.train.guard import FiniteGuard, StopRequest, UnreadableImages
 from sslkit.train.lock import write_lock
 from sslkit.train.parallel import Parallel
 from sslkit.train.progress import Progress
-from sslkit.train.restore import load_optimizer, load_system
+from sslkit.train.restore import load_masking, load_optimizer, load_system
 from sslkit.train.stepper import Losses
 from sslkit.train.summary import Best, resolved
 from sslkit.train.supply import supply
@@ -262,6 +262,7 @@ class Trainer:
 
     def _restore(self, loaded: Loaded) -> None:
         load_system(self.composed.system, loaded)
+        load_masking(self.stepper.masking, loaded)
         load_optimizer(self.stepper.optimizer, loaded)
         self.best.restore(loaded.meta.get("best", {}))
 
