@@ -47,6 +47,7 @@ def relative(found, expected):
         "projected",
         "regularized",
         "difficulty",
+        "curriculum",
         "contrast",
         "moco",
         "negative_free",

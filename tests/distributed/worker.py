@@ -31,6 +31,20 @@ REGULARIZED = {
 }
 
 GUIDED = {**TERMS["some"], "masker": {"kind": "difficulty", "ratio": 0.5, "share": 1.0}}
+LEARNING = {
+    "kind": "mixture",
+    "maskers": [{"kind": "information", "ratio": 0.5}, {"kind": "difficulty", "ratio": 0.5}],
+}
+STAGED = {
+    "kind": "curriculum",
+    "masker": LEARNING,
+    "field": "maskers.1.share",
+    "start": 0,
+    "end": 1,
+    "levels": 3,
+    "until": 0.25,
+}
+"""Another level in each of three steps of eight, and what one learns the next one uses."""
 
 
 def case_spec(case: str) -> RunSpec:
@@ -39,6 +53,11 @@ def case_spec(case: str) -> RunSpec:
         "regularized": {"objective": None, "objectives": REGULARIZED},
         "queue": {"nets": {"teacher": {"momentum": 0.9}}},
         "difficulty": {"objective": GUIDED, "nets": {"teacher": {"momentum": 0.9}}, "micro_batch_size": 8},
+        "curriculum": {
+            "objective": {**GUIDED, "masker": STAGED},
+            "nets": {"teacher": {"momentum": 0.9}},
+            "micro_batch_size": 8,
+        },
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
         **CONTRASTIVE,
         **DISTILLATION,

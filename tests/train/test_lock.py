@@ -145,3 +145,48 @@ def test_the_commit_of_the_working_folder(tmp_path, monkeypatch):
 
 def test_a_device_has_a_name():
     assert lock.device_name(torch.device("cpu")).startswith("cpu (")
+
+
+@pytest.fixture
+def started(tmp_path):
+    """The folder of a run whose student and frozen nets began with a file that is no longer there."""
+    run = tiny.spec(tmp_path, nets={"one": {"backbone": tiny.VIT}, "two": {"momentum": 0.5}})
+    lock.write_lock(run, tmp_path, RESOLVED)
+    found = yaml.safe_load((tmp_path / lock.LOCK).read_text())
+    for backbone in (found["spec"]["backbone"], found["spec"]["nets"]["one"]["backbone"]):
+        backbone["checkpoint"] = "gone.pt"
+    (tmp_path / lock.LOCK).write_text(yaml.safe_dump(found))
+    return tmp_path
+
+
+def test_a_run_that_trained_needs_no_weights_to_begin_with(started):
+    """Its own are in its checkpoint; everything else of the spec stays."""
+    with pytest.raises(SpecError) as caught:
+        lock.locked_spec(started)
+    assert str(caught.value).splitlines() == [
+        "backbone.checkpoint: no file gone.pt; `sslkit export` writes one",
+        "nets.one.backbone.checkpoint: no file gone.pt; `sslkit export` writes one",
+    ]
+    spec = lock.trained_spec(started)
+    assert spec == tiny.spec(started, nets={"one": {"backbone": tiny.VIT}, "two": {"momentum": 0.5}})
+    assert spec.nets["two"].momentum == 0.5
+
+
+def test_a_backbone_that_no_plugin_offers_keeps_its_file(started, monkeypatch):
+    """Nobody knows whether it could do without."""
+    monkeypatch.setattr(lock, "kinds", lambda family: {})
+    with pytest.raises(SpecError, match=r"no file gone\.pt"):
+        lock.trained_spec(started)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("momentum", 0.5), ("update", "before_forward"), ("batch_norm", "average")]
+)
+def test_what_a_frozen_net_cannot_use_is_refused_and_defaults_are_not(name, value):
+    """A lock sets every field: what it says must be a spec again."""
+    with pytest.raises(
+        SpecError, match=rf"^nets\.one\.{name}: a network of its own \(`backbone`\) is frozen"
+    ):
+        tiny.spec(nets={"one": {"backbone": tiny.VIT, name: value}})
+    net = tiny.spec(nets={"one": {"backbone": tiny.VIT}}).nets["one"]
+    assert tiny.spec(nets={"one": net.model_dump()}).nets["one"] == net

@@ -12,7 +12,7 @@ from sslkit.errors import CheckpointError
 from sslkit.train.checkpoint import FOLDER, META, STATE, Checkpoints, Loaded
 from sslkit.train.compose import compose
 from sslkit.train.launch import train
-from sslkit.train.restore import find, load_optimizer, load_system, restore
+from sslkit.train.restore import find, load_masking, load_optimizer, load_system, restore
 from sslkit.train.summary import weights_sha256
 from tests import tiny
 
@@ -127,3 +127,31 @@ def test_a_damaged_newest_checkpoint_is_never_silently_another(tmp_path):
     with says("Older checkpoints that can be asked for by name: step-00000006"):
         restore(tmp_path)
     assert restore(tmp_path, "step-00000006").loaded.step == 6
+
+
+def test_what_maskers_learned_comes_back(tmp_path):
+    masker = {"kind": "information", "ratio": 0.5}
+    run = tiny.spec(tmp_path, objective={"kind": "mae", "masker": masker, "decoder": tiny.DECODER}, steps=2)
+    train(run, lambda text: None)
+    composed, loaded = compose(run, tiny.CPU), find(tmp_path)
+    assert not composed.step.masking.state_dict()["_each.0.seen"]
+    load_masking(composed.step.masking, loaded)
+    for name, value in composed.step.masking.state_dict().items():
+        assert torch.equal(value, loaded.state["masking"][name])
+    assert composed.step.masking.state_dict()["_each.0.seen"] == 2
+
+
+@pytest.mark.parametrize("learned", [{}, {"_each.0.weight": torch.zeros(2)}, "text"])
+def test_what_other_maskers_learned_is_refused(tmp_path, learned):
+    masker = {"kind": "information", "ratio": 0.5}
+    run = tiny.spec(objective={"kind": "mae", "masker": masker, "decoder": tiny.DECODER})
+    composed = compose(run, tiny.CPU)
+    with says(f"{tmp_path}: does not fit this run's maskers"):
+        load_masking(composed.step.masking, loaded_from(composed, tmp_path, masking=learned))
+
+
+def test_a_checkpoint_that_knows_of_no_maskers_fits_those_that_learn_nothing(tmp_path):
+    composed = compose(tiny.spec(), tiny.CPU)
+    state = {key: value for key, value in composed.step.state_dict().items() if key != "masking"}
+    load_masking(composed.step.masking, Loaded(1, state, {}, tmp_path))
+    assert composed.step.masking.state_dict() == {}

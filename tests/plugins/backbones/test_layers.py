@@ -8,6 +8,8 @@ from sslkit import RandomMasker, ViT
 from sslkit.core.env import View
 from sslkit.core.passes import Encode
 from sslkit_backbones.layers import vit_layer
+from tests.plugins.backbones.variants import VARIANTS, spec
+from tests.plugins.backbones.variants import view as variants_view
 
 VIEW = View(16, 1, 3, (0.5,) * 3, (0.5,) * 3)
 
@@ -45,3 +47,38 @@ def test_every_parameter_of_a_network_has_its_layer(name):
     assert {n for n, layer in found.items() if layer == 4} == {"net.norm.weight", "net.norm.bias"}
     assert found["mask_token"] == 0
     assert all(f".blocks.{layer - 1}." in n for n, layer in found.items() if 0 < layer < 4)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_parameters_of_every_variant_have_a_layer(variant):
+    """Whatever a class of timm calls its tokens, tables and rotations: nothing before the blocks learns like a head."""
+    net = spec(variant).build(variants_view())
+    net.serve([Encode("global", mask=RandomMasker(ratio=0.5), mode="token")])
+    found = {name: net.layer_of(name) for name, _ in net.named_parameters()}
+    assert set(found.values()) == {0, 1, 2, 3}
+    assert {name for name in found if ".blocks." in name} == {
+        n for n, layer in found.items() if layer in (1, 2)
+    }
+    shared = {name for name in found if "rel_pos" in name or "rope" in name}
+    last = {name for name, layer in found.items() if layer == 3}
+    assert last - shared == {"net.norm.weight", "net.norm.bias"} & set(found)
+    assert shared <= last, (
+        "what all blocks share is the rate of the last, as in BEiT's `get_num_layer_for_vit`"
+    )
+    stem = {name for name, layer in found.items() if layer == 0}
+    assert {"mask_token", "net.patch_embed.proj.weight"} <= stem
+    assert {n for n in found if "cls_token" in n or "reg_token" in n or "pos_embed" in n} <= stem
+
+
+@pytest.mark.parametrize(
+    ("variant", "fields"),
+    [("beit relative", {}), ("eva rotary", {}), ("relpos without a class", {}), ("plain with registers", {})],
+)
+def test_rates_fall_from_the_last_block_to_the_stem(variant, fields):
+    from sslkit.spec.parts import OptimizerSpec
+    from sslkit.train.optimizer import layer_scales
+
+    net = spec(variant, **fields).build(variants_view())
+    scales = layer_scales(OptimizerSpec(layer_decay=0.5), net)
+    by_layer = {net.layer_of(n): scales[p] for n, p in net.named_parameters()}
+    assert by_layer == {0: 0.125, 1: 0.25, 2: 0.5, 3: 1.0}
