@@ -77,7 +77,10 @@ def test_fields_have_types_bounds_defaults_and_links(made: ModuleType) -> None:
     assert row("fields: RunSpec", "checkpoint")[3] == "When to save, and what to keep."
     assert row("fields: RunSpec", "optimizer")[1:3] == ["[OptimizerSpec](#optimizerspec)", "its own"]
     assert row("fields: NetSpec", "momentum")[1:3] == ["number or [Ramp](#ramp)", "`0.996`"]
-    assert row("fields: OptimizerSpec", "betas")[1] == "list of 2: number or [Ramp](#ramp) and number or [Ramp](#ramp)"
+    assert (
+        row("fields: OptimizerSpec", "betas")[1]
+        == "list of 2: number or [Ramp](#ramp) and number or [Ramp](#ramp)"
+    )
     assert row("kinds: masker", "ratio", "interfaces/masker.md")[1:3] == ["number > 0, < 1", "`0.75`"]
     masker = row("fields: objective/mae", "masker", "interfaces/objective.md")
     assert masker[1:3] == ["[masker](masker.md)", "`{kind: random}`"]
