@@ -1,7 +1,7 @@
 """MoCo and SimCLR on CIFAR-10 with a ResNet-18 against the published k-NN accuracies, unattended, in short parts.
 
     python benchmarks/cifar10_table.py --root data/cifar10 [--minutes 9] [--rows moco simclr] [--out runs/cifar10_table]
-        [KEY=VALUE ...]
+        [--set KEY=VALUE ...]
 
 Runs `examples/cifar10_moco.yaml` and `examples/cifar10_simclr.yaml`. It stops by itself after `--minutes`: the run that
 is going on saves and ends, and the next call goes on from that step, bit for bit as if nothing had happened. Runs that
@@ -24,6 +24,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from sslkit.train.lock import read_lock
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 METRIC = "eval/knn/accuracy"
@@ -60,7 +62,7 @@ def go_on(name: str, args: argparse.Namespace, deadline: float) -> None:
     row, folder = ROWS[name], args.out / name
     command = [
         sys.executable, "-m", "sslkit", "run", str(EXAMPLES / row.spec), "--out", str(folder),
-        f"data.root={args.root}", f"name=cifar10-{name}", *row.changes, *args.changes,
+        f"data.root={args.root}", f"name=cifar10-{name}", *row.changes, *args.set,
     ]  # fmt: skip
     process = subprocess.Popen(command)
     try:
@@ -68,10 +70,11 @@ def go_on(name: str, args: argparse.Namespace, deadline: float) -> None:
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGTERM)
         process.wait(GRACE)
-    if process.returncode not in (0, 128 + signal.SIGTERM, -signal.SIGTERM):
+    # a signal before training has begun ends it at once
+    if process.returncode not in (0, -signal.SIGTERM):
         raise SystemExit(f"{name}: sslkit ended with {process.returncode}")
     found = summary(folder)
-    if found:
+    if found and process.returncode == 0:
         part = {key: found[key] for key in ("step", "seconds", "peak_memory_mib")}
         with (folder / PARTS).open("a") as file:
             file.write(json.dumps(part) + "\n")
@@ -81,8 +84,9 @@ def line(name: str, folder: Path) -> str:
     """A line of the table, of a run that has begun."""
     found, row = summary(folder), ROWS[name]
     last, best = found["metrics"].get(METRIC), found["best"].get(METRIC)
-    lock = json.loads((folder / "lock.json").read_text())["resolved"]
-    rate = found["step"] * lock["images"] / lock["steps_per_epoch"] / max(found["seconds"], 1e-9)
+    lock = read_lock(folder)
+    resolved, batch = lock["resolved"], int(lock["spec"]["batch_size"])
+    rate = found["step"] * batch / max(found["seconds"], 1e-9)
     parts = [json.loads(text) for text in (folder / PARTS).read_text().splitlines()]
     cells = [
         row.label,
@@ -91,11 +95,11 @@ def line(name: str, folder: Path) -> str:
         percent(last),
         "-"
         if best is None
-        else f"{percent(best['value'])} (epoch {best['step'] / lock['steps_per_epoch']:g})",
+        else f"{percent(best['value'])} (epoch {best['step'] / resolved['steps_per_epoch']:g})",
         f"{found['seconds'] / 60:.1f}",
         f"{rate:,.0f}",
         f"{max(part['peak_memory_mib'] for part in parts) / 1024:.2f} GiB",
-        str(lock["device"]),
+        str(resolved["device"]),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -123,10 +127,8 @@ def main() -> int:
         "--minutes", type=float, default=9.0, help="when to stop; saving takes a few seconds more"
     )
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=["moco", "simclr"])
-    parser.add_argument(
-        "changes", nargs="*", metavar="KEY=VALUE", help="changes of every spec, as in `sslkit run`"
-    )
-    args = parser.parse_intermixed_args()
+    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="changes of every run")
+    args = parser.parse_args()
     deadline = time.monotonic() + 60 * args.minutes
     for name in args.rows:
         if not summary(args.out / name).get("finished") and time.monotonic() < deadline:

@@ -61,6 +61,13 @@ class CNN(BackboneSpec):
                 f"is {self.splits} where `batch_norm` is {self.batch_norm!r}; give more than 1 with `split` and "
                 "`shuffled`, and leave it out otherwise",
             )
+        rows = run.micro_batch_size or run.batch_size
+        groups = self.splits**2 if self.batch_norm == "shuffled" else self.splits
+        if self.views_apart and rows % groups:
+            yield Problem(
+                "splits",
+                f"{self.splits} with {self.batch_norm!r} needs batches of a multiple of {groups}, found {rows}",
+            )
         if self.checkpoint is not None and not self.checkpoint.is_file():
             yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
 

@@ -272,6 +272,11 @@ def test_networks_that_cannot_be_used_are_named(fields, message):
     [
         ({"splits": 4}, "is 4 where `batch_norm` is 'sync'; give more than 1 with `split`"),
         ({"batch_norm": "split"}, "is 1 where `batch_norm` is 'split'"),
+        ({"batch_norm": "split", "splits": 5}, "5 with 'split' needs batches of a multiple of 5, found 32"),
+        (
+            {"batch_norm": "shuffled", "splits": 8},
+            "8 with 'shuffled' needs batches of a multiple of 64, found 32",
+        ),
         ({"checkpoint": "missing.pt"}, "no file missing.pt"),
     ],
 )
