@@ -347,6 +347,6 @@ class Solarize(AugmentSpec):
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The sources and augmentations of this package."""
-    sources = [Digits, Folder, CIFAR10, Parquet]
-    shapes = [RandomResizedCrop, Resize, HorizontalFlip, RandomAffine, Turn]
+    sources: list[type[Spec]] = [Digits, Folder, CIFAR10, Parquet]
+    shapes: list[type[Spec]] = [RandomResizedCrop, Resize, HorizontalFlip, RandomAffine, Turn]
     return [*sources, *shapes, ColorJitter, Grayscale, GaussianBlur, Solarize]
