@@ -91,7 +91,7 @@ def line(name: str, folder: Path) -> str:
     cells = [
         row.label,
         row.published,
-        f"{found['epoch']:g}",
+        f"{found['epoch']:.1f}",
         percent(last),
         "-"
         if best is None

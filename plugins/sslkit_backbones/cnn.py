@@ -106,8 +106,8 @@ class ConvolutionalBackbone(Backbone):
         """The last feature map, `[V, B, D, h, w]`."""
         if self.spec.views_apart:
             return torch.stack([self.net(crop) for crop in images])
-        joined: Tensor = self.net(images.flatten(0, 1))
-        return joined.unflatten(0, images.shape[:2])
+        joined: Tensor = self.net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        return joined
 
 
 def _created(spec: CNN, arguments: dict[str, Any]) -> Any:  # noqa: ANN401

@@ -59,10 +59,11 @@ class LARS(Optimizer):
         return loss
 
     def _move(self, group: dict[str, Any], weights: list[Tensor]) -> None:
-        updates = [p.grad for p in weights]
+        updates: Any = [p.grad for p in weights]
         if group.get("decay", True):
             updates = torch._foreach_add(updates, weights, alpha=group["weight_decay"])
-            torch._foreach_mul_(updates, _ratios(weights, updates, group["trust"]))
+            ratios: Any = _ratios(weights, updates, group["trust"])
+            torch._foreach_mul_(updates, ratios)
         directions = [self._direction(p) for p in weights]
         torch._foreach_mul_(directions, group["momentum"])
         torch._foreach_add_(directions, updates)

@@ -75,7 +75,8 @@ def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimiz
         SpecError: timm has no optimizer of that name, or it cannot be built, or it needs second derivatives.
     """
     eps: dict[str, Any] = {} if spec.eps is None else {"eps": spec.eps}
-    momentum, betas = value_at(spec.momentum, 0, 1), tuple(value_at(beta, 0, 1) for beta in spec.betas)
+    momentum = value_at(spec.momentum, 0, 1)
+    betas = value_at(spec.betas[0], 0, 1), value_at(spec.betas[1], 0, 1)
     if spec.name == "adamw":
         return torch.optim.AdamW(parameter_groups, lr=spec.lr, betas=betas, fused=True, **eps)
     if spec.name == "lars":
