@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.backbone import Backbone
 from sslkit.core.env import View
 from sslkit.core.evaluator import Features
@@ -21,7 +22,7 @@ from sslkit.spec.parts import Readout
 from sslkit.train.feed import Reasons
 from sslkit.train.guard import leave_signals
 from sslkit.train.parallel import Parallel
-from sslkit.train.pipeline import moments, to_float, to_uint8
+from sslkit.train.pipeline import moments
 
 Encoder = Callable[[Tensor], Tensor]
 """Normalized images `[B, C, S, S]` -> features `[B, D]`."""

@@ -135,7 +135,7 @@ def head_of(system: System, readout: Readout) -> nn.Module | None:
     with evaluating(head):
         try:
             rows, _ = head(torch.zeros(2, net.dim, device=device)).shape
-        except (RuntimeError, TypeError, ValueError, AttributeError, NotImplementedError) as error:
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise SpecError(f"readout.head: {readout.head!r} takes no features: {error}. {known}") from None
     assert rows == 2, "one row for each image"
     return head
