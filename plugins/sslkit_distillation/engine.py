@@ -6,6 +6,7 @@ S student crops, V teacher crops, B images, N patches, L hidden patches, D width
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple, final
@@ -127,11 +128,10 @@ class SelfDistillation(Objective):
             goal = self.center(teacher_VBK, temperature)
         loss = between_crops(scores, goal)
         with torch.no_grad():
-            own = {
-                "teacher_entropy": entropy(goal),
-                "student_entropy": entropy(scores[: len(goal)].softmax(-1)),
-            }
-            metrics = {**own, "kl": loss - own["teacher_entropy"], **entropy_shares(goal)}
+            shares = entropy_shares(goal)
+            own = shares["teacher_entropy_share"] * math.log(max(2, goal.shape[-1]))
+            metrics = {"teacher_entropy": own, "kl": loss - own, **shares}
+            metrics["student_entropy"] = entropy(scores[: len(goal)].softmax(-1))
             total = at_least_float32(teacher_VBK).sum((0, 1))
             rows = tallied(total, teacher_VBK[..., 0].numel()) if self.center.moves else {}
         return Output(loss, metrics, rows)

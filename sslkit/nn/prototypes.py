@@ -36,7 +36,8 @@ class Prototypes(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[..., D]` -> `[..., K]`."""
-        return F.linear(x, self.weight_v * (self.weight_g / self.weight_v.norm(dim=1, keepdim=True)))
+        # torch's own weight norm calls this one too: written out, it reads the weights several times more
+        return F.linear(x, torch._weight_norm(self.weight_v, self.weight_g, 0))
 
 
 @final
