@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
 from pydantic import AfterValidator, Field
@@ -304,6 +304,7 @@ class CurriculumMasker(MaskerSpec):
         values = self.values(number)
         distinct = list(dict.fromkeys(values))
         maskers = [self._level(number, value, env, view) for value in distinct]
+        self._require_same_state(maskers)
         return CurriculumSampler(maskers, [distinct.index(value) for value in values], self.shape, self.until)
 
     def _number(self) -> Number:
@@ -320,6 +321,16 @@ class CurriculumMasker(MaskerSpec):
         for stage in masker.stages():
             stage.label = ", ".join(filter(None, (self._said(value), stage.label)))
         return masker
+
+    def _require_same_state(self, maskers: Sequence[Sampler]) -> None:
+        """What one level learns, all are taught."""
+        stages = [stage for masker in maskers for stage in masker.stages()]
+        states = [{name: x.shape for name, x in stage.state_dict().items()} for stage in stages]
+        if any(state != states[0] for state in states):
+            raise SpecError(
+                f"field: {self.field!r} changes the shape of what {self.masker.kind_name()!r} learns, so that levels "
+                "could not share it; use a field that does not"
+            )
 
     def _said(self, value: float) -> str:
         return f"{self.field} {value:.4g}"

@@ -92,10 +92,10 @@ def _require_ids(ids: object, source: Source) -> None:
         raise SpecError(
             f"target: {source.name} gives {found}, expected int64 ids [B, rows, columns] or [B, patches]"
         )
-    if not 0 <= int(ids.min()) <= int(ids.max()) < source.codes:
-        raise SpecError(
-            f"target.codes: {source.name} gives the id {int(ids.max())}, but `codes` is {source.codes}"
-        )
+    low, high = int(ids.min()), int(ids.max())
+    if not 0 <= low <= high < source.codes:
+        wrong = low if low < 0 else high
+        raise SpecError(f"target.codes: {source.name} gives the id {wrong}, but `codes` is {source.codes}")
 
 
 def _require_grid(ids: Tensor, source: Source, grid: Grid) -> None:
@@ -104,6 +104,5 @@ def _require_grid(ids: Tensor, source: Source, grid: Grid) -> None:
         found = " x ".join(map(str, ids.shape[1:]))
         raise SpecError(
             f"target: {source.name} cuts an image of {source.size} pixels into {found} tokens, but the student's view "
-            f"has {grid.rows} x {grid.cols} patches; change the student's patch, or the size of "
-            "the images that the tokenizer takes"
+            f"has {grid.rows} x {grid.cols} patches; change the student's patch, the view's size, or the tokenizer"
         )

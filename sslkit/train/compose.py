@@ -176,10 +176,19 @@ def make_maskers(system: System, env: Env) -> Maskers:
     for i, request in enumerate(system.plan):
         if request.mask is not None:
             key = (request.view, request.mask)
-            made[key] = made.get(key) or _masker(request, env)
-            _require_fixed(made[key], request, env)
+            try:
+                made[key] = made.get(key) or _masker(request, env)
+                _require_fixed(made[key], request, env)
+            except SpecError as error:
+                raise SpecError(f"{_asker(system, request)}{error}") from None
             result[i] = made[key]
     return result
+
+
+def _asker(system: System, request: Encode) -> str:
+    """Path of the first of several objectives that asks for `request`; nothing where there is only one."""
+    owners = [name for name, objective in system.objectives.items() if request in objective.passes]
+    return f"objectives.{owners[0]}: " if len(system.objectives) > 1 else ""
 
 
 def _masker(request: Encode, env: Env) -> Masker:
