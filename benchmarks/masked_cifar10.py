@@ -61,7 +61,10 @@ def metrics(folder: Path) -> dict[str, float] | None:
 
 def table(args: argparse.Namespace) -> str:
     """Mean, deviation and number of seeds of what is there so far."""
-    lines = ["| masker and target | " + " | ".join(METRICS) + " | seeds |", "|---|" + "---|" * (len(METRICS) + 1)]
+    lines = [
+        "| masker and target | " + " | ".join(METRICS) + " | seeds |",
+        "|---|" + "---|" * (len(METRICS) + 1),
+    ]
     for row, label in enumerate(ROWS):
         found = [metrics(args.out / f"row{row}-seed{seed}") for seed in args.seeds]
         done = [values for values in found if values is not None]
@@ -79,7 +82,9 @@ def told(values: list[float]) -> str:
 
 def main() -> None:
     """Make every run that is missing, seed by seed, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", type=Path, required=True, help="the folder of CIFAR-10")
     parser.add_argument("--out", type=Path, default=Path("runs/masked_cifar10"))
     parser.add_argument("--epochs", type=int, default=3)

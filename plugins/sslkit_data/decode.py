@@ -64,7 +64,9 @@ class Decoder(NamedTuple):
 
 def _upright(image: Image.Image) -> Image.Image:
     """`image` turned as its EXIF says; damaged EXIF beside good pixels says nothing."""
-    with suppress(Exception):  # the pixels are decoded already: only the parser of the EXIF block can fail here
+    with suppress(
+        Exception
+    ):  # the pixels are decoded already: only the parser of the EXIF block can fail here
         ImageOps.exif_transpose(image, in_place=True)  # otherwise it would copy images that stand upright
     return image
 

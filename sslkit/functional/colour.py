@@ -41,7 +41,8 @@ def luma(images_BCHW: Tensor) -> Tensor:
     if images_BCHW.shape[-3] == 1:
         return images_BCHW
     red, green, blue = images_BCHW.split(1, dim=-3)
-    return (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
+    grey: Tensor = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
+    return grey
 
 
 def grayscale(images_BCHW: Tensor) -> Tensor:

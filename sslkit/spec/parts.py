@@ -141,7 +141,7 @@ class NetSpec(Spec):
     update: Literal["after_step", "before_forward"] = "after_step"
     """When the average moves: after the optimizer (DINO, BYOL, iBOT) or before the forward (MoCo v2, v3)."""
     batch_norm: Literal["batch", "average"] = "batch"
-    """Batch norm of a moving average: statistics of its own batch (DINO, BYOL, MoCo), or the student's, averaged too."""
+    """Batch norm of a moving average: statistics of its own batch (DINO, BYOL, MoCo), or averages of the student's."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """A share lies between 0 and 1."""
@@ -161,7 +161,7 @@ class OptimizerSpec(Spec):
     """The optimizer, its learning rate and its exclusions. Defaults: MAE's (`main_pretrain.py`)."""
 
     name: str = Field("adamw", min_length=1)
-    """`adamw` is torch's fused one, `lars` BYOL's, and any other timm's: `momentum` (plain SGD), `sgd` (Nesterov), ..."""
+    """`adamw` is torch's fused one, `lars` BYOL's, any other timm's: `momentum` (plain SGD), `sgd` (Nesterov), ..."""
     lr: float = Field(1.5e-4, gt=0)
     """Base learning rate, before `scale`."""
     scale: Literal["/256", "/512", "sqrt/1024", "absolute"] = "/256"
@@ -181,7 +181,7 @@ class OptimizerSpec(Spec):
     no_decay: tuple[str, ...] = ()
     """Further parameters without decay, by the end of their names (BEiT: pos_embed, cls_token)."""
     layer_decay: float | None = Field(None, gt=0, le=1)
-    """Learning rate of a layer over that of the next (MAE fine-tuning: 0.65 or 0.75, DINOv2: 0.9). Default: all alike."""
+    """Learning rate of a layer over the next one's (MAE fine-tuning: 0.65 or 0.75, DINOv2: 0.9). Default: all alike."""
     clip: float | None = Field(None, gt=0)
     """Largest gradient norm; none by default (MAE). SimMIM 5, BEiT 3, DINO 3 per tensor."""
     clip_per: Literal["global", "tensor"] = "global"
@@ -222,7 +222,7 @@ class Readout(Spec):
     pool: Literal["cls", "mean"] = "cls"
     """Class token, or the mean of the patch tokens."""
     head: str | None = None
-    """Head of an objective that features go through, as `moco_v2.projector` (MoCo's k-NN on CIFAR-10). Default: none."""
+    """Head of an objective that features go through, as `moco_v2.projector` (MoCo on CIFAR-10). Default: none."""
     crop: float = Field(1.0, gt=0, le=1)
     """Share of the resized image's shorter side that the centre crop keeps (ImageNet: 0.875)."""
     batch_size: Count = 256

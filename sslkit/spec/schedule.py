@@ -91,7 +91,7 @@ class LearningRateSchedule(Spec):
     shape: Literal["cosine", "constant"] = "cosine"
     """What follows the warm-up."""
     per: Literal["step", "epoch"] = "step"
-    """Whether the rate changes at every step, or at the beginning of every epoch (MoCo `--cos`, lightly's benchmarks)."""
+    """Whether the rate changes at every step, or at the beginning of every epoch (MoCo `--cos`, lightly)."""
 
     def warmup_steps(self, total: int, steps_per_epoch: int) -> float:
         """Steps of warm-up."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -187,8 +187,9 @@ def make_maskers(system: System, env: Env) -> Maskers:
 
 def _asker(system: System, request: Encode) -> str:
     """Path of the first of several objectives that asks for `request`; nothing where there is only one."""
-    owners = [name for name, objective in system.objectives.items() if request in objective.passes]
-    return f"objectives.{owners[0]}: " if len(system.objectives) > 1 else ""
+    objectives: Mapping[str, Any] = dict(system.objectives.items())
+    owners = [name for name, objective in objectives.items() if request in objective.passes]
+    return f"objectives.{owners[0]}: " if len(objectives) > 1 else ""
 
 
 def _masker(request: Encode, env: Env) -> Masker:

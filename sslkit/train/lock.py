@@ -16,6 +16,7 @@ import yaml
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import kinds, used_plugins
 from sslkit.spec.explain import walk
+from sslkit.spec.families import BackboneSpec
 from sslkit.spec.load import dump, parse, read_yaml
 from sslkit.spec.run import RunSpec
 from sslkit.train.checkpoint import FOLDER, Checkpoints
@@ -92,7 +93,7 @@ def _begun_anew(backbone: Any) -> Any:  # noqa: ANN401
     if not isinstance(backbone, dict) or backbone.get("checkpoint") is None:
         return backbone
     cls = kinds("backbone").get(str(backbone.get("kind")))
-    field = None if cls is None else cls.model_fields.get("checkpoint")
+    field = cls.model_fields.get("checkpoint") if cls is not None and issubclass(cls, BackboneSpec) else None
     return backbone if field is None or field.is_required() else {**backbone, "checkpoint": None}
 
 

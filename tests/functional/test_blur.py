@@ -23,7 +23,9 @@ def test_it_is_torchvisions_to_1e_5(sigma, radius):
     torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("edge", "mode"), [("reflect", "reflect"), ("replicate", "replicate"), ("zeros", "constant")])
+@pytest.mark.parametrize(
+    ("edge", "mode"), [("reflect", "reflect"), ("replicate", "replicate"), ("zeros", "constant")]
+)
 def test_edges_and_a_sigma_for_each_image(edge, mode):
     sigma = torch.tensor([0.3, 1.1, 1.9])
     made = gaussian_blur(images(), sigma, 5, edge)

@@ -29,7 +29,10 @@ PAIRS = {
 
 def images(count: int = 5, channels: int = 3, height: int = 17, width: int = 13) -> torch.Tensor:
     """Bytes as floats, with grey, black, white, pure and tied pixels, where hues are easily got wrong."""
-    made = torch.randint(0, 256, (count, channels, height, width), generator=torch.Generator().manual_seed(1)) / 255
+    made = (
+        torch.randint(0, 256, (count, channels, height, width), generator=torch.Generator().manual_seed(1))
+        / 255
+    )
     special = torch.tensor([[0, 0, 0], [1, 1, 1], [0.5, 0.5, 0.5], [1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0],
                             [0, 1, 1], [1, 0, 1], [0.2, 0.2, 0.7], [0.7, 0.2, 0.7], [0.9, 0.4, 0.4]])  # fmt: skip
     made[:, :, 0, :12] = special.T[:channels]

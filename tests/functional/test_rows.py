@@ -38,7 +38,7 @@ def test_pieces_fit_the_cache(monkeypatch):
     pieces = list(cachefuls([0, 1, 2, 4, 6, 7], 10))
     assert pieces[0] == slice(0, 3)
     assert pieces[1].tolist() == [4, 6, 7]
-    assert [p for p in cachefuls([3, 5], 1000)] == [slice(3, 4), slice(5, 6)]
+    assert list(cachefuls([3, 5], 1000)) == [slice(3, 4), slice(5, 6)]
     assert list(cachefuls([], 10)) == []
 
 
