@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
 from sslkit.spec.base import Problem
+from sslkit.spec.complete import completed_by
 from sslkit.spec.families import ObjectiveSpec
 from sslkit.spec.projection import Projection
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from sslkit.core.objective import Objective
     from sslkit.spec.run import RunSpec
 
+SIMCLR_HEAD = Projection(out_norm="scale", init="normal")
+MOCO_HEAD = Projection(layers=2, norm=False, bias=True, out_bias=True)
+MOCO_V3_HEAD = Projection(hidden=4096, out=256, out_norm="plain")
+MOCO_V3_PREDICTOR = Projection(layers=2, hidden=4096, out=256, out_norm="plain")
 SMALL = {"hidden": 16, "out": 8}
 """Widths of heads in examples."""
 
@@ -138,7 +143,7 @@ class SimCLR(ObjectiveSpec):
     kind: Literal["simclr"] = "simclr"
     view: str = "global"
     """View whose crops are compared; at least 2."""
-    projector: Projection = Projection(out_norm="scale", init="normal")
+    projector: Annotated[Projection, completed_by(SIMCLR_HEAD)] = SIMCLR_HEAD
     """Head (SimCLR: 3 layers as wide as the features, 128 out, batch norm after each, over all ranks)."""
     temperature: float = Field(0.1, gt=0)
     """What cosines are divided by (SimCLR: 0.1 on ImageNet, 0.5 on CIFAR-10)."""
@@ -148,7 +153,7 @@ class SimCLR(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         """A small head."""
-        return cls(projector=Projection(out_norm="scale", init="normal", **SMALL))
+        return cls(projector=Projection(**SMALL))
 
     def engine(self) -> InfoNCE:
         """What this is short for."""
@@ -184,7 +189,7 @@ class MoCoV2(ObjectiveSpec):
     """View of keys; then both views need 1 crop, and each net makes the one pass of MoCo's. Not if `symmetric`."""
     net: str = "teacher"
     """The moving average that makes keys."""
-    projector: Projection = Projection(layers=2, norm=False, bias=True, out_bias=True)
+    projector: Annotated[Projection, completed_by(MOCO_HEAD)] = MOCO_HEAD
     """Head (MoCo v2: 2 layers with biases, as wide as the features, 128 out, no batch norm; v1 and CIFAR-10: 1)."""
     temperature: float = Field(0.2, gt=0)
     """What cosines are divided by (MoCo v2's recipe: 0.2; v1: 0.07; CIFAR-10: 0.1)."""
@@ -196,7 +201,7 @@ class MoCoV2(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         """A small head and a short queue."""
-        return cls(projector=Projection(layers=2, norm=False, bias=True, out_bias=True, **SMALL), queue=12)
+        return cls(projector=Projection(**SMALL), queue=12)
 
     def engine(self) -> InfoNCE:
         """What this is short for."""
@@ -234,9 +239,9 @@ class MoCoV3(ObjectiveSpec):
     """View whose crops are compared; at least 2."""
     net: str = "teacher"
     """The moving average that makes keys."""
-    projector: Projection = Projection(hidden=4096, out=256, out_norm="plain")
+    projector: Annotated[Projection, completed_by(MOCO_V3_HEAD)] = MOCO_V3_HEAD
     """Head (MoCo v3, ViT: 3 layers of 4096, 256 out, a plain batch norm last; ResNet: 2 layers)."""
-    predictor: Projection = Projection(layers=2, hidden=4096, out=256, out_norm="plain")
+    predictor: Annotated[Projection, completed_by(MOCO_V3_PREDICTOR)] = MOCO_V3_PREDICTOR
     """Head of queries after it (MoCo v3, ViT: 2 layers; ResNet: without the last batch norm)."""
     temperature: float = Field(0.2, gt=0)
     """What cosines are divided by (MoCo v3, ViT: 0.2; ResNet: 1)."""
@@ -245,8 +250,8 @@ class MoCoV3(ObjectiveSpec):
     def example(cls) -> Self:
         """Small heads."""
         return cls(
-            projector=Projection(out_norm="plain", **SMALL),
-            predictor=Projection(layers=2, out_norm="plain", **SMALL),
+            projector=Projection(**SMALL),
+            predictor=Projection(**SMALL),
         )
 
     def engine(self) -> InfoNCE:

@@ -8,11 +8,11 @@ HEAD = {"hidden": 16, "out": 8}
 TEACHER = {"teacher": {"momentum": 0.9, "update": "before_forward"}}
 
 JOINED = {
-    "simclr": {"kind": "simclr", "projector": {**HEAD, "out_norm": "scale"}, "temperature": 0.5},
+    "simclr": {"kind": "simclr", "projector": {**HEAD, "init": "torch"}, "temperature": 0.5},
     "v3": {
         "kind": "moco_v3",
-        "projector": {**HEAD, "out_norm": "plain"},
-        "predictor": {**HEAD, "layers": 2, "out_norm": "plain"},
+        "projector": HEAD,
+        "predictor": HEAD,
     },
     "options": {
         "kind": "infonce",
@@ -24,14 +24,14 @@ JOINED = {
     },
     "both_ways": {
         "kind": "moco_v2",
-        "projector": {**HEAD, "layers": 2, "batch_norm": "shuffled", "splits": 2},
+        "projector": {**HEAD, "norm": True, "batch_norm": "shuffled", "splits": 2},
         "queue": 96,
         "symmetric": True,
     },
 }
 """What compares the images of a batch, or norms them together."""
 ALONE = {
-    "moco": {"kind": "moco_v2", "projector": {"layers": 2, "norm": False, "bias": True, **HEAD}, "queue": 72},
+    "moco": {"kind": "moco_v2", "projector": HEAD, "queue": 72},
     "both_ways": {"kind": "moco_v2", "projector": {"layers": 1, "out": 8}, "queue": 100, "symmetric": True},
 }
 """What scores each query alone, so that micro-batches change nothing either."""

@@ -31,7 +31,8 @@ def env(width: int) -> Env:
 
 
 def linear(width: int, **changes) -> Projection:
-    return Projection(layers=1, out=width, **changes)
+    plain = {"norm": True, "bias": False, "out_bias": False, "out_norm": "none", "init": "torch"}
+    return Projection(layers=1, out=width, **{**plain, **changes})
 
 
 def untouched(objective):
@@ -225,6 +226,18 @@ def test_joint_norm_is_simclrs():
     assert means["infonce"] < 1e-5 < 0.1 < means["simclr"]
 
 
+def test_a_head_of_other_widths_is_the_methods_otherwise():
+    """A head that says nothing of norms must not lose those of its method."""
+    assert SimCLR(projector={"hidden": 512}).projector == Projection(
+        hidden=512, out_norm="scale", init="normal"
+    )
+    given = MoCoV2(projector=Projection(out=64)).projector
+    assert given == Projection(layers=2, out=64, norm=False, bias=True, out_bias=True)
+    v3 = MoCoV3(projector={"hidden": 64}, predictor={"hidden": 64})
+    assert (v3.projector.layers, v3.projector.out, v3.projector.out_norm) == (3, 256, "plain")
+    assert (v3.predictor.layers, v3.predictor.out, v3.predictor.out_norm) == (2, 256, "plain")
+
+
 def test_defaults_are_the_references():
     """Heads by their layers; values by the recipes that the docs page quotes."""
     shapes = {
@@ -267,7 +280,7 @@ RUNS = {
     "split": {
         "objective": {
             "kind": "simclr",
-            "projector": {"layers": 2, **HEAD, "out_norm": "scale", "batch_norm": "shuffled", "splits": 2},
+            "projector": {"layers": 2, **HEAD, "batch_norm": "shuffled", "splits": 2},
         },
     },
 }
@@ -282,11 +295,8 @@ def test_it_resumes_exactly_and_compiles_to_one_graph(name):
 
 
 OVERFITTED = {
-    "simclr": {"projector": {**HEAD, "out_norm": "scale"}, "temperature": 0.2},
-    "moco_v3": {
-        "projector": {**HEAD, "out_norm": "plain"},
-        "predictor": {"layers": 2, **HEAD, "out_norm": "plain"},
-    },
+    "simclr": {"projector": {**HEAD, "init": "torch"}, "temperature": 0.2},
+    "moco_v3": {"projector": HEAD, "predictor": HEAD},
 }
 
 
