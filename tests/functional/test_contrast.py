@@ -21,7 +21,7 @@ from sslkit.functional.contrast import (
 PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 
 
-def near(found, expected, tolerance):
+def assert_near(found, expected, tolerance):
     torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
 
 
@@ -48,10 +48,10 @@ def test_nt_xent_is_the_common_form(golden, temperature, dtype, tolerance):
     a, b = leaves(arrays, dtype, "a", "b")
     losses = nt_xent(a, b, temperature)
     losses.mean().backward()
-    near(losses.mean().detach(), arrays[f"loss_T{temperature}"], tolerance)
-    near(losses.sum().detach(), arrays[f"google_sum_T{temperature}"], tolerance)
-    near(a.grad, arrays[f"grad_a_T{temperature}"], tolerance)
-    near(b.grad, arrays[f"grad_b_T{temperature}"], tolerance)
+    assert_near(losses.mean().detach(), arrays[f"loss_T{temperature}"], tolerance)
+    assert_near(losses.sum().detach(), arrays[f"google_sum_T{temperature}"], tolerance)
+    assert_near(a.grad, arrays[f"grad_a_T{temperature}"], tolerance)
+    assert_near(b.grad, arrays[f"grad_b_T{temperature}"], tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
@@ -64,11 +64,11 @@ def test_a_queue_is_mocos(golden, dtype, tolerance):
     similar = similarity(queries, Keys(k, 0), queue=queue.T, in_batch=False)
     loss = info_nce(similar, 0.2)
     loss.backward()
-    near(queries.detach(), arrays["q"], tolerance)
-    near(similar.values.detach() / 0.2, arrays["logits"], 5 * tolerance)
+    assert_near(queries.detach(), arrays["q"], tolerance)
+    assert_near(similar.values.detach() / 0.2, arrays["logits"], 5 * tolerance)
     assert not similar.positive.any()
-    near(loss.detach(), arrays["loss"], tolerance)
-    near(weight.grad, arrays["grad_w_q"], tolerance)
+    assert_near(loss.detach(), arrays["loss"], tolerance)
+    assert_near(weight.grad, arrays["grad_w_q"], tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
@@ -79,10 +79,10 @@ def test_both_directions_times_2t_are_moco_v3s(golden, dtype, tolerance):
     k1, k2 = (arrays[name].to(dtype) for name in ("k1", "k2"))
     first, second = (0.4 * info_nce(similarity(unit(q), own(k)), 0.2) for q, k in ((q1, k2), (q2, k1)))
     (first + second).backward()
-    near(first.detach(), arrays["loss_q1k2"], tolerance)
-    near((first + second).detach(), arrays["loss"], tolerance)
-    near(q1.grad, arrays["grad_q1"], tolerance)
-    near(q2.grad, arrays["grad_q2"], tolerance)
+    assert_near(first.detach(), arrays["loss_q1k2"], tolerance)
+    assert_near((first + second).detach(), arrays["loss"], tolerance)
+    assert_near(q1.grad, arrays["grad_q1"], tolerance)
+    assert_near(q2.grad, arrays["grad_q2"], tolerance)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), PRECISIONS)
@@ -93,10 +93,10 @@ def test_a_learned_scale_is_clips(golden, dtype, tolerance):
     sides = ((image, text), (text, image))
     loss = torch.stack([info_nce(similarity(q, Keys(k, 0)), 1 / scale) for q, k in sides]).mean()
     loss.backward()
-    near(loss.detach(), arrays["loss"], tolerance)
-    near(image.grad, arrays["grad_image"], 2 * tolerance)
-    near(text.grad, arrays["grad_text"], 2 * tolerance)
-    near(scale.grad, arrays["grad_scale"], tolerance)
+    assert_near(loss.detach(), arrays["loss"], tolerance)
+    assert_near(image.grad, arrays["grad_image"], 2 * tolerance)
+    assert_near(text.grad, arrays["grad_text"], 2 * tolerance)
+    assert_near(scale.grad, arrays["grad_scale"], tolerance)
 
 
 @pytest.mark.parametrize("exclude_self", [True, False])

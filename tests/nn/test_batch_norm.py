@@ -35,7 +35,7 @@ def results(norm, x, weights):
     return {"out": out, "x": own.grad, **{n: p.grad for n, p in norm.named_parameters()}, **norm.state_dict()}
 
 
-def close(found, expected):
+def assert_near(found, expected):
     assert found.keys() == expected.keys()
     for name in found:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-10, atol=1e-10, msg=name)
@@ -49,8 +49,8 @@ def test_in_one_process_it_is_torchs(mode, shape):
     ours = moved(BatchNorm(6, mode).double())
     theirs = [nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d][len(shape) - 2](6).double()
     theirs.load_state_dict(ours.state_dict())
-    close(results(ours, x, weights), results(theirs, x, weights))
-    close(results(ours.eval(), x, weights), results(theirs.eval(), x, weights))
+    assert_near(results(ours, x, weights), results(theirs, x, weights))
+    assert_near(results(ours.eval(), x, weights), results(theirs.eval(), x, weights))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -59,7 +59,7 @@ def test_grouped_arithmetic_is_torchs_where_there_is_one_group(shape):
     x, weights = torch.randn(2, *shape, dtype=torch.float64) + 1.5
     ours, theirs = moved(BatchNorm(6).double()), moved(BatchNorm(6).double())
     ours._plain = ours._grouped
-    close(results(ours, x, weights), results(theirs, x, weights))
+    assert_near(results(ours, x, weights), results(theirs, x, weights))
 
 
 @pytest.mark.parametrize("splits", [2, 4])
@@ -69,7 +69,7 @@ def test_split_is_that_of_mocos_notebook(splits):
     theirs.load_state_dict(ours.state_dict())
     expected = results(theirs, x, weights)
     expected["num_batches_tracked"] += 2  # which the notebook's never moves
-    close(results(ours, x, weights), expected)
+    assert_near(results(ours, x, weights), expected)
 
 
 def test_groups_of_a_shuffled_copy_cross_those_of_the_trained_net():

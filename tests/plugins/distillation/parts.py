@@ -35,6 +35,6 @@ def tokens(crops: int, patches: int, images: int = 4, mask=None, seed: int = 0) 
     return Tokens(pictures, cls, patch, mask, ())
 
 
-def close(found, expected, error: float, name: str = "") -> None:
+def assert_near(found, expected, error: float, name: str = "") -> None:
     """Equal to `error`, in float64."""
     torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=error, msg=name or None)

@@ -7,7 +7,7 @@ import torch
 
 from sslkit.functional.sinkhorn import sinkhorn
 from sslkit_distillation.centering import Center, tallied
-from tests.plugins.distillation.parts import PRECISIONS, close
+from tests.plugins.distillation.parts import PRECISIONS, assert_near
 
 
 @pytest.mark.parametrize(("dtype", "error"), PRECISIONS)
@@ -17,11 +17,11 @@ def test_it_is_dinov2s(golden, dtype, error):
     center = Center(12, "center", 0.9).to(dtype)
     for i in range(3):
         teacher = arrays[f"teacher_{i}"].to(dtype)
-        close(center.center[None], arrays[f"center_used_{i}"], error)
-        close(center(teacher, torch.tensor(0.07, dtype=dtype)), arrays[f"softmaxed_{i}"], error)
+        assert_near(center.center[None], arrays[f"center_used_{i}"], error)
+        assert_near(center(teacher, torch.tensor(0.07, dtype=dtype)), arrays[f"softmaxed_{i}"], error)
         rows = [tallied(part.sum(0), len(part)) for part in teacher.split([3, 5])]
         center.commit({key: torch.cat([part[key] for part in rows]) for key in rows[0]})
-    close(center.center[None], arrays["center_final"], error)
+    assert_near(center.center[None], arrays["center_final"], error)
 
 
 def test_where_nothing_was_summed_the_center_stays():
