@@ -171,7 +171,7 @@ def small_images(rounds: int) -> None:
     buffers = [io.BytesIO() for _ in images]
     for image, buffer in zip(images, buffers, strict=True):
         T.ToPILImage()(image).save(buffer, "PNG")
-    source, steps = Encoded([buffer.getvalue() for buffer in buffers]), 6
+    source, steps = Encoded([buffer.getvalue() for buffer in buffers]), 16
     for recipe in ("light", "moco_cifar"):
         ours, order = pipeline(recipe, 32), Order(len(images), 256, 0, Share(0, 1, 256))
 
@@ -181,17 +181,15 @@ def small_images(rounds: int) -> None:
                     batch.images["v"].sum()
             feed.close()
 
-        def workers(
-            augment: bool, count: int, ours: Pipeline = ours, order: Order = order, recipe: str = recipe
-        ) -> None:
+        def workers(count: int, *, augment: bool, order: Order = order, recipe: str = recipe) -> None:
             made = pipeline(recipe, 32)
             made.in_workers = augment
             drain(WorkerFeed(source, order, made, CPU, workers=count, start=0, stop=steps, unreadable=print))
 
         sides = {
             "held in memory": lambda ours=ours, order=order: drain(ResidentFeed(images, order, ours, CPU)),
-            "2 workers, which augment": lambda: workers(True),
-            "2 workers, which cut": lambda: workers(False),
+            "1 worker, which augments": lambda: workers(1, augment=True),
+            "1 worker, which cuts": lambda: workers(1, augment=False),
         }
         wall = turns(sides, rounds, time.perf_counter)
         spent = turns(sides, rounds, all_processes)
