@@ -10,7 +10,7 @@ from pydantic import Field
 
 from sslkit.spec.base import Count, Problem
 from sslkit.spec.families import BackboneSpec
-from sslkit.spec.projection import BatchNormMode
+from sslkit.spec.projection import BatchNormMode, group_problems
 
 if TYPE_CHECKING:
     from sslkit.core.backbone import Backbone
@@ -55,12 +55,7 @@ class CNN(BackboneSpec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Groups are of the modes that make them; the weights must exist."""
-        if (self.splits > 1) != (self.batch_norm in ("split", "shuffled")):
-            yield Problem(
-                "splits",
-                f"is {self.splits} where `batch_norm` is {self.batch_norm!r}; give more than 1 with `split` and "
-                "`shuffled`, and leave it out otherwise",
-            )
+        yield from group_problems(self.batch_norm, self.splits)
         rows = run.micro_batch_size or run.batch_size
         groups = self.splits**2 if self.batch_norm == "shuffled" else self.splits
         if self.views_apart and rows % groups:

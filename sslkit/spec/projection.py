@@ -14,6 +14,16 @@ BatchNormMode = Literal["sync", "local", "split", "shuffled"]
 """Which images share the statistics of batch norm; see `sslkit.nn.batch_norm`."""
 
 
+def group_problems(mode: BatchNormMode, splits: int) -> Iterator[Problem]:
+    """What is wrong with `splits` groups of batch norm in `mode`."""
+    if (splits > 1) != (mode in ("split", "shuffled")):
+        yield Problem(
+            "splits",
+            f"is {splits} where `batch_norm` is {mode!r}; give more than 1 with `split` and `shuffled`, and leave it "
+            "out otherwise",
+        )
+
+
 @final
 class Projection(Spec):
     """Linear layers with batch norm and ReLU between them. The defaults of a method are its reference's."""
@@ -41,12 +51,7 @@ class Projection(Spec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Groups are of the modes that make them, and `shuffled` needs something to tell copies by."""
-        if (self.splits > 1) != (self.batch_norm in ("split", "shuffled")):
-            yield Problem(
-                "splits",
-                f"is {self.splits} where `batch_norm` is {self.batch_norm!r}; give more than 1 with `split` and "
-                "`shuffled`, and leave it out otherwise",
-            )
+        yield from group_problems(self.batch_norm, self.splits)
         if self.batch_norm == "shuffled" and self.out_norm == "plain":
             yield Problem(
                 "batch_norm", "`shuffled` needs a norm with scale or shift; set `out_norm` or use `split`"
