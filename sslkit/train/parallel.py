@@ -42,6 +42,21 @@ class Parallel(ABC):
         """Around every micro-batch but the last: gradients stay local."""
 
     @abstractmethod
+    def separate(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Around a micro-batch whose gradients are read one loss at a time; `reduce` then makes them one."""
+
+    @abstractmethod
+    def reduce(self, row: Tensor) -> Tensor:
+        """What a flat vector of gradients `[P]`, or several `[K, P]`, made under `separate` is as a mean over ranks.
+
+        P counts what this rank holds of the parameters (`shards.local`): all of them, or its shards.
+        """
+
+    @abstractmethod
+    def gram(self, rows: Tensor) -> Tensor:
+        """Products of reduced rows `[K, P]` over whole parameters, `[K, K]` float64, the same on every rank."""
+
+    @abstractmethod
     def mean(self, values: Tensor) -> Tensor:
         """Mean over ranks."""
 
@@ -80,6 +95,18 @@ class Single(Parallel):
     def accumulating(self, module: nn.Module) -> AbstractContextManager[None]:
         """Nothing to hold back."""
         return contextlib.nullcontext()
+
+    def separate(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Nothing to hold back."""
+        return contextlib.nullcontext()
+
+    def reduce(self, row: Tensor) -> Tensor:
+        """The row."""
+        return row
+
+    def gram(self, rows: Tensor) -> Tensor:
+        """Products of the rows."""
+        return (rows @ rows.T).double()
 
     def mean(self, values: Tensor) -> Tensor:
         """The values."""
@@ -128,6 +155,18 @@ class DataParallel(Parallel):
         """No gradient exchange."""
         assert isinstance(module, DistributedDataParallel), "`wrap` made it"
         return self._quiet(module)
+
+    def separate(self, module: nn.Module) -> AbstractContextManager[None]:
+        """No gradient exchange."""
+        return self.accumulating(module)
+
+    def reduce(self, row: Tensor) -> Tensor:
+        """Mean over ranks."""
+        return self.mean(row)
+
+    def gram(self, rows: Tensor) -> Tensor:
+        """Products of the rows, which are whole on every rank."""
+        return (rows @ rows.T).double()
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over ranks."""
