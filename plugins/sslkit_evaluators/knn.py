@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import final
 
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Subject
+from sslkit.core.evaluator import Evaluator, Predictions, Scores, Subject
 from sslkit.errors import DataError
 from sslkit.functional.neighbours import Engine, nearest
 from sslkit_evaluators.labelled import labelled, same_classes
@@ -21,7 +20,7 @@ class KNearest(Evaluator):
     def __init__(self, k: int, temperature: float, engine: Engine, protocol: str) -> None:
         self.k, self.temperature, self.engine, self.protocol = k, temperature, engine, protocol
 
-    def __call__(self, subject: Subject) -> Mapping[str, float]:
+    def __call__(self, subject: Subject) -> Scores:
         """`accuracy` and, with at least five classes, `top5`; shares of the test images."""
         train, test = labelled(subject, "train"), labelled(subject, "test")
         classes = same_classes(train, test)
@@ -32,11 +31,13 @@ class KNearest(Evaluator):
             )
         near = nearest(test.values, train.values, self.k, self.engine)
         scores = vote(near.similarity, train.labels[near.rows], classes, self.temperature)
-        hit = rank_classes(scores) == test.labels[:, None]
+        ranked = rank_classes(scores)
+        hit = ranked == test.labels[:, None]
         metrics = {"accuracy": hit[:, 0].double().mean()}
         if classes >= 5:
             metrics["top5"] = hit[:, : min(5, self.k)].any(dim=1).double().mean()  # `eval_knn.py`: min(5, k)
-        return {name: float(value) for name, value in metrics.items()}
+        found = {name: float(value) for name, value in metrics.items()}
+        return Scores(found, Predictions(test.labels, ranked[:, 0]))
 
 
 def vote(similarity_Mk: Tensor, labels_Mk: Tensor, classes: int, temperature: float) -> Tensor:

@@ -6,14 +6,14 @@ Shapes: N images, B of a batch, D width, S settings (learning rates), C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Subject
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Subject
 from sslkit.errors import DataError
 from sslkit_evaluators.labelled import labelled, same_classes
 
@@ -62,13 +62,18 @@ class Linear(Evaluator):
     def __init__(self, recipe: Recipe, protocol: str) -> None:
         self.recipe, self.protocol = recipe, protocol
 
-    def __call__(self, subject: Subject) -> Mapping[str, float]:
+    def __call__(self, subject: Subject) -> Scores:
         """`accuracy` on test, and the `holdout_accuracy` and `learning_rate` that the holdout chose."""
         train, test = labelled(subject, "train"), labelled(subject, "test")
         classes = same_classes(train, test)
         classifier, rate, holdout_accuracy = choose(train, classes, self.recipe, subject.seed)
-        accuracy, _ = score(classifier, test.values, test.labels)
-        return {"accuracy": accuracy[0], "holdout_accuracy": holdout_accuracy, "learning_rate": rate}
+        guesses = guess(classifier, test.values)[:, 0]
+        metrics = {
+            "accuracy": float((guesses == test.labels).double().mean()),
+            "holdout_accuracy": holdout_accuracy,
+            "learning_rate": rate,
+        }
+        return Scores(metrics, Predictions(test.labels, guesses))
 
 
 def choose(train: Features, classes: int, recipe: Recipe, seed: int) -> tuple[Classifiers, float, float]:
@@ -147,6 +152,11 @@ def gradient(values: Tensor, goals: Tensor, weight: Tensor, bias: Tensor) -> tup
 def logits(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """`[B, S, C]` by one matrix product."""
     return (values @ weight.flatten(1)).view(len(values), *bias.shape) + bias
+
+
+def guess(classifiers: Classifiers, values: Tensor) -> Tensor:
+    """The class that each setting ranks first, `[N, S]`."""
+    return torch.cat([classifiers.logits(part).argmax(-1) for part in values.split(SCORED_AT_ONCE)])
 
 
 def score(classifiers: Classifiers, values: Tensor, labels: Tensor) -> tuple[list[float], list[float]]:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the run's own evaluators and print their metrics."""
-    from sslkit.evaluate.run import RESULT, evaluate_run
+    from sslkit.evaluate.run import evaluate_run
 
     result = evaluate_run(args.run_dir, args.checkpoint, args.only)
     print(f"{args.run_dir} at step {result['step']}")
@@ -23,6 +23,6 @@ def execute(args: argparse.Namespace) -> int:
         values = "  ".join(f"{name} {value:.6g}" for name, value in metrics.items())
         print(f"  {label} ({result['protocols'][label]}): {values}")
     if result["unreadable"]:
-        print(f"  {len(result['unreadable'])} images could not be read and are left out; {RESULT} lists them")
-    print(f"written: {args.run_dir / RESULT}")
+        print(f"  {len(result['unreadable'])} images could not be read and are left out; the files list them")
+    print(f"written: {result['folder']}")
     return 0

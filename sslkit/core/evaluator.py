@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
+from sslkit.core.env import Env, View
+from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
+from sslkit.core.system import System
 
 Split = Literal["train", "test"]
+
+Make = Callable[[Tensor, Tensor], Tensor]
+"""Normalized images `[B, C, S, S]` and their indices `[B]` -> one row for each, `[B, ...]`."""
 
 
 class Features(NamedTuple):
@@ -24,18 +31,80 @@ class Features(NamedTuple):
     classes: tuple[str, ...]
 
 
+class Rows(NamedTuple):
+    """What was made of every readable image of a source, in order."""
+
+    values: Tensor
+    """`[N, ...]` float32."""
+    indices: Tensor
+    """`[N]` int64, places in the source."""
+    labels: Tensor | None
+    """`[N]` int64, where the source has labels."""
+    classes: tuple[str, ...]
+
+
+class Predictions(NamedTuple):
+    """What a protocol said of each scored image."""
+
+    labels: Tensor
+    """`[N]` int64, the truth."""
+    guesses: Tensor
+    """`[N]` int64, the class ranked first."""
+
+
+class Scores(NamedTuple):
+    """What a protocol found."""
+
+    metrics: Mapping[str, float]
+    """By name; the first is the headline, and higher is better."""
+    predictions: Predictions | None = None
+    """Those behind the headline accuracy: they are stored, for intervals and for paired tests between runs."""
+    tables: Mapping[str, Any] = {}
+    """Curves and matrices, in values that JSON can hold."""
+    figures: Mapping[str, Callable[[Path], None]] = {}
+    """Name -> function that draws the figure to a .png file; called on the first rank only."""
+
+
 class Subject(ABC):
     """What is measured. Everything is made at first use and shared between evaluators."""
 
     seed: int
     """Seed for an evaluator's own randomness."""
+    view: View
+    """What the network reads: size, mean and deviation of its images."""
 
     @abstractmethod
-    def features(self, split: Split) -> Features:
+    def features(self, split: Split, layer: int | None = None) -> Features:
         """Features of the labelled images of `split`, through the run's one readout.
+
+        Args:
+            split: `train` or `test`.
+            layer: another block to read instead of the readout's, as `readout.layer`.
 
         Raises:
             DataError: the split does not exist or has no labels.
+        """
+
+    @abstractmethod
+    def rows(self, split: Split, make: Make) -> Rows:
+        """What `make` makes of every readable image of `split`, cut as the readout cuts it. Needs no labels.
+
+        Ranks share the images and all get all rows.
+
+        Raises:
+            DataError: the split does not exist, or no image can be read.
+        """
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> Tensor:
+        """The readout of normalized images `[B, C, S, S]`, as `[B, D]` float32."""
+
+    @abstractmethod
+    def tokens(self, images: Tensor, layers: tuple[int, ...] = (), attention: bool = False) -> Tokens:
+        """The network's answer to normalized images `[B, C, S, S]`, with V = 1, under the run's precision.
+
+        Raises:
+            DataError: raw pixels are scored, which have no network.
         """
 
     @abstractmethod
@@ -44,7 +113,15 @@ class Subject(ABC):
 
     @abstractmethod
     def backbone(self) -> Backbone:
-        """The network that is read."""
+        """The network that is read. Raises DataError where raw pixels are scored."""
+
+    @abstractmethod
+    def system(self) -> tuple[System, Env]:
+        """The run that trained the network: its objectives, and what they know.
+
+        Raises:
+            DataError: the network comes from no run.
+        """
 
 
 class Evaluator(ABC):
@@ -53,8 +130,10 @@ class Evaluator(ABC):
     protocol: str
     """Name and version, as in `knn@1`; recorded with the results."""
     needs: tuple[Split, ...] = ("train", "test")
-    """Splits whose labelled images it reads; a run without them is refused before it trains."""
+    """Splits that it reads; a run without them is refused before it trains."""
+    labelled: bool = True
+    """Whether their images must have labels."""
 
     @abstractmethod
-    def __call__(self, subject: Subject) -> Mapping[str, float]:
-        """Metrics by name; the first is the headline."""
+    def __call__(self, subject: Subject) -> Scores:
+        """What it finds."""

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.backbone import Backbone
 from sslkit.core.env import View
-from sslkit.core.evaluator import Features
+from sslkit.core.evaluator import Make, Rows
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source
 from sslkit.errors import DataError
@@ -23,6 +23,9 @@ from sslkit.train.feed import Reasons
 from sslkit.train.guard import leave_signals
 from sslkit.train.parallel import Parallel
 from sslkit.train.pipeline import moments
+
+MOST_DIMENSIONS = 6
+"""Of a row; what ranks tell each other about its shape has this length."""
 
 Encoder = Callable[[Tensor], Tensor]
 """Normalized images `[B, C, S, S]` -> features `[B, D]`."""
@@ -43,15 +46,15 @@ class Loading(NamedTuple):
     unreadable: Unreadable
 
 
-def extract(source: Source, encode: Encoder, loading: Loading) -> Features:
-    """Features of every readable image of `source`, on the device, in order.
+def rows(source: Source, make: Make, loading: Loading) -> Rows:
+    """What `make` makes of every readable image of `source`, on the device, in order.
 
     Raises:
-        DataError: the source has no labels, or no image can be read.
+        DataError: no image can be read.
     """
-    labels = require_labels(source)
-    values, seen = _values(source, encode, loading)
-    return Features(values[seen], labels.to(values.device)[seen], source.classes)
+    values, seen = _values(source, make, loading)
+    labels = None if source.labels is None else source.labels.to(values.device)[seen]
+    return Rows(values[seen], seen.nonzero().flatten(), labels, source.classes)
 
 
 def require_labels(source: Source) -> Tensor:
@@ -64,30 +67,33 @@ def require_labels(source: Source) -> Tensor:
 
 
 @torch.no_grad()
-def _values(source: Source, encode: Encoder, loading: Loading) -> tuple[Tensor, Tensor]:
-    """`[N, D]` features and `[N]` whether each was made; every rank makes its share of the batches."""
+def _values(source: Source, make: Make, loading: Loading) -> tuple[Tensor, Tensor]:
+    """`[N, ...]` rows and `[N]` whether each was made; every rank makes its share of the batches."""
     parallel, count = loading.parallel, len(source)
     starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
     values: Tensor | None = None
     seen = torch.zeros(count, device=parallel.device)
-    for indices, images in _batches(source, loading, starts):
-        features = encode(_normalized(images.to(parallel.device), loading.view)).float()
+    for batch, images in _batches(source, loading, starts):
+        indices = batch.to(parallel.device)
+        made = make(_normalized(images.to(parallel.device), loading.view), indices).float()
         if values is None:
-            values = torch.zeros(count, features.shape[1], device=parallel.device)
-        values[indices.to(parallel.device)] = features
-        seen[indices.to(parallel.device)] = 1.0
-    width = _width(values, parallel)
-    if not width:
+            values = torch.zeros(count, *made.shape[1:], device=parallel.device)
+        values[indices] = made
+        seen[indices] = 1.0
+    shape = _shape(values, parallel)
+    if shape is None:
         raise DataError(f"none of the {count} images can be read; the first is {source.name(0)}")
-    values = torch.zeros(count, width, device=parallel.device) if values is None else values
+    values = torch.zeros(count, *shape, device=parallel.device) if values is None else values
     return parallel.total(values), parallel.total(seen) > 0
 
 
-def _width(values: Tensor | None, parallel: Parallel) -> int:
-    """Length of a feature, also on a rank that has made none; 0 where no rank has."""
-    own = [0, 0] if values is None else [values.shape[1], 1]
-    total, ranks = parallel.total(torch.tensor(own, device=parallel.device)).tolist()
-    return int(total) // max(1, int(ranks))
+def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:
+    """The shape of a row, also on a rank that has made none; None where no rank has."""
+    own = [0] * (MOST_DIMENSIONS + 2)
+    if values is not None:
+        own = [1, values.ndim - 1, *values.shape[1:], *own][: len(own)]
+    ranks, dimensions, *sizes = parallel.total(torch.tensor(own, device=parallel.device)).tolist()
+    return tuple(size // ranks for size in sizes[: dimensions // ranks]) if ranks else None
 
 
 def _normalized(images: Tensor, view: View) -> Tensor:

@@ -8,19 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.errors import SpecError
-from sslkit.evaluate.subject import Sources, evaluate, head_of, reading_of
+from sslkit.evaluate.reading import reading_of
+from sslkit.evaluate.results import folder_of
+from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.store import About, store
+from sslkit.evaluate.subject import evaluate
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
-from sslkit.train.files import write_json
 from sslkit.train.parallel import Parallel, start
 from sslkit.train.restore import Restored, restore
 from sslkit.train.stepper import autocast_of, resolved_precision
-
-RESULT = "evaluation.json"
+from sslkit.train.summary import weights_sha256
 
 
 def evaluate_run(run_dir: Path, which: str = "last", only: Sequence[str] = ()) -> dict[str, Any]:
-    """Run the evaluators of the run in `run_dir` on one of its checkpoints and write `evaluation.json`.
+    """Run the evaluators of the run in `run_dir` on one of its checkpoints; write what they find to `evaluations/`.
 
     Args:
         run_dir: the run folder.
@@ -35,10 +37,7 @@ def evaluate_run(run_dir: Path, which: str = "last", only: Sequence[str] = ()) -
     wanted = _wanted(restored.spec, run_dir, only)
     parallel = start(restored.spec.device)
     try:
-        result = _result(restored, wanted, parallel)
-        if parallel.first:
-            write_json(run_dir / RESULT, result)
-        return result
+        return _result(run_dir, restored, wanted, parallel)
     finally:
         parallel.close()
 
@@ -54,8 +53,10 @@ def _wanted(spec: RunSpec, run_dir: Path, only: Sequence[str]) -> dict[int, Eval
     return {i: e for i, e in enumerate(spec.evaluate) if not only or e.label in only}
 
 
-def _result(restored: Restored, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel) -> dict[str, Any]:
-    spec, unreadable = restored.spec, set[str]()
+def _result(
+    run_dir: Path, restored: Restored, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel
+) -> dict[str, Any]:
+    spec, unreadable, sources, step = restored.spec, set[str](), Sources(), restored.loaded.step
     restored.system.to(parallel.device)
     reading = reading_of(
         spec,
@@ -63,14 +64,18 @@ def _result(restored: Restored, wanted: Mapping[int, EvaluatorSpec], parallel: P
         parallel,
         partial(autocast_of, resolved_precision(spec, parallel.device), parallel.device),
         lambda source, index, reason: unreadable.add(reason),
-        head_of(restored.system, spec.readout),
+        (restored.system, restored.env),
     )
-    metrics = evaluate(restored.net, wanted, spec.data, reading, Sources())
+    found = evaluate(restored.net, wanted, spec.data, reading, sources)
+    about = About(
+        run_dir, step, weights_sha256(restored.net), str(restored.loaded.path), tuple(sorted(unreadable))
+    )
+    if parallel.first:
+        store(about, wanted, found, spec.data, reading, sources)
     return {
-        "step": restored.loaded.step,
-        "checkpoint": str(restored.loaded.path),
-        "metrics": metrics,
+        "step": step,
+        "folder": str(folder_of(run_dir, step)),
+        "metrics": {label: dict(scores.metrics) for label, scores in found.items()},
         "protocols": {e.label: e.build().protocol for e in wanted.values()},
-        "readout": spec.readout.model_dump(mode="json"),
         "unreadable": sorted(unreadable),
     }

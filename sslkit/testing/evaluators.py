@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import json
 import math
+import tempfile
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from sslkit.core.backbone import Backbone
-from sslkit.evaluate.subject import Sources, evaluate, reading_of
+from sslkit.core.evaluator import Scores
+from sslkit.evaluate.reading import reading_of
+from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.subject import evaluate
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.testing.report import Checks, require
 from sslkit.testing.stage import stage
 from sslkit.testing.training import CPU
 from sslkit.train.compose import compose
 from sslkit.train.parallel import Single
+from sslkit.train.summary import weights_sha256
 
-Scores = Callable[[], dict[str, float]]
+Score = Callable[[], Scores]
 
 
 def checks(spec: EvaluatorSpec) -> Checks:
     """The checks of an evaluator's scores of an untrained network on labelled images."""
-    return {"gives finite scores": partial(_finite, spec), "repeats its scores": partial(_repeats, spec)}
+    return {
+        "gives finite scores": partial(_finite, spec),
+        "gives predictions, tables and figures that can be stored": partial(_storable, spec),
+        "repeats its scores": partial(_repeats, spec),
+        "leaves the network as it was": partial(_harmless, spec),
+    }
 
 
-def _made(spec: EvaluatorSpec) -> Scores:
-    """A function that evaluates one untrained network."""
+def _made(spec: EvaluatorSpec) -> tuple[Score, Backbone]:
+    """A function that evaluates one untrained network, and the network."""
     run = stage(evaluate=(spec,))
     composed = compose(run, Single(CPU))
     net = composed.system.nets["student"]
     assert isinstance(net, Backbone), "`nets` holds backbones"
-    reading = reading_of(run, composed.env.views["global"], Single(CPU), composed.step.autocast)
-    return lambda: evaluate(net, {0: spec}, run.data, reading, Sources())[spec.label]
+    view, whole = composed.env.views["global"], (composed.system, composed.env)
+    reading = reading_of(run, view, Single(CPU), composed.step.autocast, run=whole)
+    return lambda: evaluate(net, {0: spec}, run.data, reading, Sources())[spec.label], net
 
 
 def _finite(spec: EvaluatorSpec) -> None:
@@ -40,7 +53,7 @@ def _finite(spec: EvaluatorSpec) -> None:
         bool(spec.build().protocol),
         "`protocol` is empty; it names the protocol and its version, as in `knn@1`",
     )
-    scores = _made(spec)()
+    scores = _made(spec)[0]().metrics
     require(bool(scores), "gives no metric")
     bad = [f"{name} = {value!r}" for name, value in scores.items() if not _is_number(value)]
     require(not bad, f"not a finite float: {', '.join(bad)}")
@@ -50,12 +63,52 @@ def _is_number(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
 
 
+def _storable(spec: EvaluatorSpec) -> None:
+    scores = _made(spec)[0]()
+    try:
+        json.dumps(dict(scores.tables), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        require(False, f"`tables` must hold what JSON can: {error}")
+    if scores.predictions is not None:
+        labels, guesses = scores.predictions
+        same = (
+            labels.shape == guesses.shape == (len(labels),) and labels.dtype == guesses.dtype == torch.int64
+        )
+        require(same, "`predictions` must be two int64 tensors with one number an image")
+        share = float((labels == guesses).double().mean())
+        name, headline = next(iter(scores.metrics.items()))
+        require(
+            abs(share - headline) < 1e-6,
+            f"`predictions` are right for {share:.6g} of the images, but `{name}` is {headline:.6g}",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, draw in scores.figures.items():
+            draw(Path(folder) / f"{name}.png")
+            require((Path(folder) / f"{name}.png").is_file(), f"figure {name!r} draws no file")
+
+
 def _repeats(spec: EvaluatorSpec) -> None:
-    scores, found = _made(spec), []
+    score, found = _made(spec)[0], []
     for seed in (1, 2):  # of torch's generator, on which no score may depend
         torch.manual_seed(seed)
-        found.append(scores())
+        found.append(dict(score().metrics))
     require(
         found[0] == found[1],
         f"{found[0]}, and {found[1]} again; draw from a generator seeded by `subject.seed`",
+    )
+
+
+def _harmless(spec: EvaluatorSpec) -> None:
+    score, net = _made(spec)
+    modes, weights = [m.training for m in net.modules()], weights_sha256(net)
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    score()
+    require(weights_sha256(net) == weights, "changes the network's weights or buffers; train a copy of it")
+    require([m.training for m in net.modules()] == modes, "leaves the network in another mode")
+    require(
+        all(p.grad is None for p in net.parameters()), "leaves gradients in the network; train a copy of it"
+    )
+    require(
+        torch.equal(torch.get_rng_state(), state), "draws from torch's own generator, which training uses"
     )

@@ -9,7 +9,8 @@ import torch
 from sslkit.core.augment import to_float
 from sslkit.core.source import Source
 from sslkit.errors import DataError
-from sslkit.evaluate.subject import Reading, Sources, evaluating
+from sslkit.evaluate.reading import Reading, evaluating
+from sslkit.evaluate.sources import Sources
 from sslkit.functional.resize import resize_center
 from sslkit.spec.run import RunSpec
 from sslkit.train import record

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from sslkit.core.backbone import Backbone
+from sslkit.core.evaluator import Scores
 from sslkit.core.source import Source
 from sslkit.errors import SslkitError, TrainingError
-from sslkit.evaluate.subject import Reading, Sources, evaluate, head_of, reading_of, require_splits
+from sslkit.evaluate.reading import Reading, reading_of
+from sslkit.evaluate.sources import Sources, require_splits
+from sslkit.evaluate.store import About, store
+from sslkit.evaluate.subject import evaluate
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import is_due
@@ -25,7 +30,7 @@ from sslkit.train.parallel import Parallel
 from sslkit.train.progress import Progress
 from sslkit.train.restore import load_masking, load_optimizer, load_system
 from sslkit.train.stepper import Losses
-from sslkit.train.summary import Best, resolved
+from sslkit.train.summary import Best, resolved, weights_sha256
 from sslkit.train.supply import supply
 
 SKIPPED = "skipped.txt"
@@ -64,6 +69,7 @@ class Trainer:
         if parallel.first:
             self._prepare_folder()
         parallel.wait()
+        self._unscored: set[str] = set()
         self.reading = self._reading()
         loggers = (
             [logger.build(self.run_dir, spec.name) for logger in spec.log.loggers] if parallel.first else []
@@ -182,18 +188,27 @@ class Trainer:
         with self.clock.paused():
             results = self._scores(self.net, due)
             metrics = {
-                f"eval/{label}/{name}": v for label, scores in results.items() for name, v in scores.items()
+                f"eval/{label}/{name}": value
+                for label, scores in results.items()
+                for name, value in scores.metrics.items()
             }
             self.recorder.write({"step": done, "epoch": self.length.epoch(done), **metrics})
             self.best.update(done, metrics)
             for label, scores in results.items():
-                self.progress.evaluated(label, scores)
+                self.progress.evaluated(label, scores.metrics)
+            self._store(done, due, results)
             if not last:
                 self._figures(done)
         return True
 
-    def _scores(self, net: Backbone | None, due: Mapping[int, EvaluatorSpec]) -> dict[str, dict[str, float]]:
+    def _scores(self, net: Backbone | None, due: Mapping[int, EvaluatorSpec]) -> dict[str, Scores]:
         return evaluate(net, due, self.spec.data, self.reading, self.sources)
+
+    def _store(self, done: int, due: Mapping[int, EvaluatorSpec], found: Mapping[str, Scores]) -> None:
+        if self.parallel.first:
+            unreadable = tuple(sorted(self._unscored))
+            about = About(self.run_dir, done, weights_sha256(self.net), None, unreadable)
+            self._show(done, store(about, due, found, self.spec.data, self.reading, self.sources))
 
     def _baselines(self) -> None:
         """Scores of raw pixels and of the untrained net, for the evaluators that ask for them."""
@@ -201,7 +216,9 @@ class Trainer:
         for name, net in (("raw_pixels", None), ("untrained", self.net)) if due else ():
             results = self._scores(net, due)
             metrics = {
-                f"baseline/{name}/{label}/{k}": v for label, s in results.items() for k, v in s.items()
+                f"baseline/{name}/{label}/{k}": v
+                for label, s in results.items()
+                for k, v in s.metrics.items()
             }
             self.recorder.write({"step": 0, "epoch": 0.0, **metrics})
 
@@ -209,7 +226,9 @@ class Trainer:
         if not self.parallel.first:
             return
         paths = draw_pictures(self.composed, self.reading, self.sources, self.spec, self.run_dir)
-        paths += draw_curves(self.run_dir)
+        self._show(done, paths + draw_curves(self.run_dir))
+
+    def _show(self, done: int, paths: Sequence[Path]) -> None:
         for logger in self.recorder.loggers:
             for path in paths:
                 logger.figure(done, path.stem, path)
@@ -247,11 +266,12 @@ class Trainer:
 
     def _reading(self) -> Reading:
         view = self.composed.env.views[self.spec.first_view]
-        head = head_of(self.composed.system, self.spec.readout)
-        return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out, head)
+        run = (self.composed.system, self.composed.env)
+        return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out, run)
 
     def _left_out(self, source: Source, index: int, reason: str) -> None:
         """An image that evaluation cannot read: one of the training images counts, any other is told."""
+        self._unscored.add(reason)
         if source is self.composed.source:
             self.skipped.add(index, reason)
         else:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from sslkit.cli.main import OK, USER_ERROR
+from sslkit.evaluate.results import evaluations
 from sslkit.train.launch import train
 from tests import tiny
 from tests.cli.specs import call
@@ -17,7 +16,7 @@ EVALUATE = [{"kind": "knn", "every": "4 steps"}, {"kind": "knn", "name": "knn5",
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run with two evaluators: (folder, summary). Tests write nothing but `evaluation.json`."""
+    """A run with two evaluators: (folder, summary). Tests write nothing but evaluations."""
     out = tmp_path_factory.mktemp("runs") / "run"
     return out, train(tiny.spec(out, evaluate=EVALUATE, checkpoint={"every": "4 steps"}), silent)
 
@@ -31,7 +30,7 @@ def test_every_evaluator_is_printed_with_its_protocol(finished, capsys):
     accuracy = summary["metrics"]["eval/knn/accuracy"]
     assert lines[1].startswith(f"  knn (knn@1): accuracy {accuracy:.6g}  top5 ")
     assert lines[2].startswith("  knn5 (knn@1(k=5)): accuracy ")
-    assert lines[3:] == [f"written: {out / 'evaluation.json'}"]
+    assert lines[3:] == [f"written: {out / 'evaluations' / 'step-00000008'}"]
 
 
 def test_a_checkpoint_and_evaluators_can_be_chosen(finished, capsys):
@@ -40,7 +39,8 @@ def test_a_checkpoint_and_evaluators_can_be_chosen(finished, capsys):
     )
     assert code == OK
     assert printed.splitlines()[0].endswith("at step 4")
-    assert list(json.loads((finished[0] / "evaluation.json").read_text())["metrics"]) == ["knn5"]
+    assert [line.split()[0] for line in printed.splitlines()[1:-1]] == ["knn5"]
+    assert set(evaluations(finished[0], 4)) == {"knn", "knn5"}
 
 
 @pytest.mark.parametrize(

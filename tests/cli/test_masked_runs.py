@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from sslkit.cli.main import OK, USER_ERROR, main
+from sslkit.evaluate.results import evaluations
 from sslkit.train.checkpoint import Checkpoints, load
 from sslkit.train.launch import train
 from sslkit.train.lock import read_lock
@@ -149,8 +150,7 @@ def test_a_run_is_of_use_without_the_file_of_its_teacher(distilled, tmp_path, ca
     assert "written: " in out
     if part == "evaluate":
         summary = json.loads((distilled / "summary.json").read_text())["metrics"]
-        found = json.loads((distilled / "evaluation.json").read_text())["metrics"]
-        assert found["knn"]["accuracy"] == summary["eval/knn/accuracy"]
+        assert evaluations(distilled)["knn"].metrics["accuracy"] == summary["eval/knn/accuracy"]
 
 
 def test_starting_over_needs_the_file(distilled, tmp_path, capsys):

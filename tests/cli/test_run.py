@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from sslkit.cli.main import OK, USER_ERROR
+from sslkit.evaluate.results import evaluations
 from sslkit.train import record
 from tests.cli.specs import call, folder, images, write
 
@@ -135,8 +136,8 @@ def test_images_that_only_evaluation_meets_are_counted_or_told(tmp_path, capsys)
     assert "1 images could not be read" in out
     assert f"warning: left out of evaluation: {roots[1] / 'b' / '0007.png'}" in err
     _, out, _ = call(capsys, "evaluate", tmp_path / "run")
-    assert "2 images could not be read and are left out; evaluation.json lists them" in out
-    listed = json.loads((tmp_path / "run/evaluation.json").read_text())["unreadable"]
+    assert "2 images could not be read and are left out; the files list them" in out
+    listed = evaluations(tmp_path / "run")["knn"].unreadable
     assert sorted(reason.split(":")[0] for reason in listed) == sorted(
         str(r / "b" / "0007.png") for r in roots
     )

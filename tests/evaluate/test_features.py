@@ -13,7 +13,7 @@ from sslkit.core.env import Length, View
 from sslkit.core.passes import Request
 from sslkit.core.source import Source
 from sslkit.errors import DataError
-from sslkit.evaluate.features import Loading, extract, net_encoder, pixel_encoder
+from sslkit.evaluate.features import Loading, net_encoder, pixel_encoder, require_labels, rows
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import Readout
 from sslkit.train.compose import make_system, make_views
@@ -33,6 +33,10 @@ def loading(batch_size=4, workers=0, crop=1.0, view=VIEW, told=None):
             told[index] = reason
 
     return Loading(view, crop, batch_size, workers, tiny.CPU, unreadable)
+
+
+def extract(source, encode, loading):
+    return rows(source, lambda images, indices: encode(images), loading)
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +124,26 @@ def test_a_file_that_is_no_image_is_dropped(tmp_path):
 
 def test_images_without_labels_are_refused():
     with pytest.raises(DataError, match="have no labels, which evaluation needs: give class sub-folders"):
-        extract(MadeSource(pictures(3)), pixel_encoder, loading())
+        require_labels(MadeSource(pictures(3)))
+    found = extract(MadeSource(pictures(3)), pixel_encoder, loading())
+    assert found.labels is None
+    assert len(found.values) == 3
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3, 4)])
+def test_rows_have_any_shape_and_know_their_image(shape):
+    """A scalar, a vector or a table of each image, made from its index."""
+    broken = {1, 7}
+
+    def make(images, indices):
+        return indices.double().view(-1, *[1] * len(shape)).expand(-1, *shape)
+
+    found = rows(made(frozenset(broken)), make, loading())
+    kept = [i for i in range(COUNT) if i not in broken]
+    assert found.indices.tolist() == kept
+    assert found.values.shape == (len(kept), *shape)
+    assert found.values.dtype == torch.float32
+    assert found.values.flatten(1).amax(1).tolist() == kept if shape else found.values.tolist() == kept
 
 
 def test_a_source_is_read_without_gradients_and_without_torchs_generator(net):
@@ -164,13 +187,13 @@ def test_a_rank_without_a_batch_takes_part(monkeypatch):
 
     def total(values):
         sums.append(values.clone())
-        return values + torch.tensor([64, 1]) if len(sums) == 1 else values
+        return values + torch.tensor([1, 1, 64, 0, 0, 0, 0, 0]) if len(sums) == 1 else values
 
     monkeypatch.setattr(tiny.CPU, "rank", 3)
     monkeypatch.setattr(tiny.CPU, "world", 4)
     monkeypatch.setattr(tiny.CPU, "total", total)
     features = extract(made(), pixel_encoder, loading(batch_size=6))
-    assert [x.tolist() for x in sums[:1]] == [[0, 0]]
+    assert [x.tolist() for x in sums[:1]] == [[0] * 8]
     assert [tuple(x.shape) for x in sums[1:]] == [(COUNT, 64), (COUNT,)]
     assert not any(x.any() for x in sums[1:])
     assert features.values.shape == (0, 64)

@@ -9,8 +9,11 @@ import torch
 
 from sslkit import KNN, Run
 from sslkit.errors import SpecError
+from sslkit.evaluate.reading import head_of, reading_of
+from sslkit.evaluate.results import evaluations
 from sslkit.evaluate.run import evaluate_run
-from sslkit.evaluate.subject import Sources, evaluate, head_of, reading_of
+from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.subject import evaluate
 from sslkit.spec.parts import Readout
 from sslkit.train.compose import compose
 from tests import tiny
@@ -35,7 +38,14 @@ def test_features_are_those_of_the_head(composed):
     run = spec(head="simclr.projector")
     head = head_of(composed.system, run.readout)
     assert head is composed.system.objectives["simclr"].projector
-    reading = reading_of(run, composed.env.views["global"], tiny.CPU, contextlib.nullcontext, head=head)
+    reading = reading_of(
+        run,
+        composed.env.views["global"],
+        tiny.CPU,
+        contextlib.nullcontext,
+        run=(composed.system, composed.env),
+    )
+    assert reading.head is head
     modes = []
     handle = head.register_forward_hook(
         lambda module, args, out: modes.append((module.training, out.shape[1]))
@@ -48,7 +58,7 @@ def test_features_are_those_of_the_head(composed):
     assert set(modes) == {(False, 6)}
     assert all(module.training for module in head.modules())
     assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())
-    assert through != plain
+    assert through["knn"].metrics != plain["knn"].metrics
 
 
 def test_without_a_name_there_is_none(composed):
@@ -73,4 +83,4 @@ def test_a_run_and_its_evaluation_afterwards_agree(tmp_path):
     result = Run(**dict(spec(tmp_path, head="simclr.projector"))).fit()
     again = evaluate_run(tmp_path)
     assert again["metrics"]["knn"]["accuracy"] == result.metrics["eval/knn/accuracy"]
-    assert again["readout"]["head"] == "simclr.projector"
+    assert evaluations(tmp_path)["knn"].readout["head"] == "simclr.projector"

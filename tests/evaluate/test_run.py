@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 
 from sslkit.errors import CheckpointError, SpecError
+from sslkit.evaluate.results import evaluations
 from sslkit.evaluate.run import evaluate_run
 from sslkit.train import record
 from sslkit.train.launch import train
@@ -26,7 +26,7 @@ RUNS = {
 
 @pytest.fixture(scope="module", params=RUNS.values(), ids=RUNS.keys())
 def finished(request, tmp_path_factory):
-    """A run that was evaluated while it went on. Tests write nothing but `evaluation.json`."""
+    """A run that was evaluated while it went on. Tests write nothing but evaluations."""
     out = tmp_path_factory.mktemp("runs") / "run"
     run = tiny.spec(out, evaluate=EVALUATE, checkpoint={"every": "2 steps", "keep": 9}, **request.param)
     train(run, lambda text: None)
@@ -59,12 +59,17 @@ def test_the_best_checkpoint_has_the_best_number(finished):
 
 
 def test_the_result_is_written_with_what_made_it(finished):
+    before = evaluations(finished, 8)["one"]
     result = evaluate_run(finished, only=["one"])
-    assert json.loads((finished / "evaluation.json").read_text()) == result
     assert list(result["metrics"]) == ["one"]
     assert result["protocols"] == {"one": "knn@1(k=1)"}
-    assert result["checkpoint"] == str(finished / "checkpoints" / "step-00000008")
-    assert result["readout"]["pool"] in {"cls", "mean"}
+    found = evaluations(finished, 8)["one"]
+    assert found.metrics == result["metrics"]["one"]
+    assert found.checkpoint == str(finished / "checkpoints" / "step-00000008")
+    assert found._replace(checkpoint=None) == before._replace(checkpoint=None), "training wrote the same"
+    assert found.settings["k"] == 1
+    assert found.data["test"]["images"] == 360
+    assert found.readout["pool"] in {"cls", "mean"}
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,9 @@ import torch
 from PIL import Image
 
 from sslkit.errors import DataError
-from sslkit.evaluate.subject import NetSubject, Sources, evaluate, evaluating, reading_of
+from sslkit.evaluate.reading import evaluating, reading_of
+from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.subject import NetSubject, evaluate
 from sslkit.train import rng
 from sslkit.train.compose import compose
 from sslkit_data.plugin import Digits, Folder
@@ -36,7 +38,8 @@ def forwards(net):
 def scores(parts, evaluators, net="student", sources=None):
     run, composed, reading = parts
     chosen = None if net is None else composed.system.nets[net]
-    return evaluate(chosen, dict(enumerate(evaluators)), run.data, reading, sources or Sources())
+    found = evaluate(chosen, dict(enumerate(evaluators)), run.data, reading, sources or Sources())
+    return {label: dict(scores.metrics) for label, scores in found.items()}
 
 
 def test_features_are_made_once_for_all_evaluators(parts):

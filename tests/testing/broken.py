@@ -15,7 +15,7 @@ from sslkit.core.backbone import Backbone, Exported
 from sslkit.core.balancer import Balancer
 from sslkit.core.draw import Draw
 from sslkit.core.env import Env, Grid, View
-from sslkit.core.evaluator import Evaluator, Subject
+from sslkit.core.evaluator import Evaluator, Scores, Subject
 from sslkit.core.logger import Logger
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective
@@ -220,11 +220,12 @@ class AugmentOf(AugmentSpec):
 
 @final
 class ScoredBy(Evaluator):
-    def __init__(self, score: Callable[[Subject], Mapping[str, float]], protocol: str) -> None:
+    def __init__(self, score: Callable[[Subject], Scores | Mapping[str, float]], protocol: str) -> None:
         self.score, self.protocol = score, protocol
 
-    def __call__(self, subject: Subject) -> Mapping[str, float]:
-        return self.score(subject)
+    def __call__(self, subject: Subject) -> Scores:
+        found = self.score(subject)
+        return found if isinstance(found, Scores) else Scores(found)
 
 
 @final

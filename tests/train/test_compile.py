@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from sslkit.evaluate.subject import Sources, evaluate, reading_of
+from sslkit.evaluate.reading import reading_of
+from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.subject import evaluate
 from sslkit.train.compose import compose
 from tests import tiny
 

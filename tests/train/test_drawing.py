@@ -7,7 +7,8 @@ import contextlib
 import pytest
 import torch
 
-from sslkit.evaluate.subject import Sources, reading_of
+from sslkit.evaluate.reading import reading_of
+from sslkit.evaluate.sources import Sources
 from sslkit.train import drawing
 from sslkit.train.compose import compose
 from sslkit.train.drawing import SHOWN, draw_curves, draw_pictures

@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.evaluator import Features, Split, Subject
+from sslkit.core.env import Env, View
+from sslkit.core.evaluator import Features, Make, Rows, Split, Subject
+from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
+from sslkit.core.system import System
 
 
 @final
@@ -20,8 +23,22 @@ class Given(Subject):
     def __init__(self, splits: Mapping[Split, Features], seed: int = 0) -> None:
         self.splits, self.seed = splits, seed
 
-    def features(self, split: Split) -> Features:
+    view = View(8, 1, 3, (0.0,) * 3, (1.0,) * 3)
+
+    def features(self, split: Split, layer: int | None = None) -> Features:
         return self.splits[split]
+
+    def rows(self, split: Split, make: Make) -> Rows:
+        raise AssertionError("an evaluator of features asked for images")
+
+    def encode(self, images: Tensor) -> Tensor:
+        raise AssertionError("an evaluator of features asked for the network")
+
+    def tokens(self, images: Tensor, layers: tuple[int, ...] = (), attention: bool = False) -> Tokens:
+        raise AssertionError("an evaluator of features asked for the network")
+
+    def system(self) -> tuple[System, Env]:
+        raise AssertionError("an evaluator of features asked for the run")
 
     def source(self, split: Split) -> Source:
         raise AssertionError("an evaluator of features asked for images")

@@ -1,0 +1,90 @@
+"""How a network is read: the same during training and after."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.env import Env, View
+from sslkit.core.system import System
+from sslkit.errors import SpecError
+from sslkit.evaluate.features import Loading, Unreadable
+from sslkit.spec.parts import Readout
+from sslkit.spec.run import RunSpec
+from sslkit.train.parallel import Parallel
+
+
+class Reading(NamedTuple):
+    """One way to read a network, for all evaluators."""
+
+    readout: Readout
+    loading: Loading
+    autocast: Callable[[], AbstractContextManager[Any]]
+    seed: int
+    head: nn.Module | None = None
+    """What features of a network go through."""
+    run: tuple[System, Env] | None = None
+    """The run that trained the network, where there is one."""
+
+
+def reading_of(
+    spec: RunSpec,
+    view: View,
+    parallel: Parallel,
+    autocast: Callable[[], AbstractContextManager[Any]],
+    unreadable: Unreadable = lambda source, index, reason: None,
+    run: tuple[System, Env] | None = None,
+) -> Reading:
+    """The run's one readout, through the head that it names; `unreadable` is told of images that are left out."""
+    loading = Loading(view, spec.readout.crop, spec.readout.batch_size, spec.workers, parallel, unreadable)
+    head = None if run is None else head_of(run[0], spec.readout)
+    return Reading(spec.readout, loading, autocast, spec.seed, head, run)
+
+
+@torch.no_grad()
+def head_of(system: System, readout: Readout) -> nn.Module | None:
+    """The head that `readout` names, tried on features of 0.
+
+    Raises:
+        SpecError: no objective has such a module, or it does not turn features into vectors.
+    """
+    if readout.head is None:
+        return None
+    heads = [
+        f"{o}.{name}" for o, objective in system.objectives.items() for name, _ in objective.named_children()
+    ]
+    known = f"Modules of objectives: {', '.join(heads) or 'none'}"
+    try:
+        head = system.objectives.get_submodule(readout.head)
+    except AttributeError:
+        raise SpecError(f"readout.head: {readout.head!r} is not one. {known}") from None
+    net = system.nets[readout.net]
+    assert isinstance(net, Backbone), "the nets of a system are backbones"
+    device = next(system.parameters()).device
+    with evaluating(head):
+        try:
+            rows, _ = head(torch.zeros(2, net.dim, device=device)).shape
+        except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+            raise SpecError(f"readout.head: {readout.head!r} takes no features: {error}. {known}") from None
+    assert rows == 2, "one row for each image"
+    return head
+
+
+@contextlib.contextmanager
+def evaluating(*nets: nn.Module | None) -> Iterator[None]:
+    """Evaluation mode for the block; every module gets its own mode back."""
+    found = [net for net in nets if net is not None]
+    modes = [(module, module.training) for net in found for module in net.modules()]
+    try:
+        for net in found:
+            net.eval()
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode

@@ -1,0 +1,128 @@
+"""What evaluations came to, as files: `evaluations/step-00000100/LABEL.json`, and `.npz` for its predictions."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslkit.errors import CheckpointError
+
+EVALUATIONS = "evaluations"
+"""Folder inside a run's."""
+
+Integers = NDArray[np.int64]
+
+
+class StoredPredictions(NamedTuple):
+    """What a protocol said of each scored image, in the order of the source."""
+
+    labels: Integers
+    """`[N]`."""
+    guesses: Integers
+    """`[N]`."""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """`[N]`."""
+        return self.labels == self.guesses
+
+
+class Evaluation(NamedTuple):
+    """One protocol's results on one network."""
+
+    label: str
+    step: int
+    protocol: str
+    """Name and version, as in `knn@1`."""
+    settings: Mapping[str, Any]
+    """Every field of the evaluator's spec."""
+    metrics: Mapping[str, float]
+    """The first is the headline."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Of those metrics that predictions give one for."""
+    tables: Mapping[str, Any]
+    figures: Mapping[str, str]
+    """Name -> file, relative to the run folder."""
+    data: Mapping[str, Mapping[str, Any]]
+    """Split -> `fingerprint` and `images` of what was read."""
+    readout: Mapping[str, Any]
+    view: Mapping[str, Any]
+    """Size, mean and deviation of the images."""
+    weights_sha256: str
+    """Of the network that was read."""
+    checkpoint: str | None
+    unreadable: tuple[str, ...]
+    """Images that were left out, with the reason."""
+    path: Path
+    """The file."""
+
+    @property
+    def headline(self) -> str:
+        """The name of the first metric."""
+        return next(iter(self.metrics))
+
+    def predictions(self) -> StoredPredictions | None:
+        """Those behind the headline accuracy, where the protocol makes any.
+
+        Raises:
+            CheckpointError: their file is damaged.
+        """
+        path = self.path.with_suffix(".npz")
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return StoredPredictions(file["labels"].astype(np.int64), file["guesses"].astype(np.int64))
+        except (OSError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
+
+
+def folder_of(run_dir: Path, step: int) -> Path:
+    """Where the evaluations of `step` lie."""
+    return run_dir / EVALUATIONS / f"step-{step:08d}"
+
+
+def packed(labels: Integers, guesses: Integers) -> bytes:
+    """The `.npz` of predictions."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, labels=labels.astype(np.int32), guesses=guesses.astype(np.int32))
+    return buffer.getvalue()
+
+
+def steps(run_dir: Path) -> list[int]:
+    """The steps with evaluations, in order."""
+    found = (re.fullmatch(r"step-(\d+)", path.name) for path in (run_dir / EVALUATIONS).glob("step-*"))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def evaluations(run_dir: Path, step: int | None = None) -> dict[str, Evaluation]:
+    """Label -> results, at `step`, or by default each at the last step that has them.
+
+    Raises:
+        CheckpointError: there are none, none of that step, or a file is damaged.
+    """
+    known = steps(run_dir)
+    if not known:
+        raise CheckpointError(f"{run_dir}: holds no evaluations; make them with `sslkit evaluate {run_dir}`")
+    if step is not None and step not in known:
+        raise CheckpointError(f"{run_dir}: no evaluation of step {step}. Known: {', '.join(map(str, known))}")
+    chosen = known if step is None else [step]
+    paths = [path for s in chosen for path in sorted(folder_of(run_dir, s).glob("*.json"))]
+    return {path.stem: _read(path) for path in paths}
+
+
+def _read(path: Path) -> Evaluation:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        intervals = {name: (low, high) for name, (low, high) in found.pop("intervals").items()}
+        unreadable = tuple(found.pop("unreadable"))
+        return Evaluation(**found, intervals=intervals, unreadable=unreadable, path=path)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None

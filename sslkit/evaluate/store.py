@@ -1,0 +1,89 @@
+"""Writing down what evaluators found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sslkit.core.evaluator import Scores
+from sslkit.evaluate.reading import Reading
+from sslkit.evaluate.results import folder_of, packed
+from sslkit.evaluate.sources import Sources, source_of
+from sslkit.spec.families import EvaluatorSpec, SourceSpec
+from sslkit.train.files import write_bytes, write_json
+
+FIGURES = "figures"
+
+
+class About(NamedTuple):
+    """What is common to the evaluations of one network."""
+
+    run_dir: Path
+    step: int
+    weights_sha256: str
+    checkpoint: str | None
+    unreadable: tuple[str, ...]
+
+
+def store(
+    about: About,
+    evaluators: Mapping[int, EvaluatorSpec],
+    found: Mapping[str, Scores],
+    data: SourceSpec,
+    reading: Reading,
+    sources: Sources,
+) -> list[Path]:
+    """Write each evaluator's scores, predictions and figures into the run folder; returns the figures.
+
+    Files are whole or absent, and made anew where they exist. Only the first rank may call it.
+    """
+    folder = folder_of(about.run_dir, about.step)
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn: list[Path] = []
+    for spec in evaluators.values():
+        scores, label = found[spec.label], spec.label
+        figures = dict(_draw(about.run_dir / FIGURES, label, scores))
+        drawn += figures.values()
+        if scores.predictions is not None:
+            labels, guesses = (x.cpu().numpy() for x in scores.predictions)
+            write_bytes(folder / f"{label}.npz", packed(labels, guesses))
+        record = _common(about, reading) | {
+            "label": label,
+            "protocol": spec.build().protocol,
+            "settings": spec.model_dump(mode="json"),
+            "metrics": dict(scores.metrics),
+            "intervals": {},
+            "tables": dict(scores.tables),
+            "figures": {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()},
+            "data": _data(spec, data, sources),
+        }
+        write_json(folder / f"{label}.json", record)
+    return drawn
+
+
+def _common(about: About, reading: Reading) -> dict[str, Any]:
+    view = reading.loading.view
+    return {
+        "step": about.step,
+        "readout": reading.readout.model_dump(mode="json"),
+        "view": {"size": view.size, "mean": list(view.mean), "std": list(view.std)},
+        "weights_sha256": about.weights_sha256,
+        "checkpoint": about.checkpoint,
+        "unreadable": list(about.unreadable),
+    }
+
+
+def _draw(folder: Path, label: str, scores: Scores) -> Iterator[tuple[str, Path]]:
+    for name, draw in scores.figures.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{label}-{name}.png"
+        draw(path)
+        yield name, path
+
+
+def _data(spec: EvaluatorSpec, data: SourceSpec, sources: Sources) -> dict[str, dict[str, Any]]:
+    read = {split: sources.get(source_of(spec, data, split), split) for split in spec.build().needs}
+    return {
+        split: {"fingerprint": source.fingerprint, "images": len(source)} for split, source in read.items()
+    }
