@@ -30,6 +30,8 @@ class Encode:
     """Blocks whose outputs are wanted besides the last, from 0; negative ones count from the end."""
     attention: bool = False
     """Whether the class token's attention in the last block is wanted; only of passes without a mask."""
+    salt: str = ""
+    """Sets its mask apart from those that equal maskers draw for others."""
 
 
 class Mask(NamedTuple):

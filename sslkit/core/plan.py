@@ -49,8 +49,9 @@ class Plan:
 
 def same_pass(request: Encode) -> Encode:
     """Equal for requests that one pass of a net can answer."""
-    mode = "drop" if request.mask is None else request.mode
-    return replace(request, mode=mode, layers=(), attention=False)
+    if request.mask is None:
+        request = replace(request, mode="drop", salt="")
+    return replace(request, layers=(), attention=False)
 
 
 def _joined(requests: Sequence[Encode]) -> Encode:

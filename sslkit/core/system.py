@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.balancer import Balancer
-from sslkit.core.objective import Objective
+from sslkit.core.objective import Objective, Schedule
 from sslkit.core.passes import Encode, Mask, Output, Request, Tokens
 from sslkit.core.plan import Plan, same_pass
 
 Now = Mapping[str, Mapping[str, Tensor]]
-"""Objective -> scheduled name -> 0-dim tensor."""
+"""Objective -> scheduled name -> 0-dim tensor; under `WEIGHTS` the weights that change, by term."""
+WEIGHTS = "/"
+"""No objective can be called so."""
 
 
 class Stepped(NamedTuple):
@@ -24,22 +26,56 @@ class Stepped(NamedTuple):
     total: Tensor
     """The balanced scalar to minimize."""
     outputs: dict[str, Output]
+    """Of every objective, without its weight."""
+    losses: tuple[Tensor, ...]
+    """What the balancer joined: the loss of each term, times its weight. Apart, as a backward of one is of it alone."""
 
 
 @final
 class System(nn.Module):
-    """Nets, objectives and balancer. `plan` is what objectives ask for; who asks for the same pass shares it."""
+    """Nets, objectives and balancer. `plan` is what objectives ask for; who asks for the same pass shares it.
+
+    An objective inside a hybrid that is itself a term goes by `HYBRID/NAME`, at any depth.
+
+    Args:
+        nets: by name, the trained one `student`.
+        objectives: by name.
+        balancer: joins the losses of the terms: of the objectives, or of the hybrids that they are in.
+        weights: of terms, objectives and hybrids alike, constant or scheduled. Default: 1.
+        inner: balancers of the hybrids, by name.
+    """
 
     def __init__(
-        self, nets: Mapping[str, Backbone], objectives: Mapping[str, Objective], balancer: Balancer
+        self,
+        nets: Mapping[str, Backbone],
+        objectives: Mapping[str, Objective],
+        balancer: Balancer,
+        weights: Mapping[str, float | Schedule] | None = None,
+        inner: Mapping[str, Balancer] | None = None,
     ) -> None:
         super().__init__()
         self.nets = nn.ModuleDict(nets)
         self.objectives = nn.ModuleDict(objectives)
         self.balancer: Balancer = balancer
+        self.inner = nn.ModuleDict(inner or {})
+        self.terms = tuple(dict.fromkeys(name.partition("/")[0] for name in objectives))
+        """What the balancer joins, in order."""
+        self._members = {hybrid: _members(hybrid, objectives) for hybrid in inner or {}}
+        self._set_schedules(objectives, weights or {})
         self.plan: tuple[Encode, ...] = tuple(dict.fromkeys(p for o in objectives.values() for p in o.passes))
         self._wanted = {name: [self.plan.index(p) for p in o.passes] for name, o in objectives.items()}
         self.guided_by(())
+
+    def _set_schedules(
+        self, objectives: Mapping[str, Objective], weights: Mapping[str, float | Schedule]
+    ) -> None:
+        self._constant = {name: w for name, w in weights.items() if isinstance(w, int | float) and w != 1}
+        moving = {name: w for name, w in weights.items() if not isinstance(w, int | float)}
+        self._moving = frozenset(moving)
+        self.schedules: dict[str, Mapping[str, Schedule]] = {n: o.schedules for n, o in objectives.items()}
+        """What `now` must hold at each step: objective -> name -> schedule, and the weights that change."""
+        if moving:
+            self.schedules[WEIGHTS] = moving
 
     def guided_by(self, guides: Sequence[Encode]) -> None:
         """Set the passes without a mask that `look` runs, before masks are drawn; objectives share them.
@@ -106,8 +142,20 @@ class System(nn.Module):
             name: objective(now[name], *[tokens[i] for i in self._wanted[name]])
             for name, objective in self.objectives.items()
         }
-        total: Tensor = self.balancer(torch.stack([output.loss for output in outputs.values()]))
-        return Stepped(total, outputs)
+        losses = tuple(self._weighted(term, outputs, now) for term in self.terms)
+        total: Tensor = self.balancer(torch.stack(losses))
+        return Stepped(total, outputs, losses)
+
+    def _weighted(self, term: str, outputs: Mapping[str, Output], now: Now) -> Tensor:
+        """The loss of an objective, or of a hybrid's members as its own balancer joins them, times its weight."""
+        if term in self._members:
+            losses = [self._weighted(member, outputs, now) for member in self._members[term]]
+            loss: Tensor = self.inner[term](torch.stack(losses))
+        else:
+            loss = outputs[term].loss
+        if term in self._moving:
+            return loss * now[WEIGHTS][term]
+        return loss * self._constant[term] if term in self._constant else loss
 
     def scores(self, outputs: Mapping[str, Output]) -> dict[int, Tensor]:
         """Losses of hidden patches, by the pass that masked them; of several objectives, the first one's."""
@@ -121,3 +169,9 @@ class System(nn.Module):
     def objective_tokens(self, name: str, tokens: Mapping[int, Tokens]) -> list[Tokens]:
         """The answers that objective `name` asked for, in its order."""
         return [tokens[i] for i in self._wanted[name]]
+
+
+def _members(hybrid: str, objectives: Iterable[str]) -> tuple[str, ...]:
+    """The terms right inside `hybrid`, in order."""
+    inside = [name.removeprefix(f"{hybrid}/") for name in objectives if name.startswith(f"{hybrid}/")]
+    return tuple(dict.fromkeys(f"{hybrid}/{name.partition('/')[0]}" for name in inside))

@@ -69,7 +69,7 @@ class OfEach(Backward):
 
     def add(self, stepped: Stepped, share: float) -> None:
         """K backwards through one forward."""
-        losses = [output.loss * share for output in stepped.outputs.values()]
+        losses = [loss * share for loss in stepped.losses]
         rows = torch.stack([self._row(loss, i < len(losses) - 1) for i, loss in enumerate(losses)])
         self._rows = rows if self._rows is None else self._rows + rows
 

@@ -72,7 +72,7 @@ class Masking(nn.Module):
 def _name(request: Encode) -> str:
     """What decides a mask."""
     assert request.mask is not None, "only masked passes have a mask"
-    return f"{request.view} {request.mask.model_dump_json()}"
+    return " ".join([request.view, request.mask.model_dump_json(), *([request.salt] if request.salt else [])])
 
 
 def _scene(masker: Masker, image: Tensor, answers: Answers) -> Scene:

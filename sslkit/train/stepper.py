@@ -63,8 +63,8 @@ class Stepper:
             )
         self.optimizer = optim.make(spec.optimizer, self._groups())
         self._now = {
-            name: {key: torch.zeros((), device=parallel.device) for key in objective.schedules}
-            for name, objective in self.objectives.items()
+            name: {key: torch.zeros((), device=parallel.device) for key in schedules}
+            for name, schedules in system.schedules.items()
         }
         set_modes(dict(system.nets.items()), spec.nets)
         self._look = system.look
@@ -126,7 +126,8 @@ class Stepper:
         student: Any = self.system.nets["student"]
         own = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
         own += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
-        balancer = [p for p in self.system.balancer.parameters() if p.requires_grad]
+        balancers = (self.system.balancer, self.system.inner)
+        balancer = [p for one in balancers for p in one.parameters() if p.requires_grad]
         scales = optim.layer_scales(self.spec.optimizer, student)
         return optim.groups(self.spec.optimizer, own, balancer, scales)
 
@@ -136,8 +137,8 @@ class Stepper:
         decay = value_at(self.spec.optimizer.weight_decay, step, self.length.steps)
         moments = optim.moments(self.spec.optimizer, step, self.length.steps)
         optim.assign(self.optimizer, self.lr(step), decay, moments)
-        for name, objective in self.objectives.items():
-            for key, schedule in objective.schedules.items():
+        for name, schedules in self.system.schedules.items():
+            for key, schedule in schedules.items():
                 self._now[name][key].fill_(schedule(step))
 
     def _accumulate(
