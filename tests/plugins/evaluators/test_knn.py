@@ -23,7 +23,7 @@ def reference(golden):
 def test_equals_dino(reference, engine, row):
     arrays, given = reference
     k, temperature, top1, top5 = arrays["k_T_top1_top5"][row].tolist()
-    metrics = KNN(k=int(k), temperature=temperature, engine=engine).build()(given)
+    metrics = KNN(k=int(k), temperature=temperature, engine=engine).build()(given).metrics
     assert list(metrics) == ["accuracy", "top5"]
     assert metrics["accuracy"] * 100 == pytest.approx(top1, abs=1e-9)
     assert metrics["top5"] * 100 == pytest.approx(top5, abs=1e-9)
@@ -50,8 +50,8 @@ def test_votes_by_hand():
 def test_small_temperature_is_the_nearest_neighbour():
     train = (torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.9, 0.11]]), torch.tensor([0, 1, 1]))
     given = subject(train, (torch.tensor([[1.0, 0.0]]), torch.tensor([0])), 2)
-    assert KNN(k=3, temperature=1e-4).build()(given)["accuracy"] == 1
-    assert KNN(k=3, temperature=1.0).build()(given)["accuracy"] == 0
+    assert KNN(k=3, temperature=1e-4).build()(given).metrics["accuracy"] == 1
+    assert KNN(k=3, temperature=1.0).build()(given).metrics["accuracy"] == 0
 
 
 def test_equal_scores_go_to_the_lower_class():
@@ -70,14 +70,14 @@ def features(rows: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
     ("classes", "metrics"), [(2, {"accuracy"}), (4, {"accuracy"}), (5, {"accuracy", "top5"})]
 )
 def test_top5_needs_five_classes(classes, metrics):
-    found = KNN(k=3).build()(subject(features(40, classes, 0), features(10, classes, 1), classes))
+    found = KNN(k=3).build()(subject(features(40, classes, 0), features(10, classes, 1), classes)).metrics
     assert set(found) == metrics
     assert all(type(value) is float and 0 <= value <= 1 for value in found.values())
 
 
 def test_training_images_find_themselves():
     train = features(50, 7, 0)
-    assert KNN(k=1).build()(subject(train, train, 7))["accuracy"] == 1
+    assert KNN(k=1).build()(subject(train, train, 7)).metrics["accuracy"] == 1
 
 
 def test_more_neighbours_than_images_is_an_error():

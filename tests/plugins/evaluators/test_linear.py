@@ -25,7 +25,7 @@ def separable(seed: int, test_labels=None):
 
 
 def test_separable_features_are_separated():
-    metrics = SHORT.build()(separable(0))
+    metrics = SHORT.build()(separable(0)).metrics
     assert list(metrics) == ["accuracy", "holdout_accuracy", "learning_rate"]
     assert metrics["accuracy"] >= 0.99
     assert metrics["holdout_accuracy"] == 1
@@ -35,13 +35,13 @@ def test_separable_features_are_separated():
 def test_random_labels_give_chance():
     labels = torch.randint(0, 4, (1200,), generator=generator(3))
     values = torch.randn(1200, 16, generator=generator(4))
-    metrics = SHORT.build()(subject((values[:600], labels[:600]), (values[600:], labels[600:]), 4))
+    metrics = SHORT.build()(subject((values[:600], labels[:600]), (values[600:], labels[600:]), 4)).metrics
     assert abs(metrics["accuracy"] - 0.25) < 4 * (0.25 * 0.75 / 600) ** 0.5
 
 
 def test_test_labels_have_no_part_in_the_choice():
-    right = SHORT.build()(separable(0))
-    poisoned = SHORT.build()(separable(0, torch.randint(0, 5, (100,), generator=generator(9))))
+    right = SHORT.build()(separable(0)).metrics
+    poisoned = SHORT.build()(separable(0, torch.randint(0, 5, (100,), generator=generator(9)))).metrics
     assert poisoned["learning_rate"] == right["learning_rate"]
     assert poisoned["holdout_accuracy"] == right["holdout_accuracy"]
     assert poisoned["accuracy"] < 0.5
@@ -50,7 +50,7 @@ def test_test_labels_have_no_part_in_the_choice():
 def test_holdout_chooses_what_the_test_set_would_not():
     """Rates that are far too small fail on the holdout; the large one wins whatever the test labels say."""
     probe = LinearProbe(learning_rates=(1e-6, 1.0, 1e-5), epochs=10).build()
-    assert probe(separable(0, torch.zeros(100, dtype=torch.int64)))["learning_rate"] == 1.0
+    assert probe(separable(0, torch.zeros(100, dtype=torch.int64))).metrics["learning_rate"] == 1.0
 
 
 def test_equal_accuracies_go_to_the_lower_loss():
@@ -152,10 +152,10 @@ def test_batches_are_full_and_cover_an_epoch():
 
 
 def test_result_depends_on_the_seed_alone():
-    first = LinearProbe(epochs=3).build()(separable(7))
+    first = LinearProbe(epochs=3).build()(separable(7)).metrics
     torch.manual_seed(123)
     before = torch.get_rng_state()
-    assert LinearProbe(epochs=3).build()(separable(7)) == first
+    assert LinearProbe(epochs=3).build()(separable(7)).metrics == first
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -176,7 +176,7 @@ def test_one_image_a_class_is_an_error():
 
 def test_constant_features_are_harmless():
     values, labels = torch.ones(60, 4), torch.arange(60) % 3
-    metrics = SHORT.build()(subject((values, labels), (values, labels), 3))
+    metrics = SHORT.build()(subject((values, labels), (values, labels), 3)).metrics
     assert metrics["accuracy"] == pytest.approx(1 / 3)
 
 
