@@ -64,6 +64,10 @@ from sslkit_maskers.plugin import InverseBlockMasker as InverseBlockMasker
 from sslkit_maskers.plugin import MixtureMasker as MixtureMasker
 from sslkit_maskers.plugin import RandomMasker as RandomMasker
 from sslkit_maskers.plugin import UnitMasker as UnitMasker
+from sslkit_objectives.apart import KoLeo as KoLeo
+from sslkit_objectives.apart import Uniformity as Uniformity
+from sslkit_objectives.apart import VarianceCovariance as VarianceCovariance
+from sslkit_objectives.hybrid import Hybrid as Hybrid
 from sslkit_objectives.plugin import MAE as MAE
 from sslkit_objectives.plugin import BEiT as BEiT
 from sslkit_objectives.plugin import Data2Vec as Data2Vec

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sslkit.spec.base import Problem
 from sslkit.spec.complete import completed_by
-from sslkit.spec.families import ObjectiveSpec
+from sslkit.spec.families import Masker, ObjectiveSpec
 from sslkit.spec.projection import Projection
 
 if TYPE_CHECKING:
@@ -34,6 +34,10 @@ class InfoNCE(ObjectiveSpec):
     """View whose crops are compared, each with every other; at least 2."""
     key_view: str | None = None
     """View that keys are taken from instead, one-way only: then `view` and it need 1 crop, and no pass is wasted."""
+    masker: Masker | None = None
+    """Hide patches from the student (CAN, CMAE), in the pass of any term with an equal masker; null for whole images."""
+    mode: Literal["drop", "token"] = "drop"
+    """How that pass meets hidden patches: `drop` (CAN, CMAE) or `token` (SimMIM, iBOT)."""
     net: str = "student"
     """Net that makes keys: the student itself (SimCLR), or a moving average under `nets` (MoCo)."""
     projector: Projection = Projection()

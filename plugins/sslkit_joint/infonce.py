@@ -38,8 +38,8 @@ class Contrast(Objective):
         self.spec = spec
         self.own = spec.net == "student"
         views = [spec.view] if spec.key_view is None else [spec.view, spec.key_view]
-        needed = [Encode(spec.view), *([] if self.own else [Encode(views[-1], net=spec.net)])]
-        self.passes = tuple(needed if len(needed) > 1 else map(Encode, views))
+        needed = [_seen(spec, view) for view in (views if self.own else views[:1])]
+        self.passes = (*needed, *([] if self.own else [Encode(views[-1], net=spec.net)]))
         self.crops = {view: 2 // len(views) for view in views}
         self.projector = ProjectionHead(spec.projector, env.net("student").dim)
         self.predictor = (
@@ -119,3 +119,8 @@ class Contrast(Objective):
         means = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
         learned = {"temperature": (-self.log_scale).exp()} if self.spec.learn_temperature else {}
         return {**means, **learned, "feature_std": feature_std(embeddings)}
+
+
+def _seen(spec: InfoNCE, view: str) -> Encode:
+    """The student's pass on `view`."""
+    return Encode(view) if spec.masker is None else Encode(view, mask=spec.masker, mode=spec.mode)

@@ -10,6 +10,8 @@ from pydantic import Field
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec, slot_default
 from sslkit.spec.families import Masker, ObjectiveSpec, Target
+from sslkit_objectives.apart import KoLeo, Uniformity, VarianceCovariance
+from sslkit_objectives.hybrid import Hybrid
 from sslkit_objectives.regularizer import Regularizer
 
 if TYPE_CHECKING:
@@ -199,4 +201,4 @@ def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The objectives of this package."""
-    return [MAE, SimMIM, MaskFeat, Data2Vec, BEiT]
+    return [MAE, SimMIM, MaskFeat, Data2Vec, BEiT, Hybrid, VarianceCovariance, Uniformity, KoLeo]

@@ -19,10 +19,23 @@ def regularization(spec: Regularizer, cls: Tensor) -> Tensor:
 
     Each crop counts on its own, as those of an image may be alike.
     """
-    features = all_rows(at_least_float32(cls).transpose(0, 1)).transpose(0, 1)
+    features = of_all_ranks(cls)
     if spec.term == "uniformity":
-        return regularize.uniformity(F.normalize(features, dim=-1)).mean()
+        return uniformity(features).mean()
+    return variance_covariance(features, spec.covariance).mean()
+
+
+def of_all_ranks(cls: Tensor) -> Tensor:
+    """`[V, B, D]` of this rank -> `[V, N, D]` of all, with gradient, in at least float32."""
+    return all_rows(at_least_float32(cls).transpose(0, 1)).transpose(0, 1)
+
+
+def variance_covariance(features: Tensor, share: float) -> Tensor:
+    """VICReg's hinge on deviations and `share` of its squared covariances, `[V, N, D]` -> `[V]`."""
     value = regularize.variance(features)
-    if spec.covariance:
-        value = value + spec.covariance * regularize.covariance(features)
-    return value.mean()
+    return value + share * regularize.covariance(features) if share else value
+
+
+def uniformity(features: Tensor, t: float = 2.0) -> Tensor:
+    """Wang and Isola's uniformity of directions, `[V, N, D]` -> `[V]`."""
+    return regularize.uniformity(F.normalize(features, dim=-1), t)

@@ -13,6 +13,7 @@ from sslkit import catalog
 from sslkit.errors import SpecError
 from sslkit.spec.base import NO_KINDS, Problem, Spec
 from sslkit.spec.docstrings import description
+from sslkit.spec.families import ObjectiveSpec
 from sslkit.spec.locate import Place, choices, locate, slot_family, spec_class
 
 if TYPE_CHECKING:
@@ -87,12 +88,24 @@ def check(run: RunSpec) -> None:
 
 def problems(run: RunSpec) -> Iterator[Problem]:
     """Everything that the specs in `run` say is wrong, with paths from its root."""
-    for path, spec in walk(run):
+    for path, spec, scope in _scoped(run):
         try:
-            for problem in spec.problems(run):
+            for problem in spec.problems(scope):
                 yield Problem(".".join(part for part in (path, problem.path) if part), problem.message)
         except SpecError as error:  # from a helper that the spec calls; it does not know the path
             yield Problem(path, str(error))
+
+
+def _scoped(run: RunSpec) -> Iterator[tuple[str, Spec, RunSpec]]:
+    """Every spec with the run as it sees it: inside a hybrid, whose terms and balance are then the run's."""
+    scopes = {"": run}
+    for path, spec in walk(run):
+        around = max((p for p in scopes if path.startswith(p)), key=len)
+        yield path, spec, scopes[around]
+        members = spec.combined() if isinstance(spec, ObjectiveSpec) else None
+        if members is not None:
+            inside = {"objective": None, "objectives": members.objectives, "balance": members.balance}
+            scopes[f"{path}."] = scopes[around].model_copy(update=inside)
 
 
 def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslkit.spec.base import Slot, Spec
-from sslkit.spec.schedule import Period, is_due
+from sslkit.spec.schedule import Period, Value, ends, is_due
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from sslkit.core.augment import Augment as AugmentModule
@@ -30,6 +30,8 @@ class BackboneSpec(Spec):
     """A network that turns images into tokens."""
 
     family: ClassVar[str] = "backbone"
+    tells_attention: ClassVar[bool] = True
+    """Whether the network may answer `attentions`; evaluators that need it are refused before training where not."""
 
     @abstractmethod
     def build(self, view: View) -> BackboneModule:
@@ -64,10 +66,38 @@ class TargetSpec(Spec):
         """The target for the patches of `view`."""
 
 
+class Combined(NamedTuple):
+    """What a hybrid is made of."""
+
+    objectives: Mapping[str, ObjectiveSpec]
+    """Its terms, by name; each may be a hybrid itself."""
+    balance: BalancerSpec
+    """How their losses become one."""
+
+
+def _not_negative(value: Value) -> Value:
+    if min(ends(value)) < 0:
+        raise ValueError("a weight is at least 0, at the start and at the end")
+    return value
+
+
+Weight = Annotated[Value, AfterValidator(_not_negative)]
+"""What a loss is multiplied by."""
+
+
 class ObjectiveSpec(Spec):
-    """A loss on tokens."""
+    """A loss on tokens. The fields below are common to every kind."""
 
     family: ClassVar[str] = "objective"
+
+    weight: Weight = 1.0
+    """What the loss is multiplied by, possibly on a schedule, before a balancer sees it."""
+    salt: int = Field(0, ge=0, lt=2**31)
+    """Another number gives this term masks of its own where an equal masker of another term would share its masks."""
+
+    def combined(self) -> Combined | None:
+        """The terms that this is short for, if it is a hybrid; the run then builds those in its place."""
+        return None
 
     @abstractmethod
     def build(self, env: Env) -> ObjectiveModule:

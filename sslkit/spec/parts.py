@@ -249,6 +249,8 @@ class LogSpec(Spec):
     """Steps between records of the loss."""
     collapse: Literal["warn", "off", "stop"] = "warn"
     """When the records show that features become alike: say so once, nothing, or say so, save and stop."""
+    conflict: Period | None = None
+    """How often the gradients of the objectives are compared (`100 steps`), at a backward for each. Default: never."""
     loggers: tuple[Logger, ...] = ()
     """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal, Self, final
@@ -13,6 +12,7 @@ from sslkit.spec.base import Count, Problem, Spec, slot_default
 from sslkit.spec.families import (
     Backbone,
     Balancer,
+    Combined,
     Evaluator,
     EvaluatorSpec,
     Objective,
@@ -30,6 +30,7 @@ from sslkit.spec.parts import (
     ViewSpec,
 )
 from sslkit.spec.schedule import LearningRateSchedule
+from sslkit.spec.terms import Term, odd_names, terms
 
 
 @final
@@ -44,6 +45,8 @@ class RunSpec(Spec):
     """Run folder. Default: `runs/NAME`."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; `auto` takes CUDA where there is a GPU."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What ranks under `torchrun` hold: whole replicas (`ddp`), or shards of all parameters and moments (`fsdp`)."""
     data: Source
     """Training images (and, for evaluators, labels)."""
     workers: int = Field(4, ge=0, le=1024)
@@ -61,7 +64,7 @@ class RunSpec(Spec):
     nets: Mapping[str, NetSpec] = {}
     """Moving averages of the backbone, by name."""
     objective: Objective | None = None
-    """What to optimize; short for `objectives` with one entry."""
+    """What to optimize: short for `objectives` with one entry, or a hybrid, short for its terms and its balance."""
     objectives: Mapping[str, Objective] = {}
     """Several objectives, by name."""
     balance: Balancer = slot_default("fixed")
@@ -100,11 +103,26 @@ class RunSpec(Spec):
         return self
 
     @property
+    def combined(self) -> Combined:
+        """What is optimized together, and what balances it: of a hybrid its terms and its own balance."""
+        if self.objective is None:
+            return Combined(self.objectives, self.balance)
+        alone = Combined({self.objective.kind_name(): self.objective}, self.balance)
+        return self.objective.combined() or alone
+
+    @property
     def terms(self) -> dict[str, ObjectiveSpec]:
-        """The objectives by name; a single one is called by its kind."""
-        if self.objective is not None:
-            return {self.objective.kind_name(): self.objective}
-        return dict(self.objectives)
+        """The objectives that are balanced, by name; a single one is called by its kind."""
+        return dict(self.combined.objectives)
+
+    def all_terms(self) -> Iterator[Term]:
+        """Every objective and every hybrid that is a term, at any depth, a hybrid before its members."""
+        if self.objective is None:
+            yield from terms(self.objectives, "objectives")
+        elif self.objective.combined() is not None:
+            yield from terms(self.terms, "objective.objectives", salts=(self.objective.salt,))
+        else:
+            yield from (term._replace(path="objective") for term in terms(self.terms, ""))
 
     @property
     def run_dir(self) -> Path:
@@ -126,7 +144,9 @@ class RunSpec(Spec):
             yield Problem(
                 "micro_batch_size", f"{self.micro_batch_size} does not divide `batch_size` {self.batch_size}"
             )
-        yield from self._odd_names()
+        for group in ("views", "nets", "objectives"):
+            yield from odd_names(group, getattr(self, group))
+        yield from self._unused()
         yield from self._dangling_names()
         labels = [e.label for e in self.evaluate]
         for i, label in enumerate(labels):
@@ -135,14 +155,17 @@ class RunSpec(Spec):
                     f"evaluate.{i}.name", f"{label!r} is taken; give this evaluation a `name` of its own"
                 )
 
-    def _odd_names(self) -> Iterator[Problem]:
-        """Names become parts of parameter and metric names."""
-        for group in ("views", "nets", "objectives"):
-            for name in getattr(self, group):
-                if not re.fullmatch(r"[A-Za-z]\w*", name):
-                    yield Problem(
-                        f"{group}.{name}", "names start with a letter and go on with letters, digits and _"
-                    )
+    def _unused(self) -> Iterator[Problem]:
+        """Where the hybrid is the whole of the run, what is said beside it has no effect."""
+        if self.objective is None or self.objective.combined() is None:
+            return
+        # values and not what was set: the lock of a run sets every field
+        if self.balance.kind_name() != "fixed" or self.balance != type(self.balance)():
+            yield Problem("balance", "the hybrid has its own, `objective.balance`; set that one")
+        if self.objective.weight != 1:
+            yield Problem(
+                "objective.weight", "is for the terms of a hybrid; a run has one loss, so leave it out"
+            )
 
     def _dangling_names(self) -> Iterator[Problem]:
         if "student" in self.nets:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import nn
 
 from sslkit.core.backbone import Backbone
+from sslkit.core.balancer import Balancer
 from sslkit.core.env import Env, Length, NetInfo, View
 from sslkit.core.masker import Masker
-from sslkit.core.objective import Objective
+from sslkit.core.objective import Objective, Schedule
 from sslkit.core.passes import Encode
 from sslkit.core.source import Source
 from sslkit.core.system import System
@@ -19,6 +22,8 @@ from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.registry.manager import kinds
 from sslkit.spec.families import MaskerSpec
 from sslkit.spec.run import RunSpec
+from sslkit.spec.schedule import Value
+from sslkit.spec.terms import Term
 from sslkit.train import rng
 from sslkit.train.average import frozen_copy
 from sslkit.train.order import Order, Share
@@ -53,7 +58,7 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
         SpecError: the parts do not fit; the message names the path in the spec.
         DataError: there are no training images.
     """
-    parallel = parallel or start(spec.device)
+    parallel = parallel or start(spec.device, spec.parallel)
     source = training_source(spec)
     views = make_views(spec, source.channels)
     order = make_order(spec, len(source), parallel)
@@ -110,12 +115,16 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
     own = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
     infos = {name: _info(own.get(name, student), views) for name in ("student", *spec.nets)}
     env = Env(views, infos, infos["student"].grids, length)
-    objectives = {name: _objective(spec, name, env) for name in spec.terms}
+    every = list(spec.all_terms())
+    objectives = {term.name: _objective(term, env) for term in every if term.balance is None}
     passes = [p for objective in objectives.values() for p in objective.passes]
     student.serve([p for p in passes if p.net == "student"])
     nets: dict[str, Backbone] = {"student": student}
     nets |= {name: own[name] if name in own else frozen_copy(student) for name in spec.nets}
-    system = System(nets, objectives, spec.balance.build(list(objectives)))
+    weights = {term.name: _weight(term.spec.weight, length.steps) for term in every}
+    balancer = spec.combined.balance.build(list(spec.terms))
+    inner = {term.name: _inner(term) for term in every if term.balance is not None}
+    system = System(nets, objectives, balancer, weights, inner)
     _check_passes(system, spec)
     return system, env
 
@@ -134,12 +143,17 @@ def _info(net: Backbone, views: Mapping[str, View]) -> NetInfo:
     return NetInfo(net.dim, net.depth, {name: net.grid(view.size) for name, view in views.items()})
 
 
-def _objective(spec: RunSpec, name: str, env: Env) -> Objective:
-    path = "objective" if spec.objective is not None else f"objectives.{name}"
+def _objective(term: Term, env: Env) -> Objective:
+    path = term.path
     try:
-        objective = spec.terms[name].build(env)
+        objective = term.spec.build(env)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
+    if term.salt:
+        objective.passes = tuple(
+            request if request.mask is None else replace(request, salt=term.salt)
+            for request in objective.passes
+        )
     for view, crops in objective.crops.items():
         if env.view(view).crops < crops:
             raise SpecError(
@@ -148,12 +162,30 @@ def _objective(spec: RunSpec, name: str, env: Env) -> Objective:
     return objective
 
 
+def _weight(weight: Value, steps: int) -> float | Schedule:
+    return float(weight) if isinstance(weight, int | float) else partial(weight.at, total=steps)
+
+
+def _inner(term: Term) -> Balancer:
+    """The balancer of a hybrid that is a term."""
+    members = term.spec.combined()
+    assert members is not None, "only hybrids are asked about"
+    balancer = members.balance.build(list(members.objectives))
+    if balancer.weighs_gradients:
+        raise SpecError(
+            f"{term.path}.balance: {members.balance.kind_name()!r} weighs gradients, which only the balancer of the "
+            "whole run can do; move the terms of this hybrid up to the others, or balance their losses"
+        )
+    return balancer
+
+
 def _check_names(spec: RunSpec) -> None:
     """A module is an attribute of its container, beside those that torch gives it."""
-    for group, names in (("objectives", spec.objectives), ("nets", spec.nets)):
-        for name in names:
-            if hasattr(nn.ModuleDict, name):
-                raise SpecError(f"{group}.{name}: is a name that torch's modules use; choose another")
+    paths = {f"nets.{name}": name for name in spec.nets}
+    paths |= {term.path: term.name for term in spec.all_terms() if term.path != "objective"}
+    for path, name in paths.items():
+        if hasattr(nn.ModuleDict, name):
+            raise SpecError(f"{path}: is a name that torch's modules use; choose another")
 
 
 def _check_passes(system: System, spec: RunSpec) -> None:
@@ -171,11 +203,11 @@ def make_maskers(system: System, env: Env) -> Maskers:
     Raises:
         SpecError: a masker does not fit its grid or mode, or reads a net that the run does not have.
     """
-    made: dict[tuple[str, MaskerSpec], Masker] = {}
+    made: dict[tuple[str, MaskerSpec, str], Masker] = {}
     result = {}
     for i, request in enumerate(system.plan):
         if request.mask is not None:
-            key = (request.view, request.mask)
+            key = (request.view, request.mask, request.salt)
             try:
                 made[key] = made.get(key) or _masker(request, env)
                 _require_fixed(made[key], request, env)
@@ -189,7 +221,7 @@ def _asker(system: System, request: Encode) -> str:
     """Path of the first of several objectives that asks for `request`; nothing where there is only one."""
     objectives: Mapping[str, Any] = dict(system.objectives.items())
     owners = [name for name, objective in objectives.items() if request in objective.passes]
-    return f"objectives.{owners[0]}: " if len(objectives) > 1 else ""
+    return f"objectives.{owners[0].replace('/', '.objectives.')}: " if len(objectives) > 1 else ""
 
 
 def _masker(request: Encode, env: Env) -> Masker:

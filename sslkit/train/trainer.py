@@ -77,7 +77,7 @@ class Trainer:
         self.collapse = CollapseGuard(spec.log.collapse, self.stepper.peak_lr)
         self.collapse.restore(self.meta.get("collapse", {}))
         self.recorder = record.Recorder(self.run_dir, loggers, parallel, self.collapse.look)
-        self.guard = FiniteGuard(list(spec.terms), parallel.device)
+        self.guard = FiniteGuard(list(self.stepper.objectives), parallel.device)
         self.progress = Progress(enabled=parallel.first)
         source = self.composed.source
         self.skipped = UnreadableImages(self.run_dir / SKIPPED, len(source), spec.max_corrupt, source.name)

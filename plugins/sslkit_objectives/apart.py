@@ -1,0 +1,100 @@
+"""Specs of terms that keep the features of different images apart, as objectives of a hybrid. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Literal, final
+
+from pydantic import Field
+
+from sslkit.spec.base import Problem
+from sslkit.spec.families import Masker, ObjectiveSpec
+
+if TYPE_CHECKING:
+    from sslkit.core.env import Env
+    from sslkit.core.objective import Objective
+    from sslkit.spec.run import RunSpec
+
+
+@final
+class VarianceCovariance(ObjectiveSpec):
+    """VICReg's variance and covariance terms (Bardes, Ponce, LeCun 2021) on pooled features, without a projector."""
+
+    kind: Literal["variance_covariance"] = "variance_covariance"
+    view: str = "global"
+    """View whose images are compared, each crop on its own."""
+    masker: Masker | None = None
+    """Read the masked pass of a term with an equal masker; null for whole images."""
+    mode: Literal["drop", "token"] = "drop"
+    """How that pass meets hidden patches: `drop` (MAE) or `token` (SimMIM, iBOT)."""
+    covariance: float = Field(0.04, ge=0)
+    """Share of the covariance term to that of variance (VICReg: 1 to 25, which is 0.04)."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view exists, and there are images to compare."""
+        yield from _problems(self, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.regularization import variance_covariance
+        from sslkit_objectives.spread import Spread
+
+        return Spread(self, partial(variance_covariance, share=self.covariance), env)
+
+
+@final
+class Uniformity(ObjectiveSpec):
+    """Wang and Isola's uniformity on the sphere (2020): features of different images repel each other."""
+
+    kind: Literal["uniformity"] = "uniformity"
+    view: str = "global"
+    """View whose images are compared, each crop on its own."""
+    masker: Masker | None = None
+    """Read the masked pass of a term with an equal masker; null for whole images."""
+    mode: Literal["drop", "token"] = "drop"
+    """How that pass meets hidden patches: `drop` (MAE) or `token` (SimMIM, iBOT)."""
+    t: float = Field(2.0, gt=0)
+    """Sharpness: the loss is the logarithm of the mean of exp(-t d²) over pairs (the authors' code: 2)."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view exists, and there are images to compare."""
+        yield from _problems(self, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_objectives.regularization import uniformity
+        from sslkit_objectives.spread import Spread
+
+        return Spread(self, partial(uniformity, t=self.t), env)
+
+
+@final
+class KoLeo(ObjectiveSpec):
+    """KoLeo (Sablayrolles et al. 2019, as in DINOv2): every image's features move away from the nearest other's."""
+
+    kind: Literal["koleo"] = "koleo"
+    view: str = "global"
+    """View whose images are compared, each crop on its own."""
+    masker: Masker | None = None
+    """Read the masked pass of a term with an equal masker; null for whole images."""
+    mode: Literal["drop", "token"] = "drop"
+    """How that pass meets hidden patches: `drop` (MAE) or `token` (SimMIM, iBOT)."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view exists, and there are images to compare."""
+        yield from _problems(self, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit.functional.koleo import koleo
+        from sslkit_objectives.spread import Spread
+
+        return Spread(self, koleo, env)
+
+
+def _problems(spec: VarianceCovariance | Uniformity | KoLeo, run: RunSpec) -> Iterator[Problem]:
+    if spec.view not in run.views:
+        yield Problem("view", f"{spec.view!r} is not a view of this run. Known: {', '.join(run.views)}")
+    if min(run.batch_size, run.micro_batch_size or run.batch_size) < 2:
+        yield Problem("", "compares images with each other, so it needs at least 2 in a forward")

@@ -1,0 +1,69 @@
+"""Several objectives as one. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, final
+
+from pydantic import Field
+
+from sslkit import catalog
+from sslkit.errors import SpecError
+from sslkit.spec.base import Problem, slot_default
+from sslkit.spec.families import Balancer, Combined, Objective, ObjectiveSpec
+from sslkit.spec.terms import odd_names
+
+if TYPE_CHECKING:
+    from sslkit.core.env import Env
+    from sslkit.core.objective import Objective as ObjectiveModule
+    from sslkit.spec.run import RunSpec
+
+
+@final
+class Hybrid(ObjectiveSpec):
+    """Several objectives on one backbone, balanced: `Hybrid(mim=MAE(), contrast=InfoNCE(), balance=PCGrad())`.
+
+    As the objective of a run it stands for `objectives` and `balance`; it may also be a term of another hybrid.
+    """
+
+    kind: Literal["hybrid"] = "hybrid"
+    objectives: Mapping[str, Objective] = Field(min_length=1)
+    """Its terms, by name. In Python each can be an argument of its own."""
+    balance: Balancer = slot_default("fixed")
+    """How the losses of its terms become one; inside another hybrid, one that weighs losses and not gradients."""
+
+    def __init__(self, /, **fields: Any) -> None:  # noqa: ANN401
+        """Check `fields`; those that are no field of a hybrid are terms. Raises SpecError."""
+        known = type(self).model_fields
+        terms = {name: value for name, value in fields.items() if name not in known}
+        own = {name: value for name, value in fields.items() if name in known}
+        if terms:
+            own["objectives"] = {**own.get("objectives", {}), **terms}
+        super().__init__(**own)
+
+    # pydantic then builds nested hybrids itself, as it does other specs
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def example(cls) -> Self:
+        """A masked autoencoder, and half as much of a term that keeps its features apart, out of the same pass."""
+        kinds = catalog.kinds("objective")
+        mim = kinds["mae"].example()
+        apart = kinds["uniformity"](masker=mim.masker, weight=0.5)
+        return cls(objectives={"mim": mim, "apart": apart})
+
+    def combined(self) -> Combined:
+        """Its terms and their balance."""
+        return Combined(self.objectives, self.balance)
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Names of terms are names of modules, metrics and files."""
+        yield from odd_names("objectives", self.objectives)
+
+    def build(self, env: Env) -> ObjectiveModule:
+        """Runs build the terms themselves.
+
+        Raises:
+            SpecError: always; a hybrid has no module of its own.
+        """
+        raise SpecError("a hybrid is no module of its own: build the run that it is part of, or its terms")

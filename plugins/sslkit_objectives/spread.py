@@ -1,0 +1,35 @@
+"""A term that keeps the features of different images apart. V crops, B images, N of all ranks, D width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import final
+
+from torch import Tensor
+
+from sslkit.core.env import Env
+from sslkit.core.objective import Objective
+from sslkit.core.passes import Encode, Output, Tokens
+from sslkit.functional.collapse import feature_std
+from sslkit_objectives.apart import KoLeo, Uniformity, VarianceCovariance
+from sslkit_objectives.regularization import of_all_ranks
+
+Term = Callable[[Tensor], Tensor]
+"""Features `[V, N, D]` -> one value a crop, `[V]`."""
+
+
+@final
+class Spread(Objective):
+    """The mean over crops of a statistic of the pooled features of all ranks' images; it has nothing to train."""
+
+    def __init__(self, spec: VarianceCovariance | Uniformity | KoLeo, term: Term, env: Env) -> None:
+        super().__init__()
+        env.view(spec.view)
+        self.passes = (Encode(spec.view, mask=spec.masker, mode=spec.mode if spec.masker else "drop"),)
+        self.crops = {spec.view: 1}
+        self.term = term
+
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """The mean over crops, of which each counts on its own, as those of an image may be alike."""
+        (seen,) = tokens
+        return Output(self.term(of_all_ranks(seen.cls)).mean(), {"feature_std": feature_std(seen.cls)})
