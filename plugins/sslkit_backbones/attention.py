@@ -1,4 +1,4 @@
-"""What a block's class token attends to, told beside the block's own forward."""
+"""What the tokens of a block attend to, told beside the block's own forward."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from timm.models.vision_transformer_relpos import RelPosAttention, ResPostRelPos
 from torch import Tensor
 
 from sslkit.errors import SpecError
+from sslkit.functional.numeric import at_least_float32
 
 _KNOWN = (Attention, AttentionRope, BeitAttention, EvaAttention, RelPosAttention)
 _POST_NORM = (ResPostBlock, EvaBlockPostNorm, ResPostRelPosBlock)
@@ -41,19 +42,35 @@ def class_attention(
     Raises:
         SpecError: the block is of a kind whose attention cannot be told.
     """
+    queries = slice(0, 1) if class_token else slice(prefix, None)
+    return attention_weights(block, x, prefix, bias, rope, queries)[..., prefix:].mean(2)
+
+
+def attention_weights(
+    block: Any,  # noqa: ANN401
+    x: Tensor,
+    prefix: int,
+    bias: Tensor | None = None,
+    rope: Tensor | None = None,
+    queries: slice = slice(None),
+) -> Tensor:
+    """`[B, heads, queries, prefix + N]` in at least float32: the softmax weights of a block on its input `x`.
+
+    Arguments and errors are those of `class_attention`; `queries` are the tokens that ask.
+    """
     attn = getattr(block, "attn", None)
     if not isinstance(attn, _KNOWN):
         raise SpecError(
             f"backbone: blocks of type {type(block).__name__} do not tell their attention; "
             "use a plain vision transformer, such as 'vit_base_patch16_224'"
         )
-    queries = slice(0, 1) if class_token else slice(prefix, None)
     q, k = _queries_and_keys(attn, x if isinstance(block, _POST_NORM) else block.norm1(x), rope, prefix)
+    q, k = at_least_float32(q[:, :, queries]), at_least_float32(k)
     with torch.autocast(x.device.type, enabled=False):
-        scores = (q[:, :, queries].float() * attn.scale) @ k.float().transpose(-2, -1)
+        scores = (q * attn.scale) @ k.transpose(-2, -1)
         if bias is not None:
-            scores = scores + bias[..., queries, :].float()
-        weights: Tensor = scores.softmax(-1)[..., prefix:].mean(2)
+            scores = scores + bias[..., queries, :].to(scores.dtype)
+        weights: Tensor = scores.softmax(-1)
     return weights
 
 

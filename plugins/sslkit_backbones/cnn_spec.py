@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 class CNN(BackboneSpec):
     """A convolutional network of timm, for objectives without masks (MoCo, SimCLR, BYOL, DINO)."""
 
+    tells_attention: ClassVar[bool] = False
     kind: Literal["cnn"] = "cnn"
     name: str = Field("resnet50", min_length=1)
     """Its name in timm (https://huggingface.co/docs/timm): `resnet18`, `convnext_tiny`, `efficientnet_b0`, ..."""

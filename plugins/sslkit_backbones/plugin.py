@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -91,6 +91,7 @@ class ViT(BackboneSpec):
 class Swin(BackboneSpec):
     """A Swin transformer of timm, first or second version, for objectives in `token` mode (SimMIM)."""
 
+    tells_attention: ClassVar[bool] = False
     kind: Literal["swin"] = "swin"
     name: str = Field("swin_base_patch4_window7_224", min_length=1)
     """Its name in timm (https://huggingface.co/docs/timm): a `swin_...` or `swinv2_...` (not `swinv2_cr_...`)."""

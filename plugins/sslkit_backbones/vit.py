@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from sslkit.core.backbone import Backbone, Exported
+from sslkit.core.backbone import Attentions, Backbone, Exported
 from sslkit.core.env import Grid, View
 from sslkit.core.passes import Encode, Request, Tokens
 from sslkit.errors import SpecError
 from sslkit.functional.patches import conv_patches
-from sslkit_backbones.attention import class_attention
+from sslkit_backbones.attention import attention_weights, class_attention
 from sslkit_backbones.geometry import Geometry, block_arguments, geometry, is_relative, rope_of
 from sslkit_backbones.initialization import initialize, mask_token
 from sslkit_backbones.layers import vit_layer
@@ -57,6 +57,11 @@ class VisionTransformerBackbone(Backbone):
     def layer_of(self, name: str) -> int:
         """MAE's layer numbers."""
         return vit_layer(name, self.depth)
+
+    def attentions(self, images: Tensor) -> Attentions:
+        """The weights of every block, also those of registers."""
+        grid = Grid(images.shape[-2] // self.patch, images.shape[-1] // self.patch, self.patch)
+        return Attentions(grid, self.prefix, self.net.cls_token is not None, self._weights(images))
 
     def export(self) -> Exported:
         """The timm network and its weights, without the mask token."""
@@ -183,6 +188,14 @@ class VisionTransformerBackbone(Backbone):
         weights = class_attention(block, before, self.prefix, has_class, where.bias, rope)
         out: Tensor = weights.unflatten(0, request.image.shape[:2])
         return out
+
+    def _weights(self, images: Tensor) -> Iterator[Tensor]:
+        """`[B, heads, T, T]`, block by block."""
+        request = Request(images[None], None, "drop", ())
+        where, x = self._geometry([request]), self._embed(request)
+        for i, block in enumerate(self.net.blocks):
+            yield attention_weights(block, x, self.prefix, where.bias, rope_of(self.net, where, i))
+            x = block(x, **block_arguments(self.net, where, i))
 
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Class token (or the mean of the patches) and patch tokens; registers are left out."""

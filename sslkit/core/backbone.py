@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -21,6 +21,22 @@ class Exported(NamedTuple):
     state: Mapping[str, Tensor]
     changes: tuple[str, ...] = ()
     """Python statements that change the network `net` before weights are loaded, where no argument can say it."""
+
+
+class Attentions(NamedTuple):
+    """What every token attends to, block by block. T tokens: those in front, then the patches."""
+
+    grid: Grid
+    """Places of the patches."""
+    prefix: int
+    """Class and register tokens in front of the patches."""
+    has_class: bool
+    """Whether the first token is a class token."""
+    layers: Iterator[Tensor]
+    """`[B, heads, T, T]` for each block, queries before keys, rows of sum 1, in at least float32.
+
+    Each is made when it is asked for, and need not be kept.
+    """
 
 
 class Backbone(nn.Module, ABC):
@@ -48,6 +64,14 @@ class Backbone(nn.Module, ABC):
         `optimizer.layer_decay` asks for it. Raises SpecError where a network does not say, as here.
         """
         raise SpecError(f"{type(self).__name__} does not say which layer its parameters belong to")
+
+    def attentions(self, images: Tensor) -> Attentions:
+        """The attention weights of every block for images `[B, C, H, W]`, by the arithmetic of `forward`.
+
+        Raises:
+            SpecError: the network does not tell them, as here. Its spec then says so in `tells_attention`.
+        """
+        raise SpecError(f"{type(self).__name__} does not tell its attention; use a 'vit'")
 
     @abstractmethod
     def export(self) -> Exported:
