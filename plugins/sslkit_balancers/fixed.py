@@ -24,3 +24,7 @@ class WeightedSum(Balancer):
     def forward(self, losses: Tensor) -> Tensor:
         """The weighted sum of `losses` `[K]`."""
         return (self.weights.to(losses.dtype) * losses).sum()
+
+    def factors(self) -> Tensor:
+        """The weights."""
+        return self.weights

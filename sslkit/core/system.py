@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.balancer import Balancer
+from sslkit.core.cut import Cut, cut
 from sslkit.core.objective import Objective, Schedule
 from sslkit.core.passes import Encode, Mask, Output, Request, Tokens
 from sslkit.core.plan import Plan, same_pass
@@ -29,6 +30,12 @@ class Stepped(NamedTuple):
     """Of every objective, without its weight."""
     losses: tuple[Tensor, ...]
     """What the balancer joined: the loss of each term, times its weight. Apart, as a backward of one is of it alone."""
+    weights: Tensor | None = None
+    """`[K]`: what the balancer multiplied each of `losses` by, as far as it says."""
+    inner: Mapping[str, Tensor] = {}
+    """What the balancer of each hybrid inside joined, `[K]` without gradient."""
+    cuts: tuple[Cut, ...] = ()
+    """Where the student ends and objectives begin, for a balancer that weighs gradients in `features`."""
 
 
 @final
@@ -64,6 +71,8 @@ class System(nn.Module):
         self._set_schedules(objectives, weights or {})
         self.plan: tuple[Encode, ...] = tuple(dict.fromkeys(p for o in objectives.values() for p in o.passes))
         self._wanted = {name: [self.plan.index(p) for p in o.passes] for name, o in objectives.items()}
+        self._student: Callable[..., list[Tokens]] | None = None
+        self._compiled: dict[str, Callable[..., Output]] = {}
         self.guided_by(())
 
     def _set_schedules(
@@ -108,7 +117,14 @@ class System(nn.Module):
         self, images: Mapping[str, Tensor], masks: Sequence[Mask | None], looked: Sequence[Tokens]
     ) -> dict[int, Tokens]:
         """The answer to every pass of `plan`, by its index. `looked`: what `look` answered."""
-        answers = self._answer(self.late.runs, images, [masks[place] for place in self.places])
+        return self._shared(self._late(images, masks), looked)
+
+    def _late(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
+        """The answers to the passes of `late`."""
+        return self._answer(self.late.runs, images, [masks[place] for place in self.places])
+
+    def _shared(self, answers: Sequence[Tokens], looked: Sequence[Tokens]) -> dict[int, Tokens]:
+        """What each request of `plan` wanted of the `answers` of `late` and of those of `look`."""
         late = {i: share.of(answers) for i, share in self._later.items()}
         return late | {i: share.of(looked) for i, share in self._known.items()}
 
@@ -137,20 +153,37 @@ class System(nn.Module):
         looked: Sequence[Tokens] = (),
     ) -> Stepped:
         """The losses of one micro-batch. `masks`: one for each pass of `plan`; `looked`: the answers of `look`."""
-        tokens = self.encode(images, masks, looked)
+        answers = (self._student or self._late)(images, masks)
+        cuts: tuple[Cut, ...] = ()
+        if self.balancer.space == "features":
+            answers, cuts = cut(answers)
+        tokens = self._shared(answers, looked)
         outputs: dict[str, Output] = {
-            name: objective(now[name], *[tokens[i] for i in self._wanted[name]])
+            name: self._compiled.get(name, objective)(now[name], *[tokens[i] for i in self._wanted[name]])
             for name, objective in self.objectives.items()
         }
-        losses = tuple(self._weighted(term, outputs, now) for term in self.terms)
+        inner: dict[str, Tensor] = {}
+        losses = tuple(self._weighted(term, outputs, now, inner) for term in self.terms)
         total: Tensor = self.balancer(torch.stack(losses))
-        return Stepped(total, outputs, losses)
+        weights = self.balancer.factors()
+        return Stepped(total, outputs, losses, None if weights is None else weights.detach(), inner, cuts)
 
-    def _weighted(self, term: str, outputs: Mapping[str, Output], now: Now) -> Tensor:
+    def compile_parts(self, **options: Any) -> None:  # noqa: ANN401
+        """Compile the student's passes as one graph and each objective as another, instead of the whole forward.
+
+        A compiled graph is differentiated as a whole, so where a backward is to end at the cut, so must the graph.
+        """
+        self._student = torch.compile(self._late, **options)
+        self._compiled = {name: torch.compile(loss, **options) for name, loss in self.objectives.items()}
+
+    def _weighted(
+        self, term: str, outputs: Mapping[str, Output], now: Now, inner: dict[str, Tensor]
+    ) -> Tensor:
         """The loss of an objective, or of a hybrid's members as its own balancer joins them, times its weight."""
         if term in self._members:
-            losses = [self._weighted(member, outputs, now) for member in self._members[term]]
-            loss: Tensor = self.inner[term](torch.stack(losses))
+            losses = torch.stack([self._weighted(name, outputs, now, inner) for name in self._members[term]])
+            inner[term] = losses.detach()
+            loss: Tensor = self.inner[term](losses)
         else:
             loss = outputs[term].loss
         if term in self._moving:

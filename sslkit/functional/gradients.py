@@ -1,8 +1,8 @@
 """Weights of K objectives from the products of their gradients: functions of a Gram matrix and nothing else.
 
-`gram` `[K, K]` float64 holds the products g_i · g_j; every function returns weights w `[K]`, and the direction that they
-stand for is the sum of w_i g_i. All are safe where gradients vanish, agree or cancel, make no decision on the host, and
-take K = 1. The two that search a simplex look at each of its 2^K - 1 faces, so K should stay below about 10.
+`gram` `[K, K]` float64 holds the products g_i · g_j; every function returns weights w `[K]`, and the direction that
+they stand for is the sum of w_i g_i. All are safe where gradients vanish, agree or cancel, make no decision on the
+host, and take K = 1. The two that search a simplex look at each of its 2^K - 1 faces, so K should stay below about 10.
 """
 
 from __future__ import annotations
@@ -116,9 +116,9 @@ def nash(gram: Tensor) -> Tensor:
     """The positive weights a with G a = 1 / a: the Nash bargaining solution (Navon et al. 2022, claim 3.2).
 
     They minimize a · G a / 2 - sum log a, which is self-concordant, so that Newton's method with the step
-    1 / (1 + decrement) converges from anywhere, here with the best multiple of every iterate; the reference linearizes
-    a concave part and calls a solver. The direction has the square K whatever the gradients' lengths. Gradients of 0 get
-    weight 0; where gradients cancel, no solution exists and the weights are large and finite.
+    1 / (1 + decrement) converges from anywhere, here with the best multiple of every iterate; the reference
+    linearizes a concave part and calls a solver. The direction has the square K whatever the gradients' lengths.
+    Gradients of 0 get weight 0; where gradients cancel, no solution exists and the weights are large and finite.
     """
     unit, lengths = _scaled(gram)
     alive = gram.diagonal() > 0

@@ -225,7 +225,7 @@ def backward_of(system: System, parallel: Parallel, micro_batches: int = 1) -> B
         return OfEach(system, parallel)
     if micro_batches > 1:
         raise SpecError(
-            f"balance.space: `features` weighs the whole batch at once, but `micro_batch_size` cuts a rank's share into "
-            f"{micro_batches}; leave `micro_batch_size` out, or use `space: parameters`"
+            "balance.space: `features` weighs the whole batch at once, but `micro_batch_size` cuts a rank's share "
+            f"into {micro_batches}; leave `micro_batch_size` out, or use `space: parameters`"
         )
     return OfFeatures(system, parallel)

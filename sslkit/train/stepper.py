@@ -16,14 +16,16 @@ from sslkit.core.passes import Output, Tokens
 from sslkit.core.system import Stepped, System
 from sslkit.errors import SpecError
 from sslkit.spec.run import RunSpec
-from sslkit.spec.schedule import value_at
+from sslkit.spec.schedule import is_due, value_at
 from sslkit.train import optimizer as optim
 from sslkit.train import rng
 from sslkit.train.average import Averages, set_modes
 from sslkit.train.backward import backward_of
+from sslkit.train.balance import Balance, Balancing
 from sslkit.train.feed import Batch
 from sslkit.train.masking import Masking, Rows
 from sslkit.train.parallel import Parallel
+from sslkit.train.shards import gathered, optimizer_placed, placed_as
 from sslkit.train.stages import masks_shapes, timeline
 
 SPARE_GRAPHS = 7
@@ -49,9 +51,12 @@ class Stepper:
         self, spec: RunSpec, system: System, maskers: Mapping[int, Masker], length: Length, parallel: Parallel
     ) -> None:
         self.spec, self.length, self.parallel = spec, length, parallel
-        self.system = system.to(parallel.device).train()
+        self.system = system.train()
+        set_modes(dict(system.nets.items()), spec.nets)
         self.masking = Masking(system.plan, maskers, spec.seed).to(parallel.device)
         system.guided_by(self.masking.guides)
+        self.reading = parallel.place(system)
+        """What evaluators and figures read, under `whole`: the system, or where that is in shards a stand-in."""
         self.objectives: Mapping[str, Any] = dict(system.objectives.items())
         self.precision = resolved_precision(spec, parallel.device)
         self.peak_lr = spec.optimizer.peak_lr(spec.batch_size)
@@ -61,22 +66,22 @@ class Stepper:
             raise SpecError(
                 "nothing to train: no parameter of the backbone or the objectives takes gradients"
             )
-        self.optimizer = optim.make(spec.optimizer, self._groups())
+        self.optimizer = optim.make(spec.optimizer, self._groups(), parallel.norms)
         self._now = {
             name: {key: torch.zeros((), device=parallel.device) for key in schedules}
             for name, schedules in system.schedules.items()
         }
-        set_modes(dict(system.nets.items()), spec.nets)
         self._look = system.look
         if compiles(spec, parallel.device):
             compile_system(system, spec, masks_shapes(timeline(maskers, length.steps).values()))
             self._look = torch.compile(system.look, **spec.compile.options())
         self.run = parallel.wrap(system)
-        self.backward = backward_of(system, parallel)
         self._one = torch.zeros(1, dtype=torch.int64, device=parallel.device)
         self.micro_batches = len(
             range(0, spec.batch_size // parallel.world, micro_batch_size(spec, parallel.world))
         )
+        self.backward = backward_of(system, parallel, self.micro_batches)
+        self.balancing = Balancing(system, parallel, length)
 
     def __call__(self, step: int, batches: Iterable[Batch]) -> Losses:
         """Make step number `step` (from 0) from this rank's micro-batches, of which one is held at a time.
@@ -85,25 +90,39 @@ class Stepper:
             ValueError: there are not as many micro-batches as the spec's batch sizes make.
         """
         self._prepare(step)
-        outputs, observed, total = self._accumulate(step, batches)
+        outputs, observed, total, balance = self._accumulate(step, batches)
         norm = self._update(step)
-        self._finish(step, outputs)
+        self._finish(step, outputs, balance)
         self.masking.commit(observed, self.parallel.gather)
-        return Losses(total, _values(outputs), norm)
+        return Losses(total, _values(outputs) | balance.metrics(self.system.terms), norm)
+
+    def measures(self, step: int) -> bool:
+        """Whether `log.conflict` wants the products of the terms' gradients of `step` (from 0)."""
+        period = self.spec.log.conflict
+        return period is not None and is_due(period, step + 1, self.length.steps_per_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """All state of the run: nets, heads, buffers, balancer, maskers, optimizer."""
-        return {
+        """All state of the run: nets, heads, buffers, balancer, maskers, optimizer.
+
+        Of a sharded run all ranks must ask for it, and the first one gets it.
+        """
+        state = {
             "system": self.system.state_dict(),
             "masking": self.masking.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
+        joined: dict[str, Any] = gathered(state, self.parallel.first)
+        return joined
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`. Raises RuntimeError where its shapes differ."""
-        self.system.load_state_dict(state["system"])
+        self.system.load_state_dict(placed_as(state["system"], self.system.state_dict()))
         self.masking.load_state_dict(state["masking"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(optimizer_placed(state["optimizer"], self.optimizer))
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Around reading `reading`. All ranks must enter it."""
+        return self.parallel.whole(self.system, self.reading)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The reduced precision of forwards; objectives compute their losses in float32."""
@@ -114,10 +133,10 @@ class Stepper:
         return self.spec.schedule.at(step, self.length.steps, self.length.steps_per_epoch, self.peak_lr)
 
     def encode(self, batch: Batch, step: int) -> dict[int, Tokens]:
-        """The answer to every pass of the plan, with the masks of `step`; for figures."""
-        looked = self.system.look(batch.images)
-        masks = self.masking.sample(batch, self.system.guidance(looked), step, self._progress(step))
-        return self.system.encode(batch.images, masks, looked)
+        """The answer to every pass of the plan, with the masks of `step`; for figures, under `whole`."""
+        looked = self.reading.look(batch.images)
+        masks = self.masking.sample(batch, self.reading.guidance(looked), step, self._progress(step))
+        return self.reading.encode(batch.images, masks, looked)
 
     def _progress(self, step: int) -> float:
         return step / self.length.steps
@@ -143,21 +162,22 @@ class Stepper:
 
     def _accumulate(
         self, step: int, batches: Iterable[Batch]
-    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor]:
+    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor, Balance]:
         outputs: list[dict[str, Output]] = []
         observed: list[Rows] = []
-        total = torch.zeros((), device=self.parallel.device)
+        total, measured = torch.zeros((), device=self.parallel.device), self.measures(step)
         for i, batch in enumerate(batches):
-            with self.backward.exchange(self.run, last=i == self.micro_batches - 1):
+            with self.backward.exchange(self.run, i == self.micro_batches - 1, measured):
                 stepped, rows = self._forward(batch, step)
-                self.backward.add(stepped, 1 / self.micro_batches)
+                self.backward.add(stepped, 1 / self.micro_batches, measured)
             total += stepped.total.detach() / self.micro_batches
             outputs.append({name: _detached(output) for name, output in stepped.outputs.items()})
+            self.balancing.add(stepped)
             observed.append(rows)
         if len(outputs) != self.micro_batches:
             raise ValueError(f"step {step}: {len(outputs)} micro-batches, expected {self.micro_batches}")
-        self.backward.finish(rng.draw(self.spec.seed, step, "balance", rows=self._one))
-        return outputs, observed, total
+        balance = self.backward.finish(rng.draw(self.spec.seed, step, "balance", rows=self._one))
+        return outputs, observed, total, balance
 
     def _forward(self, batch: Batch, step: int) -> tuple[Stepped, Rows]:
         """The losses of a micro-batch, and what the maskers saw of it."""
@@ -176,19 +196,24 @@ class Stepper:
         for objective in self.objectives.values():
             objective.before_update(step)
         limit = self.spec.optimizer.clip
-        norm = None if limit is None else optim.clip(self.parameters, limit, self.spec.optimizer.clip_per)
+        norm = (
+            None
+            if limit is None
+            else optim.clip(self.parameters, limit, self.spec.optimizer.clip_per, self.parallel.norms)
+        )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
     @torch.no_grad()
-    def _finish(self, step: int, outputs: Sequence[Mapping[str, Output]]) -> None:
+    def _finish(self, step: int, outputs: Sequence[Mapping[str, Output]], balance: Balance) -> None:
         self.averages.update("after_step", step, self.length.steps)
         for name, objective in self.objectives.items():
             carries = [output[name].carry for output in outputs]
             objective.commit(
                 {key: self.parallel.gather(torch.cat([c[key] for c in carries])) for key in carries[0]}
             )
+        self.balancing.commit(balance.gram)
 
     def _check_gradients(self) -> None:
         """A parameter that no loss reaches would silently stay as it was (and stall other ranks)."""
@@ -228,13 +253,18 @@ def micro_batch_size(spec: RunSpec, world: int) -> int:
 
 
 def compile_system(system: System, spec: RunSpec, graphs: int = 1) -> None:
-    """Compile the forward as one graph for each of the `graphs` shapes that masks take, in place."""
+    """Compile the forward as one graph for each of the `graphs` shapes that masks take, in place.
+
+    A balancer that weighs gradients on features makes it one for the student and one for each objective.
+    """
     config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + graphs)
+    in_parts = system.balancer.space == "features"
+    made = graphs * len(system.objectives) if in_parts else graphs  # objectives of one class share a cache
+    config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + made)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 32 * config.recompile_limit)
-    if system.balancer.weighs_gradients:  # K backwards through one forward must not reuse its buffers
-        torch._functorch.config.donated_buffer = False
-    system.compile(**spec.compile.options())
+    if system.balancer.weighs_gradients or spec.log.conflict is not None:
+        torch._functorch.config.donated_buffer = False  # K backwards through one forward read its buffers K times
+    (system.compile_parts if in_parts else system.compile)(**spec.compile.options())
 
 
 def compiles(spec: RunSpec, device: torch.device) -> bool:
