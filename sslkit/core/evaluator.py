@@ -86,10 +86,15 @@ class Subject(ABC):
         """
 
     @abstractmethod
-    def rows(self, split: Split, make: Make) -> Rows:
+    def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
         """What `make` makes of every readable image of `split`, cut as the readout cuts it. Needs no labels.
 
         Ranks share the images and all get all rows.
+
+        Args:
+            split: `train` or `test`.
+            make: the work, without gradients.
+            only: `[N]` int64, places in the source: no other image is read, and rows come in this order. Default: all.
 
         Raises:
             DataError: the split does not exist, or no image can be read.

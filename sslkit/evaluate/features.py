@@ -46,15 +46,23 @@ class Loading(NamedTuple):
     unreadable: Unreadable
 
 
-def rows(source: Source, make: Make, loading: Loading) -> Rows:
+def rows(source: Source, make: Make, loading: Loading, only: Tensor | None = None) -> Rows:
     """What `make` makes of every readable image of `source`, on the device, in order.
+
+    Args:
+        source: the images.
+        make: the work.
+        loading: how images are brought in.
+        only: `[N]` int64, the images to read, in this order. Default: all.
 
     Raises:
         DataError: no image can be read.
     """
-    values, seen = _values(source, make, loading)
-    labels = None if source.labels is None else source.labels.to(values.device)[seen]
-    return Rows(values[seen], seen.nonzero().flatten(), labels, source.classes)
+    chosen = torch.arange(len(source)) if only is None else only.cpu()
+    values, seen = _values(source, make, loading, chosen)
+    indices = chosen.to(values.device)[seen]
+    labels = None if source.labels is None else source.labels.to(values.device)[indices]
+    return Rows(values[seen], indices, labels, source.classes)
 
 
 def require_labels(source: Source) -> Tensor:
@@ -67,22 +75,23 @@ def require_labels(source: Source) -> Tensor:
 
 
 @torch.no_grad()
-def _values(source: Source, make: Make, loading: Loading) -> tuple[Tensor, Tensor]:
-    """`[N, ...]` rows and `[N]` whether each was made; every rank makes its share of the batches."""
-    parallel, count = loading.parallel, len(source)
+def _values(source: Source, make: Make, loading: Loading, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """`[N, ...]` rows of the `chosen` and `[N]` whether each was made; every rank makes its share of the batches."""
+    parallel, count = loading.parallel, len(chosen)
     starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
     values: Tensor | None = None
     seen = torch.zeros(count, device=parallel.device)
-    for batch, images in _batches(source, loading, starts):
-        indices = batch.to(parallel.device)
+    for batch, images in _batches(source, loading, chosen, starts):
+        places, indices = batch.to(parallel.device), chosen[batch].to(parallel.device)
         made = make(_normalized(images.to(parallel.device), loading.view), indices).float()
         if values is None:
             values = torch.zeros(count, *made.shape[1:], device=parallel.device)
-        values[indices] = made
-        seen[indices] = 1.0
+        values[places] = made
+        seen[places] = 1.0
     shape = _shape(values, parallel)
     if shape is None:
-        raise DataError(f"none of the {count} images can be read; the first is {source.name(0)}")
+        first = source.name(int(chosen[0])) if count else "none"
+        raise DataError(f"none of the {count} images can be read; the first is {first}")
     values = torch.zeros(count, *shape, device=parallel.device) if values is None else values
     return parallel.total(values), parallel.total(seen) > 0
 
@@ -101,48 +110,52 @@ def _normalized(images: Tensor, view: View) -> Tensor:
     return (to_float(images) - mean) / std
 
 
-def _batches(source: Source, loading: Loading, starts: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """(indices, uint8 images at the view's size) of the batches that begin at `starts`."""
+def _batches(
+    source: Source, loading: Loading, chosen: Tensor, starts: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(places in `chosen`, uint8 images at the view's size) of the batches that begin at `starts`."""
     resident = source.resident()
     if resident is None:
-        yield from _decoded(source, loading, starts)
+        yield from _decoded(source, loading, chosen, starts)
         return
     for start in starts:
-        images = to_float(resident[start : start + loading.batch_size])
-        indices = torch.arange(start, start + len(images))
-        yield indices, to_uint8(resize_center(images, loading.view.size, loading.crop))
+        images = to_float(resident[chosen[start : start + loading.batch_size]])
+        places = torch.arange(start, start + len(images))
+        yield places, to_uint8(resize_center(images, loading.view.size, loading.crop))
 
 
-def _decoded(source: Source, loading: Loading, starts: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    plan = [list(range(start, min(start + loading.batch_size, len(source)))) for start in starts]
+def _decoded(
+    source: Source, loading: Loading, chosen: Tensor, starts: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    plan = [list(range(start, min(start + loading.batch_size, len(chosen)))) for start in starts]
     loader = DataLoader(
-        _Centres(source, loading.view.size, loading.crop),
+        _Centres(source, loading.view.size, loading.crop, chosen),
         batch_sampler=plan,
         num_workers=loading.workers,
         collate_fn=_readable,
         worker_init_fn=leave_signals,
         generator=torch.Generator(),  # otherwise starting it would advance torch's own
     )
-    for indices, images, reasons in loader:
-        for index, reason in reasons:
-            loading.unreadable(source, index, reason)
-        if len(indices):
-            yield indices, images
+    for places, images, reasons in loader:
+        for place, reason in reasons:
+            loading.unreadable(source, int(chosen[place]), reason)
+        if len(places):
+            yield places, images
 
 
 @final
 class _Centres(Dataset[tuple[int, Tensor | str]]):
     """One decoded image cut to the centre, or the reason why it cannot be read."""
 
-    def __init__(self, source: Source, size: int, crop: float) -> None:
-        self.source, self.size, self.crop = source, size, crop
+    def __init__(self, source: Source, size: int, crop: float, chosen: Tensor) -> None:
+        self.source, self.size, self.crop, self.chosen = source, size, crop, chosen
 
-    def __getitem__(self, index: int) -> tuple[int, Tensor | str]:
+    def __getitem__(self, place: int) -> tuple[int, Tensor | str]:
         try:
-            image = self.source.load(index)
+            image = self.source.load(int(self.chosen[place]))
         except DataError as error:
-            return index, str(error)
-        return index, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
+            return place, str(error)
+        return place, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
 
 
 def _readable(items: list[tuple[int, Tensor | str]]) -> tuple[Tensor, Tensor, Reasons]:

@@ -49,9 +49,9 @@ class NetSubject(Subject):
             self._cache[place] = Features(made.values, made.labels, made.classes)
         return self._cache[place]
 
-    def rows(self, split: Split, make: Make) -> Rows:
+    def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
         """Made anew at every call."""
-        return rows(self.source(split), make, self._reading.loading)
+        return rows(self.source(split), make, self._reading.loading, only)
 
     def encode(self, images: Tensor) -> Tensor:
         """The readout."""

@@ -80,6 +80,48 @@ def test_the_batch_size_changes_nothing_but_rounding(net, batch_size):
     )
 
 
+ONLY = torch.tensor([9, 2, 3, 10, 0])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_no_more_is_read_than_was_asked_for(workers):
+    """In the order that was asked for, with the indices of the source."""
+    seen, told = [], {}
+    source = made(broken={3, 7}, side=8)
+    whole = rows(source, lambda images, indices: images.flatten(1), loading())
+
+    def make(images, indices):
+        seen.append(indices)
+        return images.flatten(1)
+
+    found = rows(source, make, loading(2, workers, told=told), ONLY)
+    assert torch.equal(torch.cat(seen), torch.tensor([9, 2, 10, 0]))
+    assert torch.equal(found.indices, torch.tensor([9, 2, 10, 0]))
+    assert torch.equal(found.labels, LABELS[found.indices])
+    places = [whole.indices.tolist().index(i) for i in found.indices.tolist()]
+    assert torch.equal(found.values, whole.values[places])
+    assert list(told) == [3], "another broken image was not asked for"
+
+
+def test_the_same_few_of_images_in_memory():
+    images = pictures(COUNT, side=17)
+    resident = ResidentSource(images, LABELS, ("0", "1", "2"), "made")
+    found, expected = (
+        rows(source, lambda images, _: images, loading(2), ONLY)
+        for source in (resident, MadeSource(images, LABELS))
+    )
+    assert torch.equal(found.values, expected.values)
+    assert torch.equal(found.indices, ONLY)
+    assert torch.equal(found.labels, LABELS[ONLY])
+
+
+def test_none_of_the_chosen_can_be_read():
+    with pytest.raises(DataError, match="none of the 2 images can be read; the first is"):
+        rows(made(broken={1, 5}), lambda images, _: images, loading(), torch.tensor([5, 1]))
+    with pytest.raises(DataError, match="none of the 0 images can be read; the first is none"):
+        rows(made(), lambda images, _: images, loading(), torch.tensor([], dtype=torch.int64))
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("side", [8, 17])
 def test_images_in_memory_and_decoded_ones_give_equal_features(net, workers, side):

@@ -28,7 +28,7 @@ class Given(Subject):
     def features(self, split: Split, layer: int | None = None) -> Features:
         return self.splits[split]
 
-    def rows(self, split: Split, make: Make) -> Rows:
+    def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
         raise AssertionError("an evaluator of features asked for images")
 
     def encode(self, images: Tensor) -> Tensor:
