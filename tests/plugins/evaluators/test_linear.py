@@ -163,7 +163,7 @@ def test_fewer_images_than_a_batch():
     assert (
         LinearProbe(epochs=200).build()(
             subject(clusters(20, 2, 4, 0.1, generator()), clusters(20, 2, 4, 0.1, generator(1)), 2)
-        )["accuracy"]
+        ).metrics["accuracy"]
         >= 0.9
     )
 
