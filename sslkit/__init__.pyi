@@ -5,6 +5,8 @@ from sslkit.api import Run as Run
 from sslkit.api import load_backbone as load_backbone
 from sslkit.api import resume_run as resume_run
 from sslkit.errors import SslkitError as SslkitError
+from sslkit.evaluate.scaling.fit import fit_joint as fit_joint
+from sslkit.evaluate.scaling.fit import fit_power_law as fit_power_law
 from sslkit.registry.hookspecs import hookimpl as hookimpl
 from sslkit.spec.parts import CheckpointSpec as CheckpointSpec
 from sslkit.spec.parts import CompileSpec as CompileSpec
@@ -21,7 +23,16 @@ from sslkit.train.compose import compose as compose
 from sslkit_backbones.cnn_spec import CNN as CNN
 from sslkit_backbones.plugin import Swin as Swin
 from sslkit_backbones.plugin import ViT as ViT
+from sslkit_balancers.plugin import CAGrad as CAGrad
+from sslkit_balancers.plugin import DWA as DWA
 from sslkit_balancers.plugin import FixedWeights as FixedWeights
+from sslkit_balancers.plugin import GradNorm as GradNorm
+from sslkit_balancers.plugin import IMTLG as IMTLG
+from sslkit_balancers.plugin import MGDA as MGDA
+from sslkit_balancers.plugin import NashMTL as NashMTL
+from sslkit_balancers.plugin import PCGrad as PCGrad
+from sslkit_balancers.plugin import TorchJD as TorchJD
+from sslkit_balancers.plugin import UncertaintyWeighting as UncertaintyWeighting
 from sslkit_data.plugin import CIFAR10 as CIFAR10
 from sslkit_data.plugin import ColorJitter as ColorJitter
 from sslkit_data.plugin import Digits as Digits
@@ -37,6 +48,7 @@ from sslkit_data.plugin import Solarize as Solarize
 from sslkit_data.turn_spec import Turn as Turn
 from sslkit_distillation.plugin import DINO as DINO
 from sslkit_distillation.plugin import IBOT as IBOT
+from sslkit_distillation.plugin import MaskedDistillation as MaskedDistillation
 from sslkit_evaluators.plugin import KNN as KNN
 from sslkit_evaluators.plugin import LinearProbe as LinearProbe
 from sslkit_guided.plugin import AttentionMasker as AttentionMasker

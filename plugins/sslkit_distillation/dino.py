@@ -22,4 +22,6 @@ def self_distillation(spec: DINO, env: Env) -> SelfDistillation:
     )
     terms = Terms(spec.student_temperature, spec.teacher_temperature, spec.freeze_last_layer, spec.koleo)
     center = Center(spec.prototypes, spec.centering, spec.center_momentum)
-    return SelfDistillation(Crops(spec.view, spec.local, spec.teacher), terms, head, center, None, env)
+    return SelfDistillation(
+        Crops(spec.view, spec.local, spec.teacher, spec.masker), terms, head, center, None, env
+    )

@@ -39,6 +39,8 @@ class Crops(NamedTuple):
     """Name of the moving average."""
     masker: MaskerSpec | None = None
     """What hides patches of `view` from the student."""
+    fewest: int = 2
+    """Crops of `view` that are needed."""
 
     @property
     def passes(self) -> tuple[Encode, ...]:
@@ -68,27 +70,32 @@ class Terms(NamedTuple):
 
 @final
 class SelfDistillation(Objective):
-    """Cross-entropy between a student's and a teacher's crops, and of hidden patches where there is a masker."""
+    """Cross-entropy between a student's and a teacher's crops, and of hidden patches, each where it has a center."""
 
     def __init__(
         self,
         crops: Crops,
         terms: Terms,
         head: PrototypeHead,
-        center: Center,
+        center: Center | None,
         patch_center: Center | None,
         env: Env,
     ) -> None:
         super().__init__()
         self.passes = crops.passes
-        self.crops = {crops.view: 2} | ({} if crops.local is None else {crops.local: 1})
+        self.crops = {crops.view: crops.fewest} | ({} if crops.local is None else {crops.local: 1})
         self.twins, self.follows = {"student_head": "teacher_head"}, crops.teacher
         self.terms, self.freeze_steps = terms, terms.freeze_epochs * env.length.steps_per_epoch
+        temperatures = {
+            "temperature": None if center is None else terms.temperature,
+            "patch_temperature": None if patch_center is None else terms.patch_temperature,
+        }
         every = env.length.steps_per_epoch
-        self.schedules = {"temperature": partial(temperature_at, terms.temperature, steps_per_epoch=every)}
-        if patch_center is not None:
-            at = partial(temperature_at, terms.patch_temperature, steps_per_epoch=every)
-            self.schedules = {**self.schedules, "patch_temperature": at}
+        self.schedules = {
+            name: partial(temperature_at, value, steps_per_epoch=every)
+            for name, value in temperatures.items()
+            if value is not None
+        }
         self.student_head = head
         self.teacher_head = copy.deepcopy(head).requires_grad_(False)
         self.center, self.patch_center = center, patch_center
@@ -96,16 +103,22 @@ class SelfDistillation(Objective):
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The weighted sum of the terms."""
         student, teacher, *local = tokens
-        cls = self.class_term(now["temperature"], student.cls, teacher.cls, *(t.cls for t in local))
-        loss, metrics, carry = self.terms.class_weight * cls.loss, dict(cls.metrics), dict(cls.carry)
-        scores = None
+        metrics: dict[str, Tensor] = {"feature_std": feature_std(student.cls)}
+        patch = None
         if self.patch_center is not None:
             assert student.mask is not None, "the system samples a mask for every pass that names a masker"
             patch = self.patch_term(now["patch_temperature"], student.mask, student.patch, teacher.patch)
+        if self.center is None:
+            assert patch is not None, "there is a center for each term"
+            return patch._replace(metrics={**metrics, **patch.metrics})
+        cls = self.class_term(now["temperature"], student.cls, teacher.cls, *(t.cls for t in local))
+        loss, carry = self.terms.class_weight * cls.loss, dict(cls.carry)
+        metrics |= cls.metrics
+        if patch is not None:
             loss = loss + self.terms.patch_weight * patch.loss
             metrics |= {"class_loss": cls.loss.detach(), "patch_loss": patch.loss.detach(), **patch.metrics}
             carry |= patch.carry
-            scores = patch.scores
+        scores = None if patch is None else patch.scores
         if self.terms.koleo:
             term = apart(student.cls)
             loss, metrics["koleo"] = loss + self.terms.koleo * term, term
@@ -118,11 +131,11 @@ class SelfDistillation(Objective):
         logits = self.student_head(torch.cat([student_VBD, *local_VBD]))
         with torch.no_grad():
             said = self.teacher_head(teacher_VBD)
-        output = self.class_loss(temperature, logits, said)
-        return output._replace(metrics={**output.metrics, "feature_std": feature_std(student_VBD)})
+        return self.class_loss(temperature, logits, said)
 
     def class_loss(self, temperature: Tensor, student_SBK: Tensor, teacher_VBK: Tensor) -> Output:
         """The loss of class logits, without its weight."""
+        assert self.center is not None, "asked only where class tokens are predicted"
         scores = at_least_float32(student_SBK) / self.terms.student_temperature
         with torch.no_grad():
             goal = self.center(teacher_VBK, temperature)
@@ -181,7 +194,7 @@ class SelfDistillation(Objective):
 
     def commit(self, carry: Mapping[str, Tensor]) -> None:
         """Move the centers."""
-        if "sum" in carry:
+        if self.center is not None and "sum" in carry:
             self.center.commit(carry)
         if self.patch_center is not None and "patch_sum" in carry:
             self.patch_center.commit({"sum": carry["patch_sum"], "count": carry["patch_count"]})

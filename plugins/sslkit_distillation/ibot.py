@@ -6,7 +6,7 @@ from sslkit.core.env import Env
 from sslkit.nn.prototypes import PrototypeHead
 from sslkit_distillation.centering import Center
 from sslkit_distillation.engine import Crops, SelfDistillation, Terms
-from sslkit_distillation.plugin import IBOT
+from sslkit_distillation.plugin import IBOT, MaskedDistillation
 
 
 def masked_self_distillation(spec: IBOT, env: Env) -> SelfDistillation:
@@ -35,3 +35,26 @@ def masked_self_distillation(spec: IBOT, env: Env) -> SelfDistillation:
     patches = Center(patch_prototypes or spec.prototypes, spec.centering, spec.patch_center_momentum)
     crops = Crops(spec.view, spec.local, spec.teacher, spec.masker)
     return SelfDistillation(crops, terms, head, center, patches, env)
+
+
+def masked_distillation(spec: MaskedDistillation, env: Env) -> SelfDistillation:
+    """Hidden patches only, with a head of their own."""
+    head = PrototypeHead(
+        env.net("student").dim,
+        spec.prototypes,
+        layers=spec.head.layers,
+        hidden=spec.head.hidden,
+        bottleneck=spec.head.bottleneck,
+        norm_last_layer=spec.norm_last_layer,
+    )
+    terms = Terms(
+        spec.student_temperature,
+        1.0,
+        spec.freeze_last_layer,
+        patch_temperature=spec.teacher_temperature,
+        patch_weight=1.0,
+        center_all=spec.patch_center == "all",
+    )
+    patches = Center(spec.prototypes, spec.centering, spec.center_momentum)
+    crops = Crops(spec.view, None, spec.teacher, spec.masker, fewest=1)
+    return SelfDistillation(crops, terms, head, None, patches, env)

@@ -79,6 +79,8 @@ class DINO(ObjectiveSpec):
     """View of the crops that both nets see; at least 2."""
     local: str | None = "local"
     """View of the crops that only the student sees (DINO: 8 of 96 pixels); null for none."""
+    masker: Masker | None = None
+    """Hide patches of `view` from the student behind mask tokens, as in the class term of iBOT. DINO: null."""
     teacher: str = "teacher"
     """The moving average under `nets` that says what to predict."""
     prototypes: Count = 65536
@@ -186,6 +188,58 @@ class IBOT(ObjectiveSpec):
         return masked_self_distillation(self, env)
 
 
+@final
+class MaskedDistillation(ObjectiveSpec):
+    """iBOT's patch term on its own: the student predicts what a moving average says of the patches it does not see.
+
+    A term for hybrids: with `dino`, whose `masker` is equal, it is iBOT with separate heads. The run needs the net
+    that it names, as in `nets: {teacher: {momentum: {start: 0.996, end: 1}}}`.
+    """
+
+    kind: Literal["masked_distillation"] = "masked_distillation"
+    view: str = "global"
+    """View of the crops that both nets see, masked for the student."""
+    teacher: str = "teacher"
+    """The moving average under `nets` that says what to predict, from unmasked crops."""
+    masker: Masker = slot_default("block", recipe="ibot")
+    """Which patches to hide; the count may vary (iBOT: blocks in half of the crops, 0.1 to 0.5 of their patches)."""
+    prototypes: Count = 8192
+    """Outputs of the head (iBOT: 8192)."""
+    head: Perceptron = Perceptron()
+    """The head before its prototypes."""
+    norm_last_layer: bool = False
+    """Keep the prototypes at length 1 (iBOT's recipes: false; its code's default is true)."""
+    freeze_last_layer: int = Field(1, ge=0)
+    """Epochs at the beginning in which the prototypes stay as they are (iBOT: 1)."""
+    student_temperature: float = Field(0.1, gt=0)
+    """What the student's logits are divided by (iBOT: 0.1)."""
+    teacher_temperature: Temperature = Warmup(start=0.04, end=0.07, epochs=30)
+    """What the teacher's logits are divided by (iBOT: from 0.04 to 0.07 in 30 epochs)."""
+    centering: Centering = "center"
+    """Subtract the mean of the teacher's logits (iBOT), or assign patches to prototypes evenly (DINOv2)."""
+    center_momentum: float = Field(0.9, ge=0, le=1)
+    """Share of the old center kept at each step (iBOT: 0.9)."""
+    patch_center: Literal["all", "hidden"] = "all"
+    """Patches whose mean moves the center: all (iBOT) or the hidden ones (DINOv2)."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """A narrow head with few prototypes."""
+        return cls(prototypes=12, head=Perceptron(layers=2, hidden=16, bottleneck=8))
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The view and the teacher must exist."""
+        if self.view not in run.views:
+            yield Problem("view", f"{self.view!r} is not a view of this run. Known: {', '.join(run.views)}")
+        yield from _teacher_problems(self.teacher, run)
+
+    def build(self, env: Env) -> Objective:
+        """The loss module."""
+        from sslkit_distillation.ibot import masked_distillation
+
+        return masked_distillation(self, env)
+
+
 def _problems(spec: DINO | IBOT, run: RunSpec) -> Iterator[Problem]:
     """What both methods need of a run."""
     known = ", ".join(run.views)
@@ -198,17 +252,21 @@ def _problems(spec: DINO | IBOT, run: RunSpec) -> Iterator[Problem]:
         yield Problem("local", f"{spec.local!r} is not a view of this run. Known: {known}; {hint}")
     if spec.local == spec.view:
         yield Problem("local", f"is {spec.local!r}, as `view` is; name another view, or null")
-    if spec.teacher not in run.nets or run.nets[spec.teacher].backbone is not None:
-        yield Problem(
-            "teacher",
-            f"{spec.teacher!r} is not a moving average of this run; add "
-            f"`nets: {{{spec.teacher}: {{momentum: {{start: 0.996, end: 1.0}}}}}}`",
-        )
+    yield from _teacher_problems(spec.teacher, run)
     if spec.koleo and (run.micro_batch_size or run.batch_size) < 2:
         yield Problem("koleo", "compares images with each other and needs at least 2 in a forward")
+
+
+def _teacher_problems(teacher: str, run: RunSpec) -> Iterator[Problem]:
+    if teacher not in run.nets or run.nets[teacher].backbone is not None:
+        yield Problem(
+            "teacher",
+            f"{teacher!r} is not a moving average of this run; add "
+            f"`nets: {{{teacher}: {{momentum: {{start: 0.996, end: 1.0}}}}}}`",
+        )
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The kinds of this package."""
-    return [DINO, IBOT]
+    return [DINO, IBOT, MaskedDistillation]

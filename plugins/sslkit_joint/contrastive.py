@@ -35,7 +35,7 @@ class InfoNCE(ObjectiveSpec):
     key_view: str | None = None
     """View that keys are taken from instead, one-way only: then `view` and it need 1 crop, and no pass is wasted."""
     masker: Masker | None = None
-    """Hide patches from the student (CAN, CMAE), in the pass of any term with an equal masker; null for whole images."""
+    """Hide patches from the student (CAN, CMAE), in the pass of a term with an equal masker; null for whole images."""
     mode: Literal["drop", "token"] = "drop"
     """How that pass meets hidden patches: `drop` (CAN, CMAE) or `token` (SimMIM, iBOT)."""
     net: str = "student"

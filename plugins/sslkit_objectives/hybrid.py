@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit import catalog
 from sslkit.errors import SpecError
 from sslkit.spec.base import Problem, slot_default
 from sslkit.spec.families import Balancer, Combined, Objective, ObjectiveSpec
 from sslkit.spec.terms import odd_names
+from sslkit_objectives.apart import Uniformity
 
 if TYPE_CHECKING:
     from sslkit.core.env import Env
@@ -47,10 +47,10 @@ class Hybrid(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         """A masked autoencoder, and half as much of a term that keeps its features apart, out of the same pass."""
-        kinds = catalog.kinds("objective")
-        mim = kinds["mae"].example()
-        apart = kinds["uniformity"](masker=mim.masker, weight=0.5)
-        return cls(objectives={"mim": mim, "apart": apart})
+        from sslkit_objectives.plugin import MAE  # which offers this class
+
+        mim = MAE.example()
+        return cls(mim=mim, apart=Uniformity(masker=mim.masker, weight=0.5))
 
     def combined(self) -> Combined:
         """Its terms and their balance."""

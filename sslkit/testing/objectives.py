@@ -20,10 +20,13 @@ def checks(spec: ObjectiveSpec) -> Checks:
 @torch.no_grad()
 def _pictures(spec: ObjectiveSpec) -> None:
     trial = Trial(stage(objectives={"check": spec}))
-    batch, objective = trial.batch(), trial.composed.step.objectives["check"]
-    system = trial.system.eval()
+    batch, system = trial.batch(), trial.system.eval()
     tokens = trial.composed.step.encode(batch, 0)
-    made = objective.pictures(*system.objective_tokens("check", tokens))
+    made = {
+        name: pictures
+        for term, objective in trial.composed.step.objectives.items()
+        for name, pictures in objective.pictures(*system.objective_tokens(term, tokens)).items()
+    }
     for name, pictures in made.items():
         shape = tuple(pictures.images.shape)
         expected = (len(pictures.columns), CHANNELS)
