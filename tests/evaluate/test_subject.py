@@ -156,3 +156,45 @@ def test_a_source_is_opened_once(monkeypatch):
     sources.put(Digits(), "test", first)
     assert sources.get(Digits(), "test") is first
     assert opened == ["train", "train"]
+
+
+def test_another_layer_is_read_once_too(parts):
+    subject = subject_of(parts, KNN())
+    seen = forwards(parts[1].system.nets["student"])
+    with evaluating(subject.backbone()):
+        first, last = subject.features("test", 0), subject.features("test")
+        assert subject.features("test", 0) is first
+        assert subject.features("test", -1) is last
+    assert sum(seen) == 720
+    assert not torch.equal(first.values, last.values)
+
+
+def test_rows_are_made_of_normalized_images_with_their_index(parts):
+    subject = subject_of(parts, KNN(), net=None)
+    found = subject.rows("test", lambda images, indices: torch.cat([images.flatten(1), indices[:, None]], 1))
+    assert torch.equal(found.values[:, :-1], subject.features("test").values)
+    assert found.values[:, -1].tolist() == found.indices.tolist() == list(range(360))
+    assert torch.equal(found.labels, subject.features("test").labels)
+
+
+def test_the_readout_of_given_images(parts):
+    subject = subject_of(parts, KNN())
+    with evaluating(subject.backbone()), torch.no_grad():
+        made = subject.rows("test", lambda images, indices: subject.encode(images)).values
+        assert torch.equal(made, subject.features("test").values)
+        tokens = subject.tokens(torch.zeros(3, 1, 8, 8), layers=(0,), attention=True)
+    assert tokens.patch.shape == (1, 3, 4, 16)
+    assert [layer.shape for layer in tokens.layers] == [(1, 3, 5, 16)]
+    assert tokens.attention.shape == (1, 3, 2, 4)
+
+
+def test_a_network_of_no_run_has_no_objectives(parts):
+    with pytest.raises(DataError, match=r"^this evaluator needs the objectives of the run that trained"):
+        subject_of(parts, KNN()).system()
+    run, composed, reading = parts
+    whole = (composed.system, composed.env)
+    net = composed.system.nets["student"]
+    subject = NetSubject(net, reading._replace(run=whole), run.data, KNN(), Sources(), {})
+    assert subject.system() is whole
+    with pytest.raises(DataError, match=r"^this evaluator needs the objectives"):
+        NetSubject(None, reading._replace(run=whole), run.data, KNN(), Sources(), {}).system()

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from sslkit.core.env import Grid
+from sslkit.core.evaluator import Predictions, Scores
 from sslkit.errors import PluginError, SpecError
 from sslkit.registry.manager import registry
 from sslkit.testing.families import checks
@@ -274,6 +275,26 @@ def test_augments(fields, check, match):
     caught(spec, name, match)
 
 
+def spoils(change):
+    """An evaluator that does something to the network, which the loop around it does not undo."""
+
+    def score(subject):
+        change(subject.backbone())
+        return {"accuracy": 1.0}
+
+    return score
+
+
+@torch.no_grad()
+def first_weight_to_zero(net):
+    next(net.parameters()).zero_()
+
+
+def leave_a_gradient(net):
+    parameter = next(net.parameters())
+    parameter.grad = torch.zeros_like(parameter)
+
+
 @pytest.mark.parametrize(
     ("fields", "check", "match"),
     [
@@ -286,6 +307,38 @@ def test_augments(fields, check, match):
             "repeats",
             "seeded by `subject.seed`",
         ),
+        (
+            {"score": lambda subject: Scores({"accuracy": 1.0}, tables={"curve": torch.ones(2)})},
+            "stored",
+            "`tables` must hold what JSON can: Object of type Tensor",
+        ),
+        (
+            {"score": lambda subject: Scores({"accuracy": 1.0}, tables={"curve": [float("nan")]})},
+            "stored",
+            "`tables` must hold what JSON can",
+        ),
+        (
+            {"score": lambda subject: Scores({"accuracy": 1.0}, Predictions(torch.ones(3), torch.ones(3)))},
+            "stored",
+            "two int64 tensors",
+        ),
+        (
+            {
+                "score": lambda subject: Scores(
+                    {"accuracy": 1.0}, Predictions(torch.tensor([0, 1]), torch.tensor([0, 0]))
+                )
+            },
+            "stored",
+            r"right for 0\.5 of the images, but `accuracy` is 1",
+        ),
+        (
+            {"score": lambda subject: Scores({"accuracy": 1.0}, figures={"map": lambda path: None})},
+            "stored",
+            "figure 'map' draws no file",
+        ),
+        ({"score": spoils(first_weight_to_zero)}, "as it was", "changes the network's weights"),
+        ({"score": spoils(leave_a_gradient)}, "as it was", "leaves gradients"),
+        ({"score": spoils(lambda net: torch.rand(()))}, "as it was", "draws from torch's own generator"),
     ],
 )
 def test_evaluators(fields, check, match):
