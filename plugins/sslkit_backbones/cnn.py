@@ -79,6 +79,11 @@ class ConvolutionalBackbone(Backbone):
         if any(p.mask is not None for p in passes):
             raise _masks()
 
+    def units(self) -> Sequence[nn.Module]:
+        """The blocks of stages, which timm's networks have in sequences."""
+        stages = [child for child in self.net.children() if isinstance(child, nn.Sequential)]
+        return [block for stage in stages for block in stage]
+
     def export(self) -> Exported:
         """The timm network and its weights; `changes` says how its stem differs."""
         return Exported(self.architecture, self.arguments, plain_state(self.net), self.changes)

@@ -66,6 +66,10 @@ class SwinBackbone(Backbone):
             width = self.net.patch_embed.proj.out_channels
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(width), std=0.02))
 
+    def units(self) -> Sequence[nn.Module]:
+        """The blocks of all stages."""
+        return [block for stage in self.net.layers for block in stage.blocks]
+
     def export(self) -> Exported:
         """The timm network and its weights, without the mask token."""
         return Exported(self.architecture, self.arguments, self.net.state_dict())

@@ -54,6 +54,11 @@ class VisionTransformerBackbone(Backbone):
         if any(p.mode == "token" and p.mask is not None for p in passes):
             self.mask_token = mask_token(self.dim, self.init)
 
+    def units(self) -> Sequence[nn.Module]:
+        """The blocks but the last, whose attention is computed outside of it."""
+        blocks: Sequence[nn.Module] = list(self.net.blocks)[:-1]
+        return blocks
+
     def layer_of(self, name: str) -> int:
         """MAE's layer numbers."""
         return vit_layer(name, self.depth)

@@ -58,6 +58,13 @@ class Backbone(nn.Module, ABC):
     def serve(self, passes: Sequence[Encode]) -> None:
         """Told once which passes will run as the student, to leave out parameters that none of them uses."""
 
+    def units(self) -> Sequence[nn.Module]:
+        """Parts whose parameters are read in their own `forward` only; `parallel=fsdp` gathers one at a time.
+
+        Inner parts come before those that hold them. None, the default: the network is gathered as a whole.
+        """
+        return ()
+
     def layer_of(self, name: str) -> int:
         """Layer of the parameter `name`, from 0 (the stem) to `depth` + 1 (what follows the blocks).
 

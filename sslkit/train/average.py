@@ -15,6 +15,7 @@ from sslkit.core.objective import Objective
 from sslkit.errors import SpecError
 from sslkit.spec.parts import NetSpec
 from sslkit.spec.schedule import value_at
+from sslkit.train.shards import local
 
 
 def frozen_copy(net: Backbone) -> Backbone:
@@ -84,9 +85,9 @@ def _values(net: nn.Module, spec: NetSpec) -> dict[str, Tensor]:
 
 
 def _pair(online: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Values of common names: what only the student has (a mask token) is left out, as iBOT does."""
+    """This rank's values of common names: what only the student has (a mask token) is left out, as iBOT does."""
     common = [(online[name], p) for name, p in average.items() if name in online]
     for a, b in common:
         if a.shape != b.shape:
             raise SpecError(f"twins differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
-    return [a.detach() for a, _ in common], [b for _, b in common]
+    return [local(a) for a, _ in common], [local(b) for _, b in common]

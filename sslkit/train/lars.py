@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from sslkit.train.shards import like, local
+
+Norms = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+"""The norm of each tensor as a whole."""
 
 
 @final
@@ -26,6 +31,7 @@ class LARS(Optimizer):
         momentum: share of the old direction that is kept.
         weight_decay: added to the gradient times the weight, before norms are taken.
         trust: called eta there, 0.001 in all of them.
+        norms: of whole tensors, where a rank holds shards.
     """
 
     def __init__(
@@ -35,10 +41,12 @@ class LARS(Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         trust: float = 1e-3,
+        norms: Norms = torch._foreach_norm,
     ) -> None:
         super().__init__(
             params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust}
         )
+        self._norms = norms
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -54,15 +62,17 @@ class LARS(Optimizer):
         return loss
 
     def _move(self, group: dict[str, Any], weights: list[Tensor]) -> None:
-        updates: Any = [p.grad for p in weights]
+        values = [local(p) for p in weights]
+        updates: Any = [local(p.grad) for p in weights if p.grad is not None]
         if group.get("decay", True):
-            updates = torch._foreach_add(updates, weights, alpha=group["weight_decay"])
-            ratios: Any = _ratios(weights, updates, group["trust"])
+            updates = torch._foreach_add(updates, values, alpha=group["weight_decay"])
+            placed = [like(update, p) for update, p in zip(updates, weights, strict=True)]
+            ratios: Any = _ratios(self._norms(weights), self._norms(placed), group["trust"])
             torch._foreach_mul_(updates, ratios)
-        directions = [self._direction(p) for p in weights]
+        directions = [local(self._direction(p)) for p in weights]
         torch._foreach_mul_(directions, group["momentum"])
         torch._foreach_add_(directions, updates)
-        torch._foreach_add_(weights, directions, alpha=-group["lr"])
+        torch._foreach_add_(values, directions, alpha=-group["lr"])
 
     def _direction(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
@@ -72,7 +82,7 @@ class LARS(Optimizer):
         return found
 
 
-def _ratios(weights: list[Tensor], updates: list[Tensor], trust: float) -> list[Tensor]:
+def _ratios(weights: Sequence[Tensor], updates: Sequence[Tensor], trust: float) -> list[Tensor]:
     """Per tensor, trust ||w|| / ||u||, or 1 where either norm is 0."""
-    norms = zip(torch._foreach_norm(weights), torch._foreach_norm(updates), strict=True)
+    norms = zip(weights, updates, strict=True)
     return [torch.where((w > 0) & (u > 0), trust * w / u, torch.ones_like(w)) for w, u in norms]

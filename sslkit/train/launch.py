@@ -62,7 +62,7 @@ def resume(run_dir: Path, say: Say = print) -> dict[str, Any]:
 
 
 def _run(spec: RunSpec, loaded: Loaded | None, say: Say) -> dict[str, Any]:
-    parallel = start(spec.device)
+    parallel = start(spec.device, spec.parallel)
     try:
         trainer = Trainer(spec, parallel, loaded=loaded)
         if parallel.first:

@@ -16,7 +16,8 @@ from sslkit.core.backbone import Backbone
 from sslkit.errors import SpecError
 from sslkit.spec.parts import OptimizerSpec
 from sslkit.spec.schedule import Ramp, value_at
-from sslkit.train.lars import LARS
+from sslkit.train.lars import LARS, Norms
+from sslkit.train.shards import local
 
 Named = Iterable[tuple[str, nn.Parameter]]
 CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
@@ -68,8 +69,10 @@ def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, 
         raise SpecError(f"optimizer.layer_decay: {error}") from None
 
 
-def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimizer:
-    """The optimizer called `spec.name`. Its learning rate and decay are set at each step.
+def make(
+    spec: OptimizerSpec, parameter_groups: list[dict[str, Any]], norms: Norms = torch._foreach_norm
+) -> Optimizer:
+    """The optimizer called `spec.name`. Its learning rate and decay are set at each step. `norms`: of whole tensors.
 
     Raises:
         SpecError: timm has no optimizer of that name, or it cannot be built, or it needs second derivatives.
@@ -80,7 +83,7 @@ def make(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]]) -> Optimiz
     if spec.name == "adamw":
         return torch.optim.AdamW(parameter_groups, lr=spec.lr, betas=betas, fused=True, **eps)
     if spec.name == "lars":
-        return LARS(parameter_groups, spec.lr, momentum, trust=spec.trust)
+        return LARS(parameter_groups, spec.lr, momentum, trust=spec.trust, norms=norms)
     if spec.name not in list_optimizers():
         close = difflib.get_close_matches(spec.name, list_optimizers(), n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -135,13 +138,18 @@ def assign(
             group["weight_decay"] = weight_decay
 
 
-def clip(parameters: Sequence[nn.Parameter], limit: float, per: str) -> Tensor:
-    """Scale gradients in place to a norm of at most `limit`, without a device sync; return their global norm."""
+def clip(
+    parameters: Sequence[nn.Parameter], limit: float, per: str, norms: Norms = torch._foreach_norm
+) -> Tensor:
+    """Scale gradients in place to a norm of at most `limit`, without a device sync; return their global norm.
+
+    `norms`: of whole tensors, where a rank holds shards.
+    """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norms = torch._foreach_norm(gradients)
-    total: Tensor = torch.linalg.vector_norm(torch.stack(list(norms)))
+    found, values = norms(gradients), [local(gradient) for gradient in gradients]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(list(found)))
     if per == "tensor":
-        torch._foreach_mul_(gradients, [(limit / (norm + CLIP_EPS)).clamp(max=1.0) for norm in norms])
+        torch._foreach_mul_(values, [(limit / (norm + CLIP_EPS)).clamp(max=1.0) for norm in found])
     else:
-        torch._foreach_mul_(gradients, (limit / (total + CLIP_EPS)).clamp(max=1.0))
+        torch._foreach_mul_(values, (limit / (total + CLIP_EPS)).clamp(max=1.0))
     return total

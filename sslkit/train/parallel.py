@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import final
+from typing import Literal, final
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from sslkit.core.system import System
 from sslkit.errors import SpecError
+from sslkit.train import sharding
+from sslkit.train.shards import local
 
 PATIENCE = timedelta(hours=2)  # the others wait while the first rank evaluates
 
@@ -24,14 +29,26 @@ PATIENCE = timedelta(hours=2)  # the others wait while the first rank evaluates
 class Parallel(ABC):
     """How ranks share a step."""
 
-    rank: int
-    world: int
-    device: torch.device
+    def __init__(self, device: torch.device, rank: int = 0, world: int = 1) -> None:
+        """Rank `rank` of the `world` that `start` joined, or the only process."""
+        self.device, self.rank, self.world = device, rank, world
 
     @property
     def first(self) -> bool:
         """Whether this rank writes files and prints."""
         return self.rank == 0
+
+    def place(self, system: System) -> System:
+        """Put the parameters where this rank holds them, in place, before anything refers to them.
+
+        Returns:
+            The system to read between steps, under `whole`: this one, or a stand-in for it.
+        """
+        return system.to(self.device)
+
+    def whole(self, system: System, reading: System) -> AbstractContextManager[None]:
+        """Around reading `reading`, what `place` returned for `system`: its values are whole on every rank."""
+        return contextlib.nullcontext()
 
     @abstractmethod
     def wrap(self, system: System) -> nn.Module:
@@ -52,41 +69,52 @@ class Parallel(ABC):
         P counts what this rank holds of the parameters (`shards.local`): all of them, or its shards.
         """
 
-    @abstractmethod
     def gram(self, rows: Tensor) -> Tensor:
         """Products of reduced rows `[K, P]` over whole parameters, `[K, K]` float64, the same on every rank."""
+        return (rows @ rows.T).double()
 
-    @abstractmethod
+    def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """The norm of each parameter or gradient as a whole."""
+        return torch._foreach_norm(tensors)
+
     def mean(self, values: Tensor) -> Tensor:
         """Mean over ranks."""
+        return values if self.world == 1 else self.total(values) / self.world
 
-    @abstractmethod
     def total(self, values: Tensor) -> Tensor:
         """Sum over ranks."""
+        if self.world == 1:
+            return values
+        values = values.clone()
+        dist.all_reduce(values)
+        return values
 
-    @abstractmethod
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks, in rank order."""
+        if self.world == 1:
+            return rows
+        parts = [torch.empty_like(rows) for _ in range(self.world)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
 
-    @abstractmethod
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true on some rank."""
+        return bool(self.total(torch.tensor(float(flag), device=self.device)) > 0) if self.world > 1 else flag
 
-    @abstractmethod
     def wait(self) -> None:
         """Until every rank is here."""
+        if self.world > 1:
+            dist.barrier()
 
-    @abstractmethod
     def close(self) -> None:
         """Leave the group."""
+        if self.world > 1:
+            dist.destroy_process_group()
 
 
 @final
 class Single(Parallel):
     """One process."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.rank, self.world, self.device = 0, 1, device
 
     def wrap(self, system: System) -> nn.Module:
         """The system itself."""
@@ -104,40 +132,10 @@ class Single(Parallel):
         """The row."""
         return row
 
-    def gram(self, rows: Tensor) -> Tensor:
-        """Products of the rows."""
-        return (rows @ rows.T).double()
-
-    def mean(self, values: Tensor) -> Tensor:
-        """The values."""
-        return values
-
-    def total(self, values: Tensor) -> Tensor:
-        """The values."""
-        return values
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """The rows."""
-        return rows
-
-    def any(self, flag: bool) -> bool:
-        """The flag."""
-        return flag
-
-    def wait(self) -> None:
-        """At once."""
-
-    def close(self) -> None:
-        """Nothing to leave."""
-
 
 @final
 class DataParallel(Parallel):
     """Ranks under `torchrun`, one replica each (torch's DistributedDataParallel)."""
-
-    def __init__(self, device: torch.device) -> None:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-        self.rank, self.world, self.device = dist.get_rank(), dist.get_world_size(), device
 
     def wrap(self, system: System) -> nn.Module:
         """The replica. Buffers are not broadcast: they are functions of gathered rows and equal everywhere."""
@@ -164,37 +162,68 @@ class DataParallel(Parallel):
         """Mean over ranks."""
         return self.mean(row)
 
+
+@final
+class Sharded(Parallel):
+    """Ranks under `torchrun`, each with a shard of every parameter, gradient and optimizer state (torch's FSDP2)."""
+
+    def __init__(self, device: torch.device, rank: int, world: int) -> None:
+        super().__init__(device, rank, world)
+        self._mesh = init_device_mesh(device.type, (world,))
+        self._exchanging = True
+
+    def place(self, system: System) -> System:
+        """Shard the parameters; the stand-in has none between two readings."""
+        reading = sharding.stand_in(system.to(self.device))
+        for parameter in sharding.shard(system, self._mesh):
+            parameter.register_post_accumulate_grad_hook(self._exchange)
+        return reading
+
+    def _exchange(self, parameter: Tensor) -> None:
+        """What FSDP2 does after a backward, for a parameter that every rank keeps."""
+        if self._exchanging and parameter.grad is not None:
+            parameter.grad = self.mean(parameter.grad)
+
+    def whole(self, system: System, reading: System) -> AbstractContextManager[None]:
+        """All parameters gathered on every rank for the block."""
+        return sharding.filled(reading, system)
+
+    def wrap(self, system: System) -> nn.Module:
+        """The system, whose hooks gather and free what each of its parts needs."""
+        return system
+
+    @contextlib.contextmanager
+    def accumulating(self, module: nn.Module) -> Iterator[None]:
+        """No gradient exchange: each rank adds up whole gradients."""
+        assert isinstance(module, FSDPModule), "`place` made it"
+        self._exchanging = False
+        module.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            self._exchanging = True
+            module.set_requires_gradient_sync(True)
+
+    def separate(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Nothing to hold back: a gradient reaches a parameter's shard by the exchange."""
+        return contextlib.nullcontext()
+
+    def reduce(self, row: Tensor) -> Tensor:
+        """The row, which the backward has reduced."""
+        return row
+
     def gram(self, rows: Tensor) -> Tensor:
-        """Products of the rows, which are whole on every rank."""
-        return (rows @ rows.T).double()
+        """Products of the shards, summed over ranks."""
+        return self.total((rows @ rows.T).double())
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Mean over ranks."""
-        return self.total(values) / self.world
-
-    def total(self, values: Tensor) -> Tensor:
-        """Sum over ranks."""
-        values = values.clone()
-        dist.all_reduce(values)
-        return values
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all ranks, in rank order."""
-        parts = [torch.empty_like(rows) for _ in range(self.world)]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    def any(self, flag: bool) -> bool:
-        """Whether `flag` is true on some rank."""
-        return bool(self.total(torch.tensor(float(flag), device=self.device)) > 0)
-
-    def wait(self) -> None:
-        """Until every rank is here."""
-        dist.barrier()
-
-    def close(self) -> None:
-        """Leave the group."""
-        dist.destroy_process_group()
+    def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """From those of the shards, in one exchange."""
+        own = torch.stack([norm.double() for norm in torch._foreach_norm([local(x) for x in tensors])])
+        found = self.total(own.square()).sqrt()
+        return [
+            total.to(x.dtype) if isinstance(x, DTensor) else kept.to(x.dtype)
+            for total, kept, x in zip(found, own, tensors, strict=True)
+        ]
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -212,7 +241,11 @@ def choose_device(wanted: str) -> torch.device:
     return device
 
 
-def start(wanted: str) -> Parallel:
-    """This process's place: `torchrun` sets WORLD_SIZE."""
+def start(wanted: str, kind: Literal["ddp", "fsdp"] = "ddp") -> Parallel:
+    """This process's place: `torchrun` sets WORLD_SIZE. One process has nobody to share with, whatever `kind` says."""
     device = choose_device(wanted)
-    return DataParallel(device) if int(os.environ.get("WORLD_SIZE", "1")) > 1 else Single(device)
+    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+        return Single(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    kinds = {"ddp": DataParallel, "fsdp": Sharded}
+    return kinds[kind](device, dist.get_rank(), dist.get_world_size())

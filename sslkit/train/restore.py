@@ -17,6 +17,7 @@ from sslkit.spec.run import RunSpec
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded, load, step_of
 from sslkit.train.compose import make_system, make_views
 from sslkit.train.lock import read_lock, trained_spec
+from sslkit.train.shards import optimizer_placed, placed_as
 
 
 class Restored(NamedTuple):
@@ -91,16 +92,16 @@ def load_masking(masking: torch.nn.Module, loaded: Loaded) -> None:
 
 def _load_module(module: torch.nn.Module, key: str, part: str, loaded: Loaded) -> None:
     try:
-        module.load_state_dict(loaded.state.get(key, {}))
-    except (RuntimeError, TypeError) as error:
+        module.load_state_dict(placed_as(loaded.state.get(key, {}), module.state_dict()))
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise _misfit(loaded, part, error) from None
 
 
 def load_optimizer(optimizer: Optimizer, loaded: Loaded) -> None:
     """Put the optimizer state of a checkpoint into `optimizer`. Raises CheckpointError where it does not fit."""
     try:
-        optimizer.load_state_dict(loaded.state["optimizer"])
-    except (ValueError, KeyError, TypeError) as error:
+        optimizer.load_state_dict(optimizer_placed(loaded.state["optimizer"], optimizer))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _misfit(loaded, "optimizer", error) from None
 
 

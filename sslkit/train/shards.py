@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import Tensor
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -27,5 +31,40 @@ def like(values: Tensor, tensor: Tensor) -> Tensor:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All values, on every rank. A collective where `tensor` is sharded."""
+    """All values, on every rank. All ranks must take part where `tensor` is sharded."""
     return tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+
+
+def gathered(state: Any, keep: bool) -> Any:  # noqa: ANN401
+    """`state` with its shards joined, one tensor after the other, on the CPU; where not to `keep`, without them."""
+    if isinstance(state, DTensor):
+        values = whole(state)
+        return values.cpu() if keep else None
+    if isinstance(state, dict):
+        return {key: gathered(value, keep) for key, value in state.items()}
+    return state
+
+
+def placed(values: Any, tensor: Tensor) -> Any:  # noqa: ANN401
+    """Whole `values`, the same on every rank, cut as `tensor` is; unchanged where their shapes differ."""
+    if not isinstance(tensor, DTensor) or not isinstance(values, Tensor) or values.shape != tensor.shape:
+        return values
+    return distribute_tensor(
+        values.to(tensor.device), tensor.device_mesh, tensor.placements, src_data_rank=None
+    )
+
+
+def placed_as(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's whole `state`, cut as its `own` is."""
+    return {key: placed(value, own[key]) if key in own else value for key, value in state.items()}
+
+
+def optimizer_placed(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
+    """An optimizer's whole `state`, cut as its parameters are."""
+    parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
+    own = {
+        number: {key: placed(value, parameters[number]) for key, value in values.items()}
+        for number, values in state["state"].items()
+        if number in parameters
+    }
+    return {**state, "state": own}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from sslkit.errors import SpecError
 from sslkit.train import parallel
 from sslkit.train.compose import compose
-from sslkit.train.parallel import Single, choose_device, start
+from sslkit.train.parallel import DataParallel, Sharded, Single, choose_device, start
 from tests import tiny
 
 
@@ -61,10 +62,20 @@ def test_each_rank_takes_the_gpu_of_its_place(monkeypatch, wanted, rank, device)
 
 
 def test_torchrun_decides_on_one_process_or_several(monkeypatch):
-    monkeypatch.setattr(parallel, "DataParallel", lambda device: ("several", device))
+    joined = []
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: joined.append(backend))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(parallel, "init_device_mesh", lambda kind, shape: (kind, *shape))
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert isinstance(start("cpu"), Single)
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert isinstance(start("cpu"), Single)
+    assert isinstance(start("cpu", "fsdp"), Single)
+    assert joined == []
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert start("cpu") == ("several", torch.device("cpu"))
+    for kind, expected in (("ddp", DataParallel), ("fsdp", Sharded)):
+        found = start("cpu", kind)
+        assert isinstance(found, expected)
+        assert (found.rank, found.world, found.first, found.device) == (1, 2, False, torch.device("cpu"))
+    assert joined == ["gloo", "gloo"]

@@ -1,0 +1,34 @@
+"""Runs in shards against replicas and one process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sslkit.spec.run import RunSpec
+from tests.distributed.worker import case_spec as base_spec
+
+ADAM = {"name": "adamw", "lr": 0.003, "clip": 0.3, "layer_decay": 0.8}
+"""A gradient that is cut to its norm, and groups of several learning rates."""
+LARS = {"name": "lars", "lr": 0.3, "weight_decay": 1e-4, "momentum": 0.9, "clip": 0.5, "clip_per": "tensor"}
+"""Norms of whole tensors, twice."""
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "mae": ("mae", {"optimizer": ADAM}),
+    "micro": ("micro", {}),
+    "contrast": ("contrast", {}),
+    "moco": ("moco", {}),
+    "negative_free": ("negative_free", {}),
+    "lars": ("negative_free", {"optimizer": LARS}),
+    "distillation": ("distillation", {}),
+    "centers": ("centers", {}),
+    "curriculum": ("curriculum", {}),
+    "queue": ("queue", {}),
+    "projected": ("projected", {}),
+}
+"""Case -> a case of `worker`, and what is changed in it."""
+
+
+def case_spec(case: str) -> RunSpec:
+    """The run of `case`."""
+    base, changes = CASES[case]
+    return base_spec(base).model_validate({**base_spec(base).model_dump(), **changes})
