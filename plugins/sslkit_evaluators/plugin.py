@@ -10,6 +10,7 @@ from pydantic import Field
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Spec
 from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.protocol import protocol
 
 if TYPE_CHECKING:
     from sslkit.core.evaluator import Evaluator
@@ -72,14 +73,6 @@ class LinearProbe(EvaluatorSpec):
 
         recipe = Recipe(self.learning_rates, self.epochs, self.batch_size, self.holdout)
         return Linear(recipe, protocol(self, "linear@1", recipe._fields))
-
-
-def protocol(spec: EvaluatorSpec, name: str, fields: Iterable[str]) -> str:
-    """`name`, followed by those of the `fields` that differ from the protocol's own values."""
-    defaults = type(spec).model_fields
-    values = {field: getattr(spec, field) for field in fields}
-    changed = [f"{field}={value}" for field, value in values.items() if value != defaults[field].default]
-    return f"{name}({', '.join(changed)})" if changed else name
 
 
 @hookimpl

@@ -1,0 +1,18 @@
+"""Names of protocols that tell which settings were changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sslkit.spec.families import EvaluatorSpec
+
+
+def protocol(spec: EvaluatorSpec, name: str, fields: Iterable[str]) -> str:
+    """`name`, followed by those of the `fields` that differ from the protocol's own values.
+
+    `fields` are those that change what is measured; others, such as which library computes it, are left out.
+    """
+    defaults = type(spec).model_fields
+    values = {field: getattr(spec, field) for field in fields}
+    changed = [f"{field}={value}" for field, value in values.items() if value != defaults[field].default]
+    return f"{name}({', '.join(changed)})" if changed else name
