@@ -21,6 +21,8 @@ _PUBLIC = {
     "Result": "sslkit.api",
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",
+    "fit_joint": "sslkit.evaluate.scaling.fit",
+    "fit_power_law": "sslkit.evaluate.scaling.fit",
     "resume_run": "sslkit.api",
     "RunSpec": "sslkit.spec.run",
     "Ramp": "sslkit.spec.schedule",

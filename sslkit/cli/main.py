@@ -22,6 +22,7 @@ COMMANDS = {
     "plugins": "List, show, check and make plugins.",
     "evaluate": "Evaluate a finished or stopped run.",
     "export": "Write a run's backbone for timm.",
+    "scaling": "Fit scaling laws to the results of a sweep: exponents, the best use of compute, extrapolation.",
 }
 """Commands and what they do. The module of each is `sslkit.cli.NAME`, with `add_arguments` and `execute`."""
 
