@@ -5,6 +5,7 @@ from sslkit.api import Run as Run
 from sslkit.api import load_backbone as load_backbone
 from sslkit.api import resume_run as resume_run
 from sslkit.errors import SslkitError as SslkitError
+from sslkit.evaluate.compare import compare as compare
 from sslkit.evaluate.scaling.fit import fit_joint as fit_joint
 from sslkit.evaluate.scaling.fit import fit_power_law as fit_power_law
 from sslkit.registry.hookspecs import hookimpl as hookimpl

@@ -1,0 +1,59 @@
+"""Aggregators of the torchjd package."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.core.draw import Draw
+from sslkit.errors import SpecError
+from sslkit_balancers.gram import Rule
+
+INSTALL = 'install it with `pip install "sslkit[torchjd]"`'
+
+
+def rule(name: str, options: Mapping[str, Any]) -> Rule:
+    """How torchjd's aggregator `name`, made with `options`, weighs gradients.
+
+    Raises:
+        SpecError: there is no such aggregator, it needs more than products of gradients or keeps state between steps,
+            or it refuses `options` or lacks a package.
+    """
+    weighting = _weighting(name, options)
+
+    def weigh(gram: Tensor, draw: Draw) -> Tensor:
+        with torch.random.fork_rng(devices=[]):  # some draw from torch's own generator
+            torch.random.default_generator.manual_seed(draw.key)
+            weights: Tensor = weighting(gram)
+        return weights
+
+    return weigh
+
+
+def _weighting(name: str, options: Mapping[str, Any]) -> nn.Module:
+    try:
+        from torchjd import Stateful, aggregation
+    except ImportError as error:
+        raise SpecError(f"balance: needs the package torchjd ({error}); {INSTALL}") from None
+    fit = {
+        key: cls
+        for key, cls in vars(aggregation).items()
+        if inspect.isclass(cls)
+        and issubclass(cls, aggregation.GramianWeightedAggregator)
+        and not issubclass(cls, Stateful)
+        and cls is not aggregation.GramianWeightedAggregator
+    }
+    if name not in fit:
+        raise SpecError(
+            f"balance.aggregator: {name!r} is no aggregator of torchjd that weighs by products of gradients and keeps "
+            f"no state. Known: {', '.join(sorted(fit))}"
+        )
+    try:
+        made: nn.Module = fit[name](**options).gramian_weighting
+    except (TypeError, ValueError, ImportError) as error:
+        raise SpecError(f"balance: torchjd's {name} cannot be built: {error}") from None
+    return made
