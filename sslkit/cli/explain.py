@@ -50,12 +50,24 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     for one in facts["passes"]:
         mask = f", {one['mask']}, {one['mode']}" if one["mask"] else ""
         early = ", before the masks" if one["guide"] else ""
-        yield f"  {one['net']} on {one['crops']} x {one['view']}{mask}{early}: {_cost(one, one['patches'])}"
+        used = f", for {' and '.join(one['for'])}" if len(facts["plan"]["terms"]) > 1 else ""
+        yield f"  {one['net']} on {one['crops']} x {one['view']}{mask}{early}: {_cost(one, one['patches'])}{used}"
         for stage in one["stages"]:
             hidden = f"{'at most ' if stage['varies'] else ''}{stage['hidden']} hidden"
             yield f"    from step {stage['step']:,}: {stage['value']}, {hidden}, {_cost(stage, one['patches'])}"
+    yield from _plan(facts["plan"])
     if facts["graphs"] > 1:
         yield f"the masks take {facts['graphs']} shapes over the run; compiled, each is a graph of its own"
+
+
+def _plan(plan: Mapping[str, Any]) -> Iterator[str]:
+    """What terms save by sharing, and what all of them cost over the dearest alone; nothing for a single one."""
+    if len(plan["terms"]) < 2:
+        return
+    alone = ", ".join(f"{name} {cost:.2f}" for name, cost in plan["terms"].items())
+    dearest = max(plan["terms"], key=plan["terms"].__getitem__)
+    yield f"{plan['run']} passes run where {plan['asked']} are asked for, {plan['tokens_per_step']:,} tokens a step"
+    yield f"expected cost: {plan['cost']:.2f} times that of {dearest} alone (alone: {alone})"
 
 
 def _cost(one: Mapping[str, Any], patches: int) -> str:

@@ -16,7 +16,7 @@ from sslkit.spec.run import RunSpec
 from sslkit.train import record
 from sslkit.train.compose import Composed
 from sslkit.train.feed import Batch, readable
-from sslkit.train.figures import save_curves, save_pictures
+from sslkit.train.figures import save_conflict, save_curves, save_pictures
 from sslkit.train.pipeline import moments
 
 FIGURES = "figures"
@@ -36,7 +36,7 @@ def draw_pictures(
         tokens = stepper.encode(batch, 0)
         for name, objective in stepper.objectives.items():
             for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
-                stem = title if len(stepper.objectives) == 1 else f"{name}-{title}"
+                stem = title if len(stepper.objectives) == 1 else f"{name.replace('/', '-')}-{title}"
                 path = run_dir / FIGURES / f"{stem}.png"
                 view = composed.env.views[objective.passes[0].view]
                 save_pictures(
@@ -47,10 +47,11 @@ def draw_pictures(
 
 
 def draw_curves(run_dir: Path) -> list[Path]:
-    """The curves of all records so far."""
-    path = run_dir / FIGURES / "curves.png"
-    save_curves(path, record.read(run_dir))
-    return [path]
+    """The curves of all records so far, and how terms got on where several were balanced."""
+    path, records = run_dir / FIGURES / "curves.png", record.read(run_dir)
+    save_curves(path, records)
+    conflict = run_dir / FIGURES / "conflict.png"
+    return [path, conflict] if save_conflict(conflict, records) else [path]
 
 
 def _shown_source(sources: Sources, spec: RunSpec) -> Source:

@@ -38,6 +38,8 @@ class Curve(NamedTuple):
     label: str
     steps: list[float]
     values: list[float]
+    quantity: str = ""
+    """What the values are, where the label says whose they are."""
 
 
 def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -67,7 +69,28 @@ def save_curves(path: Path, records: Sequence[Mapping[str, float | None]]) -> No
         path: the PNG; it is replaced as a whole, and its folder is made.
         records: those of `metrics.jsonl`. Each has a `step`; other keys may be missing, None or not finite.
     """
-    panels = _panels(records)
+    _save_panels(path, _panels(records))
+
+
+def save_conflict(path: Path, records: Sequence[Mapping[str, float | None]]) -> bool:
+    """Write how the terms of a hybrid get on: their losses, weights, lengths of gradients and cosines between them.
+
+    The legend of a cosine says in which share of the measured steps the two terms pulled apart, below 0.
+
+    Args:
+        path: the PNG; it is replaced as a whole, and its folder is made.
+        records: those of `metrics.jsonl`, with `balance/...` where terms were balanced.
+
+    Returns:
+        Whether there was anything of the kind; if not, nothing is written.
+    """
+    panels = _conflict_panels(records)
+    if panels:
+        _save_panels(path, panels)
+    return bool(panels)
+
+
+def _save_panels(path: Path, panels: Mapping[str, Sequence[Curve]]) -> None:
     rows = max(1, math.ceil(len(panels) / PANELS_A_ROW))
     columns = max(1, math.ceil(len(panels) / rows))
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
@@ -115,6 +138,41 @@ def _panels(records: Sequence[Mapping[str, float | None]]) -> dict[str, list[Cur
     return {title: curves for title, curves in full.items() if curves}
 
 
+_WHOSE = {
+    "loss": "each term",
+    "weight": "each term",
+    "gradient norm": "each term",
+    "cosine": "gradients of two terms",
+}
+
+
+def _conflict_panels(records: Sequence[Mapping[str, float | None]]) -> dict[str, list[Curve]]:
+    """The curves of each panel by title; none where terms were not balanced."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    if not any(key.startswith("balance/") for key in keys):
+        return {}
+    wanted = {"loss": [key for key in keys if key.startswith("loss/")]}
+    for title in ("weight", "gradient norm", "cosine"):
+        ending = f"/{title.replace(' ', '_')}"
+        wanted[title] = [key for key in keys if key.startswith("balance/") and key.endswith(ending)]
+    drawn = {title: [_of_term(records, key, title) for key in found] for title, found in wanted.items()}
+    kept = {title: [curve for curve in curves if curve.steps] for title, curves in drawn.items()}
+    kept["cosine"] = [_with_conflict(curve) for curve in kept["cosine"]]
+    return {f"{title} of {_WHOSE[title]}": curves for title, curves in kept.items() if curves}
+
+
+def _of_term(records: Sequence[Mapping[str, float | None]], key: str, quantity: str) -> Curve:
+    """The curve of `loss/TERM` or `balance/TERM/METRIC`, by the name of the term, which may have a slash in it."""
+    name = key.partition("/")[2]
+    label = name if key.startswith("loss/") else name.rpartition("/")[0]
+    return _curve(records, key)._replace(label=label, quantity=quantity)
+
+
+def _with_conflict(curve: Curve) -> Curve:
+    below = sum(value < 0 for value in curve.values) / len(curve.values)
+    return curve._replace(label=f"{curve.label}, in conflict {below:.0%}, last")
+
+
 def _headlines(keys: list[str]) -> list[str]:
     """Those of one evaluator's `eval/NAME/METRIC` keys that are accuracies, or the first where none is."""
     return [key for key in keys if key.endswith("accuracy")] or keys[:1]
@@ -140,7 +198,11 @@ def _plot(axes: Axes, curve: Curve) -> None:
 def _label(axes: Axes, title: str, curves: Sequence[Curve], last: float) -> None:
     """Titles, legend and axes; `last` is the last step of any panel, so that all show the same stretch."""
     axes.set_title(title, fontsize=10)
-    axes.set(xlabel="step", ylabel=curves[0].label, xlim=(-0.02 * last - 0.5, 1.02 * last + 0.5))
+    axes.set(
+        xlabel="step",
+        ylabel=curves[0].quantity or curves[0].label,
+        xlim=(-0.02 * last - 0.5, 1.02 * last + 0.5),
+    )
     axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))

@@ -16,7 +16,9 @@ from torch import nn
 from sslkit.core.env import Env
 from sslkit.core.masker import Masker
 from sslkit.core.passes import Encode
+from sslkit.spec.families import MaskerSpec
 from sslkit.spec.run import RunSpec
+from sslkit.train import cost
 from sslkit.train.compose import Composed
 from sslkit.train.lock import device_name
 from sslkit.train.parallel import Parallel
@@ -66,6 +68,7 @@ class Best:
 def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str, Any]:
     """Every value that follows from the spec, the data and the machine."""
     stepper, length = composed.step, composed.length
+    found = passes(composed, composed.env)
     return {
         "images": len(composed.source),
         "channels": composed.source.channels,
@@ -80,7 +83,8 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "ranks": parallel.world,
         "micro_batch_size": composed.order.share.micro,
         "parameters": parameters(composed.system),
-        "passes": passes(composed, composed.env),
+        "passes": found,
+        "plan": cost.plan(composed.system, stepper.masking, found),
         "graphs": masks_shapes(timeline(stepper.masking.maskers, length.steps).values()),
     }
 
@@ -98,12 +102,17 @@ def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
     """The backbone passes that run in every step, those that maskers read first, with the tokens of each."""
     system, batch = composed.system, composed.order.batch
     line = timeline(composed.step.masking.maskers, composed.length.steps)
-    guides = [_pass(request, env, batch, {}) | {"guide": True} for request in system.early.runs]
+    wants = cost.askers(system, composed.step.masking)
+    guides = [
+        _pass(request, env, batch, {}) | {"guide": True, "for": cost.users(request, True, wants)}
+        for request in system.early.runs
+    ]
     planned = [
         _pass(request, env, batch, {step: stage[i] for step, stage in line.items() if i in stage})
+        | {"guide": False, "for": cost.users(request, False, wants)}
         for request, i in zip(system.late.runs, system.places, strict=True)
     ]
-    return guides + [one | {"guide": False} for one in planned]
+    return guides + planned
 
 
 def _pass(request: Encode, env: Env, batch: int, line: Mapping[int, Masker]) -> dict[str, Any]:
@@ -127,13 +136,17 @@ def _pass(request: Encode, env: Env, batch: int, line: Mapping[int, Masker]) -> 
         "net": request.net,
         "view": request.view,
         "crops": crops,
-        "mask": None if request.mask is None else request.mask.summary(),
+        "mask": None if request.mask is None else _mask(request.mask, request.salt),
         "mode": request.mode if request.mask is not None else "all",
         "patches": patches,
         "visible": first["visible"],
         "tokens_per_step": first["tokens_per_step"],
         "stages": stages if len(stages) > 1 else [],
     }
+
+
+def _mask(masker: MaskerSpec, salt: str) -> str:
+    return f"{masker.summary()}, salt {salt}" if salt else masker.summary()
 
 
 def weights_sha256(module: nn.Module) -> str:

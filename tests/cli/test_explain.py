@@ -16,10 +16,11 @@ FACTS = {
     "parameters": {"student": 1234567},
     "passes": [
         {"net": "student", "view": "global", "crops": 2, "mask": "random(ratio=0.75)", "mode": "drop", "patches": 196,
-         "visible": 49, "tokens_per_step": 25600, "guide": False, "stages": []},
+         "visible": 49, "tokens_per_step": 25600, "guide": False, "for": ["mae"], "stages": []},
         {"net": "teacher", "view": "global", "crops": 2, "mask": None, "mode": "all", "patches": 196, "visible": 196,
-         "tokens_per_step": 100864, "guide": True, "stages": []},
+         "tokens_per_step": 100864, "guide": True, "for": ["mae"], "stages": []},
     ],
+    "plan": {"asked": 2, "run": 2, "tokens_per_step": 126464, "terms": {"mae": 1.0}, "cost": 1.0},
     "graphs": 1,
 }  # fmt: skip
 
@@ -87,3 +88,30 @@ def test_maskers_that_change_are_shown_stage_by_stage(tmp_path, capsys):
     _, out, _ = call(capsys, "explain", spec)
     assert "    from step 4: ratio 0.75, at most 4 hidden, 4 of 4 patches visible, 160 tokens a step" in out
     assert "shapes over the run" not in out
+
+
+def test_terms_are_told_who_shares_what_and_what_that_costs(tmp_path, capsys):
+    """MAE alone encodes a masked crop; contrast adds a whole one to what it reads of the teacher."""
+    masker = {"kind": "random", "ratio": 0.5}
+    heads = {"projector": {"hidden": 8, "out": 4}}
+    objectives = {
+        "mim": {"kind": "mae", "masker": masker, "decoder": tiny.DECODER},
+        "contrast": {"kind": "infonce", "masker": masker, "net": "teacher", **heads},
+        "free": {"kind": "mae", "masker": masker, "salt": 1, "decoder": tiny.DECODER},
+    }
+    fields = {"objective": None, "objectives": objectives, "nets": {"teacher": {}}}
+    spec = write(tmp_path / "spec.yaml", views={"global": {**tiny.VIEW, "crops": 2}}, **fields)
+    code, out, _ = call(capsys, "explain", spec)
+    assert code == OK
+    said = out.splitlines()
+    first = next(i for i, line in enumerate(said) if line == "passes in every step:") + 1
+    masked = "  student on 2 x global, random(ratio=0.5){}, drop: 2 of 4 patches visible, 192 tokens a step"
+    assert said[first : first + 5] == [
+        f"{masked.format('')}, for contrast and mim",
+        "  teacher on 2 x global: 4 of 4 patches visible, 320 tokens a step, for contrast",
+        f"{masked.format(', salt 1')}, for free",
+        "3 passes run where 4 are asked for, 704 tokens a step",
+        "expected cost: 1.64 times that of contrast alone (alone: contrast 1.00, free 0.64, mim 0.64)",
+    ]
+    _, out, _ = call(capsys, "explain", spec, "balance.kind=pcgrad")
+    assert "expected cost: 2.07 times that of contrast alone" in out, "a backward for each term"

@@ -198,3 +198,43 @@ def test_pyplot_and_its_global_state_are_not_used(tmp_path, monkeypatch):
 def test_evaluator_may_be_called_loss(tmp_path, drawn):
     save_curves(tmp_path / "c.png", [{"step": 1, "loss": 1.0, "eval/loss/accuracy": 0.5}])
     assert panels(drawn[0]) == {"loss": ["loss"], "eval/loss": ["accuracy"]}
+
+
+def balanced(count: int) -> list[dict[str, float | None]]:
+    """Records of two terms, the second inside a hybrid; gradients are measured at every other step."""
+    rows: list[dict[str, float | None]] = []
+    for step in range(1, count + 1):
+        row = {"step": step, "loss": 1.0, "loss/mim": 2.0, "loss/in/a": 3.0, "loss/in/b": None}
+        row |= {"balance/mim/weight": 1.0, "balance/in/weight": 0.5}
+        if step % 2 == 0:
+            row |= {"balance/mim/gradient_norm": 4.0, "balance/in/gradient_norm": 5.0}
+            row |= {"balance/mim_in/cosine": -0.5 if step % 8 == 0 else 0.5, "balance/conflict": 0.0}
+        rows.append(row)
+    return [*rows, {"step": count, "eval/knn/accuracy": 0.5}]
+
+
+def test_conflict_has_a_panel_for_each_quantity_and_tells_the_share_of_steps(tmp_path, drawn):
+    assert figures.save_conflict(tmp_path / "conflict.png", balanced(16))
+    assert panels(drawn[0]) == {
+        "loss of each term": ["mim", "in/a"],
+        "weight of each term": ["mim", "in"],
+        "gradient norm of each term": ["mim", "in"],
+        "cosine of gradients of two terms": ["mim_in, in conflict 25%, last"],
+    }
+    assert [a.get_ylabel() for a in drawn[0].axes] == ["loss", "weight", "gradient norm", "cosine"]
+    cosine = drawn[0].axes[3].lines[0]
+    assert cosine.get_xdata().tolist() == list(range(2, 17, 2))
+    assert cosine.get_ydata().min() == -0.5
+    assert read(tmp_path / "conflict.png").shape == (900, 1320, 3)
+
+
+def test_weights_alone_are_drawn_alone(tmp_path, drawn):
+    rows = [{"step": 1, "loss/mim": 1.0, "balance/mim/weight": 1.0, "balance/mim_in/cosine": None}]
+    assert figures.save_conflict(tmp_path / "conflict.png", rows)
+    assert list(panels(drawn[0])) == ["loss of each term", "weight of each term"]
+
+
+def test_runs_without_a_balance_have_no_conflict(tmp_path, drawn):
+    assert not figures.save_conflict(tmp_path / "conflict.png", records(20))
+    assert not drawn
+    assert not (tmp_path / "conflict.png").exists()
