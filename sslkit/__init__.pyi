@@ -54,6 +54,9 @@ from sslkit_distillation.plugin import IBOT as IBOT
 from sslkit_distillation.plugin import MaskedDistillation as MaskedDistillation
 from sslkit_evaluators.plugin import KNN as KNN
 from sslkit_evaluators.plugin import LinearProbe as LinearProbe
+from sslkit_evaluators.specs import LogisticRegression as LogisticRegression
+from sslkit_evaluators.specs import LowShot as LowShot
+from sslkit_evaluators.specs import Probing as Probing
 from sslkit_guided.plugin import AttentionMasker as AttentionMasker
 from sslkit_guided.plugin import ComplexityMasker as ComplexityMasker
 from sslkit_guided.plugin import DifficultyMasker as DifficultyMasker

@@ -2,42 +2,94 @@
 
 from __future__ import annotations
 
-from typing import final
+from collections.abc import Mapping
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Predictions, Scores, Subject
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Subject
 from sslkit.errors import DataError
-from sslkit.functional.neighbours import Engine, nearest
+from sslkit.functional.neighbours import Engine, Neighbours, approximate, nearest, recall
 from sslkit_evaluators.labelled import labelled, same_classes
+
+CHECKED = 256
+"""Test images whose neighbours are also searched exactly, to tell the recall of an approximate search."""
+
+
+class Search(NamedTuple):
+    """How neighbours are found; fields of `KNN`."""
+
+    engine: Engine
+    exact_up_to: int
+    probes: int
+
+
+class Vote(NamedTuple):
+    """One pair of k and T."""
+
+    k: int
+    temperature: float
+    metrics: Mapping[str, float]
+    """`accuracy` and, with at least five classes, `top5`."""
+    guesses: Tensor
+    """`[M]`."""
 
 
 @final
 class KNearest(Evaluator):
-    """Each of the k nearest training images votes for its class with exp(cosine / T)."""
+    """Each of the k nearest training images votes for its class with exp(cosine / T), for every pair of k and T."""
 
-    def __init__(self, k: int, temperature: float, engine: Engine, protocol: str) -> None:
-        self.k, self.temperature, self.engine, self.protocol = k, temperature, engine, protocol
+    def __init__(
+        self, ks: tuple[int, ...], temperatures: tuple[float, ...], search: Search, protocol: str
+    ) -> None:
+        self.ks, self.temperatures, self.search, self.protocol = ks, temperatures, search, protocol
 
     def __call__(self, subject: Subject) -> Scores:
-        """`accuracy` and, with at least five classes, `top5`; shares of the test images."""
+        """`accuracy` and, with at least five classes, `top5` of the first pair; shares of the test images.
+
+        With several pairs, those of each as `accuracy_k20_T0.07`; of an approximate search its `recall`.
+        """
         train, test = labelled(subject, "train"), labelled(subject, "test")
         classes = same_classes(train, test)
-        if self.k > len(train.labels):
+        if max(self.ks) > len(train.labels):
             raise DataError(
-                f"k-NN asks for k = {self.k} neighbours, but there are only {len(train.labels)} training "
+                f"k-NN asks for k = {max(self.ks)} neighbours, but there are only {len(train.labels)} training "
                 "images; give a smaller `k`"
             )
-        near = nearest(test.values, train.values, self.k, self.engine)
-        scores = vote(near.similarity, train.labels[near.rows], classes, self.temperature)
+        near, found = self._near(train, test, subject.seed)
+        votes = [self._vote(near, train, test, classes, k, t) for k in self.ks for t in self.temperatures]
+        metrics = dict(votes[0].metrics)
+        if len(votes) > 1:
+            named = ((f"{name}_k{v.k}_T{v.temperature:g}", x) for v in votes for name, x in v.metrics.items())
+            metrics |= dict(named)
+        tables = {"grid": [_row(v) for v in votes]} if len(votes) > 1 else {}
+        return Scores(metrics | found, Predictions(test.labels, votes[0].guesses), tables)
+
+    def _near(self, train: Features, test: Features, seed: int) -> tuple[Neighbours, dict[str, float]]:
+        """Neighbours for the largest k, and what there is to say about the search."""
+        k, bank = max(self.ks), train.values
+        if len(bank) <= self.search.exact_up_to:
+            return nearest(test.values, bank, k, self.search.engine), {}
+        near = approximate(test.values, bank, k, self.search.probes)
+        order = torch.randperm(len(test.values), generator=torch.Generator().manual_seed(seed))
+        rows = order[:CHECKED].to(bank.device)
+        return near, {"recall": recall(near.rows[rows], nearest(test.values[rows], bank, k).rows)}
+
+    def _vote(
+        self, near: Neighbours, train: Features, test: Features, classes: int, k: int, temperature: float
+    ) -> Vote:
+        scores = vote(near.similarity[:, :k], train.labels[near.rows[:, :k]], classes, temperature)
         ranked = rank_classes(scores)
         hit = ranked == test.labels[:, None]
         metrics = {"accuracy": hit[:, 0].double().mean()}
         if classes >= 5:
-            metrics["top5"] = hit[:, : min(5, self.k)].any(dim=1).double().mean()  # `eval_knn.py`: min(5, k)
-        found = {name: float(value) for name, value in metrics.items()}
-        return Scores(found, Predictions(test.labels, ranked[:, 0]))
+            metrics["top5"] = hit[:, : min(5, k)].any(dim=1).double().mean()  # `eval_knn.py`: min(5, k)
+        return Vote(k, temperature, {name: float(x) for name, x in metrics.items()}, ranked[:, 0])
+
+
+def _row(found: Vote) -> dict[str, Any]:
+    return {"k": found.k, "temperature": found.temperature, **found.metrics}
 
 
 def vote(similarity_Mk: Tensor, labels_Mk: Tensor, classes: int, temperature: float) -> Tensor:

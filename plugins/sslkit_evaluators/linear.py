@@ -1,13 +1,14 @@
-"""Linear probe: softmax regression on frozen features, every learning rate at once.
+"""Linear probe: softmax regression on frozen features, every learning rate and weight decay at once.
 
-Shapes: N images, B of a batch, D width, S settings (learning rates), C classes.
+Shapes: N images, B of a batch, D width, S settings (rates x decays), C classes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, final
+from itertools import product
+from typing import Any, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -16,10 +17,10 @@ from torch import Tensor
 from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Subject
 from sslkit.errors import DataError
 from sslkit_evaluators.labelled import labelled, same_classes
+from sslkit_evaluators.updates import Rule, Updates
 
 EPS = 1e-6  # MAE `main_linprobe.py`: BatchNorm1d(affine=False, eps=1e-6)
 INITIAL_STD = 0.01  # DINO and DINOv2 `eval_linear.py`, MAE `main_linprobe.py`
-MOMENTUM = 0.9
 RATE_BATCH = 256  # DINO and DINOv2 state rates for this batch
 SCORED_AT_ONCE = 1024
 
@@ -31,6 +32,14 @@ class Recipe(NamedTuple):
     epochs: int
     batch_size: int
     holdout: float
+    weight_decays: tuple[float, ...] = (0.0,)
+    optimizer: Rule = "sgd"
+    standardize: bool = True
+
+    @property
+    def settings(self) -> list[tuple[float, float]]:
+        """Every (learning rate, weight decay), in the order of the classifiers."""
+        return list(product(self.learning_rates, self.weight_decays))
 
 
 class Classifiers(NamedTuple):
@@ -55,9 +64,22 @@ class Classifiers(NamedTuple):
         return self._replace(weight=self.weight[:, chosen], bias=self.bias[chosen])
 
 
+class Choice(NamedTuple):
+    """What the held-out images chose."""
+
+    classifier: Classifiers
+    """The chosen one alone."""
+    rate: float
+    decay: float
+    accuracy: float
+    """On the held-out images."""
+    grid: list[dict[str, Any]]
+    """Every setting with its accuracy and cross-entropy there."""
+
+
 @final
 class Linear(Evaluator):
-    """Softmax regression by SGD without weight decay; MAE's affine-free batch norm, its statistics fixed."""
+    """Softmax regression, by default with SGD; MAE's affine-free batch norm, its statistics fixed."""
 
     def __init__(self, recipe: Recipe, protocol: str) -> None:
         self.recipe, self.protocol = recipe, protocol
@@ -66,35 +88,52 @@ class Linear(Evaluator):
         """`accuracy` on test, and the `holdout_accuracy` and `learning_rate` that the holdout chose."""
         train, test = labelled(subject, "train"), labelled(subject, "test")
         classes = same_classes(train, test)
-        classifier, rate, holdout_accuracy = choose(train, classes, self.recipe, subject.seed)
-        guesses = guess(classifier, test.values)[:, 0]
+        chosen = choose(train, classes, self.recipe, subject.seed)
+        guesses = guess(chosen.classifier, test.values)[:, 0]
         metrics = {
             "accuracy": float((guesses == test.labels).double().mean()),
-            "holdout_accuracy": holdout_accuracy,
-            "learning_rate": rate,
+            "holdout_accuracy": chosen.accuracy,
+            "learning_rate": chosen.rate,
         }
-        return Scores(metrics, Predictions(test.labels, guesses))
+        if len(self.recipe.weight_decays) > 1:
+            metrics["weight_decay"] = chosen.decay
+        return Scores(metrics, Predictions(test.labels, guesses), {"grid": chosen.grid})
 
 
-def choose(train: Features, classes: int, recipe: Recipe, seed: int) -> tuple[Classifiers, float, float]:
-    """The best classifier on the held-out part of `train`, its learning rate and its accuracy there.
+def choose(train: Features, classes: int, recipe: Recipe, seed: int) -> Choice:
+    """The best classifier on the held-out part of `train`.
 
     Equal accuracies go to the lower cross-entropy.
 
     Raises:
-        DataError: no class has enough images to hold one out.
+        DataError: no class has enough images to hold one out, or no classifier stayed finite.
     """
     generator = torch.Generator().manual_seed(seed)
-    held = hold_out(train.labels.cpu(), classes, recipe.holdout, generator).to(train.labels.device)
-    if not bool(held.any()):
-        raise DataError(
-            f"the linear probe needs a class with at least two training images to hold one out; "
-            f"there are {len(held)} images in {classes} classes"
-        )
+    held = held_out(train.labels, classes, recipe.holdout, generator)
     fitted = fit(train.values[~held], train.labels[~held], classes, recipe, generator)
     accuracy, loss = score(fitted, train.values[held], train.labels[held])
-    best = max(range(len(recipe.learning_rates)), key=lambda s: (accuracy[s], -loss[s]))
-    return fitted.only(best), recipe.learning_rates[best], accuracy[best]
+    usable = [s for s in range(len(loss)) if math.isfinite(loss[s])]
+    if not usable:
+        raise DataError("no setting of the linear probe stayed finite; give lower `learning_rates`")
+    best = max(usable, key=lambda s: (accuracy[s], -loss[s]))
+    grid = [_row(*settings) for settings in zip(recipe.settings, accuracy, loss, strict=True)]
+    return Choice(fitted.only(best), *recipe.settings[best], accuracy[best], grid)
+
+
+def _row(setting: tuple[float, float], accuracy: float, loss: float) -> dict[str, Any]:
+    said = {"learning_rate": setting[0], "weight_decay": setting[1], "holdout_accuracy": accuracy}
+    return {**said, "holdout_loss": loss if math.isfinite(loss) else None}
+
+
+def held_out(labels: Tensor, classes: int, share: float, generator: torch.Generator) -> Tensor:
+    """`hold_out` on the device of `labels`. Raises DataError where no class has two images."""
+    held = hold_out(labels.cpu(), classes, share, generator).to(labels.device)
+    if not bool(held.any()):
+        raise DataError(
+            f"choosing on held-out images needs a class with at least two training images to hold one out; "
+            f"there are {len(held)} images in {classes} classes"
+        )
+    return held
 
 
 def hold_out(labels: Tensor, classes: int, share: float, generator: torch.Generator) -> Tensor:
@@ -112,23 +151,28 @@ def hold_out(labels: Tensor, classes: int, share: float, generator: torch.Genera
 def fit(
     values: Tensor, labels: Tensor, classes: int, recipe: Recipe, generator: torch.Generator
 ) -> Classifiers:
-    """Train one classifier for each learning rate on `values` `[N, D]`, all on the same batches."""
-    mean, scale = values.mean(0), (values.var(0, correction=0) + EPS).sqrt()
+    """Train one classifier for each setting on `values` `[N, D]`, all on the same batches."""
+    mean, scale = moments(values, recipe.standardize)
     values, goals = (values - mean) / scale, F.one_hot(labels, classes).to(values.dtype)
     start = torch.randn(values.shape[1], 1, classes, generator=generator) * INITIAL_STD
-    weight = start.to(values).repeat(1, len(recipe.learning_rates), 1)
+    rates, decays = torch.tensor(recipe.settings).to(values).unbind(1)
+    weight = start.to(values).repeat(1, len(rates), 1)
     bias = weight.new_zeros(weight.shape[1:])
     size = min(recipe.batch_size, len(labels))
-    peak = torch.tensor(recipe.learning_rates).to(weight)[:, None] * (size / RATE_BATCH)
+    peak = rates[:, None] * (size / RATE_BATCH)
     steps = recipe.epochs * (len(labels) // size)
-    velocity = [torch.zeros_like(weight), torch.zeros_like(bias)]
+    updates = Updates(recipe.optimizer, weight, bias, decays[:, None])
     for step, rows in enumerate(batches(len(labels), size, recipe.epochs, generator, values.device)):
         rate = peak * (0.5 * (1 + math.cos(math.pi * step / steps)))
-        gradients = gradient(values[rows], goals[rows], weight, bias)
-        for parameter, speed, slope in zip((weight, bias), velocity, gradients, strict=True):
-            speed.mul_(MOMENTUM).add_(slope)
-            parameter.sub_(rate * speed)
+        updates(rate, *gradient(values[rows], goals[rows], weight, bias))
     return Classifiers(mean, scale, weight, bias)
+
+
+def moments(values: Tensor, standardize: bool) -> tuple[Tensor, Tensor]:
+    """What is subtracted from features `[N, D]`, and what they are divided by, `[D]` each."""
+    if not standardize:
+        return torch.zeros_like(values[0]), torch.ones_like(values[0])
+    return values.mean(0), (values.var(0, correction=0) + EPS).sqrt()
 
 
 def batches(

@@ -8,44 +8,55 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 from pydantic import Field
 
 from sslkit.registry.hookspecs import hookimpl
-from sslkit.spec.base import Spec
+from sslkit.spec.base import Count, Spec
 from sslkit.spec.families import EvaluatorSpec
-from sslkit.spec.protocol import protocol
+from sslkit.spec.protocol import own_fields, protocol
+from sslkit_evaluators.specs import LogisticRegression, LowShot, Probing
 
 if TYPE_CHECKING:
     from sslkit.core.evaluator import Evaluator
 
+Positive = Annotated[float, Field(gt=0)]
 RATES = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
 @final
 class KNN(EvaluatorSpec):
-    """Weighted nearest neighbours by cosine (DINO `eval_knn.py`), exact: protocol `knn@1`.
+    """Weighted nearest neighbours by cosine (DINO `eval_knn.py`): protocol `knn@1`.
 
-    Metrics: `accuracy` (top-1, 0 to 1) and, with at least five classes, `top5`.
+    Metrics: `accuracy` (top-1, 0 to 1) and, with at least five classes, `top5`. With several `k` or temperatures these
+    are the first pair's, and every pair has its own, as `accuracy_k20_T0.07`. Approximate searches add `recall`.
     """
 
     kind: Literal["knn"] = "knn"
-    k: int = Field(20, ge=1)
-    """Neighbours that vote (DINO: the best of 10, 20, 100 and 200 is mostly 20)."""
-    temperature: float = Field(0.07, gt=0)
-    """A neighbour of cosine s votes with weight exp(s / temperature) (DINO: 0.07)."""
+    k: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 20
+    """Neighbours that vote, or a list to try in one pass (DINO: the best of 10, 20, 100 and 200 is mostly 20)."""
+    temperature: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 0.07
+    """A neighbour of cosine s votes with weight exp(s / temperature) (DINO: 0.07); or a list."""
     engine: Literal["auto", "faiss", "torch"] = "auto"
     """Who proposes neighbours; the result is the same. `auto` is `torch`, the faster one on CPU and GPU."""
+    exact_up_to: int = Field(2_000_000, ge=0)
+    """Training images up to which the search is exact. Beyond, faiss's inverted file finds nearly all of them."""
+    probes: Count = 64
+    """Cells that an approximate search looks into, of 4 sqrt(N); more raise `recall` and cost time."""
 
     def build(self) -> Evaluator:
         """The protocol."""
-        from sslkit_evaluators.knn import KNearest
+        from sslkit_evaluators.knn import KNearest, Search
 
-        return KNearest(self.k, self.temperature, self.engine, protocol(self, "knn@1", ("k", "temperature")))
+        ks = self.k if isinstance(self.k, tuple) else (self.k,)
+        temperatures = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
+        search = Search(self.engine, self.exact_up_to, self.probes)
+        return KNearest(ks, temperatures, search, protocol(self, "knn@1", own_fields(KNN, "engine")))
 
 
 @final
 class LinearProbe(EvaluatorSpec):
     """A linear classifier on frozen, standardized features: protocol `linear@1`.
 
-    All learning rates are trained together; a held-out part of the training set chooses the one to score.
-    Metrics: `accuracy` (0 to 1), `holdout_accuracy` and the chosen `learning_rate`.
+    All learning rates and weight decays are trained together; a held-out part of the training set chooses the one to
+    score. Metrics: `accuracy` (0 to 1), `holdout_accuracy`, and the chosen `learning_rate` and, of several,
+    `weight_decay`.
     """
 
     kind: Literal["linear"] = "linear"
@@ -60,7 +71,13 @@ class LinearProbe(EvaluatorSpec):
     batch_size: int = Field(256, ge=1)
     """Images a step, at most the training part. Half a cosine brings the rate to 0 (DINOv2)."""
     holdout: float = Field(0.1, gt=0, lt=1)
-    """Share of each class of the training set that only chooses the rate."""
+    """Share of each class of the training set that only chooses the rate and the decay."""
+    weight_decays: tuple[Annotated[float, Field(ge=0)], ...] = Field((0.0,), min_length=1)
+    """Weight decays to choose from, each with every rate (DINO, MAE: 0). Biases are not decayed."""
+    optimizer: Literal["sgd", "lars", "adamw"] = "sgd"
+    """SGD with momentum 0.9 (DINO, DINOv2), LARS with the same (MAE), or AdamW, which wants rates below 0.01."""
+    standardize: bool = True
+    """Mean 0 and variance 1 of every feature, as MAE's batch norm without affine parameters; false: as they are."""
 
     @classmethod
     def example(cls) -> Self:
@@ -71,11 +88,11 @@ class LinearProbe(EvaluatorSpec):
         """The protocol."""
         from sslkit_evaluators.linear import Linear, Recipe
 
-        recipe = Recipe(self.learning_rates, self.epochs, self.batch_size, self.holdout)
-        return Linear(recipe, protocol(self, "linear@1", recipe._fields))
+        recipe = Recipe(**{name: getattr(self, name) for name in Recipe._fields})
+        return Linear(recipe, protocol(self, "linear@1", Recipe._fields))
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The evaluators of this package."""
-    return [KNN, LinearProbe]
+    return [KNN, LinearProbe, LogisticRegression, LowShot, Probing]

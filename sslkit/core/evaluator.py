@@ -72,6 +72,10 @@ class Subject(ABC):
     """Seed for an evaluator's own randomness."""
     view: View
     """What the network reads: size, mean and deviation of its images."""
+    pool: Literal["cls", "mean"]
+    """What the readout takes of tokens: the class token, or the mean of the patch tokens."""
+    workers: int = 0
+    """Processes that may decode images; no number depends on it."""
 
     @abstractmethod
     def features(self, split: Split, layer: int | None = None) -> Features:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 
 from torch import Tensor
 
@@ -18,6 +19,8 @@ class Source(ABC):
     """Names of the labels; empty without labels."""
     fingerprint: str
     """Identifies the content; equal for equal images and labels."""
+    attributes: Mapping[str, Tensor] = {}
+    """Further labels by name, each `[N]` int64 from 0, or -1 where it is unknown; for `probing`."""
     sizes: frozenset[tuple[int, int]] | None = None
     """Every (height, width) that occurs, where that is known without decoding."""
 

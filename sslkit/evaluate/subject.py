@@ -36,6 +36,7 @@ class NetSubject(Subject):
         self._evaluator, self._data = evaluator, data
         self.seed = rng.key(reading.seed, "evaluate", evaluator.label)
         self.view = reading.loading.view
+        self.pool, self.workers = reading.readout.pool, reading.loading.workers
 
     def features(self, split: Split, layer: int | None = None) -> Features:
         """Extracted at first use and kept for the round."""

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by cosine. M queries, N bank rows, D width, k neighbours.
+"""Nearest neighbours by cosine, exact or nearly. M queries, N bank rows, D width, k neighbours.
 
 A float32 engine proposes a few more candidates than were asked for, which are then compared in float64. So
 every engine, chunk size and device gives the same neighbours, and equal ones (copies of an image, a collapsed
@@ -20,6 +20,8 @@ SPARE = 16
 """Candidates beyond k. More cost time in every row, fewer send more rows to the second search."""
 STEPS = 1 << 30
 """Similarities are compared as multiples of 1 / STEPS: coarser than float64 noise, finer than float32."""
+FEWEST = 39
+"""Rows of a cell on average, below which faiss's k-means would warn."""
 BLOCK = {"cpu": 1 << 22, "cuda": 1 << 28}
 """Similarities held at once: 16 MB stay in a CPU's cache, 1 GB keeps a GPU busy (`benchmarks/knn.py`)."""
 
@@ -59,7 +61,53 @@ def nearest(queries_MD: Tensor, bank_ND: Tensor, k: int, engine: Engine = "auto"
         unsafe = bound * STEPS >= (keys[:, -1] // len(bank_ND)).double()
         if bool(unsafe.any()):
             keys[unsafe] = _search_again(queries_MD[unsafe], bank_ND, k)
-    return Neighbours((keys // len(bank_ND)).double() / STEPS, len(bank_ND) - 1 - keys % len(bank_ND))
+    return _neighbours(keys, len(bank_ND))
+
+
+def approximate(queries_MD: Tensor, bank_ND: Tensor, k: int, probes: int) -> Neighbours:
+    """About the `k` nearest rows by faiss's inverted file; where it finds fewer, those of an exact search.
+
+    The bank is cut into 4 sqrt(N) cells by k-means, of which the `probes` nearest to a query are searched. Similarities
+    are exact, and equal ones come by lower index. `recall` says how many neighbours are the true ones.
+
+    Args:
+        queries_MD: `[M, D]` finite floats of any length.
+        bank_ND: `[N, D]`, on the same device.
+        k: Neighbours, 1 to N.
+        probes: Cells, at least 1.
+
+    Raises:
+        ValueError: `k` is not in 1 .. N.
+    """
+    if not 1 <= k <= len(bank_ND):
+        raise ValueError(f"`k` must be in 1 .. {len(bank_ND)}, the rows of `bank_ND`; found {k}")
+    import faiss
+
+    queries_MD, bank_ND = F.normalize(queries_MD.float(), dim=1), F.normalize(bank_ND.float(), dim=1)
+    bank, cells = bank_ND.cpu().numpy(), max(1, min(int(4 * len(bank_ND) ** 0.5), len(bank_ND) // FEWEST))
+    index = faiss.IndexIVFFlat(
+        faiss.IndexFlatIP(bank.shape[1]), bank.shape[1], cells, faiss.METRIC_INNER_PRODUCT
+    )
+    index.train(bank)
+    index.add(bank)
+    index.nprobe = min(probes, cells)
+    rough, found = (
+        torch.from_numpy(x).to(queries_MD.device) for x in index.search(queries_MD.cpu().numpy(), k)
+    )
+    keys, _ = _compare(queries_MD, bank_ND, rough, found.clamp(min=0), k)
+    short = (found < 0).any(1)
+    if bool(short.any()):
+        keys[short] = _search_again(queries_MD[short], bank_ND, k)
+    return _neighbours(keys, len(bank_ND))
+
+
+def recall(found_Mk: Tensor, true_Mk: Tensor) -> float:
+    """Share of the true neighbours, `[M, k]` rows, that were found."""
+    return float((found_Mk[:, :, None] == true_Mk[:, None]).any(1).double().mean())
+
+
+def _neighbours(keys: Tensor, count: int) -> Neighbours:
+    return Neighbours((keys // count).double() / STEPS, count - 1 - keys % count)
 
 
 def _propose_torch(queries_MD: Tensor, bank_ND: Tensor, width: int) -> tuple[Tensor, Tensor]:

@@ -16,3 +16,9 @@ def protocol(spec: EvaluatorSpec, name: str, fields: Iterable[str]) -> str:
     values = {field: getattr(spec, field) for field in fields}
     changed = [f"{field}={value}" for field, value in values.items() if value != defaults[field].default]
     return f"{name}({', '.join(changed)})" if changed else name
+
+
+def own_fields(cls: type[EvaluatorSpec], *without: str) -> list[str]:
+    """The fields that a kind adds to those of every evaluator, but `without`."""
+    common = {"kind", *EvaluatorSpec.model_fields, *without}
+    return [name for name in cls.model_fields if name not in common]

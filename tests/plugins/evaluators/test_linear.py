@@ -56,12 +56,12 @@ def test_holdout_chooses_what_the_test_set_would_not():
 def test_equal_accuracies_go_to_the_lower_loss():
     values, labels = clusters(300, 5, 16, 0.2, generator())
     recipe = Recipe((0.1, 1.0), 20, 64, 0.1)
-    _, rate, accuracy = choose(Features(values, labels, names(5)), 5, recipe, seed=0)
+    chosen = choose(Features(values, labels, names(5)), 5, recipe, seed=0)
     held = hold_out(labels, 5, 0.1, generator())
     both = fit(values[~held], labels[~held], 5, recipe, _after_holdout(labels))
     accuracies, losses = score(both, values[held], labels[held])
-    assert accuracies == [accuracy, accuracy]
-    assert rate == recipe.learning_rates[losses.index(min(losses))]
+    assert accuracies == [chosen.accuracy, chosen.accuracy]
+    assert chosen.rate == recipe.learning_rates[losses.index(min(losses))]
 
 
 def _after_holdout(labels):

@@ -1,0 +1,185 @@
+"""Multinomial logistic regression by L-BFGS. Shapes: N images, D width, C classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Subject
+from sslkit_evaluators.labelled import labelled, same_classes
+from sslkit_evaluators.linear import held_out, moments
+
+TOLERANCE = 1e-6
+"""Largest entry of the gradient at which a fit ends."""
+HISTORY = 10  # scipy's and so scikit-learn's
+AT_ONCE = 1 << 16
+"""Images whose logits are held at a time."""
+
+
+class Search(NamedTuple):
+    """Which penalties are tried; the fields of `LogisticRegression`."""
+
+    strengths: tuple[float, ...]
+    halvings: int
+    holdout: float
+    iterations: int
+    standardize: bool
+
+
+class Fitted(NamedTuple):
+    """A classifier."""
+
+    weight: Tensor
+    """`[D, C]` float64."""
+    bias: Tensor
+    """`[C]` float64."""
+
+    def logits(self, values: Tensor) -> Tensor:
+        """`[N, C]` float64."""
+        return values.double() @ self.weight + self.bias
+
+
+class Trial(NamedTuple):
+    """A penalty, how its classifier did on the held-out images, and the classifier."""
+
+    strength: float
+    accuracy: float
+    loss: float
+    fitted: Fitted
+
+
+@final
+class Logistic(Evaluator):
+    """CLIP's linear probe: an L2 penalty chosen on held-out images, then a fit on all training images."""
+
+    def __init__(self, search: Search, protocol: str) -> None:
+        self.search, self.protocol = search, protocol
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`accuracy`, the chosen `strength`, and the `holdout_accuracy` where there was a choice."""
+        train, test = labelled(subject, "train"), labelled(subject, "test")
+        classes = same_classes(train, test)
+        mean, scale = moments(train.values, self.search.standardize)
+        train = train._replace(values=(train.values - mean) / scale)
+        metrics, trials = {}, list[Trial]()
+        best, start = self.search.strengths[0], None
+        if len(self.search.strengths) > 1:
+            trials = try_strengths(train, classes, self.search, subject.seed)
+            chosen = max(trials, key=lambda trial: (trial.accuracy, -trial.loss))
+            best, start = chosen.strength, chosen.fitted
+            metrics["holdout_accuracy"] = chosen.accuracy
+        fitted = fit_logistic(train.values, train.labels, classes, best, self.search.iterations, start)
+        guesses = fitted.logits((test.values - mean) / scale).argmax(1)
+        accuracy = float((guesses == test.labels).double().mean())
+        grid = [
+            {"strength": t.strength, "holdout_accuracy": t.accuracy, "holdout_loss": t.loss} for t in trials
+        ]
+        found = {"accuracy": accuracy, "strength": best, **metrics}
+        return Scores(found, Predictions(test.labels, guesses), {"grid": grid})
+
+
+def try_strengths(train: Features, classes: int, search: Search, seed: int) -> list[Trial]:
+    """Every penalty that is tried, in rising order: those of the spec, then ever closer ones about the best.
+
+    Each fit starts from that of the nearest strength so far.
+
+    Raises:
+        DataError: no class has enough images to hold one out.
+    """
+    held = held_out(train.labels, classes, search.holdout, torch.Generator().manual_seed(seed))
+    kept, labels = train.values[~held].double(), train.labels[~held]
+    trials: list[Trial] = []
+
+    def add(strength: float) -> None:
+        near = min(trials, key=lambda t: abs(math.log(t.strength / strength)), default=None)
+        if near is not None and math.isclose(near.strength, strength, rel_tol=1e-9):
+            return
+        start = None if near is None else near.fitted
+        fitted = fit_logistic(kept, labels, classes, strength, search.iterations, start)
+        trials.append(Trial(strength, *_judge(fitted, train.values[held], train.labels[held]), fitted))
+
+    for strength in sorted(search.strengths):
+        add(strength)
+    spacing = _spacing(search.strengths)
+    for _ in range(search.halvings):
+        spacing /= 2
+        best = max(trials, key=lambda t: (t.accuracy, -t.loss)).strength
+        for side in (-spacing, spacing):
+            add(best * 10**side)
+    return sorted(trials, key=lambda t: t.strength)
+
+
+def fit_logistic(
+    values: Tensor,
+    labels: Tensor,
+    classes: int,
+    strength: float,
+    iterations: int,
+    start: Fitted | None = None,
+) -> Fitted:
+    """The minimum of mean cross-entropy + |weights|^2 / (2 `strength` N), in float64.
+
+    `strength` is scikit-learn's C: the penalty's inverse, beside a sum over images. Biases are not penalized.
+
+    Args:
+        values: `[N, D]`.
+        labels: `[N]`.
+        classes: C.
+        strength: above 0.
+        iterations: of L-BFGS, at most.
+        start: where to begin; zeros by default.
+    """
+    values = values.double()
+    weight = torch.zeros(values.shape[1], classes, dtype=torch.float64, device=values.device)
+    bias = torch.zeros(classes, dtype=torch.float64, device=values.device)
+    if start is not None:
+        weight, bias = start.weight.clone(), start.bias.clone()
+    penalty = 1 / (strength * len(labels))
+
+    def closure() -> Tensor:
+        loss, slope, bias.grad = _slopes(values, labels, weight, bias)
+        weight.grad = slope + penalty * weight
+        return loss + penalty / 2 * weight.square().sum()
+
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=iterations, max_eval=2 * iterations, tolerance_grad=TOLERANCE,
+        tolerance_change=1e-12, history_size=HISTORY, line_search_fn="strong_wolfe",
+    )  # fmt: skip
+    optimizer.step(closure)  # type: ignore[no-untyped-call, unused-ignore]
+    return Fitted(weight, bias)
+
+
+def _slopes(values: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean cross-entropy and its gradients by weights and biases."""
+    loss, weight_slope, bias_slope = (
+        torch.zeros_like(bias[0]),
+        torch.zeros_like(weight),
+        torch.zeros_like(bias),
+    )
+    for part, goal in zip(values.split(AT_ONCE), labels.split(AT_ONCE), strict=True):
+        chance = (part @ weight + bias).log_softmax(1)
+        loss -= chance.gather(1, goal[:, None]).sum()
+        slope = chance.exp_()
+        slope.scatter_add_(1, goal[:, None], slope.new_full((len(goal), 1), -1.0))
+        weight_slope += part.T @ slope
+        bias_slope += slope.sum(0)
+    count = len(labels)
+    return loss / count, weight_slope / count, bias_slope / count
+
+
+def _judge(fitted: Fitted, values: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy."""
+    out = fitted.logits(values)
+    loss = -out.log_softmax(1).gather(1, labels[:, None]).mean()
+    return float((out.argmax(1) == labels).double().mean()), float(loss)
+
+
+def _spacing(strengths: Sequence[float]) -> float:
+    """Decades between the closest two of them."""
+    decades = sorted(math.log10(strength) for strength in set(strengths))
+    return min((b - a for a, b in pairwise(decades)), default=0.0)
