@@ -170,4 +170,5 @@ def _simplex(candidates: Tensor, faces: Tensor) -> Tensor:
 
 def _best(weights: Tensor, values: Tensor) -> Tensor:
     """The row with the lowest value that is a number."""
-    return weights[values.nan_to_num(nan=torch.inf).argmin()]
+    lowest = values.nan_to_num(nan=torch.inf).argmin(0, keepdim=True)
+    return weights.index_select(0, lowest)[0]  # a tensor between brackets would be read by the host
