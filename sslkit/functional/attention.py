@@ -24,14 +24,16 @@ class HeadDistances(NamedTuple):
 
 def attention_entropy(attention_BHQT: Tensor) -> Tensor:
     """-sum p log p over keys in nats, `[B, H, Q]`: 0 for one key, log T for all keys alike."""
-    return torch.special.entr(attention_BHQT).sum(-1)
+    entropy: Tensor = torch.special.entr(attention_BHQT).sum(-1)
+    return entropy
 
 
 def patch_distances(rows: int, columns: int) -> Tensor:
     """Euclidean distances between the centres of patches, in patches: `[N, N]` float64."""
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).double()
     differences = places[:, None] - places
-    return torch.linalg.vector_norm(differences, dim=-1)
+    lengths: Tensor = torch.linalg.vector_norm(differences, dim=-1)
+    return lengths
 
 
 def attention_distance(

@@ -35,7 +35,8 @@ def _nearest(x_ND: Tensor, start: int, size: int, k: int) -> Tensor:
     own = torch.arange(start, start + len(rows), device=rough.device)
     rough.scatter_(1, own[:, None], torch.inf)
     others = x_ND[rough.topk(k, dim=1, largest=False).indices]
-    return torch.linalg.vector_norm(others - rows[:, None], dim=-1).sort(dim=1).values
+    exact: Tensor = torch.linalg.vector_norm(others - rows[:, None], dim=-1)
+    return exact.sort(dim=1).values
 
 
 def two_nn(distances_Nk: Tensor, discard: float = 0.1) -> Tensor:

@@ -20,7 +20,8 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> Tensor:
     Default alpha: the authors' (`align_uniform/__init__.py`).
     """
     difference = at_least_float32(x) - at_least_float32(y)
-    return torch.linalg.vector_norm(difference, dim=-1).pow(alpha).mean(-1)
+    distance: Tensor = torch.linalg.vector_norm(difference, dim=-1).pow(alpha).mean(-1)
+    return distance
 
 
 def uniformity_in_blocks(features_ND: Tensor, t: float = 2.0) -> Tensor:

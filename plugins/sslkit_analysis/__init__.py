@@ -1,0 +1,1 @@
+"""Evaluators that describe a network: the geometry of its features and its attention."""

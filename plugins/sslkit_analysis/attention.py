@@ -1,0 +1,142 @@
+"""The protocol `attention@1`. B images, L blocks, H heads, T tokens, N patches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.backbone import Attentions, Backbone
+from sslkit.core.evaluator import Evaluator, Scores, Subject
+from sslkit.errors import DataError
+from sslkit.functional.attention import (
+    attention_distance,
+    attention_entropy,
+    head_distances,
+    mean_to_others,
+    patch_distances,
+)
+from sslkit_analysis.figures import Maps, draw_layers, draw_maps
+from sslkit_analysis.plugin import AttentionStatistics
+from sslkit_analysis.sample import choose
+
+AT_ONCE = 1 << 21
+"""Weights of one head that are held at once, over images: 100 MB with 12 heads."""
+TABLES = ("head_divergence", "head_cosine", "entropy", "distance", "class_entropy")
+"""Statistics of a head, in the order in which `statistics` stacks them."""
+
+
+class Looked(NamedTuple):
+    """What the evaluator must know of a network's attention beside the weights."""
+
+    patch: int
+    """Pixels."""
+    has_class: bool
+
+
+@final
+class Attention(Evaluator):
+    """Statistics of every head of every block, over random images."""
+
+    labelled = False
+
+    def __init__(self, spec: AttentionStatistics, protocol: str) -> None:
+        self.spec, self.protocol = spec, protocol
+        self.needs = (spec.split,)
+
+    def __call__(self, subject: Subject) -> Scores:
+        """Means over blocks and of the last block, tables by block and head, maps of a few images.
+
+        Raises:
+            DataError: raw pixels are scored, or the network has diverged.
+            SpecError: the network does not tell its attention.
+        """
+        spec, backbone = self.spec, subject.backbone()
+        only = choose(len(subject.source(spec.split)), spec.max_images, subject.seed)
+        found = subject.rows(spec.split, partial(_in_parts, backbone), only).values.double().mean(0)
+        if not bool(found.isfinite().all()):
+            raise DataError("the attention of some head is not finite: the network has diverged")
+        looked = _look(backbone, subject)
+        names = TABLES if looked.has_class else TABLES[:-1]
+        tables: dict[str, list[list[float]]] = {name: found[:, i].tolist() for i, name in enumerate(names)}
+        metrics = summary(found, names, looked.patch)
+        figures: dict[str, Callable[[Path], None]] = {"layers": partial(draw_layers, tables)}
+        if spec.shown:
+            figures["maps"] = partial(draw_maps, self._maps(subject, only[: spec.shown]))
+        return Scores(metrics, None, {**tables, "patch": looked.patch}, figures)
+
+    def _maps(self, subject: Subject, shown: Tensor) -> Maps:
+        """Images and the maps of the last block."""
+        backbone, view = subject.backbone(), subject.view
+        grid = backbone.grid(view.size)
+
+        def make(images: Tensor, indices: Tensor) -> Tensor:
+            return torch.cat([images.flatten(1), last_maps(backbone.attentions(images)).flatten(1)], dim=1)
+
+        rows = subject.rows(self.spec.split, make, shown).values.cpu()
+        pixels, maps = rows.split(
+            [view.channels * view.size**2, rows.shape[1] - view.channels * view.size**2], 1
+        )
+        images = pixels.unflatten(1, (view.channels, view.size, view.size))
+        return Maps(images, maps.unflatten(1, (-1, grid.rows, grid.cols)), view.mean, view.std)
+
+
+def statistics(told: Attentions) -> Tensor:
+    """Those of `TABLES` for each image, block and head: `[B, L, 5, H]` float32; the last is 0 without a class token."""
+    distances = patch_distances(told.grid.rows, told.grid.cols)
+    layers = []
+    for weights in told.layers:
+        entropy, apart = attention_entropy(weights), head_distances(weights)
+        far = attention_distance(weights, distances, told.prefix)
+        own = entropy[..., 0] if told.has_class else torch.zeros_like(far)
+        found = (
+            mean_to_others(apart.jensen_shannon),
+            mean_to_others(apart.cosine),
+            entropy.mean(-1),
+            far,
+            own,
+        )
+        layers.append(torch.stack(found, dim=1))
+    return torch.stack(layers, dim=1).float()
+
+
+def last_maps(told: Attentions) -> Tensor:
+    """What the class token of the last block, or the mean patch, takes of each patch: `[B, H, N]`."""
+    *_, last = told.layers
+    queries = slice(0, 1) if told.has_class else slice(told.prefix, None)
+    return last[:, :, queries, told.prefix :].mean(2)
+
+
+def summary(found: Tensor, names: Sequence[str], patch: int) -> dict[str, float]:
+    """The mean of each statistic over blocks, and with `_last` that of the last; distances in pixels too.
+
+    Args:
+        found: `[L, 5, H]`, as `statistics` makes them.
+        names: those that are told, of `TABLES`.
+        patch: pixels of a patch.
+    """
+    metrics: dict[str, float] = {}
+    for i, name in enumerate(names):
+        metrics |= {name: float(found[:, i].mean()), f"{name}_last": float(found[-1, i].mean())}
+    for name in ("distance", "distance_last"):
+        metrics[name.replace("distance", "distance_pixels")] = metrics[name] * patch
+    return metrics
+
+
+def _in_parts(backbone: Backbone, images: Tensor, indices: Tensor) -> Tensor:
+    """`statistics` of a batch, a few images at a time."""
+    patches = backbone.grid(images.shape[-1]).patches
+    size = max(1, AT_ONCE // (patches + 1) ** 2)
+    return torch.cat([statistics(backbone.attentions(part)) for part in images.split(size)])
+
+
+def _look(backbone: Backbone, subject: Subject) -> Looked:
+    """From images of zeros; no block runs for it."""
+    view = subject.view
+    device = next(backbone.parameters()).device
+    told = backbone.attentions(torch.zeros(1, view.channels, view.size, view.size, device=device))
+    return Looked(told.grid.patch, told.has_class)

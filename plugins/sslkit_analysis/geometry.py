@@ -1,0 +1,85 @@
+"""The protocol `geometry@1`."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import final
+
+from torch import Tensor
+
+from sslkit.core.evaluator import Evaluator, Scores, Subject
+from sslkit.errors import DataError
+from sslkit.functional.collapse import feature_std
+from sslkit.functional.dimension import likelihood_dimension, neighbour_distances, two_nn
+from sslkit.functional.geometry import mean_cosine, uniformity_in_blocks
+from sslkit.functional.spectrum import effective_rank, isoscore, participation_ratio, rankme, singular_values
+from sslkit_analysis.clusters import clustered
+from sslkit_analysis.figures import draw_spectrum
+from sslkit_analysis.plugin import FeatureGeometry
+from sslkit_analysis.positives import aligned_classes, aligned_views
+from sslkit_analysis.sample import Measured, choose, measure
+
+
+@final
+class Geometry(Evaluator):
+    """Numbers of the features of one split."""
+
+    labelled = False
+
+    def __init__(self, spec: FeatureGeometry, protocol: str) -> None:
+        self.spec, self.protocol = spec, protocol
+        self.needs = (spec.split,)
+
+    def __call__(self, subject: Subject) -> Scores:
+        """Every metric of the spec's description, the spectrum as a table and as a figure."""
+        spec = self.spec
+        measured = measure(subject, spec.split, spec.max_images)
+        centred = singular_values(measured.values, centred=True)
+        metrics = {
+            **self._ranks(measured, centred),
+            **self._directions(measured),
+            **self._alignment(subject, measured),
+            **self._dimensions(measured.values),
+            **clustered(measured, spec.clusters, spec.restarts, subject.seed),
+        }
+        deviations = (centred / (len(measured.values) - 1) ** 0.5).tolist()
+        tables = {"spectrum": deviations, "images": len(measured.values), "width": measured.values.shape[1]}
+        return Scores(metrics, None, tables, {"spectrum": partial(draw_spectrum, deviations, metrics)})
+
+    def _ranks(self, measured: Measured, centred: Tensor) -> dict[str, float]:
+        variances = centred.square()
+        return {
+            "rankme": float(rankme(singular_values(measured.values))),
+            "effective_rank": float(effective_rank(centred)),
+            "participation_ratio": float(participation_ratio(variances)),
+            "isoscore": float(isoscore(variances, measured.values.shape[1])),
+        }
+
+    def _directions(self, measured: Measured) -> dict[str, float]:
+        return {
+            "mean_cosine": float(mean_cosine(measured.unit)),
+            "uniformity": float(uniformity_in_blocks(measured.unit)),
+            "feature_std": float(feature_std(measured.values)),
+        }
+
+    def _alignment(self, subject: Subject, measured: Measured) -> dict[str, float]:
+        spec = self.spec
+        if spec.positives == "none":
+            return {}
+        if spec.positives == "classes":
+            return {"alignment": aligned_classes(measured, subject.seed)}
+        only = choose(len(subject.source(spec.split)), spec.max_images, subject.seed)
+        return {"alignment": aligned_views(subject, spec.split, only, spec.scale)}
+
+    def _dimensions(self, values: Tensor) -> dict[str, float]:
+        neighbours = self.spec.neighbours
+        if neighbours >= len(values):
+            raise DataError(
+                f"{neighbours} neighbours are asked for, but there are only {len(values)} images; "
+                "give a smaller `neighbours`"
+            )
+        distances = neighbour_distances(values, neighbours)
+        return {
+            "two_nn": float(two_nn(distances, self.spec.discard)),
+            "mle_dimension": float(likelihood_dimension(distances)),
+        }
