@@ -76,7 +76,7 @@ def test_everything_that_follows_from_a_spec():
     assert [one["visible"] for one in facts["passes"]] == [3, 1]
     assert facts["passes"][0] == {
         "net": "student", "view": "global", "crops": 2, "mask": "random(ratio=0.25)", "mode": "drop",
-        "patches": 4, "visible": 3, "tokens_per_step": 32 * 2 * 4, "guide": False, "stages": [],
+        "patches": 4, "visible": 3, "tokens_per_step": 32 * 2 * 4, "guide": False, "for": ["a"], "stages": [],
     }  # fmt: skip
     counted = {name: facts["parameters"][name] for name in ("student", "objectives.a", "objectives.b")}
     assert sum(counted.values()) == sum(p.numel() for p in composed.step.parameters)
