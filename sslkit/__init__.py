@@ -19,6 +19,7 @@ __version__ = metadata.version("sslkit")
 _PUBLIC = {
     "Run": "sslkit.api",
     "Result": "sslkit.api",
+    "compare": "sslkit.evaluate.compare",
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",
     "fit_joint": "sslkit.evaluate.scaling.fit",

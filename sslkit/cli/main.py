@@ -21,6 +21,7 @@ COMMANDS = {
     "schema": "Print the JSON schema of specs, for editors.",
     "plugins": "List, show, check and make plugins.",
     "evaluate": "Evaluate a finished or stopped run.",
+    "compare": "Compare runs: scores with intervals, tests, and what may be claimed.",
     "export": "Write a run's backbone for timm.",
     "scaling": "Fit scaling laws to the results of a sweep: exponents, the best use of compute, extrapolation.",
 }

@@ -11,6 +11,7 @@ from sslkit.evaluate.statistics.effects import odds_ratio as odds_ratio
 from sslkit.evaluate.statistics.intervals import Interval as Interval
 from sslkit.evaluate.statistics.intervals import accuracy_interval as accuracy_interval
 from sslkit.evaluate.statistics.intervals import mean_interval as mean_interval
+from sslkit.evaluate.statistics.multiple import NONE as NONE
 from sslkit.evaluate.statistics.multiple import holm as holm
 from sslkit.evaluate.statistics.multiple import p_text as p_text
 from sslkit.evaluate.statistics.multiple import significant as significant
