@@ -33,6 +33,7 @@ _DRAWS: Mapping[Over, Callable[[Batch, Array, int, np.random.Generator], Array]]
 )
 _EXPONENTS = {1: (0.05, 0.2, 0.5, 1.2), 2: (0.1, 0.3, 0.9)}
 _OFFSETS = (0.0, 0.5, 0.9)
+_ROUGH, _KEPT = 8, 3  # after a few steps most starts are on the way to the same law, or to a bad one
 
 
 class Fitted(NamedTuple):
@@ -180,12 +181,18 @@ def best(batch: Batch) -> tuple[Array, float]:
         for share in _OFFSETS
         for slopes in itertools.product(_EXPONENTS[variables], repeat=variables)
     ]
-    many = batch._replace(
-        targets=np.tile(batch.targets, (len(starts), 1)), weights=np.tile(batch.weights, (len(starts), 1))
-    )
-    solved = solve(many, np.array(starts))
+    few = solve(_repeated(batch, len(starts)), np.array(starts), iterations=_ROUGH)
+    promising = few.theta[np.argsort(few.cost)[:_KEPT]]
+    solved = solve(_repeated(batch, len(promising)), promising)
     at = int(solved.cost.argmin())
     return solved.theta[at], float(solved.cost[at])
+
+
+def _repeated(batch: Batch, rows: int) -> Batch:
+    """The data of one row, `rows` times."""
+    return batch._replace(
+        targets=np.tile(batch.targets, (rows, 1)), weights=np.tile(batch.weights, (rows, 1))
+    )
 
 
 def _sample(fitted: Fitted, resamples: int, over: Over, seed: int) -> Sample:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-STEEPEST = 8.0
+STEEPEST = 4.0
 """Largest exponent that is searched. A law steeper than this is a step to the eye."""
 _BIGGEST_MOVE = 2.0
 _SMALLEST_GAIN = 1e-9

@@ -135,7 +135,7 @@ def _tokens(one: Mapping[str, Any], step: int) -> float:
 
 def _later(run_dir: Path, step: int) -> dict[str, Any]:
     """Metrics of evaluations of the last step, those made after the run included."""
-    found = {}
+    found: dict[str, Any] = {}
     for path in sorted((run_dir / "evaluations" / f"step-{step:08d}").glob("*.json")):
         metrics = _json(path, _text(path, "cannot be read")).get("metrics")
         if isinstance(metrics, dict):
