@@ -49,8 +49,8 @@ def _weighting(name: str, options: Mapping[str, Any]) -> nn.Module:
     }
     if name not in fit:
         raise SpecError(
-            f"balance.aggregator: {name!r} is no aggregator of torchjd that weighs by products of gradients and keeps "
-            f"no state. Known: {', '.join(sorted(fit))}"
+            f"balance.aggregator: {name!r} is no aggregator of torchjd that weighs by products of gradients and "
+            f"keeps no state. Known: {', '.join(sorted(fit))}"
         )
     try:
         made: nn.Module = fit[name](**options).gramian_weighting
