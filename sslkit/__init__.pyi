@@ -24,6 +24,7 @@ from sslkit.train.compose import compose as compose
 from sslkit_analysis.plugin import AttentionStatistics as AttentionStatistics
 from sslkit_analysis.plugin import FeatureGeometry as FeatureGeometry
 from sslkit_backbones.cnn_spec import CNN as CNN
+from sslkit_backbones.timm_spec import Timm as Timm
 from sslkit_backbones.plugin import Swin as Swin
 from sslkit_backbones.plugin import ViT as ViT
 from sslkit_balancers.plugin import CAGrad as CAGrad
@@ -57,6 +58,8 @@ from sslkit_evaluators.plugin import LinearProbe as LinearProbe
 from sslkit_evaluators.specs import LogisticRegression as LogisticRegression
 from sslkit_evaluators.specs import LowShot as LowShot
 from sslkit_evaluators.specs import Probing as Probing
+from sslkit_finetuning.plugin import PEFT as PEFT
+from sslkit_finetuning.plugin import Finetune as Finetune
 from sslkit_guided.plugin import AttentionMasker as AttentionMasker
 from sslkit_guided.plugin import ComplexityMasker as ComplexityMasker
 from sslkit_guided.plugin import DifficultyMasker as DifficultyMasker

@@ -1,0 +1,1 @@
+"""Evaluators that train a copy of the network."""

@@ -1,0 +1,63 @@
+"""Bottlenecks behind attention and MLP (Houlsby et al., 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sslkit.errors import SpecError
+from sslkit_finetuning.lora import blocks
+
+PARTS = ("attn", "mlp")
+INITIAL_STD = 1e-2  # Houlsby et al., section 3.6
+
+
+@final
+class Adapter(nn.Module):
+    """x + up(gelu(down(x))), which is x at the start: `up` begins at 0."""
+
+    def __init__(self, like: Tensor, bottleneck: int) -> None:
+        """`like`: `[width, ...]`, a weight of the layer in front."""
+        super().__init__()
+        width = len(like)
+        self.down = nn.Linear(width, bottleneck, device=like.device, dtype=like.dtype)
+        self.up = nn.Linear(bottleneck, width, device=like.device, dtype=like.dtype)
+        nn.init.trunc_normal_(self.down.weight, std=INITIAL_STD, a=-2 * INITIAL_STD, b=2 * INITIAL_STD)
+        for start in (self.down.bias, self.up.weight, self.up.bias):
+            nn.init.zeros_(start)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., width]`."""
+        out: Tensor = x + self.up(F.gelu(self.down(x)))
+        return out
+
+
+def add_adapters(net: nn.Module, bottleneck: int) -> None:
+    """Freeze `net` and put an adapter behind the attention and the MLP of every block; torch draws the start.
+
+    What an adapter gives is what the block adds to its residual stream.
+
+    Raises:
+        SpecError: the network has no such blocks.
+    """
+    found = blocks(net)
+    net.requires_grad_(False)
+    for block in found:
+        out = getattr(block.get_submodule("attn"), "proj", None)
+        if not isinstance(out, nn.Linear):
+            raise SpecError(f"{type(block).__name__} has an attention without `proj`; use `method: lora`")
+        for part in PARTS:
+            adapter = Adapter(out.weight, bottleneck)
+            block.add_module(f"{part}_adapter", adapter)
+            block.get_submodule(part).register_forward_hook(_behind(adapter))
+
+
+def _behind(adapter: Adapter) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    def hook(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        changed: Tensor = adapter(out)
+        return changed
+
+    return hook

@@ -1,0 +1,34 @@
+"""Stochastic depth of a network that exists already."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from timm.layers import DropPath
+from torch import nn
+
+from sslkit.errors import SpecError
+
+_NAME = re.compile(r"drop_path\d*")
+
+
+def set_drop_path(net: nn.Module, rate: float) -> None:
+    """Give the blocks of a timm network stochastic depth that rises linearly from 0 to `rate`, as timm does.
+
+    Raises:
+        SpecError: `rate` is above 0 and the network has no place for it.
+    """
+    found = [(module, names) for module in net.modules() if (names := list(_places(module)))]
+    if rate and not found:
+        raise SpecError(f"{type(net).__name__} has no stochastic depth; set `drop_path: 0`")
+    for i, (module, names) in enumerate(found):
+        own = rate * i / max(1, len(found) - 1)
+        for name in names:
+            setattr(module, name, DropPath(own) if own else nn.Identity())
+
+
+def _places(module: nn.Module) -> Iterator[str]:
+    """Where a block has its stochastic depth; timm's ResNets have None there if it is off."""
+    known = [*module._modules, *(name for name, value in vars(module).items() if value is None)]
+    yield from (name for name in known if _NAME.fullmatch(name))

@@ -1,0 +1,132 @@
+"""Protocols that train a copy of the network."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import final
+
+from torch import nn
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.evaluator import Evaluator, Predictions, Scores, Subject
+from sslkit.errors import DataError
+from sslkit.train import rng
+from sslkit_finetuning.adapter import add_adapters
+from sslkit_finetuning.drop_path import set_drop_path
+from sslkit_finetuning.images import Images
+from sslkit_finetuning.lora import add_low_rank
+from sslkit_finetuning.training import Classifier, Recipe, own_randomness, test_logits, train
+
+
+@final
+class FineTuning(Evaluator):
+    """All weights of the copy are trained."""
+
+    def __init__(self, recipe: Recipe, drop_path: float, protocol: str) -> None:
+        self.recipe, self.drop_path, self.protocol = recipe, drop_path, protocol
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`accuracy`, `top5` and `train_loss`."""
+        return tune(subject, self.recipe, lambda net: set_drop_path(net, self.drop_path))[0]
+
+
+@final
+class LoRATuning(Evaluator):
+    """Low-rank changes of the copy's weights are trained."""
+
+    def __init__(
+        self, recipe: Recipe, rank: int, alpha: float, targets: tuple[str, ...], protocol: str
+    ) -> None:
+        self.recipe, self.rank, self.alpha, self.targets = recipe, rank, alpha, targets
+        self.protocol = protocol
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`accuracy`, `top5`, `train_loss` and `trainable_share`."""
+        return _with_share(
+            *tune(subject, self.recipe, lambda net: add_low_rank(net, self.targets, self.rank, self.alpha))
+        )
+
+
+@final
+class AdapterTuning(Evaluator):
+    """Bottlenecks inside the copy are trained."""
+
+    def __init__(self, recipe: Recipe, bottleneck: int, protocol: str) -> None:
+        self.recipe, self.bottleneck, self.protocol = recipe, bottleneck, protocol
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`accuracy`, `top5`, `train_loss` and `trainable_share`."""
+        return _with_share(*tune(subject, self.recipe, lambda net: add_adapters(net, self.bottleneck)))
+
+
+def tune(subject: Subject, recipe: Recipe, adapt: Callable[[Backbone], None]) -> tuple[Scores, Classifier]:
+    """Train a copy of the network, changed by `adapt`, and score it after the last epoch.
+
+    The subject's network stays as it is. Every rank trains alike.
+
+    Raises:
+        DataError: the splits name different classes, or there are too few images.
+    """
+    classes = _classes(subject)
+    backbone = copied(subject.backbone())
+    device = next(backbone.parameters()).device
+    with own_randomness(device):
+        rng.seed_torch(subject.seed, "finetune")
+        adapt(backbone)
+        model = Classifier(backbone, classes, subject.pool, recipe.precision)
+        images = Images(subject, recipe.crops, recipe.batch_size, recipe.accumulate, device)
+        losses = train(model, images, recipe, classes, subject.seed)
+        logits, labels = test_logits(model, subject)
+    ranked = logits.argsort(dim=1, descending=True, stable=True)
+    hit = ranked == labels[:, None]
+    metrics = {"accuracy": float(hit[:, 0].double().mean())}
+    if classes >= 5:
+        metrics["top5"] = float(hit[:, :5].any(1).double().mean())
+    metrics["train_loss"] = losses[-1]
+    figures = {"loss": lambda path: draw_losses(path, losses)}
+    return Scores(metrics, Predictions(labels, ranked[:, 0]), {"train_loss": losses}, figures), model
+
+
+def copied(backbone: Backbone) -> Backbone:
+    """A copy, all of whose parameters take gradients, fixed positions and teachers' weights included."""
+    own = copy.deepcopy(backbone)
+    for parameter in own.parameters():
+        parameter.grad = None
+        parameter.requires_grad_(True)
+    return own
+
+
+def draw_losses(path: Path, losses: list[float]) -> None:
+    """Training loss by epoch."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(1, len(losses) + 1), losses, marker="." if len(losses) < 50 else None)
+    axes.set(xlabel="epoch", ylabel="training loss")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+def trainable_share(model: nn.Module) -> float:
+    """Values that take gradients over all."""
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, trained in counts if trained) / sum(n for n, _ in counts)
+
+
+def _with_share(scores: Scores, model: Classifier) -> Scores:
+    return scores._replace(metrics={**scores.metrics, "trainable_share": trainable_share(model)})
+
+
+def _classes(subject: Subject) -> int:
+    train, test = (subject.source(split).classes for split in ("train", "test"))
+    if train != test:
+        only = sorted(set(train) ^ set(test))
+        detail = f"in only one of them: {', '.join(only[:5])}" if only else "the same names in another order"
+        raise DataError(
+            f"train has {len(train)} classes and test {len(test)}; {detail}. "
+            "Give an evaluator's `train` and `test` the same classes."
+        )
+    return len(train)
