@@ -12,11 +12,6 @@ from tests import tiny
 
 SOME = {"kind": "mae", "masker": {"kind": "random", "ratio": 0.5}, "decoder": tiny.DECODER}
 MOST = {**SOME, "masker": {"kind": "random", "ratio": 0.75}, "target": {"kind": "pixel"}}
-    "kind": "mae",
-    "masker": {"kind": "random", "ratio": 0.75},
-    "target": {"kind": "pixel"},
-    "decoder": tiny.DECODER,
-}
 TERMS = {"some": SOME, "most": MOST}
 
 IN_FORWARD: dict[str, dict[str, Any]] = {

@@ -1,0 +1,58 @@
+"""Every balancer on two gloo ranks, replicated (DDP) and in shards (FSDP2), against one process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.distributed.balancer_worker import CASES
+
+WORKER = "tests.distributed.balancer_worker"
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+
+
+def launched(path: Path, *ranks: str) -> dict[str, dict[str, object]]:
+    command = [sys.executable, *ranks, "-m", WORKER, str(path)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, dict[str, object]] = torch.load(path, weights_only=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):  # type: ignore[no-untyped-def]
+    pytest.importorskip("torchjd")
+    folder = tmp_path_factory.mktemp("balancers")
+    return launched(folder / "two.pt", *TORCHRUN) | launched(folder / "one.pt")
+
+
+@pytest.mark.parametrize("kind", ["replicas", "shards"])
+@pytest.mark.parametrize("case", CASES)
+def test_two_ranks_equal_one_process(found, case: str, kind: str) -> None:  # type: ignore[no-untyped-def]
+    """Losses, weights, lengths and cosines of three steps, and all weights and buffers after them."""
+    one, two = found[f"{case}: one"], found[f"{case}: {kind}"]
+    for alone, together in zip(one["told"], two["told"], strict=True):
+        assert together == pytest.approx(alone, rel=1e-5, abs=1e-5)
+    floats = {key: value for key, value in one["state"].items() if value.is_floating_point()}
+    scale = max(value.abs().max() for value in floats.values())
+    worst = max((two["state"][key] - value).abs().max() for key, value in floats.items())
+    assert worst < 1e-5 * scale
+
+
+@pytest.mark.parametrize("case", ["fixed, measured", "fixed, measured in micro-batches"])
+@pytest.mark.parametrize("kind", ["one", "replicas", "shards"])
+def test_what_is_measured_is_measured_when_it_is_due(found, case: str, kind: str) -> None:  # type: ignore[no-untyped-def]
+    told = ["balance/some_most/cosine" in step for step in found[f"{case}: {kind}"]["told"]]
+    assert told == [False, True, False]
+
+
+def test_measuring_changes_no_bit(found) -> None:  # type: ignore[no-untyped-def]
+    for kind in ("one", "replicas", "shards"):
+        plain, measured = found[f"fixed: {kind}"]["state"], found[f"fixed, measured: {kind}"]["state"]
+        assert all(torch.equal(measured[key], value) for key, value in plain.items())
