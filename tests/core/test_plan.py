@@ -19,6 +19,7 @@ ENCODES = st.builds(
     mode=st.sampled_from(["drop", "token"]),
     layers=st.lists(st.integers(-2, 2), max_size=3).map(tuple),
     attention=st.booleans(),
+    salt=st.sampled_from(["", "1"]),
 )
 
 
@@ -59,6 +60,8 @@ def test_what_decides_a_pass() -> None:
         Encode("a", mask=MOST),
     ]
     assert len(Plan([*different, Encode("a", mask=HALF, mode="token")]).runs) == 6
+    assert same_pass(Encode("a", salt="1")) == Encode("a"), "without a mask there is nothing to set apart"
+    assert same_pass(Encode("a", mask=HALF, salt="1")) != same_pass(Encode("a", mask=HALF))
 
 
 def test_layers_come_in_the_order_of_first_asking() -> None:

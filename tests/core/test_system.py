@@ -15,7 +15,7 @@ from sslkit.core.env import Env, Grid, NetInfo, View
 from sslkit.core.masker import make_mask
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
-from sslkit.core.system import System
+from sslkit.core.system import WEIGHTS, System
 from sslkit.errors import SpecError
 from tests.masks import UNSEEN, on
 
@@ -156,3 +156,49 @@ def test_the_environment_names_what_it_does_not_have():
     assert env.grid("a").patches == 6
     with pytest.raises(SpecError, match=r"view 'b' is not a view of this run\. Known: a"):
         env.grid("b")
+
+
+def hybrid_of(weights, **objectives):
+    """`both` is a hybrid of `both/a` and `both/b`, which counts the second one half."""
+    inner = {"both": FixedWeights(weights={"b": 0.5}).build(["a", "b"])}
+    outer = FixedWeights().build(["both", "c"])
+    return System({"student": Means()}, objectives, outer, weights, inner)
+
+
+def step_of(system, now):
+    images = {"a": torch.rand(1, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0))}
+    return system(images, [None] * len(system.plan), now)
+
+
+def test_hybrids_inside_are_balanced_by_their_own():
+    terms = {name: Asks(Encode("a")) for name in ("both/a", "both/b", "c")}
+    system = hybrid_of({"both/a": 3.0, "both": 2.0}, **terms)
+    assert system.terms == ("both", "c")
+    stepped = step_of(system, {name: {} for name in terms})
+    one = stepped.outputs["c"].loss
+    assert torch.allclose(torch.stack(stepped.losses), torch.stack([2 * (3 * one + 0.5 * one), one]))
+    assert torch.allclose(stepped.total, 8 * one)
+    assert system.schedules == {name: {} for name in terms}
+
+
+def test_weights_on_a_schedule_are_read_of_the_step():
+    terms = {name: Asks(Encode("a")) for name in ("both/a", "both/b", "c")}
+    system = hybrid_of({"both/b": lambda step: step / 4, "c": lambda step: 1 - step / 4}, **terms)
+    moving = system.schedules[WEIGHTS]
+    assert {name: schedule(1) for name, schedule in moving.items()} == {"both/b": 0.25, "c": 0.75}
+    now = {name: {} for name in terms} | {WEIGHTS: {n: torch.tensor(at(1)) for n, at in moving.items()}}
+    stepped = step_of(system, now)
+    one = stepped.outputs["c"].loss
+    assert torch.allclose(stepped.total, (1 + 0.5 * 0.25 + 0.75) * one)
+
+
+def test_hybrids_nest_at_any_depth():
+    names = ("x/y/a", "x/y/b", "x/c")
+    inner = {
+        "x": FixedWeights(weights={"y": 10.0}).build(["y", "c"]),
+        "x/y": FixedWeights().build(["a", "b"]),
+    }
+    asks = {name: Asks(Encode("a")) for name in names}
+    system = System({"student": Means()}, asks, FixedWeights().build(["x"]), {"x/y": 0.5}, inner)
+    stepped = step_of(system, {name: {} for name in names})
+    assert torch.allclose(stepped.total, (10 * 0.5 * 2 + 1) * stepped.outputs["x/c"].loss)

@@ -53,6 +53,8 @@ def relative(found, expected):
         "negative_free",
         "distillation",
         "centers",
+        "hybrid_fixed",
+        "hybrid_pcgrad",
     ],
 )
 def test_gradients_of_two_ranks_equal_one_process(tmp_path, case):

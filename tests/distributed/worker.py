@@ -16,6 +16,7 @@ from sslkit.train.stepper import Stepper
 from tests import tiny
 from tests.distributed.contrast_cases import CONTRASTIVE
 from tests.distributed.distillation_cases import DISTILLATION
+from tests.distributed.hybrid_cases import HYBRIDS
 from tests.distributed.negative_free_cases import NEGATIVE_FREE
 from tests.distributed.queue_objective import QueueContrast
 from tests.projecting_balancer import Projecting
@@ -61,6 +62,7 @@ def case_spec(case: str) -> RunSpec:
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
         **CONTRASTIVE,
         **DISTILLATION,
+        **HYBRIDS,
         **NEGATIVE_FREE,
     }.get(case, {})
     views = {"global": {**tiny.VIEW, "crops": 2 if case in {"queue", *CONTRASTIVE, *NEGATIVE_FREE} else 1}}

@@ -362,3 +362,24 @@ def test_presets_are_the_engine_with_fields_set(spec):
     engine = spec.engine()
     common = set(type(spec).model_fields) & set(InfoNCE.model_fields) - {"kind"}
     assert {name: getattr(engine, name) for name in common} == {name: getattr(spec, name) for name in common}
+
+
+@pytest.mark.parametrize(
+    ("fields", "passes"),
+    [
+        ({}, [("student", True)]),
+        ({"net": "teacher"}, [("student", True), ("teacher", False)]),
+        ({"key_view": "other", "symmetric": False}, [("student", True), ("student", True)]),
+        ({"net": "teacher", "mode": "token"}, [("student", True), ("teacher", False)]),
+    ],
+)
+def test_a_masker_hides_patches_from_the_student_only(fields, passes):
+    """As in CAN, whose crops are all masked, and CMAE, whose keys are of whole ones."""
+    crops = 1 if "key_view" in fields else 2
+    views = {name: {**tiny.VIEW, "crops": crops} for name in ("global", "other")}
+    masked = {"kind": "infonce", "masker": {"kind": "random", "ratio": 0.5}, "projector": HEAD, **fields}
+    run = tiny.spec(objective=masked, views=views, nets={"teacher": {"momentum": 0.9}})
+    composed, losses = tiny.steps(run, 3)
+    assert [(p.net, p.mask is not None) for p in composed.system.plan] == passes
+    assert {p.mode for p in composed.system.plan if p.mask} == {fields.get("mode", "drop")}
+    assert len(set(losses)) == 3
