@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
@@ -18,14 +19,18 @@ from sslkit_data.listing import Listing, fingerprint
 class FolderSource(Source):
     """Images decoded from files when they are asked for."""
 
-    def __init__(self, root: Path, listing: Listing, decoder: Decoder) -> None:
+    def __init__(
+        self, root: Path, listing: Listing, decoder: Decoder, attributes: Mapping[str, Tensor] | None = None
+    ) -> None:
         self.root = root
         self.files = listing.files
         self.labels = None if listing.labels is None else torch.tensor(listing.labels)
         self.classes = listing.classes
         self.decoder = decoder
         self.channels = decoder.channels
-        self.fingerprint = fingerprint([(listing.fingerprint, decoder.channels)])
+        self.attributes = attributes or {}
+        told = [(f"{name} {codes.tolist()}", len(codes)) for name, codes in self.attributes.items()]
+        self.fingerprint = fingerprint([(listing.fingerprint, decoder.channels), *told])
 
     def __len__(self) -> int:
         """Number of images."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import bisect
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, final
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit_data.attributes import encode, names_of
 from sslkit_data.decode import Decoder
 from sslkit_data.listing import fingerprint, parquet_files, parquet_problem
 
@@ -26,6 +28,8 @@ class Columns(NamedTuple):
     image: str
     """A struct with a field `bytes`, or binary."""
     label: str | None
+    attributes: tuple[str, ...] = ()
+    """Further labels."""
 
 
 def parquet(files: Path, columns: Columns, decoder: Decoder, train: Path) -> ParquetSource:
@@ -35,8 +39,10 @@ def parquet(files: Path, columns: Columns, decoder: Decoder, train: Path) -> Par
         DataError: files are missing, empty or unreadable, or lack a column.
     """
     found = _existing(files)
-    classes = () if files == train else read_labels(_existing(train), columns.label)[1]
-    return ParquetSource(found, columns, decoder, classes)
+    first = found if files == train else _existing(train)
+    classes = () if files == train else read_labels(first, columns.label)[1]
+    names = {name: names_of(values) for name, values in read_attributes(first, columns.attributes).items()}
+    return ParquetSource(found, columns, decoder, classes, names)
 
 
 @final
@@ -47,9 +53,14 @@ class ParquetSource(Source):
     """
 
     def __init__(
-        self, files: Sequence[Path], columns: Columns, decoder: Decoder, classes: tuple[str, ...] = ()
+        self,
+        files: Sequence[Path],
+        columns: Columns,
+        decoder: Decoder,
+        classes: tuple[str, ...] = (),
+        names: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
-        """`classes`: the training images' classes, where these are test images."""
+        """`classes`: the training images' classes, where these are test images; `names`: their attributes' values."""
         self.files = list(files)
         self.columns = columns
         self.decoder = decoder
@@ -60,8 +71,10 @@ class ParquetSource(Source):
             raise DataError(f"{self.files[0]}: holds no rows; expected an image in each")
         self.labels, self.classes = read_labels(self.files, columns.label, classes)
         sizes = [(path.name, path.stat().st_size) for path in self.files]
+        self.attributes = encode(read_attributes(self.files, columns.attributes), names, str(self.files[0]))
         settings = (f"{columns.image} {columns.label} {self.classes}", decoder.channels)
-        self.fingerprint = fingerprint([*sizes, settings])
+        told = [(f"{name} {names[name]}", len(codes)) for name, codes in self.attributes.items()]
+        self.fingerprint = fingerprint([*sizes, settings, *told])
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_parts"}
@@ -140,6 +153,27 @@ def read_labels(
             "classes. If the images have no labels, set `label_column: null`."
         )
     return torch.tensor(labels), classes
+
+
+def read_attributes(files: Sequence[Path], columns: Sequence[str]) -> dict[str, list[str | None]]:
+    """Column -> the value of each row as text; None where the cell is empty.
+
+    Raises:
+        DataError: a column is missing, or holds neither whole numbers, truth values nor text.
+    """
+    return {name: [value for path in files for value in _attribute_of(path, name)] for name in columns}
+
+
+def _attribute_of(path: Path, column: str) -> list[str | None]:
+    values = _read(path, column, "attributes")
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    kinds = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
+    if not any(kind(values.type) for kind in kinds):
+        raise DataError(
+            f"{path}: attribute {column!r} holds {values.type}; expected whole numbers, truth values or text"
+        )
+    return [None if value is None else str(value) for value in values.to_pylist()]
 
 
 def _existing(files: Path) -> list[Path]:

@@ -16,6 +16,8 @@ from sslkit_data import listing
 from sslkit_data.turn_spec import Turn
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from sslkit.core.augment import Augment
     from sslkit.core.source import Source
     from sslkit.spec.run import RunSpec
@@ -85,6 +87,10 @@ class Folder(SourceSpec):
     """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
     extensions: Extensions = EXTENSIONS
     """File names that count as images, by their end; upper and lower case are the same."""
+    attributes: Path | None = None
+    """CSV file of further labels, for `probing`: a column `path` (below `root`) and one for each attribute."""
+    test_attributes: Path | None = None
+    """The same for the test split, its paths below `test`. Default: `attributes` names those images too."""
 
     @classmethod
     def example(cls) -> Self | None:
@@ -97,6 +103,9 @@ class Folder(SourceSpec):
             message = listing.folder_problem(root.expanduser(), self.extensions) if root else None
             if message:
                 yield Problem(field, message)
+        for field, table in (("attributes", self.attributes), ("test_attributes", self.test_attributes)):
+            if table and not table.expanduser().is_file():
+                yield Problem(field, f"{table}: no such file; expected a CSV file with a column 'path'")
 
     def build(self, split: str) -> Source | None:
         """The images of `split`, decoded from their files when asked for."""
@@ -109,7 +118,24 @@ class Folder(SourceSpec):
         root = root.expanduser()
         classes = () if split == "train" else listing.class_names(self.root.expanduser(), self.extensions)
         found = listing.list_folder(root, self.extensions, classes)
-        return FolderSource(root, found, Decoder(self.channels, self.convert))
+        attributes = self._attributes(split, found)
+        return FolderSource(root, found, Decoder(self.channels, self.convert), attributes)
+
+    def _attributes(self, split: str, found: listing.Listing) -> dict[str, Tensor]:
+        """Attributes of the images of `split`; their values are those of the training images."""
+        from sslkit_data.attributes import encode, names_of, read_csv
+
+        if self.attributes is None:
+            return {}
+        first, own = self.attributes.expanduser(), (self.test_attributes or self.attributes).expanduser()
+        train = found
+        if split != "train":
+            train = listing.list_folder(self.root.expanduser(), self.extensions)
+        columns = read_csv(first, train.files)
+        names = {column: names_of(values) for column, values in columns.items()}
+        if split != "train":
+            columns = read_csv(own, found.files)
+        return encode(columns, names, str(own if split != "train" else first))
 
 
 @final
@@ -156,6 +182,8 @@ class Parquet(SourceSpec):
     """Column of the encoded images: binary, or a struct with a field `bytes`."""
     label_column: str | None = "label"
     """Column of the labels: integers from 0, or class names. null: the images have no labels."""
+    attributes: tuple[str, ...] = ()
+    """Columns of further labels, for `probing`: whole numbers, truth values or text; empty cells are unknown."""
     channels: Literal[1, 3] = 3
     """Channels of every image."""
     convert: bool = True
@@ -181,7 +209,8 @@ class Parquet(SourceSpec):
         files = self.files if split == "train" else self.test
         if files is None:
             return None
-        columns, decoder = Columns(self.image_column, self.label_column), Decoder(self.channels, self.convert)
+        columns = Columns(self.image_column, self.label_column, self.attributes)
+        decoder = Decoder(self.channels, self.convert)
         return parquet(files.expanduser(), columns, decoder, self.files.expanduser())
 
 
