@@ -42,7 +42,9 @@ class RandomResizedCropAugment(Augment):
         """The same crops of decoded images; what is large is cut from the bytes, within 1/255 of the floats."""
         alike = isinstance(images, Tensor) or len({x.shape for x in images}) == 1
         if alike and (draw.device.type != "cpu" or max(images[0].shape[-2:]) <= BYTES_SIDE):
-            return super().cut(images if isinstance(images, Tensor) else torch.stack(list(images)), draw)
+            batch = images if isinstance(images, Tensor) else torch.stack(list(images))
+            boxes = random_boxes(draw, *batch.shape[-2:], self.scale, self.ratio)
+            return self._bytes(batch, boxes)
         heights, widths = (torch.tensor([x.shape[axis] for x in images]) for axis in (-2, -1))
         boxes = random_boxes(draw, heights, widths, self.scale, self.ratio)
         return torch.stack([self._one(image, box) for image, box in zip(images, boxes, strict=True)])
@@ -51,8 +53,12 @@ class RandomResizedCropAugment(Augment):
         """`[C, size, size]` uint8; the way depends on the image's own size only, not on its batch."""
         if max(image.shape[-2:]) > BYTES_SIDE:
             return resize_bytes(image, Box(*box_4.tolist()), self.size, self.interpolation)
+        return self._bytes(image[None], box_4[None])[0]
+
+    def _bytes(self, images_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
+        """`[B, C, size, size]` uint8 from uint8: rounded once."""
         sides = (self.size, self.size)
-        return to_uint8(resize_crop(to_float(image[None]), box_4[None], sides, self.interpolation))[0]
+        return to_uint8(resize_crop(to_float(images_BCHW), boxes_B4, sides, self.interpolation))
 
 
 @final

@@ -6,13 +6,14 @@ differently in the vectorized part of a loop and in its tail, so an image would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import permutations
 
 import torch
 from torch import Tensor
 
 from sslkit.errors import DataError
-from sslkit.functional.rows import cachefuls, put, take
+from sslkit.functional.rows import cachefuls, put, runs, take
 
 LUMA = (0.2989, 0.587, 0.114)
 """Weights of red, green and blue in a grey value (torchvision `rgb_to_grayscale`, after ITU-R 601)."""
@@ -52,19 +53,17 @@ def grayscale(images_BCHW: Tensor) -> Tensor:
 
 def brightness(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
     """Every value times the factor, clamped: 0 is black, 1 changes nothing."""
-    return (images_BCHW * factor_B111).clamp_(0, 1)
+    return _brighten_(_copy(images_BCHW), factor_B111)
 
 
 def contrast(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
     """Away from the image's mean grey value, clamped: 0 is that grey, 1 changes nothing."""
-    return _blend(images_BCHW, _mean_luma(images_BCHW), factor_B111)
+    return _contrast_(_copy(images_BCHW), factor_B111)
 
 
 def saturation(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
     """Away from each pixel's grey value, clamped: 0 is grey, 1 changes nothing. Grey images stay as they are."""
-    if images_BCHW.shape[-3] == 1:
-        return images_BCHW
-    return _blend(images_BCHW, luma(images_BCHW), factor_B111)
+    return _saturate_(_copy(images_BCHW), factor_B111)
 
 
 def hue(images_BCHW: Tensor, shift_B111: Tensor) -> Tensor:
@@ -73,21 +72,7 @@ def hue(images_BCHW: Tensor, shift_B111: Tensor) -> Tensor:
     The same function as a way to HSV and back, without that way: the largest and smallest channel stay, and the
     three channels are triangle waves between them at the turned hue.
     """
-    if images_BCHW.shape[-3] == 1:
-        return images_BCHW
-    red, green, blue = images_BCHW.split(1, dim=-3)
-    top = torch.maximum(torch.maximum(red, green), blue)
-    low = torch.minimum(torch.minimum(red, green), blue)
-    chroma = top - low
-    sector = _sector(red, green, blue, top, chroma)
-    turned = sector.add_(shift_B111 * 6)
-    turned.sub_((turned / 6).floor_().mul_(6))
-    made = torch.empty_like(images_BCHW)
-    # a channel's wave: full within 1/6 of the circle around its own hue, none within 1/6 of the opposite one
-    for channel, (center, sign, offset) in enumerate(((3, 1, -1), (2, -1, 2), (4, -1, 2))):
-        wave = (turned - center).abs_().mul_(sign).add_(offset).clamp_(0, 1)
-        torch.add(low, wave.mul_(chroma), out=made[..., channel : channel + 1, :, :])
-    return made.clamp_(0, 1)
+    return _turn_(_copy(images_BCHW), shift_B111)
 
 
 def solarize(images_BCHW: Tensor, threshold: float) -> Tensor:
@@ -149,26 +134,19 @@ def jitter_fixed(
 def _jitter_grouped(
     images_BCHW: Tensor, factors_B4: Tensor, order_B4: Tensor, chosen_B: Tensor, used: Sequence[str]
 ) -> Tensor:
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for row, (order, chosen) in enumerate(zip(order_B4.tolist(), chosen_B.tolist(), strict=True)):
-        if chosen:
-            groups.setdefault(tuple(i for i in order if OPERATIONS[i] in used), []).append(row)
-    changed = images_BCHW.clone(memory_format=torch.contiguous_format)
-    for order, members in groups.items():
-        for rows in cachefuls(members, images_BCHW[:1].numel()):
-            made, factors = take(images_BCHW, rows), take(factors_B4, rows)
-            for i in order:
-                made = _OPERATION[OPERATIONS[i]](made, factors[:, i, None, None, None])
-            put(changed, rows, made)
+    """Sorted by their orders, images of one operation lie side by side, and slices of them are worked on in place."""
+    orders = order_B4.tolist()
+    members = sorted(chosen_B.nonzero().flatten().tolist(), key=lambda row: _PLACE[tuple(orders[row])])
+    changed = _copy(images_BCHW)
+    for rows in cachefuls(members, images_BCHW[:1].numel()):
+        made, factors = take(changed, rows), take(factors_B4, rows)[..., None, None, None]
+        listed = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
+        for operations in zip(*(orders[row] for row in listed), strict=True):
+            for which, run in runs(operations):
+                if OPERATIONS[which] in used:
+                    _OPERATION[which](made[run], factors[run, which])
+        put(changed, rows, made)
     return changed
-
-
-_OPERATION: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "brightness": brightness,
-    "contrast": contrast,
-    "saturation": saturation,
-    "hue": hue,
-}
 
 
 def _any_blend(images_BCHW: Tensor, which_B: Tensor, factor_B: Tensor, used: Sequence[str]) -> Tensor:
@@ -186,26 +164,81 @@ def _blend(images_BCHW: Tensor, other: Tensor, factor_B111: Tensor) -> Tensor:
     return (images_BCHW * factor_B111).add_(other * (1 - factor_B111)).clamp_(0, 1)
 
 
-def _mean_luma(images_BCHW: Tensor) -> Tensor:
-    return _mean(luma(images_BCHW))
-
-
 def _mean(grey_B1HW: Tensor) -> Tensor:
     """`[B, 1, 1, 1]`; by rows first, whose sums do not depend on the number of threads."""
     total = grey_B1HW.sum(-1, keepdim=True).sum(-2, keepdim=True)
     return total / (grey_B1HW.shape[-1] * grey_B1HW.shape[-2])
 
 
-def _sector(red: Tensor, green: Tensor, blue: Tensor, top: Tensor, chroma: Tensor) -> Tensor:
-    """Six times the hue, -1 to 5; 0 where there is no colour. A new tensor.
+def _copy(images_BCHW: Tensor) -> Tensor:
+    return images_BCHW.clone(memory_format=torch.contiguous_format)
 
-    Which channel is the largest is kept as 0 or 1 in float32: selecting by booleans is many times slower on a CPU.
+
+def _brighten_(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
+    return images_BCHW.mul_(factor_B111).clamp_(0, 1)
+
+
+def _contrast_(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
+    grey = luma(_mean(images_BCHW))  # the mean of grey values is the grey value of the means
+    return images_BCHW.mul_(factor_B111).add_(grey * (1 - factor_B111)).clamp_(0, 1)
+
+
+def _saturate_(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
+    if images_BCHW.shape[-3] == 1:
+        return images_BCHW
+    grey = luma(images_BCHW).mul_(1 - factor_B111)
+    return images_BCHW.mul_(factor_B111).add_(grey).clamp_(0, 1)
+
+
+def _turn_(images_BCHW: Tensor, shift_B111: Tensor) -> Tensor:
+    if images_BCHW.shape[-3] == 1:
+        return images_BCHW
+    hue_B1HW, chroma, low, top = _cylinder(images_BCHW)
+    turned = hue_B1HW.add_(shift_B111 + 1).frac_().mul_(6)
+    # a wave is full within 1/6 of the circle around its own hue, none within 1/6 of the opposite one
+    opposite_or_own = torch.tensor([3.0, 2.0, 4.0], device=images_BCHW.device)[:, None, None]
+    torch.sub(turned, opposite_or_own, out=images_BCHW)
+    images_BCHW.abs_().sub_(1).clamp_(0, 1).mul_(chroma)
+    red, others = images_BCHW.split([1, 2], dim=-3)
+    red.add_(low)
+    torch.sub(top, others, out=others)
+    return images_BCHW
+
+
+def _cylinder(images_BCHW: Tensor) -> Tensor:
+    """`[4, B, 1, H, W]`: hue as a share of the circle, 0 without a colour; chroma; smallest and largest channel.
+
+    Comparisons are kept as 0 or 1 in float32: selecting by booleans is many times slower on a CPU. The memory is taken
+    once, so that it stays in the cache.
     """
-    is_red = torch.eq(top, red, out=torch.empty_like(red))
-    others = 1 - is_red
-    is_green = torch.eq(top, green, out=torch.empty_like(green)).mul_(others)
-    is_blue = others.sub_(is_green)
-    across = (green - blue).mul_(is_red)
-    across.add_((blue - red).mul_(is_green)).add_((red - green).mul_(is_blue))
-    start = is_green.mul_(2).add_(is_blue.mul_(4))
-    return across.div_(chroma.clamp(min=_TINY)).add_(start)
+    red, green, blue = images_BCHW.split(1, dim=-3)
+    made = torch.empty((6, *red.shape), dtype=red.dtype, device=red.device)
+    hue_B1HW, chroma, low, top, swapped, middle = made.unbind()
+    torch.maximum(green, blue, out=middle)
+    torch.minimum(green, blue, out=low)
+    torch.lt(green, blue, out=swapped)
+    torch.lt(red, middle, out=hue_B1HW)
+    torch.maximum(red, middle, out=top)
+    torch.minimum(red, middle, out=middle)
+    # the hue of red >= green >= blue grows with (green - blue); swapping two channels mirrors the circle
+    torch.mul(swapped, 12, out=chroma)
+    hue_B1HW.mul_(chroma.sub_(2)).sub_(swapped.mul_(6))
+    across = torch.sub(middle, low, out=swapped)
+    torch.minimum(low, middle, out=low)
+    torch.sub(top, low, out=chroma)
+    across.div_(torch.clamp(chroma, min=_TINY, out=middle))
+    hue_B1HW.add_(across).abs_().div_(6)
+    return made[:4]
+
+
+def _kinship(order: tuple[int, ...]) -> tuple[int, int, int]:
+    """Neighbours by this have the hue at one place, and start or end with the same of the other operations."""
+    first, _, last = (which for which in order if which != _HUE)
+    return order.index(_HUE), first, (last - first) % 3
+
+
+_PLACE = {order: i for i, order in enumerate(sorted(permutations(range(len(OPERATIONS))), key=_kinship))}
+"""Of an order among all orders: images that lie so need the fewest calls."""
+
+_OPERATION = (_brighten_, _contrast_, _saturate_, _turn_)
+"""In place, in the order of `OPERATIONS`."""

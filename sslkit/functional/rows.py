@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -42,12 +43,21 @@ def change_rows(
 
 
 def cachefuls(rows: Sequence[int], numel: int, at_once: int | None = None) -> Iterator[Rows]:
-    """Ascending `rows` in pieces of as many images of `numel` values as fit in a core's cache, at least one."""
+    """`rows` in pieces of as many images of `numel` values as fit in a core's cache, at least one."""
     length = at_once or max(1, CACHEFUL // max(1, numel))
     for start in range(0, len(rows), length):
         piece = rows[start : start + length]
-        together = piece[-1] - piece[0] == len(piece) - 1
+        together = all(row == piece[0] + i for i, row in enumerate(piece))
         yield slice(piece[0], piece[-1] + 1) if together else torch.tensor(piece)
+
+
+def runs(values: Sequence[int]) -> Iterator[tuple[int, slice]]:
+    """Each value that follows itself for a while, and where."""
+    start = 0
+    for value, group in groupby(values):
+        stop = start + len(list(group))
+        yield value, slice(start, stop)
+        start = stop
 
 
 def take(values: Tensor, rows: Rows) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -15,8 +15,10 @@ from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import ViewSpec
 from sslkit.train import rng
 
-AT_ONCE = 1 << 22
-"""Values of crops that go through their augmentations together on a CPU: few enough to keep allocations cheap."""
+AT_ONCE = 1 << 20
+"""Values of crops that go through their augmentations together on a CPU: more fall out of its caches."""
+FEWEST = 32
+"""But so many crops at least: to draw for one costs as much as to draw for many."""
 
 
 @final
@@ -64,20 +66,24 @@ class Pipeline:
 
     def whole(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
         """Normalized crops `[V, B, C, S, S]` by view, from uint8 `[B, C, H, W]` on the training device."""
-        return {name: self._normalized(self._crops(name, images, step, rows), name) for name in self.views}
+        return {name: self._crops(name, images, step, rows, normalize=True) for name in self.views}
 
     def first(self, images: Sequence[Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
         """A worker's part: crops `[V, B, C, S, S]` by view, from B images `[C, H, W]` uint8 of any sizes.
 
         They are uint8 and end with the step that fixes their size; or float32 in [0, 1] and only to be normalized.
         """
-        made = self._crops if self.in_workers else self._cuts
-        return {name: made(name, images, step, rows) for name in self.views}
+        if not self.in_workers:
+            return {name: self._cuts(name, images, step, rows) for name in self.views}
+        return {name: self._crops(name, images, step, rows, normalize=False) for name in self.views}
 
     def rest(self, crops: Mapping[str, Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
         """What follows `first`, on the training device."""
         return {
-            name: self._normalized(self._finished(name, x, step, rows), name) for name, x in crops.items()
+            name: self._normalized(x, name)
+            if x.is_floating_point()
+            else self._finished(name, x, step, rows, normalize=True)
+            for name, x in crops.items()
         }
 
     def normalize(self, images: Tensor, view: str) -> Tensor:
@@ -85,13 +91,21 @@ class Pipeline:
         mean, std = self._statistics(view, images.device)
         return (images - mean) / std
 
-    def _crops(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
-        return self._finished(name, self._cuts(name, images, step, rows), step, rows)
+    def _crops(
+        self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor, *, normalize: bool
+    ) -> Tensor:
+        return self._finished(name, self._cuts(name, images, step, rows), step, rows, normalize=normalize)
 
     def _cuts(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
         """`[V, B, C, S, S]` uint8: the same bytes whether a worker or the device makes them."""
-        crops = range(self.views[name].crops)
-        return torch.stack([self._cut(images, Place(name, crop, step, rows)) for crop in crops])
+        view = self.views[name]
+        pieces = [
+            torch.stack(
+                [self._cut(images[part], Place(name, i, step, rows[part])) for i in range(view.crops)]
+            )
+            for part in _pieces(rows, view.channels * view.size**2)
+        ]
+        return torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
 
     def _cut(self, images: Tensor | Sequence[Tensor], place: Place) -> Tensor:
         chain = self.chains[place.view][place.crop]
@@ -102,17 +116,14 @@ class Pipeline:
         places = [place._replace(rows=row[None]) for row in place.rows]
         return torch.cat([self._cut(x[None], one) for x, one in zip(images, places, strict=True)])
 
-    def _finished(self, name: str, crops: Tensor, step: int, rows: Tensor) -> Tensor:
-        """`[V, B, C, S, S]` float32 in [0, 1] from uint8; floats are finished."""
-        if crops.is_floating_point():
-            return crops
+    def _finished(self, name: str, crops: Tensor, step: int, rows: Tensor, *, normalize: bool) -> Tensor:
+        """`[V, B, C, S, S]` float32 from uint8: in [0, 1], or normalized."""
         made = torch.empty(crops.shape, device=crops.device)
-        length = max(1, AT_ONCE // crops[0, :1].numel()) if crops.device.type == "cpu" else len(rows)
         for i, chain in enumerate(self.chains[name]):
-            for start in range(0, len(rows), length):
-                part = slice(start, start + length)
+            for part in _pieces(rows, crops[0, :1].numel()):
                 place = Place(name, i, step, rows[part])
-                made[i, part] = self._run(to_float(crops[i, part]), place, chain.fixing + 1, len(chain.steps))
+                crop = self._run(to_float(crops[i, part]), place, chain.fixing + 1, len(chain.steps))
+                made[i, part] = self._normalized(crop, name) if normalize else crop
         return made
 
     def _run(self, images: Tensor, place: Place, begin: int, end: int) -> Tensor:
@@ -132,6 +143,12 @@ class Pipeline:
         if (view, device) not in self._moments:
             self._moments[view, device] = moments(self.views[view], device)
         return self._moments[view, device]
+
+
+def _pieces(rows: Tensor, numel: int) -> Iterator[slice]:
+    """Which of `rows` go together, where each has a crop of `numel` values; on a device that is not a CPU, all."""
+    length = max(FEWEST, AT_ONCE // numel) if rows.device.type == "cpu" else len(rows)
+    return (slice(start, start + length) for start in range(0, len(rows), length))
 
 
 def moments(view: View, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,13 @@
 """Changes of colour against torchvision's kernels (transforms v2, float), pixel by pixel."""
 
+import itertools
+
 import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
 from sslkit.errors import DataError
+from sslkit.functional import colour, rows
 from sslkit.functional.colour import (
     OPERATIONS,
     brightness,
@@ -114,6 +117,44 @@ def test_the_way_of_fixed_shapes_equals_the_grouped_one(used, channels):
     batch, parameters = images(60, channels), drawn(60, 8)
     grouped, fixed = jitter(batch, *parameters, used), jitter_fixed(batch, *parameters, used)
     torch.testing.assert_close(fixed, grouped, atol=2e-6, rtol=0)
+
+
+def test_every_order_is_done_as_it_says_in_pieces_that_cut_runs(monkeypatch):
+    """All 24 orders, images scattered, and so few at once that runs of one operation are cut."""
+    monkeypatch.setattr(rows, "CACHEFUL", 7 * 3 * 17 * 13)
+    orders = torch.tensor(list(itertools.permutations(range(4)))).repeat(2, 1)
+    orders = orders[torch.randperm(48, generator=torch.Generator().manual_seed(2))]
+    batch, (factors, _, chosen) = images(48), drawn(48, 5)
+    made = jitter(batch, factors, orders, chosen)
+    for i in range(48):
+        expected = batch[i : i + 1]
+        for which in orders[i].tolist() if chosen[i] else ():
+            expected = PAIRS[OPERATIONS[which]][0](expected, factors[i : i + 1, which, None, None, None])
+        assert torch.equal(made[i], expected[0])
+    assert torch.equal(batch, images(48))
+
+
+def test_an_order_that_keeps_equal_operations_together_needs_few_calls(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        colour,
+        "_OPERATION",
+        tuple(lambda x, _, which=which: calls.append((which, len(x))) for which in range(4)),
+    )
+    orders = torch.tensor(list(itertools.permutations(range(4)))).repeat(10, 1)
+    batch, everyone = images(240, height=4, width=12), torch.ones(240, dtype=torch.bool)
+    jitter(batch, torch.ones(240, 4), orders, everyone)
+    assert sum(count for _, count in calls) == 4 * 240
+    assert len([count for which, count in calls if which == 3]) == 4
+    assert len(calls) <= 60 < 4 * 24
+
+
+def test_hues_of_all_colours_and_shifts_are_torchvisions():
+    """A grid of colours, ties of every kind among them, against turns all round the circle."""
+    levels = torch.linspace(0, 1, 6)
+    grid = torch.stack(torch.meshgrid(levels, levels, levels, indexing="ij")).reshape(1, 3, 12, 18)
+    for shift in torch.linspace(-0.5, 0.5, 21).tolist():
+        torch.testing.assert_close(hue(grid, column([shift])), V.adjust_hue(grid, shift), atol=1e-5, rtol=0)
 
 
 def test_unused_changes_are_left_out():

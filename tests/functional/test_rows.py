@@ -3,7 +3,7 @@
 import torch
 
 from sslkit.functional import rows
-from sslkit.functional.rows import cachefuls, change_rows, put, take
+from sslkit.functional.rows import cachefuls, change_rows, put, runs, take
 
 
 def test_only_the_chosen_images_change_and_the_input_does_not():
@@ -40,6 +40,25 @@ def test_pieces_fit_the_cache(monkeypatch):
     assert pieces[1].tolist() == [4, 6, 7]
     assert list(cachefuls([3, 5], 1000)) == [slice(3, 4), slice(5, 6)]
     assert list(cachefuls([], 10)) == []
+
+
+def test_pieces_keep_the_order_of_their_rows(monkeypatch):
+    """Only rows that follow each other are a slice, not any whose ends are as far apart."""
+    monkeypatch.setattr(rows, "CACHEFUL", 30)
+    pieces = list(cachefuls([3, 4, 5, 0, 9, 2, 7, 6, 5, 8], 10))
+    assert pieces[0] == slice(3, 6)
+    assert [piece.tolist() for piece in pieces[1:3]] == [[0, 9, 2], [7, 6, 5]]
+    assert pieces[3] == slice(8, 9)
+
+
+def test_runs_cover_everything_once():
+    assert list(runs([2, 2, 0, 2, 1, 1, 1])) == [
+        (2, slice(0, 2)),
+        (0, slice(2, 3)),
+        (2, slice(3, 4)),
+        (1, slice(4, 7)),
+    ]
+    assert list(runs([])) == []
 
 
 def test_take_and_put():

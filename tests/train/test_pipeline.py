@@ -9,6 +9,7 @@ from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.env import View
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import ViewSpec
+from sslkit.train import pipeline as train_pipeline
 from sslkit.train.pipeline import Pipeline, moments
 from tests.fakes_train import pictures
 
@@ -62,6 +63,25 @@ def test_workers_may_do_it_all(augment):
     finished = pipe.first(list(images), 7, rows)
     assert finished["v"].dtype == torch.float32
     assert torch.equal(pipe.rest(finished, 7, rows)["v"], whole)
+
+
+@pytest.mark.parametrize("held", [True, False], ids=["held", "decoded"])
+def test_pieces_make_what_the_whole_makes(held, monkeypatch):
+    """Pieces that do not divide the batch; of images in memory and of those that a worker decodes."""
+    pipe, images, rows = (
+        pipeline(CHAINS["crop, colours, blur"], crops=2),
+        pictures(11, side=13),
+        torch.arange(20, 31),
+    )
+    given = images if held else list(images)
+    crops, whole = pipe.first(given, 3, rows), pipe.whole(images, 3, rows)
+    monkeypatch.setattr(train_pipeline, "AT_ONCE", 1)
+    monkeypatch.setattr(train_pipeline, "FEWEST", 4)
+    assert torch.equal(pipe.first(given, 3, rows)["v"], crops["v"])
+    assert torch.equal(pipe.rest(crops, 3, rows)["v"], whole["v"])
+    assert torch.equal(pipe.whole(images, 3, rows)["v"], whole["v"])
+    pipe.in_workers = True
+    assert torch.equal(pipe.normalize(pipe.first(given, 3, rows)["v"], "v"), whole["v"])
 
 
 @pytest.mark.parametrize("augment", CHAINS.values(), ids=CHAINS.keys())
