@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,14 +31,15 @@ def draw_pictures(
     composed: Composed, reading: Reading, sources: Sources, spec: RunSpec, run_dir: Path
 ) -> list[Path]:
     """The figures that the objectives make of held-out images (or, without a test split, of training images)."""
-    system, stepper = composed.system, composed.step
+    system, stepper = composed.step.reading, composed.step
     batch = _held_out(composed, reading, _shown_source(sources, spec))
     paths = []
     with evaluating(system), stepper.autocast():
         tokens = stepper.encode(batch, 0)
-        for name, objective in stepper.objectives.items():
+        objectives: Mapping[str, Any] = dict(system.objectives.items())
+        for name, objective in objectives.items():
             for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
-                stem = title if len(stepper.objectives) == 1 else f"{name.replace('/', '-')}-{title}"
+                stem = title if len(objectives) == 1 else f"{name.replace('/', '-')}-{title}"
                 path = run_dir / FIGURES / f"{stem}.png"
                 view = composed.env.views[objective.passes[0].view]
                 save_pictures(

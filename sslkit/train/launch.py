@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sslkit.spec.run import RunSpec
 from sslkit.train import record
@@ -33,17 +33,20 @@ def train(spec: RunSpec, say: Say = print) -> dict[str, Any]:
     require_same_run(spec, spec.run_dir)
     if (spec.run_dir / LOCK).is_file() and Checkpoints(spec.run_dir / FOLDER).all():
         say(f"{spec.run_dir} holds this run already: continuing it")
-        return resume(spec.run_dir, say)
+        return resume(spec.run_dir, say, spec.parallel)
     return _run(spec, None, say)
 
 
-def resume(run_dir: Path, say: Say = print) -> dict[str, Any]:
+def resume(run_dir: Path, say: Say = print, parallel: Literal["ddp", "fsdp"] | None = None) -> dict[str, Any]:
     """Continue the run in `run_dir` from its newest whole checkpoint and return the summary.
+
+    `parallel`: what ranks hold from now on; None keeps what the run began with.
 
     Raises:
         CheckpointError: the folder holds no run, or no checkpoint can be read.
     """
     spec = locked_spec(run_dir)
+    spec = spec if parallel is None else spec.model_copy(update={"parallel": parallel})
     done = _read_summary(run_dir)
     if done.get("finished"):
         say(f"{run_dir} is finished: {done['step']} steps")
@@ -93,9 +96,13 @@ def _announce(trainer: Trainer, say: Say) -> None:
         f"lr {trainer.stepper.peak_lr:.4g} ({spec.optimizer.lr:g} {spec.optimizer.scale}), "
         f"{trainer.stepper.precision} on {trainer.parallel.device}, in {spec.run_dir}"
     )
+    if spec.parallel == "fsdp" and trainer.parallel.world == 1:
+        say("note: parallel=fsdp shares nothing in one process; start the run under torchrun to share it")
 
 
 def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+    with trainer.stepper.whole():
+        weights = weights_sha256(trainer.stepper.reading)
     run_dir = trainer.run_dir
     records = record.read(run_dir)
     last = {
@@ -120,7 +127,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "seconds": outcome.seconds,
         "peak_memory_mib": peak_memory_mib(trainer.parallel.device),
         "skipped_images": outcome.skipped,
-        "weights_sha256": weights_sha256(trainer.composed.system),
+        "weights_sha256": weights,
         "paths": {
             "run": str(run_dir),
             "spec": str(run_dir / SPEC),

@@ -35,8 +35,11 @@ PACKAGES = (
     "faiss-cpu",
     "scikit-learn",
 )
-FREE = ("out", "workers", "name")
-"""Fields that may differ between the spec of a run and the one given to continue it: they change no number."""
+FREE = ("out", "workers", "name", "parallel")
+"""Fields that may differ between the spec of a run and the one given to continue it: they change no number.
+
+`parallel` changes rounding at most, as a change of the number of ranks does.
+"""
 
 
 def write_lock(spec: RunSpec, run_dir: Path, resolved: Mapping[str, Any]) -> None:

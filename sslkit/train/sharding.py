@@ -52,7 +52,13 @@ def stand_in(system: System) -> System:
 
 @contextlib.contextmanager
 def filled(reading: System, system: System) -> Iterator[None]:
-    """The values of the sharded `system` in its stand-in `reading`, for the block. All ranks must take part."""
+    """The values of the sharded `system` in its stand-in `reading`, for the block. All ranks must take part.
+
+    A block inside such a block changes nothing.
+    """
+    if not all(parameter.is_meta for parameter in reading.parameters()):
+        yield
+        return
     state = {name: whole(value) for name, value in system.state_dict().items()}
     reading.load_state_dict(state, assign=True)
     try:

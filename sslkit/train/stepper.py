@@ -263,7 +263,9 @@ def compile_system(system: System, spec: RunSpec, graphs: int = 1) -> None:
     config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + made)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 32 * config.recompile_limit)
     if system.balancer.weighs_gradients or spec.log.conflict is not None:
-        torch._functorch.config.donated_buffer = False  # K backwards through one forward read its buffers K times
+        torch._functorch.config.donated_buffer = (
+            False  # K backwards through one forward read its buffers K times
+        )
     (system.compile_parts if in_parts else system.compile)(**spec.compile.options())
 
 

@@ -85,8 +85,8 @@ class Trainer:
 
     @property
     def net(self) -> Backbone:
-        """The net that the readout names."""
-        net = self.composed.system.nets[self.spec.readout.net]
+        """The net that the readout names, for reading under `stepper.whole`."""
+        net = self.stepper.reading.nets[self.spec.readout.net]
         assert isinstance(net, Backbone)
         return net
 
@@ -116,7 +116,7 @@ class Trainer:
             done = step + 1
             self.guard.watch(done, losses.values)
             last = done == self.length.steps
-            if done % self.spec.log.every == 0 or last or done == 1:
+            if done % self.spec.log.every == 0 or last or done == 1 or self.stepper.measures(step):
                 self._record(done, losses)
             if self._leaving(done, stop):
                 self._save(done, evaluated=False, final=True)
@@ -185,7 +185,7 @@ class Trainer:
             return False
         self._flush()
         self.progress.update(done, self.length.epoch(done), self.recorder.latest)
-        with self.clock.paused():
+        with self.clock.paused(), self.stepper.whole():
             results = self._scores(self.net, due)
             metrics = {
                 f"eval/{label}/{name}": value
@@ -214,7 +214,8 @@ class Trainer:
         """Scores of raw pixels and of the untrained net, for the evaluators that ask for them."""
         due = {i: e for i, e in enumerate(self.spec.evaluate) if e.baselines}
         for name, net in (("raw_pixels", None), ("untrained", self.net)) if due else ():
-            results = self._scores(net, due)
+            with self.stepper.whole():
+                results = self._scores(net, due)
             metrics = {
                 f"baseline/{name}/{label}/{k}": v
                 for label, s in results.items()
@@ -223,10 +224,10 @@ class Trainer:
             self.recorder.write({"step": 0, "epoch": 0.0, **metrics})
 
     def _figures(self, done: int) -> None:
-        if not self.parallel.first:
-            return
-        paths = draw_pictures(self.composed, self.reading, self.sources, self.spec, self.run_dir)
-        self._show(done, paths + draw_curves(self.run_dir))
+        with self.stepper.whole():
+            if self.parallel.first:
+                paths = draw_pictures(self.composed, self.reading, self.sources, self.spec, self.run_dir)
+                self._show(done, paths + draw_curves(self.run_dir))
 
     def _show(self, done: int, paths: Sequence[Path]) -> None:
         for logger in self.recorder.loggers:
@@ -236,6 +237,7 @@ class Trainer:
     def _save(self, done: int, *, evaluated: bool, final: bool = False) -> None:
         """Write a checkpoint. `evaluated`: no evaluation of this step is still to be made."""
         self._flush()
+        state = self.stepper.state_dict()  # on every rank: shards are gathered
         if self.parallel.first:
             meta = {
                 "epoch": self.length.epoch(done),
@@ -245,7 +247,7 @@ class Trainer:
                 "evaluated": evaluated or not self._due(done),
             }
             try:
-                path = self.checkpoints.save(done, self.stepper.state_dict(), meta, self.best.step)
+                path = self.checkpoints.save(done, state, meta, self.best.step)
             except OSError as error:
                 self._unsaved(error, final)
             else:
@@ -266,8 +268,9 @@ class Trainer:
 
     def _reading(self) -> Reading:
         view = self.composed.env.views[self.spec.first_view]
-        run = (self.composed.system, self.composed.env)
-        return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out, run)
+        run = (self.stepper.reading, self.composed.env)
+        with self.stepper.whole():
+            return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out, run)
 
     def _left_out(self, source: Source, index: int, reason: str) -> None:
         """An image that evaluation cannot read: one of the training images counts, any other is told."""
