@@ -41,10 +41,10 @@ def over_points(batch: Batch, theta: Array, resamples: int, rng: np.random.Gener
     Assumes nothing of the noise, but needs more points. Draws with too few different points are drawn anew.
 
     Raises:
-        SpecError: most draws have too few different points.
+        SpecError: two draws of three have too few different points.
     """
     points = batch.targets.shape[1]
-    counts = rng.multinomial(points, np.full(points, 1 / points), size=4 * resamples).astype(np.float64)
+    counts = rng.multinomial(points, np.full(points, 1 / points), size=3 * resamples).astype(np.float64)
     places = np.unique(batch.logs.T, axis=0, return_inverse=True)[1].reshape(-1)
     seen = np.stack([counts[:, places == place].sum(1) > 0 for place in np.unique(places)])
     usable = counts[seen.sum(0) >= len(theta)]

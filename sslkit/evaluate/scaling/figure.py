@@ -48,7 +48,14 @@ def draw_power_law(path: Path, law: PowerLaw, labels: Labels, extrapolate: Seque
         value = law.predict(place).value
         spread = [[value.value - value.low], [value.high - value.value]]
         axes.errorbar(
-            [place], [value.value], np.maximum(spread, 0), fmt="D", color=LAW, mfc="white", capsize=3, zorder=4
+            [place],
+            [value.value],
+            np.maximum(spread, 0),
+            fmt="D",
+            color=LAW,
+            mfc="white",
+            capsize=3,
+            zorder=4,
         )
     alpha, share = law.exponent, law.noise * 100
     axes.set_title(

@@ -29,7 +29,7 @@ def numbers(values: Sequence[float] | Array, name: str) -> Array:
     if (found <= 0).any():
         at = int(np.flatnonzero(found <= 0)[0])
         raise SpecError(
-            f"{name}: value {at + 1} of {len(found)} is {found[at]:g}; a power law needs numbers above 0"
+            f"{name}: value {at + 1} of {len(found)} is {found[at]:g}; its logarithm is fitted, so it must be above 0"
         )
     return found
 

@@ -74,16 +74,16 @@ def read_sweep(paths: Sequence[Path]) -> Sweep:
 
 
 def _read(path: Path) -> Iterator[Row]:
+    if not path.exists():
+        raise DataError(f"{path}: does not exist; give run folders, or tables in .csv or .json")
     if path.is_dir():
         yield read_run(path)
     elif path.suffix == ".csv":
         yield from _table(path, _csv_rows(path))
     elif path.suffix == ".json":
         yield from _table(path, _json_rows(path))
-    elif path.exists():
-        raise DataError(f"{path}: is no run folder and no table; tables end in .csv or .json")
     else:
-        raise DataError(f"{path}: does not exist; give run folders, or tables in .csv or .json")
+        raise DataError(f"{path}: is no run folder and no table; tables end in .csv or .json")
 
 
 def read_run(run_dir: Path) -> Row:
