@@ -54,13 +54,10 @@ class Recorder:
         self._flushed = time.monotonic()
         if not self._held:
             return
-        names = list(self._held[0][1])
-        table = torch.stack(
-            [torch.stack([values[name].float() for name in names]) for _, values in self._held]
-        )
-        rows = self.parallel.mean(table).tolist()
-        for (known, _), row in zip(self._held, rows, strict=True):
-            whole = {**known, **dict(zip(names, row, strict=True))}
+        everything = torch.stack([value.float() for _, values in self._held for value in values.values()])
+        means = iter(self.parallel.mean(everything).tolist())  # some steps tell more than others
+        for known, values in self._held:
+            whole = {**known, **dict(zip(values, means, strict=False))}
             self.write(whole)
             for warning in self._watch(whole):
                 self._line({"step": known["step"], "warning": warning})

@@ -8,8 +8,10 @@ from torch._dynamo.utils import counters
 
 from sslkit.core.balancer import Balancer
 from sslkit.core.system import System
+from sslkit.train import record
 from sslkit.train.compose import compose, make_maskers
 from sslkit.train.stepper import Stepper
+from sslkit.train.trainer import Trainer
 from tests import tiny
 from tests.projecting_balancer import Projecting, project
 
@@ -156,3 +158,180 @@ def test_resuming_with_weighed_gradients_is_bit_equal():
 def test_a_balancer_that_promises_weights_must_give_them():
     with pytest.raises(AssertionError, match="Forgetful sets `weighs_gradients` but has no `weigh`"):
         gradients_of(Forgetful())
+
+
+# features
+
+
+class Noted(Balancer):
+    """Weighs by constants and keeps the products it saw."""
+
+    weighs_gradients = True
+
+    def __init__(self, weights, space):
+        super().__init__()
+        self.constants, self.space, self.seen, self.told = weights, space, [], []
+
+    def forward(self, losses):
+        return losses.sum()
+
+    def weigh(self, gram, draw):
+        self.seen.append(gram)
+        return torch.tensor(self.constants, dtype=gram.dtype)
+
+    def commit(self, losses, gram):
+        self.told.append((losses, gram))
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.25, 3.0)])
+def test_constant_weights_give_one_gradient_in_both_spaces(weights):
+    """The chain rule: weighing on the tokens and going back once is weighing on the parameters."""
+    exact, _, _ = gradients_of(Noted(weights, "parameters"))
+    once, _, _ = gradients_of(Noted(weights, "features"))
+    assert once.keys() == exact.keys()
+    assert worst(once, exact) < 1e-5
+
+
+def test_products_on_features_are_those_of_gradients_on_tokens():
+    """Against gradients that autograd takes of each loss on what the student answered, at the first step."""
+    balancer = Noted((1.0, 1.0), "features")
+    run, parts = composed_with(balancer)
+    (batch,) = tiny.feed(run, parts).step(0)
+    masks = parts.step.masking.sample(batch, {}, 0, 0.0)
+    stepped = parts.system(batch.images, masks, parts.step._now)
+    leaves = [cut.leaf for cut in stepped.cuts]
+    assert all(torch.equal(cut.leaf, cut.answer) and cut.leaf.is_leaf for cut in stepped.cuts)
+    rows = [
+        torch.cat([
+            torch.zeros(leaf.numel()) if part is None else part.flatten()
+            for leaf, part in zip(leaves, torch.autograd.grad(loss, leaves, allow_unused=True), strict=True)
+        ])
+        for loss in stepped.losses
+    ]  # fmt: skip
+    parts.step(0, [batch])
+    matrix = torch.stack(rows).double()
+    assert torch.allclose(balancer.seen[0], matrix @ matrix.T, rtol=1e-4, atol=1e-12)
+
+
+def test_terms_that_share_a_pass_meet_on_one_leaf():
+    """Two terms on one masked pass: products of their gradients, not zeros of two copies."""
+    same = {"one": TERMS["some"], "two": {**TERMS["some"], "target": {"kind": "pixel"}}}
+    run = tiny.spec(objective=None, objectives=same, balance={"kind": "pcgrad", "space": "features"})
+    parts = compose(run, tiny.CPU)
+    told = parts.step(0, tiny.feed(run, parts).step(0)).values
+    assert told["balance/one_two/cosine"].abs() > 1e-3
+
+
+def test_the_bound_that_features_minimize():
+    """|sum w dL/dtheta| <= |dZ/dtheta| |sum w dL/dZ|: where weights cancel the tokens' gradient, all of it is 0."""
+    twice = {"one": TERMS["some"], "two": TERMS["some"]}
+    run = tiny.spec(objective=None, objectives=twice)
+    parts = compose(run, tiny.CPU)
+    parts.system.objectives["two"].load_state_dict(parts.system.objectives["one"].state_dict())
+    system = System(
+        dict(parts.system.nets.items()),
+        dict(parts.system.objectives.items()),
+        Noted((1.0, -1.0), "features"),
+    )
+    step = Stepper(run, system, make_maskers(system, parts.env), parts.length, tiny.CPU)
+    seen = {}
+
+    def keep():
+        student = system.nets["student"]
+        seen.update({n: p.grad.clone() for n, p in student.named_parameters() if p.grad is not None})
+
+    step.optimizer.step = keep
+    step(0, tiny.feed(run, parts).step(0))
+    assert seen
+    assert max(gradient.abs().max() for gradient in seen.values()) < 1e-7
+
+
+def test_features_compile_to_a_graph_for_the_student_and_one_for_each_term():
+    torch._dynamo.reset()
+    counters.clear()
+    eager, losses, _ = gradients_of(Noted((0.5, 2.0), "features"))
+    compiled, again, _ = gradients_of(
+        Noted((0.5, 2.0), "features"), compile={"enabled": True, "backend": "aot_eager"}
+    )
+    assert worst(compiled, eager) < 1e-4
+    assert again == pytest.approx(losses, rel=1e-5)
+    assert counters["stats"]["unique_graphs"] == 3
+    torch._dynamo.reset()
+
+
+# what balancers are told
+
+
+@pytest.mark.parametrize("micro", [None, 8])
+def test_a_balancer_hears_of_the_mean_losses_of_every_step(micro):
+    balancer = Noted((1.0, 1.0), "parameters")
+    _, _, parts = gradients_of(balancer, steps=2, micro_batch_size=micro)
+    assert len(balancer.told) == 2
+    for (losses, gram), seen in zip(balancer.told, balancer.seen, strict=True):
+        assert losses.shape == (2,)
+        assert not losses.requires_grad
+        assert gram is seen
+    run, parts = composed_with(None, micro_batch_size=micro)
+    first = parts.step(0, tiny.feed(run, parts).step(0)).values
+    assert balancer.told[0][0].tolist() == pytest.approx([first[f"loss/{n}"].item() for n in TERMS], rel=1e-6)
+
+
+def test_a_balancer_is_told_the_length_once():
+    class Asking(Noted):
+        lengths = ()
+
+        def prepare(self, length):
+            self.lengths = (*self.lengths, length)
+
+    balancer = Asking((1.0, 1.0), "parameters")
+    _, parts = composed_with(balancer)
+    assert balancer.lengths == (parts.length,)
+
+
+# measuring
+
+
+MEASURED = {"log": {"conflict": "2 steps"}}
+
+
+@pytest.mark.parametrize("micro", [None, 8])
+def test_measuring_changes_no_bit_of_the_gradient(micro):
+    plain, losses, _ = gradients_of(None, steps=4, micro_batch_size=micro)
+    measured, again, _ = gradients_of(None, steps=4, micro_batch_size=micro, **MEASURED)
+    assert again == losses
+    assert all(torch.equal(measured[name], value) for name, value in plain.items())
+
+
+def test_what_is_measured_is_what_a_gradient_balancer_sees():
+    balancer = Noted((1.0, 1.0), "parameters")
+    run, parts = composed_with(balancer)
+    feed = tiny.feed(run, parts)
+    expected = [parts.step(i, feed.step(i)).values for i in range(2)]
+    for micro in (None, 8):
+        run, parts = composed_with(None, micro_batch_size=micro, **MEASURED)
+        feed = tiny.feed(run, parts)
+        found = [parts.step(i, feed.step(i)).values for i in range(2)]
+        assert "balance/conflict" not in found[0]
+        for key in ("balance/some/gradient_norm", "balance/some_most/cosine", "balance/conflict"):
+            assert found[1][key].item() == pytest.approx(expected[1][key].item(), rel=1e-4, abs=1e-5)
+
+
+def test_measuring_through_one_compiled_graph():
+    torch._dynamo.reset()
+    counters.clear()
+    eager, _, _ = gradients_of(None, **MEASURED)
+    compiled, _, _ = gradients_of(None, compile={"enabled": True, "backend": "aot_eager"}, **MEASURED)
+    assert worst(compiled, eager) < 1e-4
+    assert counters["stats"]["unique_graphs"] == 1
+    torch._dynamo.reset()
+
+
+def test_a_measured_step_is_recorded_whatever_the_period_of_records(tmp_path):
+    run = tiny.spec(
+        tmp_path, objective=None, objectives=TERMS, log={"every": 5, "conflict": "3 steps"}, steps=7
+    )
+    Trainer(run, tiny.CPU).run()
+    told = {r["step"]: r for r in record.read(tmp_path) if "loss" in r}
+    assert [step for step, r in told.items() if "balance/some_most/cosine" in r] == [3, 6]
+    assert sorted(told) == [1, 3, 5, 6, 7]
+    assert all(r["balance/some/weight"] == 1 for r in told.values())

@@ -129,3 +129,17 @@ def test_rewinding_drops_what_came_after_a_step(tmp_path):
     rewind(tmp_path, -1)
     assert read(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == [METRICS]
+
+
+def test_records_of_one_flush_may_tell_different_things(tmp_path):
+    """`log.conflict` measures some steps only."""
+    recorder = Recorder(tmp_path, [], tiny.CPU)
+    recorder.add({"step": 1}, losses(1.0))
+    recorder.add({"step": 2}, {**losses(2.0), "balance/conflict": torch.tensor(0.5)})
+    recorder.add({"step": 3}, losses(3.0))
+    recorder.flush()
+    assert read(tmp_path) == [
+        {"step": 1, "loss": 1.0, "loss/a": 2.0},
+        {"step": 2, "loss": 2.0, "loss/a": 4.0, "balance/conflict": 0.5},
+        {"step": 3, "loss": 3.0, "loss/a": 6.0},
+    ]
