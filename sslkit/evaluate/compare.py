@@ -14,6 +14,7 @@ from sslkit.errors import SpecError
 from sslkit.evaluate import statistics
 from sslkit.evaluate.comparison import Comparison, Measure, Meta, Pair, Score, Setting
 from sslkit.evaluate.groups import (
+    Entry,
     Group,
     common_labels,
     differing,
@@ -24,7 +25,7 @@ from sslkit.evaluate.groups import (
 )
 from sslkit.evaluate.statistics import Difference, McNemar
 
-UNTESTED = "not tested: one run each, and no predictions of images"
+UNTESTED = "not tested: one run each, and no predictions behind the metric"
 
 
 def compare(
@@ -64,7 +65,7 @@ def compare(
             require_one_step(group, label)
     if pair_seeds:
         _require_same_seeds(groups)
-    measures = tuple(_measure(groups[0], label) for label in labels)
+    measures = tuple(_measure(entries, label) for label in labels)
     scores = tuple(_score(group, measure, level) for measure in measures for group in groups)
     how = _How(level, pair_seeds, seed)
     tested = [_pair(m, a, b, how) for m in measures for a, b in combinations(groups, 2)]
@@ -100,27 +101,27 @@ def _setting(group: Group) -> Setting:
     return Setting(group.name, tuple(str(entry.run_dir) for entry in group.entries), _seeds(group))
 
 
-def _measure(group: Group, label: str) -> Measure:
-    found = group.entries[0].results[label]
-    predictions = found.predictions()
-    images = None if predictions is None else len(predictions.labels)
+def _measure(entries: Sequence[Entry], label: str) -> Measure:
+    found, correct = entries[0].results[label], [entry.correct(label) for entry in entries]
+    images = None if correct[0] is None else len(correct[0])
     data = found.data.get("test", {}).get("fingerprint")
-    return Measure(label, found.protocol, found.headline, predictions is not None, images, data)
+    accuracy = all(right is not None for right in correct)
+    return Measure(label, found.protocol, found.headline, accuracy, images if accuracy else None, data)
 
 
 def _values(group: Group, label: str) -> list[float]:
     return [entry.headline(label) for entry in group.entries]
 
 
-def _correct(group: Group, label: str) -> NDArray[np.bool_] | None:
-    """`[N]` of the one run of `group`; None where there are several, or no predictions."""
-    predictions = group.entries[0].results[label].predictions() if len(group.entries) == 1 else None
-    return None if predictions is None else predictions.correct
+def _correct(group: Group, measure: Measure) -> NDArray[np.bool_] | None:
+    """`[N]` of the one run of `group`; None where there are several, or no predictions behind the headline."""
+    lone = measure.accuracy and len(group.entries) == 1
+    return group.entries[0].correct(measure.label) if lone else None
 
 
 def _score(group: Group, measure: Measure, level: float) -> Score:
     values, label = _values(group, measure.label), measure.label
-    seeds, correct = statistics.seed_summary(values, level), _correct(group, label)
+    seeds, correct = statistics.seed_summary(values, level), _correct(group, measure)
     bounds: tuple[float | None, float | None, str | None] = (None, None, None)
     if correct is not None:
         interval = statistics.accuracy_interval(correct, level)
@@ -132,7 +133,7 @@ def _score(group: Group, measure: Measure, level: float) -> Score:
 
 def _pair(measure: Measure, first: Group, second: Group, how: _How) -> Pair:
     """Two settings before the correction for many comparisons."""
-    one, two = (_correct(group, measure.label) for group in (first, second))
+    one, two = (_correct(group, measure) for group in (first, second))
     if one is not None and two is not None:
         difference, mcnemar, effects = _by_images(one, two, how)
         return _untold(measure, first, second)._replace(

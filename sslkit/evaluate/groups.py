@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sslkit.errors import DataError, SpecError
 from sslkit.evaluate.results import Evaluation, evaluations
@@ -18,6 +19,9 @@ WEIGHTLESS = (*FREE, "seed", "evaluate", "checkpoint", "log")
 """Fields of a run that make no other setting: the seed, and those that leave the weights as they are."""
 NAMING = ("name", "every", "train", "test", "baselines")
 """Fields of an evaluator that change no number; its data is known by the fingerprint."""
+
+ROUNDING = 1e-5
+"""By which a stored accuracy may miss that of the stored predictions."""
 
 
 class Entry(NamedTuple):
@@ -42,6 +46,14 @@ class Entry(NamedTuple):
                 f"{found.path}: `{found.headline}` is no finite number, so there is nothing to compare"
             )
         return float(value)
+
+    def correct(self, label: str) -> NDArray[np.bool_] | None:
+        """`[N]` which images were right; None without predictions, or where the headline is not their accuracy."""
+        predictions = self.results[label].predictions()
+        if predictions is None or not len(predictions.labels):
+            return None
+        right = predictions.correct
+        return right if abs(right.mean() - self.headline(label)) < ROUNDING else None
 
 
 class Group(NamedTuple):

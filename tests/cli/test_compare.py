@@ -76,7 +76,7 @@ def test_what_has_no_predictions_is_said_once_and_has_no_matrix(tmp_path, capsys
         for name in "abc"
     ]
     printed = call(capsys, "compare", *runs)[1]
-    assert printed.count("geometry: not tested: one run each, and no predictions of images") == 1
+    assert printed.count("geometry: not tested: one run each, and no predictions behind the metric") == 1
     assert "row less column" not in printed
     assert row(printed, "1 a") == "1 a 1 1.5"
 
