@@ -22,6 +22,7 @@ _PUBLIC = {
     "compare": "sslkit.evaluate.compare",
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",
+    "evaluate_network": "sslkit.evaluate.module",
     "fit_joint": "sslkit.evaluate.scaling.fit",
     "fit_power_law": "sslkit.evaluate.scaling.fit",
     "resume_run": "sslkit.api",

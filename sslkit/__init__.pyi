@@ -6,6 +6,7 @@ from sslkit.api import load_backbone as load_backbone
 from sslkit.api import resume_run as resume_run
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.evaluate.compare import compare as compare
+from sslkit.evaluate.module import evaluate_network as evaluate_network
 from sslkit.evaluate.scaling.fit import fit_joint as fit_joint
 from sslkit.evaluate.scaling.fit import fit_power_law as fit_power_law
 from sslkit.registry.hookspecs import hookimpl as hookimpl
@@ -24,15 +25,15 @@ from sslkit.train.compose import compose as compose
 from sslkit_analysis.plugin import AttentionStatistics as AttentionStatistics
 from sslkit_analysis.plugin import FeatureGeometry as FeatureGeometry
 from sslkit_backbones.cnn_spec import CNN as CNN
-from sslkit_backbones.timm_spec import Timm as Timm
 from sslkit_backbones.plugin import Swin as Swin
 from sslkit_backbones.plugin import ViT as ViT
-from sslkit_balancers.plugin import CAGrad as CAGrad
+from sslkit_backbones.timm_spec import Timm as Timm
 from sslkit_balancers.plugin import DWA as DWA
-from sslkit_balancers.plugin import FixedWeights as FixedWeights
-from sslkit_balancers.plugin import GradNorm as GradNorm
 from sslkit_balancers.plugin import IMTLG as IMTLG
 from sslkit_balancers.plugin import MGDA as MGDA
+from sslkit_balancers.plugin import CAGrad as CAGrad
+from sslkit_balancers.plugin import FixedWeights as FixedWeights
+from sslkit_balancers.plugin import GradNorm as GradNorm
 from sslkit_balancers.plugin import NashMTL as NashMTL
 from sslkit_balancers.plugin import PCGrad as PCGrad
 from sslkit_balancers.plugin import TorchJD as TorchJD

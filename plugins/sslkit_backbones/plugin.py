@@ -15,6 +15,7 @@ from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import BackboneSpec
 from sslkit_backbones.cnn_spec import CNN
+from sslkit_backbones.timm_spec import Timm
 
 if TYPE_CHECKING:
     from sslkit.core.backbone import Backbone
@@ -166,4 +167,4 @@ def _common_problems(spec: BackboneSpec, checkpoint: Path | None, run: RunSpec) 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The backbones of this package."""
-    return [ViT, Swin, CNN]
+    return [ViT, Swin, CNN, Timm]

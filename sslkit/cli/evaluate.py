@@ -1,28 +1,71 @@
-"""`sslkit evaluate`: measure a finished or stopped run."""
+"""`sslkit evaluate`: measure a finished or stopped run, or any network that a spec names."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder of the run")
-    parser.add_argument("--checkpoint", default="last", help="last, best, or a name such as step-00001000")
+    parser.add_argument(
+        "what", type=Path, metavar="RUN_DIR|SPEC.yaml", help="the folder of a run, or an evaluation spec"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key.path=value",
+        help="changes to the evaluation spec, or what a run's evaluation does otherwise, as in data.test=new",
+    )
+    parser.add_argument(
+        "--checkpoint", default="last", help="of a run: last, best, or a name such as step-00001000"
+    )
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="run this evaluator only")
+    parser.add_argument(
+        "--no-cache", action="store_true", help="neither read nor keep features in the results' folder"
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Run the run's own evaluators and print their metrics."""
-    from sslkit.evaluate.run import evaluate_run
+    """Run the evaluators and print their metrics."""
+    from sslkit.evaluate.run import evaluate_run, evaluate_spec
 
-    result = evaluate_run(args.run_dir, args.checkpoint, args.only)
-    print(f"{args.run_dir} at step {result['step']}")
+    keep = not args.no_cache
+    if args.what.is_dir() and not args.overrides:
+        result = evaluate_run(args.what, args.checkpoint, args.only, keep)
+    else:
+        result = evaluate_spec(_spec(args), args.only, keep)
+    _print(args.what, result)
+    return 0
+
+
+def _spec(args: argparse.Namespace) -> Any:  # noqa: ANN401
+    from sslkit.registry.manager import registry
+    from sslkit.spec.evaluation import EvaluationSpec
+    from sslkit.spec.load import override, parse_as, read_yaml
+
+    given = _of_run(args.what, args.checkpoint) if args.what.is_dir() else read_yaml(args.what)
+    return parse_as(EvaluationSpec, override(given, args.overrides), registry().failures)
+
+
+def _of_run(run_dir: Path, checkpoint: str) -> dict[str, Any]:
+    """What the run does, for overrides to change."""
+    from sslkit.train.lock import trained_spec
+
+    run = trained_spec(run_dir)
+    parts = {"data": run.data, "readout": run.readout}
+    said = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in parts.items()}
+    protocols = [e.model_dump(mode="json", exclude_unset=True) for e in run.evaluate]
+    return {"run": str(run_dir), "checkpoint": checkpoint, "evaluate": protocols, **said}
+
+
+def _print(what: Path, result: Mapping[str, Any]) -> None:
+    print(f"{what} at step {result['step']}")
     for label, metrics in result["metrics"].items():
         values = "  ".join(f"{name} {value:.6g}" for name, value in metrics.items())
         print(f"  {label} ({result['protocols'][label]}): {values}")
     if result["unreadable"]:
         print(f"  {len(result['unreadable'])} images could not be read and are left out; the files list them")
     print(f"written: {result['folder']}")
-    return 0

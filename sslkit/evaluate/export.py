@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
 
 from sslkit.core.backbone import Exported
 from sslkit.errors import SpecError
+from sslkit.spec.run import RunSpec
 from sslkit.train.restore import restore
 
 
@@ -24,7 +26,8 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
         raise SpecError(
             f"{out}: must be a file that ends in .safetensors, or in .pt or .pth for a torch state_dict"
         )
-    exported = restore(run_dir, checkpoint).net.export()
+    restored = restore(run_dir, checkpoint)
+    exported = restored.net.export()
     state = {name: value.detach().cpu().contiguous() for name, value in exported.state.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.tmp")
@@ -35,6 +38,7 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
                 "arguments": json.dumps(dict(exported.arguments)),
             }
             metadata |= {"changes": "\n".join(exported.changes)} if exported.changes else {}
+            metadata |= {"sslkit": json.dumps(_reading(restored.spec))}
             temporary.write_bytes(save(state, {"format": "pt", **metadata}))
         else:
             torch.save(state, temporary)
@@ -42,6 +46,19 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
     finally:
         temporary.unlink(missing_ok=True)
     return exported
+
+
+def _reading(spec: RunSpec) -> dict[str, Any]:
+    """How the network is built and read, for `sslkit evaluate`."""
+    view = spec.views[spec.first_view]
+    readout = spec.readout.model_copy(update={"net": "student", "view": None, "head": None})
+    name = spec.readout.net
+    backbone = (spec.nets[name].backbone if name != "student" else None) or spec.backbone
+    return {
+        "backbone": backbone.model_dump(mode="json", exclude_unset=True),
+        "view": {"size": view.size, "normalize": view.normalize.model_dump(mode="json")},
+        "readout": readout.model_dump(mode="json"),
+    }
 
 
 def usage(exported: Exported, out: Path) -> str:

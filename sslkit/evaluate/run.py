@@ -1,81 +1,142 @@
-"""Evaluate a run after the fact, with the numbers it had during training."""
+"""Evaluate any network after the fact; a run's own with the numbers it had during training."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sslkit.core.evaluator import Scores
 from sslkit.errors import SpecError
-from sslkit.evaluate.reading import reading_of
+from sslkit.evaluate.cache import FEATURES, FeatureStore
+from sslkit.evaluate.network import Network, of_run, open_network
+from sslkit.evaluate.reading import Reading, reading_of
 from sslkit.evaluate.results import folder_of
-from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.store import About, store
 from sslkit.evaluate.subject import evaluate
+from sslkit.spec.evaluation import EvaluationSpec
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.train.parallel import Parallel, start
-from sslkit.train.restore import Restored, restore
 from sslkit.train.stepper import autocast_of, resolved_precision
 from sslkit.train.summary import weights_sha256
 
 
-def evaluate_run(run_dir: Path, which: str = "last", only: Sequence[str] = ()) -> dict[str, Any]:
+def evaluate_run(
+    run_dir: Path, which: str = "last", only: Sequence[str] = (), keep: bool = False
+) -> dict[str, Any]:
     """Run the evaluators of the run in `run_dir` on one of its checkpoints; write what they find to `evaluations/`.
 
     Args:
         run_dir: the run folder.
         which: `last`, `best`, or the name of a checkpoint.
         only: labels of the evaluators to run; all of them if empty.
+        keep: whether features are kept in the run folder, for the next time.
 
     Raises:
         SpecError: the run has no evaluators, or none of that label.
         CheckpointError: there is no such checkpoint.
     """
-    restored = restore(run_dir, which)
-    wanted = _wanted(restored.spec, run_dir, only)
-    parallel = start(restored.spec.device)
+    return _evaluated(of_run(run_dir, which), only, keep)
+
+
+def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = False) -> dict[str, Any]:
+    """Run what `spec` says; write what evaluators find to `evaluations/` in its folder.
+
+    Raises:
+        SpecError: the protocols do not fit the network, or there is none of that label.
+        CheckpointError: a run, checkpoint or file is missing or damaged.
+        DataError: images or labels are missing.
+    """
+    return _evaluated(open_network(spec), only, keep)
+
+
+def _evaluated(network: Network, only: Sequence[str], keep: bool) -> dict[str, Any]:
+    found, unreadable = measure(network, only, keep)
+    return {
+        "step": network.step,
+        "folder": str(folder_of(network.folder, network.step)),
+        "metrics": {label: dict(scores.metrics) for label, scores in found.items()},
+        "protocols": {e.label: e.build().protocol for e in network.spec.evaluate if e.label in found},
+        "unreadable": sorted(unreadable),
+    }
+
+
+def measure(
+    network: Network, only: Sequence[str] = (), keep: bool = False, write: bool = True
+) -> tuple[dict[str, Scores], set[str]]:
+    """What each evaluator found, by label, and the images that could not be read.
+
+    Args:
+        network: what is measured.
+        only: labels of the evaluators to run; all of them if empty.
+        keep: whether features are kept in its folder.
+        write: whether results are written there.
+    """
+    wanted = _wanted(network.spec, network.folder, only)
+    parallel = start(network.spec.device)
     try:
-        return _result(run_dir, restored, wanted, parallel)
+        return _measured(network, wanted, parallel, keep, write)
     finally:
         parallel.close()
 
 
-def _wanted(spec: RunSpec, run_dir: Path, only: Sequence[str]) -> dict[int, EvaluatorSpec]:
+def _wanted(spec: RunSpec, folder: Path, only: Sequence[str]) -> dict[int, EvaluatorSpec]:
     """The evaluators to run, by their place in the spec."""
     labels = [e.label for e in spec.evaluate]
     if not labels:
-        raise SpecError(f"{run_dir}: its spec has no `evaluate`, so there is nothing to run")
+        raise SpecError(f"{folder}: its spec has no `evaluate`, so there is nothing to run")
     for label in only:
         if label not in labels:
             raise SpecError(f"{label!r} is not an evaluator of this run. Known: {', '.join(labels)}")
     return {i: e for i, e in enumerate(spec.evaluate) if not only or e.label in only}
 
 
-def _result(
-    run_dir: Path, restored: Restored, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel
-) -> dict[str, Any]:
-    spec, unreadable, sources, step = restored.spec, set[str](), Sources(), restored.loaded.step
-    restored.system.to(parallel.device)
-    reading = reading_of(
+def _measured(
+    network: Network, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel, keep: bool, write: bool
+) -> tuple[dict[str, Scores], set[str]]:
+    spec, unreadable, sources = network.spec, set[str](), Sources()
+    require_splits(tuple(wanted.values()), spec.data, sources)
+    _moved(network, parallel)
+    reading = _reading(network, parallel, unreadable.add)
+    digest = weights_sha256(network.net)
+    features = _features(network, reading, digest) if keep and parallel.world == 1 else None
+    found = evaluate(network.net, wanted, spec.data, reading, sources, features)
+    about = About(network.folder, network.step, digest, network.checkpoint, tuple(sorted(unreadable)))
+    if write and parallel.first:
+        store(about, wanted, found, spec.data, reading, sources)
+    return found, unreadable
+
+
+def _moved(network: Network, parallel: Parallel) -> None:
+    """To the device."""
+    network.net.to(parallel.device)
+    if network.run is not None:
+        network.run[0].to(parallel.device)
+
+
+def _reading(network: Network, parallel: Parallel, unreadable: Callable[[str], None]) -> Reading:
+    spec = network.spec
+    return reading_of(
         spec,
-        restored.env.views[spec.first_view],
+        network.view,
         parallel,
         partial(autocast_of, resolved_precision(spec, parallel.device), parallel.device),
-        lambda source, index, reason: unreadable.add(reason),
-        (restored.system, restored.env),
+        lambda source, index, reason: unreadable(reason),
+        network.run,
     )
-    found = evaluate(restored.net, wanted, spec.data, reading, sources)
-    about = About(
-        run_dir, step, weights_sha256(restored.net), str(restored.loaded.path), tuple(sorted(unreadable))
-    )
-    if parallel.first:
-        store(about, wanted, found, spec.data, reading, sources)
-    return {
-        "step": step,
-        "folder": str(folder_of(run_dir, step)),
-        "metrics": {label: dict(scores.metrics) for label, scores in found.items()},
-        "protocols": {e.label: e.build().protocol for e in wanted.values()},
-        "unreadable": sorted(unreadable),
+
+
+def _features(network: Network, reading: Reading, digest: str) -> FeatureStore:
+    device = reading.loading.parallel.device
+    about = {
+        "weights": digest,
+        "head": None if reading.head is None else weights_sha256(reading.head),
+        "readout": reading.readout.model_dump(mode="json"),
+        "view": network.view._asdict(),
+        "precision": resolved_precision(network.spec, device),
+        "device": device.type,
     }
+    return FeatureStore(network.folder / FEATURES, about)

@@ -10,6 +10,7 @@ from sslkit.core.evaluator import Scores
 from sslkit.evaluate.reading import Reading
 from sslkit.evaluate.results import folder_of, packed
 from sslkit.evaluate.sources import Sources, source_of
+from sslkit.evaluate.statistics import accuracy_interval
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.train.files import write_bytes, write_json
 
@@ -53,7 +54,7 @@ def store(
             "protocol": spec.build().protocol,
             "settings": spec.model_dump(mode="json"),
             "metrics": dict(scores.metrics),
-            "intervals": {},
+            "intervals": _intervals(scores),
             "tables": dict(scores.tables),
             "figures": {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()},
             "data": _data(spec, data, sources),
@@ -80,6 +81,15 @@ def _draw(folder: Path, label: str, scores: Scores) -> Iterator[tuple[str, Path]
         path = folder / f"{label}-{name}.png"
         draw(path)
         yield name, path
+
+
+def _intervals(scores: Scores) -> dict[str, tuple[float, float]]:
+    """Of the headline accuracy, over images like those that were scored."""
+    if scores.predictions is None:
+        return {}
+    labels, guesses = scores.predictions
+    found = accuracy_interval((labels == guesses).cpu().numpy())
+    return {next(iter(scores.metrics)): (found.low, found.high)}
 
 
 def _data(spec: EvaluatorSpec, data: SourceSpec, sources: Sources) -> dict[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.errors import DataError, SslkitError
+from sslkit.evaluate.cache import FeatureStore
 from sslkit.evaluate.features import Encoder, net_encoder, pixel_encoder, require_labels, rows
 from sslkit.evaluate.reading import Reading, evaluating
 from sslkit.evaluate.sources import Sources, source_of
@@ -30,10 +31,10 @@ class NetSubject(Subject):
 
     def __init__(
         self, net: Backbone | None, reading: Reading, data: SourceSpec, evaluator: EvaluatorSpec,
-        sources: Sources, cache: FeatureCache,
+        sources: Sources, cache: FeatureCache, store: FeatureStore | None = None,
     ) -> None:  # fmt: skip
         self._net, self._reading, self._sources, self._cache = net, reading, sources, cache
-        self._evaluator, self._data = evaluator, data
+        self._evaluator, self._data, self._store = evaluator, data, store
         self.seed = rng.key(reading.seed, "evaluate", evaluator.label)
         self.view = reading.loading.view
         self.pool, self.workers = reading.readout.pool, reading.loading.workers
@@ -44,11 +45,24 @@ class NetSubject(Subject):
         require_labels(source)
         place = (id(source), chosen)
         if place not in self._cache:
-            encode = self._encoder(chosen)
-            made = rows(source, lambda images, _: encode(images), self._reading.loading)
+            made = self._stored(source, chosen)
             assert made.labels is not None, "checked above"
             self._cache[place] = Features(made.values, made.labels, made.classes)
         return self._cache[place]
+
+    def _stored(self, source: Source, layer: int) -> Rows:
+        """From the store where there is one; raw pixels are as quick to make."""
+
+        def make() -> Rows:
+            encode = self._encoder(layer)
+            return rows(source, lambda images, _: encode(images), self._reading.loading)
+
+        if self._store is None or self._net is None:
+            return make()
+        found = self._store.get(source, layer, make)
+        device = self._reading.loading.parallel.device
+        labels = None if found.labels is None else found.labels.to(device)
+        return Rows(found.values.to(device), found.indices.to(device), labels, found.classes)
 
     def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
         """Made anew at every call."""
@@ -94,8 +108,11 @@ def evaluate(
     data: SourceSpec,
     reading: Reading,
     sources: Sources,
+    store: FeatureStore | None = None,
 ) -> dict[str, Scores]:
     """Label -> what each evaluator found, keyed by its place in the spec. `net` None scores raw pixels.
+
+    Features come from `store` where it has them.
 
     Every rank extracts features; scores are computed by all of them alike.
     """
@@ -103,7 +120,7 @@ def evaluate(
     results: dict[str, Scores] = {}
     with evaluating(net, reading.head, reading.run[0] if reading.run else None):
         for place, spec in evaluators.items():
-            subject = NetSubject(net, reading, data, spec, sources, cache)
+            subject = NetSubject(net, reading, data, spec, sources, cache, store)
             try:
                 results[spec.label] = spec.build()(subject)
             except SslkitError as error:

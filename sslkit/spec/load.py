@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import yaml
 from pydantic import ValidationError
 
 from sslkit.errors import SpecError
+from sslkit.spec.base import Spec
 from sslkit.spec.explain import check, spec_error
 from sslkit.spec.run import RunSpec
+
+S = TypeVar("S", bound=Spec)
 
 
 @final
@@ -101,12 +104,21 @@ def parse(data: Mapping[str, Any], notes: str = "") -> RunSpec:
     Raises:
         SpecError: one readable error that names each offending path.
     """
-    try:
-        spec = RunSpec.model_validate(dict(data))
-    except ValidationError as error:
-        raise spec_error(error, RunSpec, notes) from None
+    spec = parse_as(RunSpec, data, notes)
     check(spec)
     return spec
+
+
+def parse_as(cls: type[S], data: Mapping[str, Any], notes: str = "") -> S:
+    """The spec of class `cls` in `data`, its specs not yet asked for problems.
+
+    Raises:
+        SpecError: one readable error that names each offending path.
+    """
+    try:
+        return cls.model_validate(dict(data))
+    except ValidationError as error:
+        raise spec_error(error, cls, notes) from None
 
 
 def load(path: Path, assignments: Sequence[str] = (), notes: str = "") -> RunSpec:

@@ -16,7 +16,8 @@ from PIL import Image
 
 from sslkit.cli.main import COMMANDS
 from sslkit.errors import SpecError
-from sslkit.spec.load import load, override, parse
+from sslkit.spec.evaluation import EvaluationSpec
+from sslkit.spec.load import load, override, parse, parse_as
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, all_blocks, blocks, hooks
 from tests.spec.valid import small
@@ -83,6 +84,9 @@ def run(block: Block, folder: Path, module: ModuleType) -> None:
 @pytest.mark.parametrize("block", SPECS, ids=lambda block: block.name)
 def test_yaml_blocks_are_specs_or_parts_of_one(block: Block, folder: Path) -> None:
     data = yaml.safe_load(block.text)
+    if block.text.startswith("# evaluation"):
+        parse_as(EvaluationSpec, data)
+        return
     parse(data if data.keys() >= WHOLE else part(data))
 
 

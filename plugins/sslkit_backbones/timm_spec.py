@@ -1,0 +1,56 @@
+"""Spec of any timm network as it is. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+
+from pydantic import Field
+
+from sslkit.spec.base import Problem
+from sslkit.spec.families import BackboneSpec
+
+if TYPE_CHECKING:
+    from sslkit.core.backbone import Backbone
+    from sslkit.core.env import Grid, View
+    from sslkit.spec.run import RunSpec
+
+
+@final
+class Timm(BackboneSpec):
+    """Any network of timm as timm makes it: to be evaluated, to be a frozen teacher, or to be trained without masks.
+
+    Its patches are the last feature map or the last tokens; its class token is the network's own, or their mean.
+    """
+
+    tells_attention: ClassVar[bool] = False
+    kind: Literal["timm"] = "timm"
+    name: str = Field(min_length=1)
+    """Its name in timm (https://huggingface.co/docs/timm): `tf_efficientnet_lite0`, `convnext_tiny`, ..."""
+    arguments: Mapping[str, Any] = {}
+    """Further arguments of `timm.create_model`, as `{img_size: 128}` for a vision transformer."""
+    checkpoint: Path | None = None
+    """Weights: a safetensors or torch file with timm's names."""
+    pretrained: bool = False
+    """Whether timm loads the weights that it knows for this name; it may download them."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """A small ResNet."""
+        return cls(name="test_resnet")
+
+    def grid(self, size: int) -> Grid | None:
+        """Only the built network knows."""
+        return None
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The weights must exist."""
+        if self.checkpoint is not None and not self.checkpoint.is_file():
+            yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
+
+    def build(self, view: View) -> Backbone:
+        """The network, its weights from torch's generator, from `checkpoint` or from timm."""
+        from sslkit_backbones.any_timm import wrapped
+
+        return wrapped(self, view)

@@ -1,0 +1,85 @@
+"""Networks of your own, measured from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, final
+
+from torch import nn
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.env import Grid, View
+from sslkit.core.evaluator import Scores
+from sslkit.evaluate.network import Network, stand_in, view_of
+from sslkit.evaluate.run import measure
+from sslkit.nn.wrapped import PLAIN, Forward, Layout, Wrapped
+from sslkit.spec.evaluation import EvaluationSpec
+from sslkit.spec.families import BackboneSpec, EvaluatorSpec, SourceSpec
+from sslkit.spec.parts import IMAGENET_MEAN, IMAGENET_STD, Normalize, Readout, ViewSpec
+
+
+@final
+class Given(BackboneSpec):
+    """Stands for a module from Python where a spec is asked for; no entry point offers it."""
+
+    kind: Literal["module"] = "module"
+
+    def grid(self, size: int) -> Grid | None:
+        """Only the network knows."""
+        return None
+
+    def build(self, view: View) -> Backbone:
+        """It exists already."""
+        raise AssertionError("a module from Python is given, not built")
+
+
+def evaluate_network(
+    network: nn.Module,
+    evaluators: Sequence[EvaluatorSpec],
+    data: SourceSpec,
+    *,
+    size: int,
+    mean: tuple[float, ...] = IMAGENET_MEAN,
+    std: tuple[float, ...] = IMAGENET_STD,
+    forward: Forward | None = None,
+    layout: Layout = PLAIN,
+    readout: Readout | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    workers: int = 4,
+) -> dict[str, Scores]:
+    """Measure any network by the protocols of sslkit.
+
+    Args:
+        network: a `torch.nn.Module`, or a `Backbone`. Its weights and modes stay as they are.
+        evaluators: the protocols, as `[KNN(), LinearProbe()]`.
+        data: the labelled images.
+        size: side of the images, in pixels.
+        mean: what is subtracted from pixels in [0, 1], one number a channel (default: ImageNet's).
+        std: what they are divided by (default: ImageNet's).
+        forward: images `[B, C, size, size]` -> features; the network itself by default.
+        layout: how features are read that are no vectors: tokens before the patches, channels last.
+        readout: pooling and crop; the class token, or the mean where there is none, by default.
+        out: folder for results and predictions; nothing is written by default.
+        seed: of the protocols' randomness.
+        device: where to compute.
+        workers: processes that decode images.
+
+    Returns:
+        What each evaluator found, by its label.
+
+    Raises:
+        SpecError: the network gives no features of such images, or a protocol does not fit it.
+        DataError: images or labels are missing.
+    """
+    spec = EvaluationSpec.model_construct(
+        data=data, evaluate=tuple(evaluators), seed=seed, device=device, workers=workers, precision="float32"
+    )
+    view = ViewSpec(size=size, normalize=Normalize(mean=mean, std=std))
+    run = stand_in(spec, Given(), view, readout or Readout())
+    shown = view_of(run)
+    net = network if isinstance(network, Backbone) else Wrapped(network, shown, forward, layout)
+    folder = Path() if out is None else Path(out)
+    return measure(Network(run, net, shown, None, folder, 0, None), write=out is not None)[0]

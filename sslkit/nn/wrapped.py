@@ -1,0 +1,144 @@
+"""Any network as a backbone that can be read: timm's, or a module of your own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.core.backbone import Backbone, Exported
+from sslkit.core.env import Grid, View
+from sslkit.core.passes import Request, Tokens
+from sslkit.errors import SpecError
+
+Forward = Callable[[Tensor], Tensor]
+"""Images `[B, C, S, S]` -> `[B, D]`, a map `[B, D, h, w]` (or `[B, h, w, D]`), or tokens `[B, P + N, D]`."""
+
+
+class Layout(NamedTuple):
+    """How to read what a network answers."""
+
+    prefix: int = 0
+    """P, the tokens before those of the patches; the first one is the class token."""
+    channels_last: bool = False
+    """Whether maps are `[B, h, w, D]`."""
+
+
+PLAIN = Layout()
+"""No tokens but those of patches; maps have channels first."""
+
+
+@final
+class Wrapped(Backbone):
+    """A network whose last features are read; it takes no masks. Its class token is the mean where it has none."""
+
+    depth = 1
+
+    def __init__(
+        self,
+        module: nn.Module,
+        view: View,
+        forward: Forward | None = None,
+        layout: Layout = PLAIN,
+        exported: Callable[[], Exported] | None = None,
+    ) -> None:
+        """Wrap `module` and try it on one black image of `view`.
+
+        Args:
+            module: the network.
+            view: what it reads.
+            forward: what gives its features; the module itself by default.
+            layout: how to read them.
+            exported: how it is exported, where it can be.
+
+        Raises:
+            SpecError: it cannot read such images, or answers something else than features.
+        """
+        super().__init__()
+        self.module = module
+        self._features: Forward = forward or module
+        self._layout, self._exported, self._channels = layout, exported, view.channels
+        self._patches: dict[int, int] = {}
+        self.dim = self._tried(view.size)[0].shape[-1]
+
+    def grid(self, size: int) -> Grid:
+        """The places of the square map of an image; one for features without places. Found by trying it."""
+        if size not in self._patches:
+            self._tried(size)
+        side = math.isqrt(self._patches[size])
+        if side * side != self._patches[size]:
+            raise SpecError(
+                f"a {self._kind} gives {self._patches[size]} tokens, which are no square of patches"
+            )
+        return Grid(side, side, size // side)
+
+    def serve(self, passes: Sequence[object]) -> None:
+        """Nothing is left out."""
+
+    def forward(self, requests: Sequence[Request]) -> list[Tokens]:
+        """One answer for each request, in order."""
+        return [self._answer(request) for request in requests]
+
+    def export(self) -> Exported:
+        """What the maker of this network said."""
+        if self._exported is None:
+            raise SpecError(f"a {self._kind} of your own has no timm name to export it by")
+        return self._exported()
+
+    @property
+    def _kind(self) -> str:
+        return type(self.module).__name__
+
+    def _answer(self, request: Request) -> Tokens:
+        if request.mask is not None or request.attention:
+            what = "reads whole images, without masks" if request.mask else "does not tell its attention"
+            raise SpecError(f"a {self._kind} {what}; use a `vit`")
+        if any(layer not in (0, -1) for layer in request.layers):
+            raise SpecError(f"of a {self._kind} only the last features can be read: layer 0 or -1")
+        crops = request.image.shape[:2]
+        cls, patch = self._read(self._features(request.image.flatten(0, 1)))
+        cls, patch = cls.unflatten(0, crops), patch.unflatten(0, crops)
+        whole = (torch.cat([cls[:, :, None], patch], dim=2),) if request.layers else ()
+        return Tokens(request.image, cls, patch, None, whole * len(request.layers))
+
+    def _read(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """`[B, D]` and `[B, N, D]`."""
+        if out.ndim == 2:
+            return out, out[:, None]
+        if out.ndim == 4:
+            patch = out.flatten(1, 2) if self._layout.channels_last else out.flatten(2).mT
+            return patch.mean(1), patch
+        patch = out[:, self._layout.prefix :]
+        return (out[:, 0] if self._layout.prefix else patch.mean(1)), patch
+
+    @torch.no_grad()
+    def _tried(self, size: int) -> tuple[Tensor, Tensor]:
+        """The features of one black image."""
+        modes = [(module, module.training) for module in self.module.modules()]
+        image = torch.zeros(1, self._channels, size, size)
+        like = next(iter(self.module.parameters()), image)
+        try:
+            out: object = self._features_in_evaluation(image.to(like.device))
+        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+            raise SpecError(
+                f"a {self._kind} cannot read images [1, {self._channels}, {size}, {size}]: {error}"
+            ) from None
+        finally:
+            for module, training in modes:
+                module.training = training
+        if not isinstance(out, Tensor) or out.ndim not in (2, 3, 4) or len(out) != 1:
+            found = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise SpecError(
+                f"a {self._kind} gives {found} for one image; expected features [1, D], a map [1, D, h, w] or "
+                "tokens [1, N, D]; pass a `forward` that gives them"
+            )
+        cls, patch = self._read(out)
+        self._patches[size] = patch.shape[1]
+        return cls, patch
+
+    def _features_in_evaluation(self, image: Tensor) -> object:
+        self.module.eval()
+        return self._features(image)

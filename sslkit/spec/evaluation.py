@@ -1,0 +1,63 @@
+"""The spec of an evaluation of any network: a run, an exported file, or a backbone with weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self, final
+
+from pydantic import Field, model_validator
+
+from sslkit.spec.base import Count, Spec
+from sslkit.spec.families import Backbone, Evaluator, Source
+from sslkit.spec.parts import Normalize, Readout
+
+
+@final
+class EvaluationSpec(Spec):
+    """What to measure, how to read it, and by which protocols. Give one of `run`, `file` and `backbone`."""
+
+    run: Path | None = None
+    """A run folder, whose network is measured."""
+    checkpoint: str = "last"
+    """Of `run`: `last`, `best`, or the name of a checkpoint."""
+    file: Path | None = None
+    """A safetensors file that `sslkit export` wrote."""
+    backbone: Backbone | None = None
+    """A network, such as `{kind: timm, name: resnet18, checkpoint: weights.pt}`."""
+    size: Count | None = None
+    """Side of the images, in pixels. Default: what `run` or `file` says."""
+    normalize: Normalize | None = None
+    """Channel statistics. Default: what `run` or `file` says."""
+    readout: Readout | None = None
+    """How features are read. Default: what `run` or `file` says, or the class token."""
+    data: Source | None = None
+    """Labelled images. Default: those of `run`."""
+    evaluate: tuple[Evaluator, ...] = ()
+    """The protocols. Default: those of `run`."""
+    out: Path | None = None
+    """Folder for the results. Default: that of `run`; otherwise it must be given."""
+    seed: int = Field(0, ge=0, lt=2**63)
+    """Seed of the protocols' randomness; a run's own protocols keep the run's."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to compute."""
+    workers: int = Field(4, ge=0, le=1024)
+    """Worker processes that decode images."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Autocast type of forwards. Default: that of `run`, or bfloat16 on CUDA and float32 on a CPU."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        given = [name for name in ("run", "file", "backbone") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of `run`, `file` and `backbone`; found {' and '.join(given) or 'none'}"
+            )
+        needed = {
+            "run": (),
+            "file": ("data", "evaluate", "out"),
+            "backbone": ("data", "evaluate", "out", "size"),
+        }
+        missing = [f"`{name}`" for name in needed[given[0]] if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"an evaluation of a `{given[0]}` needs {', '.join(missing)} too")
+        return self
