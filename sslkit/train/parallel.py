@@ -29,6 +29,9 @@ PATIENCE = timedelta(hours=2)  # the others wait while the first rank evaluates
 class Parallel(ABC):
     """How ranks share a step."""
 
+    sharded: bool = False
+    """Whether a rank holds shards of parameters, which hooks gather where they are read."""
+
     def __init__(self, device: torch.device, rank: int = 0, world: int = 1) -> None:
         """Rank `rank` of the `world` that `start` joined, or the only process."""
         self.device, self.rank, self.world = device, rank, world
@@ -166,6 +169,8 @@ class DataParallel(Parallel):
 @final
 class Sharded(Parallel):
     """Ranks under `torchrun`, each with a shard of every parameter, gradient and optimizer state (torch's FSDP2)."""
+
+    sharded = True
 
     def __init__(self, device: torch.device, rank: int, world: int) -> None:
         super().__init__(device, rank, world)

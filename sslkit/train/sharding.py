@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,8 @@ def shard(system: System, mesh: DeviceMesh) -> list[nn.Parameter]:
         raise SpecError(
             f"parallel: fsdp cannot cut {odd[0]!r}, a number without a dimension; use `parallel=ddp`"
         )
+    # a hook goes missing where such an answer is changed in place, which objectives, pure functions, never do
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     for net in system.nets.values():
         assert isinstance(net, Backbone), "the nets of a system are backbones"
         for part in (*net.units(), net):

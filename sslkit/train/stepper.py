@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from sslkit.core.backbone import Backbone
 from sslkit.core.env import Length
 from sslkit.core.masker import Masker
 from sslkit.core.passes import Output, Tokens
@@ -73,8 +74,12 @@ class Stepper:
         }
         self._look = system.look
         if compiles(spec, parallel.device):
-            compile_system(system, spec, masks_shapes(timeline(maskers, length.steps).values()))
-            self._look = torch.compile(system.look, **spec.compile.options())
+            graphs = masks_shapes(timeline(maskers, length.steps).values())
+            if parallel.sharded:
+                compile_shards(system, spec, graphs)
+            else:
+                compile_system(system, spec, graphs)
+                self._look = torch.compile(system.look, **spec.compile.options())
         self.run = parallel.wrap(system)
         self._one = torch.zeros(1, dtype=torch.int64, device=parallel.device)
         self.micro_batches = len(
@@ -257,16 +262,30 @@ def compile_system(system: System, spec: RunSpec, graphs: int = 1) -> None:
 
     A balancer that weighs gradients on features makes it one for the student and one for each objective.
     """
-    config = torch._dynamo.config
     in_parts = system.balancer.space == "features"
     made = graphs * len(system.objectives) if in_parts else graphs  # objectives of one class share a cache
+    _allow_graphs(system, spec, made)
+    (system.compile_parts if in_parts else system.compile)(**spec.compile.options())
+
+
+def compile_shards(system: System, spec: RunSpec, graphs: int = 1) -> None:
+    """Compile each unit of the nets and each objective as a graph, in place; what gathers shards stays outside."""
+    units = [unit for net in system.nets.values() if isinstance(net, Backbone) for unit in net.units()]
+    _allow_graphs(system, spec, graphs * (len(system.objectives) + 2 * len(spec.views) * len(units)))
+    for unit in units:
+        unit.forward = torch.compile(unit.forward, **spec.compile.options())  # hooks run around it
+    for objective in system.objectives.values():
+        objective.compile(**spec.compile.options())
+
+
+def _allow_graphs(system: System, spec: RunSpec, made: int) -> None:
+    config = torch._dynamo.config
     config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + made)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 32 * config.recompile_limit)
     if system.balancer.weighs_gradients or spec.log.conflict is not None:
         torch._functorch.config.donated_buffer = (
             False  # K backwards through one forward read its buffers K times
         )
-    (system.compile_parts if in_parts else system.compile)(**spec.compile.options())
 
 
 def compiles(spec: RunSpec, device: torch.device) -> bool:
