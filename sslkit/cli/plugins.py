@@ -25,6 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     new = actions.add_parser("new", help="start a plugin distribution of your own")
     new.add_argument("name", metavar="NAME", help="name of the distribution, such as sslkit-shapes")
+    new.add_argument(
+        "--family", choices=("target", "objective"), default="target", help="what it offers; default: target"
+    )
     new.add_argument("--dir", type=Path, default=Path(), help="where to write it; default: here")
 
 

@@ -15,12 +15,30 @@ from sslkit.errors import PluginError
 
 TEMPLATE = Path(__file__).parent / "template"
 SUFFIX = ".tmpl"
-FAMILY = "target"
-"""Family of the component that the template holds."""
+COMMON = "common"
+"""Folder of what every distribution has."""
+
+
+class Example(NamedTuple):
+    """The component that a template holds."""
+
+    noun: str
+    """End of its class's name."""
+    summary: str
+
+
+EXAMPLES = {
+    "target": Example("Edges", "predict the edges of hidden patches"),
+    "objective": Example("Thumbnail", "predict a thumbnail of each image"),
+}
+"""Family -> what its template, the folder of its name, offers."""
 
 
 class Names(NamedTuple):
     """What a distribution's parts are called."""
+
+    family: str
+    summary: str
 
     distribution: str
     package: str
@@ -29,8 +47,13 @@ class Names(NamedTuple):
     """Name of the spec class."""
 
 
-def new_plugin(name: str, directory: Path) -> Path:
-    """Write a distribution called `name`, with one working target and its tests, to `directory / name`.
+def new_plugin(name: str, directory: Path, family: str = "target") -> Path:
+    """Write a distribution called `name`, with one working component and its tests, to `directory / name`.
+
+    Args:
+        name: of the distribution.
+        directory: where its folder goes.
+        family: of the component: `target` or `objective`.
 
     Returns:
         The folder.
@@ -38,30 +61,31 @@ def new_plugin(name: str, directory: Path) -> Path:
     Raises:
         PluginError: the name cannot be used, or the folder has something in it.
     """
-    names = _names(name)
+    names = _names(name, family)
     folder = directory / name
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PluginError(f"{folder}: exists and is not an empty folder; choose another name or --dir")
     values = {**names._asdict(), "version": __version__}
-    for source in sorted(TEMPLATE.rglob(f"*{SUFFIX}")):
-        inside = source.relative_to(TEMPLATE).with_suffix("").as_posix()
-        path = folder / inside.replace("package/", f"{names.package}/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = Template(source.read_text(encoding="utf-8")).substitute(values)
-        path.write_text(text, encoding="utf-8")
+    for part in (TEMPLATE / COMMON, TEMPLATE / family):
+        for source in sorted(part.rglob(f"*{SUFFIX}")):
+            inside = source.relative_to(part).with_suffix("").as_posix()
+            path = folder / inside.replace("package/", f"{names.package}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = Template(source.read_text(encoding="utf-8")).substitute(values)
+            path.write_text(text, encoding="utf-8")
     return folder
 
 
 def main_new(args: argparse.Namespace) -> int:
     """Write the distribution `args.name` below `args.dir` and say how to go on."""
-    folder = new_plugin(args.name, args.dir)
-    print(f"written: {folder}, a plugin with the target {_names(args.name).kind!r}")
+    folder = new_plugin(args.name, args.dir, args.family)
+    print(f"written: {folder}, a plugin with the {args.family} {_names(args.name, args.family).kind!r}")
     print(f"go on with:\n  cd {folder}\n  pip install -e .")
     print(f"  sslkit plugins check {args.name}\n  sslkit run spec.yaml")
     return 0
 
 
-def _names(name: str) -> Names:
+def _names(name: str, family: str) -> Names:
     """Names that follow from that of the distribution.
 
     Raises:
@@ -79,10 +103,14 @@ def _names(name: str) -> Names:
         )
     if package == "tests" or _is_installed(package):
         raise PluginError(f"{name!r} is taken: there is a module {package!r} already; choose another name")
-    if kind in catalog.kinds(FAMILY):
-        raise PluginError(f"{name!r} is taken: there is a {FAMILY} of kind {kind!r}; choose another name")
-    title = "".join(part.capitalize() for part in kind.split("_"))
-    return Names(name, package, kind, title.removesuffix("Edges") + "Edges")
+    if kind in catalog.kinds(family):
+        article = "an" if family[0] in "aeiou" else "a"
+        raise PluginError(
+            f"{name!r} is taken: there is {article} {family} of kind {kind!r}; choose another name"
+        )
+    title, example = "".join(part.capitalize() for part in kind.split("_")), EXAMPLES[family]
+    cls = title.removesuffix(example.noun) + example.noun
+    return Names(family, example.summary, name, package, kind, cls)
 
 
 def _is_installed(package: str) -> bool:

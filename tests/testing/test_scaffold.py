@@ -12,6 +12,8 @@ import pytest
 
 from sslkit.cli.main import main
 from sslkit.errors import PluginError
+from sslkit.spec.families import FAMILIES
+from sslkit.testing import scaffold
 from sslkit.testing.scaffold import new_plugin
 
 
@@ -46,6 +48,32 @@ def test_a_new_plugin_installs_passes_its_tests_and_trains(tmp_path, capsys):
     assert summary["finished"]
     assert summary["step"] == 2
     assert 0 < summary["metrics"]["loss/mae"] < 10
+
+
+@pytest.mark.slow
+def test_a_new_objective_joins_a_hybrid(tmp_path):
+    """Installed, it is a term beside MAE under PCGrad, and nothing of sslkit knows it by name."""
+    new = ("plugins", "new", "sslkit-miniature", "--family", "objective", "--dir", str(tmp_path))
+    assert main([*new]) == 0
+    folder, site = tmp_path / "sslkit-miniature", tmp_path / "site"
+    install = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--target")
+    command("-m", "pip", "install", "-q", *install, str(site), str(folder), cwd=tmp_path)
+    command("-m", "ruff", "check", "--no-cache", ".", cwd=folder)
+    command("-m", "ruff", "format", "--no-cache", "--check", ".", cwd=folder)
+    tested = command("-m", "pytest", "-q", "-p", "no:cacheprovider", "tests", cwd=folder, site=site)
+    assert "2 passed" in tested.stdout
+    shown = command("-m", "sslkit", "explain", str(folder / "spec.yaml"), cwd=tmp_path, site=site).stdout
+    assert "2 passes run where 2 are asked for" in shown
+    run = ("-m", "sslkit", "run", str(folder / "spec.yaml"), "steps=2", "evaluate=[]", "--out", "run")
+    command(*run, "log.every=1", cwd=tmp_path, site=site)
+    metrics = json.loads((tmp_path / "run" / "summary.json").read_text())["metrics"]
+    assert 0 < metrics["miniature/rmse"] < 10
+    assert -1 <= metrics["balance/mim_miniature/cosine"] <= 1
+
+
+def test_every_family_that_can_be_begun_has_a_template():
+    assert {path.name for path in scaffold.TEMPLATE.iterdir()} == {scaffold.COMMON, *scaffold.EXAMPLES}
+    assert scaffold.EXAMPLES.keys() <= FAMILIES.keys()
 
 
 def test_names_follow_from_the_distribution(tmp_path):
@@ -86,6 +114,16 @@ def test_names_that_cannot_be_used(name, match, tmp_path):
     with pytest.raises(PluginError, match=match):
         new_plugin(name, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_is_taken_in_its_own_family_only(tmp_path):
+    with pytest.raises(PluginError, match="there is an objective of kind 'dino'"):
+        new_plugin("dino", tmp_path, "objective")
+    folder = new_plugin("dino", tmp_path)
+    assert "class DinoEdges(TargetSpec)" in (folder / "dino" / "plugin.py").read_text()
+    text = (new_plugin("hog", tmp_path, "objective") / "hog" / "plugin.py").read_text()
+    assert "class HogThumbnail(ObjectiveSpec)" in text
+    assert "$" not in text
 
 
 def test_nothing_is_overwritten(tmp_path, capsys):
