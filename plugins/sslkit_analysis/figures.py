@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 DPI = 150
 PANEL = (4.4, 3.0)
 """Inches."""
+PANELS_A_ROW = 3
 PICTURE = 1.1
 """Inches of a map."""
 MOST_HEADS = 8
@@ -75,9 +77,11 @@ def draw_layers(tables: Mapping[str, Sequence[Sequence[float]]], path: Path) -> 
         tables: by name.
         path: the PNG; it is replaced.
     """
-    figure = Figure(figsize=(PANEL[0] * len(tables), PANEL[1]), dpi=DPI, layout="constrained")
+    columns = min(PANELS_A_ROW, len(tables))
+    rows = math.ceil(len(tables) / columns)
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
     for place, (name, table) in enumerate(tables.items(), start=1):
-        panel = figure.add_subplot(1, len(tables), place)
+        panel = figure.add_subplot(rows, columns, place)
         for block, heads in enumerate(table):
             panel.plot([block] * len(heads), list(heads), ".", color="C0", alpha=0.5)
         panel.plot(range(len(table)), [sum(heads) / len(heads) for heads in table], color="C1", label="mean")

@@ -58,7 +58,7 @@ def attention_distance(
 def head_distances(attention_BHQT: Tensor) -> HeadDistances:
     """How far the heads of one layer are from each other, over the same queries.
 
-    Costs B * H^2 / 2 * Q * T logarithms; the memory of H - 1 pairs of heads is held at once.
+    Costs B * H * (H - 1) / 2 * Q * T logarithms; the memory of H - 1 pairs of heads is held at once.
     """
     unit = F.normalize(attention_BHQT, dim=-1)
     flat = unit.flatten(2)

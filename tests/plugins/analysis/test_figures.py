@@ -38,7 +38,11 @@ def test_there_is_a_panel_for_each_table(tmp_path):
     tables = {"entropy": [[1.0, 2.0], [0.5, 0.7]], "distance": [[3.0, 4.0], [3.5, 3.6]]}
     draw_layers(tables, tmp_path / "two.png")
     draw_layers({"entropy": tables["entropy"]}, tmp_path / "one.png")
-    assert pixels(tmp_path / "two.png").shape[1] == 2 * pixels(tmp_path / "one.png").shape[1]
+    one, two = (pixels(tmp_path / f"{name}.png").shape for name in ("one", "two"))
+    assert two == (one[0], 2 * one[1], 3)
+    five = ("head_divergence", "head_cosine", "entropy", "distance", "class_entropy")
+    draw_layers(dict.fromkeys(five, tables["entropy"]), tmp_path / "five.png")
+    assert pixels(tmp_path / "five.png").shape == (2 * one[0], 3 * one[1], 3)
 
 
 def maps(images=2, heads=3, channels=3):
