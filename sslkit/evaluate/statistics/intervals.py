@@ -57,6 +57,13 @@ def mean_interval(
     Bias-corrected and accelerated (BCa; Efron 1987). The acceleration of a mean is a sixth of its skewness:
     SciPy's jackknife gives the same in N² steps.
 
+    Args:
+        values: one for each image.
+        level: confidence level.
+        seed: of the resamples.
+        resamples: how many. Each draws N values: 10,000 of 10,000 images take about three seconds, a tenth of them
+            moves the bounds by about a tenth of a standard error.
+
     Raises:
         DataError: `values` are fewer than two, or not finite.
         SpecError: `level` is no confidence level.
