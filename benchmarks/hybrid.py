@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/hybrid.py [--batch 16] [--rounds 8] [--size 96] [--device cpu]
 
 First MAE + InfoNCE on the same visible tokens (as in CAN), where every backward of the student is shared: the sum of
-the losses (`fixed`), `pcgrad` on the parameters (one backward of the student a term) and on the tokens (one in all), and
-the sum with every step measured (`log.conflict`). Then MAE + DINO + MoCo v2 on shared views, 4 passes where 6 are asked,
+the losses (`fixed`), `pcgrad` on the parameters (a backward of the student for each term) and on the tokens (one), and
+the sum with every step measured (`log.conflict`). Then MAE + DINO + MoCo v2 on shared views, 4 passes where 6 are asked
 against the three alone. ViT-T; images are fixed noise, as reading them is another matter. Runs take turns, step by
 step, and are compared within a round, so a machine whose speed drifts favours none.
 """
