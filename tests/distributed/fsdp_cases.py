@@ -5,25 +5,35 @@ from __future__ import annotations
 from typing import Any
 
 from sslkit.spec.run import RunSpec
+from tests import tiny
+from tests.distributed.worker import TERMS
 from tests.distributed.worker import case_spec as base_spec
 
 ADAM = {"name": "adamw", "lr": 0.003, "clip": 0.3, "layer_decay": 0.8}
 """A gradient that is cut to its norm, and groups of several learning rates."""
 LARS = {"name": "lars", "lr": 0.3, "weight_decay": 1e-4, "momentum": 0.9, "clip": 0.5, "clip_per": "tensor"}
 """Norms of whole tensors, twice."""
+LAMB = {"name": "lamb", "lr": 0.01, "weight_decay": 0.01}
+"""An optimizer of timm that reads norms."""
+HYBRID = {"objective": None, "objectives": TERMS}
+CNN = {"kind": "cnn", "name": "resnet10t"}
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mae": ("mae", {"optimizer": ADAM}),
+    "compiled": ("mae", {"optimizer": ADAM, "compile": {"enabled": True, "backend": "aot_eager"}}),
+    "lamb": ("mae", {"optimizer": LAMB}),
     "micro": ("micro", {}),
     "contrast": ("contrast", {}),
     "moco": ("moco", {}),
     "negative_free": ("negative_free", {}),
     "lars": ("negative_free", {"optimizer": LARS}),
+    "cnn": ("negative_free", {"backbone": CNN, "views": {"global": {**tiny.VIEW, "size": 32, "crops": 2}}}),
     "distillation": ("distillation", {}),
     "centers": ("centers", {}),
     "curriculum": ("curriculum", {}),
     "queue": ("queue", {}),
-    "projected": ("projected", {}),
+    "pcgrad": ("micro", {**HYBRID, "balance": {"kind": "pcgrad"}}),
+    "features": ("mae", {**HYBRID, "balance": {"kind": "pcgrad", "space": "features"}}),
 }
 """Case -> a case of `worker`, and what is changed in it."""
 
@@ -31,4 +41,4 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 def case_spec(case: str) -> RunSpec:
     """The run of `case`."""
     base, changes = CASES[case]
-    return base_spec(base).model_validate({**base_spec(base).model_dump(), **changes})
+    return RunSpec.model_validate({**base_spec(base).model_dump(), **changes})

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from sslkit.train.parallel import DataParallel, Parallel, Sharded, start
-from sslkit.train.shards import gathered
 from tests import tiny
 from tests.distributed.fsdp_cases import CASES, case_spec
 from tests.distributed.worker import composed_of
@@ -36,7 +35,7 @@ def main(path: str, *cases: str) -> None:
     """Every case on both."""
     ranks = start("cpu")
     found: dict[str, Any] = {}
-    for case in cases:
+    for case in cases or CASES:
         for kind in (DataParallel, Sharded):
             parallel = kind(ranks.device, ranks.rank, ranks.world)
             found[f"{case} {kind.__name__}"] = steps(case, parallel)
