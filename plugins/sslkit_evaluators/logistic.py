@@ -134,11 +134,13 @@ def fit_logistic(
         iterations: of L-BFGS, at most.
         start: where to begin; zeros by default.
     """
-    values = values.double()
+    # an offset of the features goes into the biases, which are free: the same minimum, found in far fewer steps
+    mean = values.double().mean(0)
+    values = values.double() - mean
     weight = torch.zeros(values.shape[1], classes, dtype=torch.float64, device=values.device)
     bias = torch.zeros(classes, dtype=torch.float64, device=values.device)
     if start is not None:
-        weight, bias = start.weight.clone(), start.bias.clone()
+        weight, bias = start.weight.clone(), start.bias + mean @ start.weight
     penalty = 1 / (strength * len(labels))
 
     def closure() -> Tensor:
@@ -151,7 +153,7 @@ def fit_logistic(
         tolerance_change=1e-12, history_size=HISTORY, line_search_fn="strong_wolfe",
     )  # fmt: skip
     optimizer.step(closure)  # type: ignore[no-untyped-call, unused-ignore]
-    return Fitted(weight, bias)
+    return Fitted(weight, bias - mean @ weight)
 
 
 def _slopes(values: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -60,6 +60,11 @@ class Probes(Evaluator):
         """`accuracy`, the mean over attributes at the layer that is chosen; `NAME_accuracy` and `NAME_layer`."""
         layers = self.layers or (*range(subject.backbone().depth - 1), -1)
         columns = {split: self._columns(subject.source(split), split) for split in self.needs}
+        for name in columns["train"]:
+            if name not in columns["test"]:
+                raise DataError(
+                    f"the test images lack the attribute {name!r}; give it, or name others to probe"
+                )
         depths = {split: read(subject, split, layers) for split in self.needs}
         probed = [self._probe(name, depths, columns, subject.seed) for name in columns["train"]]
         metrics = {"accuracy": fmean(p.accuracies[p.best] for p in probed)}
@@ -88,8 +93,6 @@ class Probes(Evaluator):
         columns: Mapping[Split, Mapping[str, Tensor]],
         seed: int,
     ) -> Probed:
-        if name not in columns["test"]:
-            raise DataError(f"the test images lack the attribute {name!r}; give it, or name others to probe")
         labels = {s: columns[s][name].to(d.indices.device)[d.indices] for s, d in depths.items()}
         known = {split: found >= 0 for split, found in labels.items()}
         for split in self.needs:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from sslkit.functional import neighbours
-from sslkit.functional.neighbours import nearest
+from sslkit.functional.neighbours import approximate, nearest, recall
 
 ENGINES = ("torch", "faiss")
 
@@ -88,3 +88,35 @@ def test_length_of_features_changes_nothing():
 def test_impossible_k_is_refused(k):
     with pytest.raises(ValueError, match=rf"1 \.\. 5.*found {k}"):
         nearest(torch.randn(2, 3), torch.randn(5, 3), k)
+
+
+def test_an_inverted_file_with_all_cells_is_exact():
+    queries, bank = torch.randn(30, 8), torch.randn(800, 8)
+    found, exact = approximate(queries, bank, 10, 1000), nearest(queries, bank, 10)
+    assert torch.equal(found.rows, exact.rows)
+    assert torch.equal(found.similarity, exact.similarity)
+
+
+def test_few_cells_find_most_neighbours_and_always_k_of_them():
+    queries, bank = torch.randn(40, 4), torch.randn(2000, 4)
+    exact = nearest(queries, bank, 60)
+    shares = []
+    for probes in (1, 8, 100):
+        found = approximate(queries, bank, 60, probes)
+        assert found.rows.shape == (40, 60)
+        assert all(len(row.unique()) == 60 for row in found.rows)
+        assert bool((found.similarity[:, 1:] <= found.similarity[:, :-1]).all())
+        shares.append(recall(found.rows, exact.rows))
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_recall_is_a_share_of_the_true_ones():
+    true = torch.tensor([[0, 1], [2, 3]])
+    assert recall(true.flip(1), true) == 1
+    assert recall(torch.tensor([[0, 9], [8, 9]]), true) == 0.25
+
+
+def test_too_many_approximate_neighbours_are_an_error():
+    with pytest.raises(ValueError, match=r"1 \.\. 5"):
+        approximate(torch.randn(2, 3), torch.randn(5, 3), 6, 1)

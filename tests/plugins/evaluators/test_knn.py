@@ -112,3 +112,40 @@ def test_protocol_names_what_differs():
     assert KNN().build().protocol == "knn@1"
     assert KNN(engine="faiss", name="other", every="5 epochs").build().protocol == "knn@1"
     assert KNN(k=200, temperature=0.1).build().protocol == "knn@1(k=200, temperature=0.1)"
+
+
+def test_lists_of_k_and_temperature_equal_single_runs(reference):
+    arrays, given = reference
+    scores = KNN(k=(20, 5, 1), temperature=(0.07, 0.5)).build()(given)
+    grid = scores.tables["grid"]
+    assert [(row["k"], row["temperature"]) for row in grid] == [
+        (20, 0.07), (20, 0.5), (5, 0.07), (5, 0.5), (1, 0.07), (1, 0.5),
+    ]  # fmt: skip
+    for row in grid:
+        alone = KNN(k=row["k"], temperature=row["temperature"]).build()(given)
+        assert alone.metrics == {"accuracy": row["accuracy"], "top5": row["top5"]}
+        name = f"_k{row['k']}_T{row['temperature']:g}"
+        assert scores.metrics["accuracy" + name] == row["accuracy"]
+        assert scores.metrics["top5" + name] == row["top5"]
+    first = KNN().build()(given)
+    assert list(scores.metrics)[:2] == ["accuracy", "top5"]
+    assert {name: scores.metrics[name] for name in first.metrics} == first.metrics
+    assert torch.equal(scores.predictions.guesses, first.predictions.guesses)
+    assert torch.equal(first.predictions.labels, arrays["test_labels"])
+
+
+def test_one_pair_has_no_table_and_the_old_names(reference):
+    scores = KNN(k=(20,), temperature=(0.07,)).build()(reference[1])
+    assert scores.tables == {}
+    assert scores.metrics == KNN().build()(reference[1]).metrics
+
+
+def test_beyond_the_exact_size_recall_is_told(reference):
+    given = reference[1]
+    rough = KNN(exact_up_to=0, probes=1).build()(given).metrics
+    assert 0.1 < rough["recall"] <= 1
+    every = KNN(exact_up_to=0, probes=10_000).build()(given).metrics
+    assert every.pop("recall") == 1, "all cells were searched"
+    assert every == KNN().build()(given).metrics
+    assert "recall" not in KNN(exact_up_to=len(given.splits["train"].labels)).build()(given).metrics
+    assert KNN(exact_up_to=0).build().protocol == "knn@1(exact_up_to=0)"

@@ -161,9 +161,9 @@ def test_result_depends_on_the_seed_alone():
 
 def test_fewer_images_than_a_batch():
     assert (
-        LinearProbe(epochs=200).build()(
-            subject(clusters(20, 2, 4, 0.1, generator()), clusters(20, 2, 4, 0.1, generator(1)), 2)
-        ).metrics["accuracy"]
+        LinearProbe(epochs=200)
+        .build()(subject(clusters(20, 2, 4, 0.1, generator()), clusters(20, 2, 4, 0.1, generator(1)), 2))
+        .metrics["accuracy"]
         >= 0.9
     )
 
@@ -191,3 +191,66 @@ def test_default_probe_is_fast():
     start = time.process_time()
     LinearProbe().build()(subject(train, test, 10))
     assert time.process_time() - start < 5
+
+
+def test_every_rate_is_tried_with_every_decay():
+    probe = LinearProbe(learning_rates=(0.1, 1.0), weight_decays=(0.0, 0.01, 10.0), epochs=5)
+    scores = probe.build()(separable(0))
+    assert list(scores.metrics) == ["accuracy", "holdout_accuracy", "learning_rate", "weight_decay"]
+    grid = scores.tables["grid"]
+    assert [(row["learning_rate"], row["weight_decay"]) for row in grid] == [
+        (0.1, 0.0), (0.1, 0.01), (0.1, 10.0), (1.0, 0.0), (1.0, 0.01), (1.0, 10.0),
+    ]  # fmt: skip
+    best = max(grid, key=lambda row: (row["holdout_accuracy"], -row["holdout_loss"]))
+    assert scores.metrics["learning_rate"] == best["learning_rate"]
+    assert scores.metrics["weight_decay"] == best["weight_decay"]
+    assert scores.metrics["holdout_accuracy"] == best["holdout_accuracy"]
+    assert probe.build().protocol.endswith("weight_decays=(0.0, 0.01, 10.0))")
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "lars", "adamw"])
+def test_settings_trained_together_equal_settings_alone(optimizer):
+    values, labels = clusters(200, 4, 12, 1.0, generator())
+    recipe = Recipe((0.01, 0.1), 5, 32, 0.1, (0.0, 0.1), optimizer)
+    together = fit(values, labels, 4, recipe, generator(1))
+    for s, (rate, decay) in enumerate(recipe.settings):
+        alone = fit(
+            values, labels, 4, recipe._replace(learning_rates=(rate,), weight_decays=(decay,)), generator(1)
+        )
+        torch.testing.assert_close(together.weight[:, s], alone.weight[:, 0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(together.bias[s], alone.bias[0], rtol=1e-4, atol=1e-5)
+
+
+def test_one_inactive_decay_changes_no_bit():
+    values, labels = clusters(200, 4, 12, 1.0, generator())
+    plain = fit(values, labels, 4, Recipe((0.1, 1.0), 3, 32, 0.1), generator(1))
+    listed = fit(values, labels, 4, Recipe((0.1, 1.0), 3, 32, 0.1, (0.0,), "sgd", True), generator(1))
+    assert torch.equal(plain.weight, listed.weight)
+    assert torch.equal(plain.bias, listed.bias)
+
+
+def test_without_standardization_features_stay_as_they_are():
+    values, labels = clusters(200, 4, 12, 0.1, generator())
+    fitted = fit(values, labels, 4, Recipe((0.1,), 3, 32, 0.1, standardize=False), generator(1))
+    assert torch.equal(fitted.mean, torch.zeros(12))
+    assert torch.equal(fitted.scale, torch.ones(12))
+    torch.testing.assert_close(
+        fitted.logits(values)[:, 0], values @ fitted.weight[:, 0] + fitted.bias[0], rtol=1e-5, atol=1e-4
+    )
+    scale = 1000.0
+    same = LinearProbe(epochs=5, learning_rates=(0.1,))
+    train, test = clusters(200, 4, 12, 0.1, generator()), clusters(50, 4, 12, 0.1, generator(1))
+    grown = [(x * scale, y) for x, y in (train, test)]
+    assert same.build()(subject(train, test, 4)).metrics == same.build()(subject(*grown, 4)).metrics
+    bare = same.model_copy(update={"standardize": False})
+    assert "standardize=False" in bare.build().protocol
+
+
+def test_settings_that_diverge_are_not_chosen():
+    train, test = clusters(200, 4, 12, 0.2, generator()), clusters(50, 4, 12, 0.2, generator(1))
+    probe = LinearProbe(learning_rates=(1e38, 0.1), epochs=20)
+    scores = probe.build()(subject(train, test, 4))
+    assert scores.metrics["learning_rate"] == 0.1
+    assert scores.tables["grid"][0]["holdout_loss"] is None
+    with pytest.raises(DataError, match="lower `learning_rates`"):
+        LinearProbe(learning_rates=(1e38,), epochs=20).build()(subject(train, test, 4))
