@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslkit import CNN, PEFT, Finetune, RandomResizedCrop, ViT
+from sslkit import CNN, PEFT, Finetune, RandomResizedCrop, Resize, ViT
 from sslkit.errors import DataError, SpecError
 from sslkit.train.summary import weights_sha256
 from sslkit_finetuning.protocols import copied, draw_losses, trainable_share, tune
@@ -33,13 +33,14 @@ def shuffled(subject, split):
 
 
 def test_fine_tuning_overfits_64_images():
-    subject = network(MEMORY, backbone=WIDE)
+    spec = MEMORY.model_copy(update={"augment": (Resize(),), "batch_size": 16})
+    subject = network(spec, backbone=WIDE)
     shuffled(subject, "train")
-    scores = run(MEMORY, subject)
+    scores = run(spec, subject)
     losses = scores.tables["train_loss"]
     assert len(losses) == 50
     assert losses[0] > 1.2
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.6 * losses[0], "labels without meaning are learned by heart"
     assert scores.metrics["train_loss"] == losses[-1]
 
 
