@@ -105,3 +105,19 @@ def test_curves_are_drawn_of_what_was_recorded(tmp_path):
     (path,) = draw_curves(tmp_path)
     assert path == tmp_path / "figures" / "curves.png"
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_members_of_a_hybrid_have_figures_in_one_folder(drawn, tmp_path):
+    inner = {"kind": "hybrid", "objectives": {"a": term(), "b": term(salt=1)}}
+    _, paths = draw(tiny.spec(objective=None, objectives={"both": inner}), tmp_path)
+    assert [path.name for path in paths] == ["both-a-reconstruction.png", "both-b-reconstruction.png"]
+
+
+def test_conflict_is_drawn_where_terms_were_balanced(tmp_path):
+    figures = tmp_path / "figures"
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 1.0, "loss/a": 1.0, "loss/b": 2.0}\n')
+    assert draw_curves(tmp_path) == [figures / "curves.png"]
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 2, "loss": 1.0, "balance/a_b/cosine": -0.5}\n')
+    assert draw_curves(tmp_path) == [figures / "curves.png", figures / "conflict.png"]
+    assert (figures / "conflict.png").read_bytes().startswith(b"\x89PNG")
