@@ -80,8 +80,10 @@ class ConvolutionalBackbone(Backbone):
             raise _masks()
 
     def units(self) -> Sequence[nn.Module]:
-        """The blocks of stages, which timm's networks have in sequences."""
-        stages = [child for child in self.net.children() if isinstance(child, nn.Sequential)]
+        """The blocks of a ResNet. Of other networks none: what changes a unit's answer in place loses its gradient."""
+        if not isinstance(self.net, ResNet):
+            return ()
+        stages = (self.net.layer1, self.net.layer2, self.net.layer3, self.net.layer4)
         return [block for stage in stages for block in stage]
 
     def export(self) -> Exported:
