@@ -6,7 +6,7 @@ First MAE + InfoNCE on the same visible tokens (as in CAN), where every backward
 the losses (`fixed`), `pcgrad` on the parameters (a backward of the student for each term) and on the tokens (one), and
 the sum with every step measured (`log.conflict`). Then MAE + DINO + MoCo v2 on shared views, 4 passes where 6 are asked
 against the three alone. ViT-T; images are fixed noise, as reading them is another matter. Runs take turns, step by
-step, and are compared within a round, so a machine whose speed drifts favours none.
+step, and are compared within a round, so a machine whose speed drifts favours none. On a CPU times are the processor's.
 """
 
 from __future__ import annotations
@@ -76,15 +76,17 @@ def step_of(changes: Mapping[str, Any], args: argparse.Namespace) -> tuple[Calla
     return step, stepper
 
 
-def rounds_of(steps: Mapping[str, Callable[[int], None]], count: int) -> dict[str, list[float]]:
+def rounds_of(
+    steps: Mapping[str, Callable[[int], None]], count: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
     """Seconds of each run's step in each round, two rounds of warm-up left out."""
     seen: dict[str, list[float]] = {name: [] for name in steps}
     for i in range(count + 2):
         for name in list(steps)[:: 1 if i % 2 == 0 else -1]:
-            begin = time.perf_counter()
+            begin = clock()
             steps[name](i)
             if i >= 2:
-                seen[name].append(time.perf_counter() - begin)
+                seen[name].append(clock() - begin)
     return seen
 
 
@@ -94,23 +96,23 @@ def ratio(ones: list[float], others: list[float]) -> str:
     return f"{statistics.median(found):.3f} ({found[0]:.3f} to {found[-1]:.3f})"
 
 
-def balancers(args: argparse.Namespace) -> None:
+def balancers(args: argparse.Namespace, clock: Callable[[], float]) -> None:
     """MAE + InfoNCE on one pass."""
     steps = {name: step_of(changes, args)[0] for name, changes in COMPARED.items()}
-    seen = rounds_of(steps, args.rounds)
+    seen = rounds_of(steps, args.rounds, clock)
     print("MAE + InfoNCE on shared visible tokens:  ms a step (median), times `fixed` (median, range)")
     for name, times in seen.items():
         print(f"  {name:<22} {statistics.median(times) * 1e3:8.1f}   {ratio(times, seen['fixed'])}")
 
 
-def terms(args: argparse.Namespace) -> None:
+def terms(args: argparse.Namespace, clock: Callable[[], float]) -> None:
     """MAE + DINO + MoCo v2 on shared views against the three alone."""
     runs = {
         "hybrid": {"objectives": TRIPLE},
         **{name: {"objectives": {name: one}} for name, one in TRIPLE.items()},
     }
     made = {name: step_of(changes, args) for name, changes in runs.items()}
-    seen = rounds_of({name: step for name, (step, _) in made.items()}, args.rounds)
+    seen = rounds_of({name: step for name, (step, _) in made.items()}, args.rounds, clock)
     print("MAE + DINO + MoCo v2 on shared views:  ms a step (median), passes that run")
     for name, times in seen.items():
         passes = len(made[name][1].system.late.runs)
@@ -130,8 +132,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="compile the forwards")
     args = parser.parse_args()
-    balancers(args)
-    terms(args)
+    clock = time.perf_counter if args.device == "cuda" else time.process_time
+    balancers(args, clock)
+    terms(args, clock)
 
 
 if __name__ == "__main__":

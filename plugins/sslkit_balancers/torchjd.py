@@ -27,7 +27,7 @@ def rule(name: str, options: Mapping[str, Any]) -> Rule:
 
     def weigh(gram: Tensor, draw: Draw) -> Tensor:
         with torch.random.fork_rng(devices=[]):  # some draw from torch's own generator
-            torch.random.default_generator.manual_seed(draw.key)
+            torch.default_generator.manual_seed(draw.key)
             weights: Tensor = weighting(gram)
         return weights
 
