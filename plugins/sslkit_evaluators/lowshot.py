@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslkit.core.evaluator import Evaluator, Features, Scores, Subject
+from sslkit.functional.logistic import fit_logistic
 from sslkit.functional.neighbours import nearest
 from sslkit_evaluators.knn import rank_classes, vote
 from sslkit_evaluators.labelled import labelled, same_classes
-from sslkit_evaluators.logistic import fit_logistic
 
 Head = Literal["logistic", "knn"]
 ITERATIONS = 300  # MSN `logistic_eval.py`: max_epochs

@@ -1,4 +1,4 @@
-"""Logistic regression against scikit-learn, and CLIP's search for its penalty."""
+"""CLIP's search for the penalty of logistic regression."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression as Reference
 
 from sslkit import LogisticRegression
 from sslkit.core.evaluator import Features
 from sslkit.errors import DataError
-from sslkit_evaluators.logistic import Search, fit_logistic, try_strengths
+from sslkit.functional.logistic import fit_logistic
+from sslkit_evaluators.logistic import Search, try_strengths
 from tests.plugins.evaluators.subjects import clusters, names, subject
 
 SEARCH = Search((1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6), 4, 0.1, 50, False)
@@ -24,52 +24,6 @@ def generator(seed=0):
 def noisy(count, seed):
     values, labels = clusters(count, 4, 8, 1.5, generator(seed))
     return values / values.std(0), labels
-
-
-@pytest.mark.parametrize("strength", [0.01, 1.0, 100.0])
-def test_equals_scikit_learn(strength):
-    """`sklearn.linear_model.LogisticRegression(C)`, multinomial, its intercept without penalty.
-
-    The reference gets centred features, which is the same problem, since it would not converge on others.
-    """
-    values, labels = noisy(300, 0)
-    fitted = fit_logistic(values, labels, 4, strength, 1000)
-    reference = Reference(C=strength, tol=1e-8, max_iter=5000)
-    centred = (values.double() - values.double().mean(0)).numpy()
-    reference.fit(centred, labels.numpy())
-    expected = torch.from_numpy(reference.predict_log_proba(centred))
-    torch.testing.assert_close(fitted.logits(values).log_softmax(1), expected, rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(fitted.weight.T, torch.from_numpy(reference.coef_), rtol=1e-3, atol=1e-3)
-
-
-def test_the_gradient_is_zero_at_the_end():
-    values, labels = noisy(200, 1)
-    values = values - values.mean(0)
-    fitted = fit_logistic(values, labels, 4, 1.0, 1000)
-    weight, bias = (x.clone().requires_grad_() for x in fitted)
-    loss = torch.nn.functional.cross_entropy(values.double() @ weight + bias, labels)
-    (loss + weight.square().sum() / (2 * 1.0 * 200)).backward()
-    assert weight.grad.abs().max() < 2e-6
-    assert bias.grad.abs().max() < 2e-6
-
-
-def test_parts_change_nothing(monkeypatch):
-    values, labels = noisy(200, 1)
-    whole = fit_logistic(values, labels, 4, 1.0, 200)
-    monkeypatch.setattr("sslkit_evaluators.logistic.AT_ONCE", 33)
-    torch.testing.assert_close(
-        fit_logistic(values, labels, 4, 1.0, 200).weight, whole.weight, rtol=0, atol=1e-4
-    )
-
-
-def test_a_warm_start_finds_the_same():
-    values, labels = noisy(200, 1)
-    far = fit_logistic(values, labels, 4, 0.01, 200)
-    warm, cold = (fit_logistic(values, labels, 4, 1.0, 1000, s) for s in (far, None))
-    torch.testing.assert_close(warm.weight, cold.weight, rtol=0, atol=1e-4)
-    assert torch.equal(far.weight, fit_logistic(values, labels, 4, 0.01, 200).weight), (
-        "the start is not changed"
-    )
 
 
 def test_the_search_is_clips():
