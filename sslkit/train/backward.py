@@ -209,7 +209,7 @@ def _assign(parameters: Sequence[nn.Parameter], values: Tensor) -> None:
 def _exchange(parameters: Sequence[nn.Parameter], parallel: Parallel) -> None:
     """Make the gradients that are there means over ranks."""
     reached = [p for p in parameters if p.grad is not None]
-    if reached:
+    if reached and parallel.world > 1:
         _assign(reached, parallel.reduce(_flat(reached)))
 
 
