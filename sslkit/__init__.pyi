@@ -54,6 +54,8 @@ from sslkit_data.turn_spec import Turn as Turn
 from sslkit_distillation.plugin import DINO as DINO
 from sslkit_distillation.plugin import IBOT as IBOT
 from sslkit_distillation.plugin import MaskedDistillation as MaskedDistillation
+from sslkit_evaluators.image_specs import Retrieval as Retrieval
+from sslkit_evaluators.image_specs import Robustness as Robustness
 from sslkit_evaluators.plugin import KNN as KNN
 from sslkit_evaluators.plugin import LinearProbe as LinearProbe
 from sslkit_evaluators.specs import LogisticRegression as LogisticRegression

@@ -11,6 +11,7 @@ from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Count, Spec
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.protocol import own_fields, protocol
+from sslkit_evaluators.image_specs import Retrieval, Robustness
 from sslkit_evaluators.specs import LogisticRegression, LowShot, Probing
 
 if TYPE_CHECKING:
@@ -95,4 +96,4 @@ class LinearProbe(EvaluatorSpec):
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The evaluators of this package."""
-    return [KNN, LinearProbe, LogisticRegression, LowShot, Probing]
+    return [KNN, LinearProbe, LogisticRegression, LowShot, Probing, Retrieval, Robustness]
