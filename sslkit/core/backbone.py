@@ -61,7 +61,8 @@ class Backbone(nn.Module, ABC):
     def units(self) -> Sequence[nn.Module]:
         """Parts whose parameters are read in their own `forward` only; `parallel=fsdp` gathers one at a time.
 
-        Nothing may change their answers in place: it would take FSDP2's hooks off them, and the backward could crash. Inner parts come before those that hold them. None, the default: the network is gathered as a whole.
+        Nothing may change their answers in place: it would take FSDP2's hooks off them, and the backward could crash.
+        Inner parts come before those that hold them. None, the default: the network is gathered as a whole.
         """
         return ()
 
