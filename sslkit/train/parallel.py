@@ -78,7 +78,7 @@ class Parallel(ABC):
 
     def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """The norm of each parameter or gradient as a whole."""
-        return torch._foreach_norm(tensors)
+        return torch._foreach_norm(list(tensors))
 
     def mean(self, values: Tensor) -> Tensor:
         """Mean over ranks."""
@@ -252,5 +252,5 @@ def start(wanted: str, kind: Literal["ddp", "fsdp"] = "ddp") -> Parallel:
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return Single(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    kinds = {"ddp": DataParallel, "fsdp": Sharded}
-    return kinds[kind](device, dist.get_rank(), dist.get_world_size())
+    rank, world = dist.get_rank(), dist.get_world_size()
+    return Sharded(device, rank, world) if kind == "fsdp" else DataParallel(device, rank, world)

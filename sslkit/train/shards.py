@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 def local(tensor: Tensor) -> Tensor:
     """The values on this rank, sharing memory with `tensor`; without autograd."""
-    return tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
+    values = tensor.detach()
+    return values.to_local() if isinstance(values, DTensor) else values
 
 
 def like(values: Tensor, tensor: Tensor) -> Tensor:
@@ -32,7 +33,8 @@ def like(values: Tensor, tensor: Tensor) -> Tensor:
 
 def whole(tensor: Tensor) -> Tensor:
     """All values, on every rank. All ranks must take part where `tensor` is sharded."""
-    return tensor.detach().full_tensor() if isinstance(tensor, DTensor) else tensor.detach()
+    values = tensor.detach()
+    return values.full_tensor() if isinstance(values, DTensor) else values
 
 
 def gathered(state: Any, keep: bool) -> Any:  # noqa: ANN401
