@@ -18,15 +18,17 @@ RECOVERY = 1.5
 DEAD = 0.1
 """which counts as this where it is lower: changes near nothing are noise."""
 
+FALLEN = 0.25
+"""`feature_std` below this share of its highest value so far,"""
 FEATURES = 0.1
-"""`feature_std` below this."""
-PROTOTYPES = 0.3
+"""or below this, for networks whose features were alike from the start."""
+PROTOTYPES = 0.46
 """`prototype_entropy_share` below this."""
-UNIFORM = 1e-3
+UNIFORM = 2e-3
 """`teacher_entropy_share` within this of 1."""
 PINNED = 2e-3
 """`loss_share` within this of 1."""
-WORSE = 2.0
+WORSE = 3.2
 """`loss_share` above this."""
 DROP = 0.05
 """`target_std` or `prediction_std` below this share of its highest value so far."""
@@ -48,8 +50,8 @@ class Rule(NamedTuple):
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "feature_std": (
         Rule(
-            lambda value, highest: value / FEATURES,
-            "features of all images are nearly alike (1: spread evenly, 0: all alike)",
+            lambda value, highest: value / max(FEATURES, FALLEN * highest),
+            "features of different images have become alike (1: spread evenly, 0: all alike)",
             "no predictor, no negatives or no centering, too low a momentum of the teacher, too high a learning rate",
             "check these first, then a lower optimizer.lr or a longer warm-up",
         ),
