@@ -76,6 +76,8 @@ class Subject(ABC):
     """What the readout takes of tokens: the class token, or the mean of the patch tokens."""
     workers: int = 0
     """Processes that may decode images; no number depends on it."""
+    crop: float = 1.0
+    """Share of the shorter side that the readout's square keeps."""
 
     @abstractmethod
     def features(self, split: Split, layer: int | None = None) -> Features:
@@ -142,6 +144,13 @@ class Evaluator(ABC):
     """Splits that it reads; a run without them is refused before it trains."""
     labelled: bool = True
     """Whether their images must have labels."""
+
+    def require(self, split: Split, source: Source) -> None:
+        """Pass where the images of `split` tell all that it reads; asked before a run trains.
+
+        Raises:
+            DataError: something beside labels is missing, such as masks.
+        """
 
     @abstractmethod
     def __call__(self, subject: Subject) -> Scores:

@@ -43,10 +43,10 @@ def source_of(evaluator: EvaluatorSpec, data: SourceSpec, split: Split) -> Sourc
 
 
 def require_splits(evaluators: Sequence[EvaluatorSpec], data: SourceSpec, sources: Sources) -> None:
-    """Pass where every evaluator finds the images, and the labels, that it needs.
+    """Pass where every evaluator finds the images, labels and whatever else it needs.
 
     Raises:
-        DataError: a split is missing or has no labels; the message names the evaluator.
+        DataError: a split is missing, or lacks labels or the like; the message names the evaluator.
     """
     for place, spec in enumerate(evaluators):
         evaluator = spec.build()
@@ -55,5 +55,6 @@ def require_splits(evaluators: Sequence[EvaluatorSpec], data: SourceSpec, source
                 source = sources.get(source_of(spec, data, split), split)
                 if evaluator.labelled:
                     require_labels(source)
+                evaluator.require(split, source)
             except DataError as error:
                 raise DataError(f"evaluate.{place}: {error}") from None

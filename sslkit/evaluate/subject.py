@@ -38,6 +38,7 @@ class NetSubject(Subject):
         self.seed = rng.key(reading.seed, "evaluate", evaluator.label)
         self.view = reading.loading.view
         self.pool, self.workers = reading.readout.pool, reading.loading.workers
+        self.crop = reading.loading.crop
 
     def features(self, split: Split, layer: int | None = None) -> Features:
         """Extracted at first use and kept for the round."""

@@ -89,6 +89,25 @@ def resize_center(images_BCHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
     return _sliced(images_BCHW, box, (size, size), "bicubic").clamp(0, 1)
 
 
+def nearest_center(labels_BHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
+    """Cut the square that `resize_center` cuts and resize it to `size` x `size` by nearest pixels, for labels.
+
+    A result takes the pixel that its centre falls into, as PIL and scikit-image do (`nearest-exact` of torch).
+
+    Args:
+        labels_BHW: any type.
+        size: Side of the result.
+        crop: Share of the shorter side that the square keeps.
+
+    Returns:
+        `[B, size, size]`, of the type of the input.
+    """
+    box = center_crop_box(*labels_BHW.shape[-2:], crop)
+    places = ((torch.arange(size, device=labels_BHW.device) * 2 + 1) * box.height) // (2 * size)
+    rows, columns = places + box.top, places + box.left
+    return labels_BHW[:, rows[:, None], columns]
+
+
 def _sliced(images_BCHW: Tensor, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
     """`resize_crop` where all images share one box."""
     crop = images_BCHW[..., box.top : box.top + box.height, box.left : box.left + box.width]

@@ -18,7 +18,7 @@ from sslkit.evaluate.sources import Sources
 from sslkit.evaluate.subject import evaluate
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.testing.report import Checks, require
-from sslkit.testing.stage import stage
+from sslkit.testing.stage import evaluated
 from sslkit.testing.training import CPU
 from sslkit.train.compose import compose
 from sslkit.train.parallel import Single
@@ -39,7 +39,7 @@ def checks(spec: EvaluatorSpec) -> Checks:
 
 def _made(spec: EvaluatorSpec) -> tuple[Score, Backbone]:
     """A function that evaluates one untrained network, and the network."""
-    run = stage(evaluate=(spec,))
+    run = evaluated(spec)
     composed = compose(run, Single(CPU))
     net = composed.system.nets["student"]
     assert isinstance(net, Backbone), "`nets` holds backbones"

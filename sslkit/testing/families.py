@@ -8,6 +8,7 @@ from typing import Any
 
 from sslkit.spec.base import Spec
 from sslkit.spec.explain import problems
+from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.parts import LogSpec, ViewSpec
 from sslkit.spec.run import RunSpec
 from sslkit.testing import (
@@ -21,7 +22,7 @@ from sslkit.testing import (
     training,
 )
 from sslkit.testing.report import Checks, require
-from sslkit.testing.stage import IMAGE, Probe, helper, stage
+from sslkit.testing.stage import IMAGE, Probe, evaluated, helper, stage
 
 _PARTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "backbone": lambda spec: {"backbone": spec},
@@ -32,7 +33,6 @@ _PARTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "source": lambda spec: {"data": spec},
     "augment": lambda spec: {"views": {"global": ViewSpec.model_construct(size=IMAGE, augment=(spec,))}},
     "logger": lambda spec: {"log": LogSpec.model_construct(loggers=(spec,))},
-    "evaluator": lambda spec: {"evaluate": (spec,)},
 }
 """Family -> the fields of a run that hold a spec of it."""
 
@@ -56,7 +56,7 @@ def checks(spec: Spec) -> Checks:
     Raises:
         PluginError: a kind that the kit needs beside it is not there.
     """
-    run = stage(**_PARTS[spec.family](spec))
+    run = evaluated(spec) if isinstance(spec, EvaluatorSpec) else stage(**_PARTS[spec.family](spec))
     own = _OWN[spec.family](spec) if spec.family in _OWN else {}
     trained = training.checks(run) if spec.family in _TRAINED else {}
     return {"fits the kit's run": partial(_fits, run), **own, **trained}

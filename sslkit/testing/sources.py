@@ -11,12 +11,16 @@ from sslkit.errors import PluginError
 from sslkit.spec.families import SourceSpec
 from sslkit.testing.report import Checks, require
 
+UNKNOWN = 255
+"""In masks: pixels that are not told."""
+
 
 def checks(spec: SourceSpec) -> Checks:
     """The checks of the training split, and of the test split where there is one."""
     return {
         "gives uint8 images": partial(_images, spec),
         "labels every image or none": partial(_labels, spec),
+        "its masks fit its images": partial(_masks, spec),
         "has a stable fingerprint": partial(_fingerprint, spec),
         "its splits agree": partial(_splits, spec),
     }
@@ -46,6 +50,23 @@ def _images(spec: SourceSpec) -> None:
     require(
         resident is None or len(resident) == len(source), "`resident` has another number of images than `len`"
     )
+
+
+def _masks(spec: SourceSpec) -> None:
+    """Of sources that name regions; others give no masks."""
+    source = _train(spec)
+    for index in (0, len(source) - 1):
+        mask = source.mask(index)
+        if mask is None or not source.regions:
+            require(
+                mask is None and not source.regions, "names regions without masks, or has masks without them"
+            )
+            continue
+        size, found = source.load(index).shape[1:], f"mask {index} is {mask.dtype} {tuple(mask.shape)}"
+        require(mask.dtype == torch.uint8 and mask.shape == size, f"{found}, expected uint8 {tuple(size)}")
+        told = mask[mask != UNKNOWN]
+        highest = int(told.max()) if len(told) else 0
+        require(highest < len(source.regions), f"mask {index} has {highest}, which is no region")
 
 
 def _labels(spec: SourceSpec) -> None:

@@ -15,7 +15,7 @@ from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.source import Source
 from sslkit.errors import PluginError
 from sslkit.spec.base import Spec
-from sslkit.spec.families import ObjectiveSpec, SourceSpec
+from sslkit.spec.families import EvaluatorSpec, ObjectiveSpec, SourceSpec
 from sslkit.spec.parts import CompileSpec, NetSpec, OptimizerSpec, ViewSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import LearningRateSchedule
@@ -25,11 +25,13 @@ IMAGE, LOCAL, CHANNELS = 32, 16, 3
 """Pixels of the two views' sides; channels of the images."""
 BATCH, STEPS = 4, 4
 CLASSES = 5
+MIDDLE = 112
+"""Pixels brighter than this are a region of their own."""
 
 
 @final
 class NoiseSource(Source):
-    """Uniform noise, brighter by class, in memory."""
+    """Uniform noise, brighter by class, in memory, with two attributes and masks of bright pixels."""
 
     def __init__(self, split: str, count: int) -> None:
         generator = rng.generator(0, "noise", split)
@@ -38,6 +40,8 @@ class NoiseSource(Source):
         self.classes = tuple(f"class {i}" for i in range(CLASSES))
         noise = torch.randint(0, 128, (count, CHANNELS, IMAGE, IMAGE), generator=generator)
         self.images = (noise + 24 * self.labels[:, None, None, None]).to(torch.uint8)
+        self.attributes = {"bright": (self.labels > 2).long(), "odd": torch.arange(count) // CLASSES % 2}
+        self.regions = ("dark", "bright")
 
     def __len__(self) -> int:
         """Number of images."""
@@ -46,6 +50,12 @@ class NoiseSource(Source):
     def load(self, index: int) -> Tensor:
         """`[C, H, W]` uint8."""
         return self.images[index]
+
+    def mask(self, index: int) -> Tensor:
+        """`[H, W]` uint8: the brighter pixels, and a border that is not told."""
+        told = (self.images[index].float().mean(0) > MIDDLE).to(torch.uint8)
+        told[:2] = 255
+        return told
 
     def resident(self) -> Tensor:
         """`[N, C, H, W]` uint8."""
@@ -104,6 +114,12 @@ def helper(family: str, kind: str) -> Spec:
     if spec is None:
         raise PluginError(f"the kit needs the {family} {kind!r}, which no plugin offers here; is it blocked?")
     return spec
+
+
+def evaluated(spec: EvaluatorSpec) -> RunSpec:
+    """The kit's run with an evaluator, and with a masked objective for those that measure one."""
+    objectives = {"check": Probe(), "masked": helper("objective", "mae")}
+    return stage(evaluate=(spec,), objectives=objectives)
 
 
 def stage(**parts: Any) -> RunSpec:  # noqa: ANN401

@@ -10,7 +10,7 @@ from PIL import Image
 
 from sslkit.errors import DataError
 from sslkit.evaluate.reading import evaluating, reading_of
-from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.subject import NetSubject, evaluate
 from sslkit.train import rng
 from sslkit.train.compose import compose
@@ -198,3 +198,28 @@ def test_a_network_of_no_run_has_no_objectives(parts):
     assert subject.system() is whole
     with pytest.raises(DataError, match=r"^this evaluator needs the objectives"):
         NetSubject(None, reading._replace(run=whole), run.data, KNN(), Sources(), {}).system()
+
+
+def test_what_a_protocol_requires_is_asked_of_every_split_that_it_needs(parts, monkeypatch):
+    asked = []
+
+    def require(self, split, source):
+        asked.append((split, len(source)))
+        if split == "test":
+            raise DataError(f"the {split} images have no masks")
+
+    monkeypatch.setattr("sslkit_evaluators.knn.KNearest.require", require)
+    with pytest.raises(DataError, match=r"^evaluate\.0: the test images have no masks$"):
+        require_splits([KNN()], parts[0].data, Sources())
+    assert asked == [("train", 1437), ("test", 360)]
+
+
+def test_the_crop_is_the_readouts(parts):
+    run, composed, reading = parts
+    assert subject_of(parts, KNN()).crop == 1.0
+    loading = reading.loading._replace(crop=0.5)
+    subject = NetSubject(None, reading._replace(loading=loading), run.data, KNN(), Sources(), {})
+    assert subject.crop == 0.5
+    assert not torch.equal(
+        subject.features("test").values, subject_of(parts, KNN(), None).features("test").values
+    )

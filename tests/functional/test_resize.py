@@ -1,11 +1,19 @@
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision.transforms.v2.functional as V
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import InterpolationMode
 
-from sslkit.functional.resize import DENSE_SIDE, Box, center_crop_box, resize_center, resize_crop
+from sslkit.functional.resize import (
+    DENSE_SIDE,
+    Box,
+    center_crop_box,
+    nearest_center,
+    resize_center,
+    resize_crop,
+)
 
 MODES = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
 
@@ -105,3 +113,25 @@ def test_resize_center_stays_in_range_where_bicubic_overshoots():
     assert plain.max() > 1.01
     assert plain.min() < -0.01
     assert (made.min(), made.max()) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "crop"),
+    [((13, 9), 5, 1.0), ((8, 8), 8, 1.0), ((7, 20), 16, 0.7), ((30, 31), 12, 0.875)],
+)
+def test_nearest_center_is_the_cut_of_resize_center_by_nearest_pixels(shape, size, crop):
+    labels = torch.randint(0, 256, (2, *shape), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    box = center_crop_box(*shape, crop)
+    cut = labels[:, box.top : box.top + box.height, box.left : box.left + box.width]
+    expected = F.interpolate(cut[:, None].float(), (size, size), mode="nearest-exact")[:, 0]
+    found = nearest_center(labels, size, crop)
+    assert found.dtype == torch.uint8
+    assert torch.equal(found.float(), expected)
+
+
+def test_nearest_center_lies_on_the_image_that_resize_center_makes():
+    """A square that is a whole number of results wide has its edges in the same places in both."""
+    mask = torch.zeros(1, 40, 64)
+    mask[:, 10:30, 22:42] = 1
+    image = resize_center(mask[:, None].expand(-1, 3, -1, -1), 20)[:, 0]
+    assert torch.equal(nearest_center(mask, 20), (image > 0.5).float())

@@ -247,6 +247,10 @@ def moody(source, split):
         ),
         (changed(labels=torch.full((20,), 5)), "labels", "labels 5 to 5 for 5 classes"),
         (changed(labels=None), "labels", "names classes but has no labels"),
+        (changed(regions=()), "masks", "has masks without them"),
+        (changed(mask=lambda index: None), "masks", "names regions without masks"),
+        (changed(regions=("one",)), "masks", "mask 0 has 1, which is no region"),
+        (changed(mask=lambda index: torch.zeros(8, 8)), "masks", r"torch.float32 \(8, 8\), expected uint8"),
         (changed(fingerprint=""), "fingerprint", "is empty"),
         (numbered, "fingerprint", "when built again"),
         (changed(fingerprint="same"), "splits", "the same fingerprint"),
@@ -352,6 +356,19 @@ def test_evaluators_see_features_of_labelled_images():
         train, test = subject.features("train"), subject.features("test")
         assert train.values.shape == (64, 16)
         assert test.labels.unique().tolist() == [0, 1, 2, 3, 4]
+        return {"accuracy": 1.0}
+
+    for check in checks(EvaluatorOf(score=score)).values():
+        check()
+
+
+def test_evaluators_see_attributes_masks_and_a_masked_objective():
+    def score(subject):
+        source, (system, _) = subject.source("test"), subject.system()
+        assert set(source.attributes) == {"bright", "odd"}
+        assert source.mask(3).shape == source.load(3).shape[1:]
+        masked = [name for name, o in system.objectives.items() if o.passes[0].mask is not None]
+        assert masked == ["masked"]
         return {"accuracy": 1.0}
 
     for check in checks(EvaluatorOf(score=score)).values():

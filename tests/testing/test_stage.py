@@ -25,6 +25,20 @@ def test_the_images_tell_their_class():
     assert (means.diff() > 10).all()
 
 
+def test_the_images_have_attributes_and_masks():
+    source = Noise().build("train")
+    assert set(source.attributes) == {"bright", "odd"}
+    assert all(
+        values.shape == (64,) and set(values.tolist()) == {0, 1} for values in source.attributes.values()
+    )
+    assert torch.equal(source.attributes["bright"], (source.labels > 2).long())
+    masks = torch.stack([source.mask(i) for i in range(64)])
+    assert set(masks.unique().tolist()) == {0, 1, 255}
+    assert (masks[:, :2] == 255).all()
+    share = (masks[:, 2:] == 1).float().mean((1, 2))
+    assert share[source.labels == 4].mean() > share[source.labels == 0].mean() + 0.5
+
+
 @pytest.mark.parametrize("name", [name for name in checks(Probe()) if "picture" not in name])
 def test_the_probe_is_a_sound_objective(name):
     checks(Probe())[name]()
