@@ -43,7 +43,7 @@ class RandomResizedCropAugment(Augment):
         alike = isinstance(images, Tensor) or len({x.shape for x in images}) == 1
         if alike and (draw.device.type != "cpu" or max(images[0].shape[-2:]) <= BYTES_SIDE):
             batch = images if isinstance(images, Tensor) else torch.stack(list(images))
-            boxes = random_boxes(draw, *batch.shape[-2:], self.scale, self.ratio)
+            boxes = random_boxes(draw, batch.shape[-2], batch.shape[-1], self.scale, self.ratio)
             return self._bytes(batch, boxes)
         heights, widths = (torch.tensor([x.shape[axis] for x in images]) for axis in (-2, -1))
         boxes = random_boxes(draw, heights, widths, self.scale, self.ratio)
