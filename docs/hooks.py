@@ -175,7 +175,8 @@ def _plain(field: Schema, definitions: Schema, uri: str) -> str:
     if field["type"] == "array":
         return f"list of {_type(field['items'], definitions, uri)}"
     if field["type"] == "object":
-        return f"mapping of names to {_type(field['additionalProperties'], definitions, uri)}"
+        values = field["additionalProperties"]
+        return f"mapping of names to {'anything' if values is True else _type(values, definitions, uri)}"
     return "path" if field.get("format") == "path" else _WORDS[field["type"]]
 
 

@@ -38,7 +38,7 @@ ALLOWED = {
     "functional": {"errors", "functional"},
     "nn": {"errors", "functional", "core", "nn"},
     "train": {"errors", "spec", "registry", "core", "functional", "train", "evaluate"},
-    "evaluate": {"errors", "spec", "registry", "core", "functional", "train", "evaluate"},
+    "evaluate": {"errors", "spec", "registry", "core", "functional", "nn", "train", "evaluate"},
 }
 """Layer -> layers of `sslkit` that it may import, functions included. `cli`, `api`, `testing` take all."""
 
