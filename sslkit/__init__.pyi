@@ -50,6 +50,7 @@ from sslkit_data.plugin import RandomAffine as RandomAffine
 from sslkit_data.plugin import RandomResizedCrop as RandomResizedCrop
 from sslkit_data.plugin import Resize as Resize
 from sslkit_data.plugin import Solarize as Solarize
+from sslkit_data.segmentation_spec import Segmentation as Segmentation
 from sslkit_data.turn_spec import Turn as Turn
 from sslkit_distillation.plugin import DINO as DINO
 from sslkit_distillation.plugin import IBOT as IBOT

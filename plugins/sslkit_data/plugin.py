@@ -13,6 +13,7 @@ from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import AugmentSpec, SourceSpec
 from sslkit_data import listing
+from sslkit_data.segmentation_spec import Segmentation
 from sslkit_data.turn_spec import Turn
 
 if TYPE_CHECKING:
@@ -376,6 +377,6 @@ class Solarize(AugmentSpec):
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The sources and augmentations of this package."""
-    sources: list[type[Spec]] = [Digits, Folder, CIFAR10, Parquet]
+    sources: list[type[Spec]] = [Digits, Folder, CIFAR10, Parquet, Segmentation]
     shapes: list[type[Spec]] = [RandomResizedCrop, Resize, HorizontalFlip, RandomAffine, Turn]
     return [*sources, *shapes, ColorJitter, Grayscale, GaussianBlur, Solarize]

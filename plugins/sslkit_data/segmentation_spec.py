@@ -1,0 +1,76 @@
+"""Spec of the source of images with masks. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+
+from pydantic import Field
+
+from sslkit.spec.base import Problem
+from sslkit.spec.families import SourceSpec
+from sslkit_data import listing
+
+if TYPE_CHECKING:
+    from sslkit.core.source import Source
+    from sslkit.spec.run import RunSpec
+
+IMAGES, MASKS = "images", "masks"
+"""Folders below the root."""
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MASK_EXTENSIONS = (".png",)
+
+
+@final
+class Segmentation(SourceSpec):
+    """Images with masks: `root/images/NAME.jpg` and `root/masks/NAME.png`, whose values tell what each pixel shows.
+
+    Masks are grey or palette PNG files of their image's size; names may have folders in them. There are no labels.
+    """
+
+    kind: Literal["segmentation"] = "segmentation"
+    root: Path
+    """Folder that holds the folders `images` and `masks`."""
+    test: Path | None = None
+    """Such a folder of the test split. Default: there is no test split."""
+    regions: Annotated[int, Field(ge=2, le=255)] | Path
+    """What values mean: a text file with a name on each line, the first for value 0; or how many there are, which are
+    then called by their numbers."""
+    ignore_index: int = Field(255, ge=0, le=255)
+    """Value of pixels that are not counted (VOC, Cityscapes: 255; for ADE20K, whose 0 is `other`: 0)."""
+    channels: Literal[1, 3] = 3
+    """Channels of every image."""
+    convert: bool = True
+    """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+
+    @classmethod
+    def example(cls) -> Self | None:
+        """None: it reads files that only a user has."""
+        return None
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The folders must exist and hold an image and a mask; a file of names must be there."""
+        for field, root in (("root", self.root), ("test", self.test)):
+            for folder, ends in ((IMAGES, EXTENSIONS), (MASKS, MASK_EXTENSIONS)) if root else ():
+                message = listing.folder_problem(root.expanduser() / folder, ends)
+                if message:
+                    yield Problem(field, message)
+        if isinstance(self.regions, Path) and not self.regions.expanduser().is_file():
+            yield Problem(
+                "regions", f"{self.regions}: no such file; expected a text file with a name on each line"
+            )
+
+    def build(self, split: str) -> Source | None:
+        """The images of `split`, decoded from their files when asked for."""
+        from sslkit_data.decode import Decoder
+        from sslkit_data.segmentation import Regions, SegmentationSource, names_in
+
+        root = self.root if split == "train" else self.test
+        if root is None:
+            return None
+        names = (
+            names_in(self.regions) if isinstance(self.regions, Path) else tuple(map(str, range(self.regions)))
+        )
+        regions = Regions(names, self.ignore_index)
+        return SegmentationSource(root.expanduser(), regions, Decoder(self.channels, self.convert))
