@@ -108,7 +108,7 @@ def train(model: Classifier, images: Images, recipe: Recipe, classes: int, seed:
             optimizer.zero_grad(set_to_none=True)
             losses.append(total)
     model.eval()
-    return torch.stack(losses).view(recipe.epochs, length).mean(1).tolist()  # type: ignore[no-any-return]
+    return torch.stack(losses).view(recipe.epochs, length).mean(1).tolist()
 
 
 def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:

@@ -7,7 +7,7 @@ network) come by lower index. Queries for which the engine may have missed one a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,8 +22,12 @@ STEPS = 1 << 30
 """Similarities are compared as multiples of 1 / STEPS: coarser than float64 noise, finer than float32."""
 FEWEST = 39
 """Rows of a cell on average, below which faiss's k-means would warn."""
-BLOCK = {"cpu": 1 << 22, "cuda": 1 << 28}
-"""Similarities held at once: 16 MB stay in a CPU's cache, 1 GB keeps a GPU busy (`benchmarks/knn.py`)."""
+BLOCK = {"cpu": 1 << 24, "cuda": 1 << 28}
+"""Similarities held at once: 64 MB and 1 GB keep a CPU and a GPU busy (`benchmarks/knn.py`)."""
+COMPARED = {"cpu": 1 << 19, "cuda": 1 << 28}
+"""Values of candidates held at once, as float64: 4 MB stay in a CPU's cache."""
+GROUP = 16
+"""Columns of which the largest is taken before a CPU looks for the best: `topk` is slow on wide rows."""
 
 
 class Neighbours(NamedTuple):
@@ -112,8 +116,26 @@ def _neighbours(keys: Tensor, count: int) -> Neighbours:
 
 def _propose_torch(queries_MD: Tensor, bank_ND: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Similarities and indices of the `width` best rows, most similar first."""
-    found = [(chunk @ bank_ND.T).topk(width, dim=1) for chunk in _chunks(queries_MD, len(bank_ND))]
-    return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+    found = [_best(chunk @ bank_ND.T, width) for chunk in _chunks(queries_MD, len(bank_ND), BLOCK)]
+    return torch.cat([values for values, _ in found]), torch.cat([rows for _, rows in found])
+
+
+def _best(similarity: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """The `width` largest of every row and their columns, largest first; equal ones in any order.
+
+    The largest lie in the groups of columns with the largest maxima.
+    """
+    groups = similarity.shape[1] // GROUP
+    if similarity.is_cuda or groups < 4 * width:
+        whole = similarity.topk(width, dim=1)
+        return whole.values, whole.indices
+    grouped = similarity[:, : groups * GROUP].unflatten(1, (GROUP, groups))
+    chosen = grouped.amax(1).topk(width, dim=1, sorted=False).indices
+    members = torch.arange(0, groups * GROUP, groups)
+    rest = torch.arange(groups * GROUP, similarity.shape[1]).expand(len(similarity), -1)
+    columns = torch.cat([(chosen[:, :, None] + members).flatten(1), rest], dim=1)
+    best = similarity.gather(1, columns).topk(width, dim=1)
+    return best.values, columns.gather(1, best.indices)
 
 
 def _propose_faiss(queries_MD: Tensor, bank_ND: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -133,7 +155,7 @@ def _compare(
     """Keys of the best `k` candidates, `[M, k]`, and the largest error of `rough`."""
     best, errors = [], [rough.new_zeros((), dtype=torch.float64)]
     size = candidates.shape[1] * queries_MD.shape[1]
-    parts = (_chunks(x, size) for x in (queries_MD, candidates, rough))
+    parts = (_chunks(x, size, COMPARED) for x in (queries_MD, candidates, rough))
     for query, candidate, guess in zip(*parts, strict=True):
         exact = torch.bmm(bank_ND[candidate].double(), query.double().unsqueeze(-1)).squeeze(-1)
         errors.append((exact - guess).abs().max())
@@ -145,7 +167,7 @@ def _search_again(queries_MD: Tensor, bank_ND: Tensor, k: int) -> Tensor:
     """Keys of the best `k` of all rows, `[M, k]`, in float64."""
     bank = bank_ND.double()
     index = torch.arange(len(bank), device=bank.device)
-    chunks = _chunks(queries_MD, len(bank))
+    chunks = _chunks(queries_MD, len(bank), BLOCK)
     return torch.cat([_keys(c.double() @ bank.T, index, len(bank)).topk(k, dim=1).values for c in chunks])
 
 
@@ -154,7 +176,7 @@ def _keys(similarity: Tensor, index: Tensor, count: int) -> Tensor:
     return (similarity * STEPS).round().long() * count + (count - 1 - index)
 
 
-def _chunks(rows: Tensor, width: int) -> Iterator[Tensor]:
+def _chunks(rows: Tensor, width: int, block: Mapping[str, int]) -> Iterator[Tensor]:
     """`rows` cut so that each chunk times `width` fits in a block."""
-    size = max(1, BLOCK["cuda" if rows.is_cuda else "cpu"] // width)
+    size = max(1, block["cuda" if rows.is_cuda else "cpu"] // width)
     return (rows[start : start + size] for start in range(0, len(rows), size))

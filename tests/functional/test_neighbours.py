@@ -120,3 +120,12 @@ def test_recall_is_a_share_of_the_true_ones():
 def test_too_many_approximate_neighbours_are_an_error():
     with pytest.raises(ValueError, match=r"1 \.\. 5"):
         approximate(torch.randn(2, 3), torch.randn(5, 3), 6, 1)
+
+
+@pytest.mark.parametrize("columns", [16 * 40, 16 * 40 + 1, 16 * 41 - 1, 30])
+def test_maxima_of_groups_lead_to_the_largest(columns):
+    values = torch.randn(12, columns).mul(4).round()  # many ties
+    found, places = neighbours._best(values, 10)
+    assert torch.equal(found, values.topk(10, dim=1).values)
+    assert torch.equal(values.gather(1, places), found)
+    assert all(len(row.unique()) == 10 for row in places)
