@@ -125,7 +125,7 @@ def _poisson(rate: Tensor, draw: Draw) -> Tensor:
     return torch.where(rate < MANY, count.to(rate.dtype), normal)
 
 
-def _through_jpeg(image: np.ndarray, quality: int) -> Tensor:  # type: ignore[type-arg]
+def _through_jpeg(image: np.ndarray, quality: int) -> Tensor:
     """`[C, H, W]` in [0, 1] of `[H, W, C]` uint8."""
     file = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "JPEG", quality=quality)

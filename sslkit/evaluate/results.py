@@ -31,7 +31,8 @@ class StoredPredictions(NamedTuple):
     @property
     def correct(self) -> NDArray[np.bool_]:
         """`[N]`."""
-        return self.labels == self.guesses
+        right: NDArray[np.bool_] = self.labels == self.guesses
+        return right
 
 
 class Evaluation(NamedTuple):

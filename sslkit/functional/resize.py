@@ -102,7 +102,8 @@ def nearest_center(labels_BHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
     Returns:
         `[B, size, size]`, of the type of the input.
     """
-    box = center_crop_box(*labels_BHW.shape[-2:], crop)
+    height, width = labels_BHW.shape[-2:]
+    box = center_crop_box(height, width, crop)
     places = ((torch.arange(size, device=labels_BHW.device) * 2 + 1) * box.height) // (2 * size)
     rows, columns = places + box.top, places + box.left
     return labels_BHW[:, rows[:, None], columns]

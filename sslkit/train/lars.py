@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from sslkit.train.shards import like, local
 
-Norms = Callable[[Sequence[Tensor]], Sequence[Tensor]]
+Norms = Callable[[list[Tensor]], Sequence[Tensor]]
 """The norm of each tensor as a whole."""
 
 
