@@ -254,3 +254,11 @@ def test_settings_that_diverge_are_not_chosen():
     assert scores.tables["grid"][0]["holdout_loss"] is None
     with pytest.raises(DataError, match="lower `learning_rates`"):
         LinearProbe(learning_rates=(1e38,), epochs=20).build()(subject(train, test, 4))
+
+
+def test_many_settings_equal_few(monkeypatch):
+    values, labels = clusters(200, 4, 12, 1.0, generator())
+    recipe = Recipe(tuple(0.01 * (i + 1) for i in range(20)), 3, 32, 0.1)
+    many = fit(values, labels, 4, recipe, generator(1))
+    monkeypatch.setattr("sslkit_evaluators.linear.FEW", 20)
+    torch.testing.assert_close(many.weight, fit(values, labels, 4, recipe, generator(1)).weight)
