@@ -39,6 +39,10 @@ class FeatureStore:
                 self._write(path, found)
         return found
 
+    def find(self, source: Source, layer: int) -> Rows | None:
+        """What is in the folder; None where nothing is."""
+        return self._read(self._path(source.fingerprint, layer))
+
     def _path(self, fingerprint: str, layer: int) -> Path:
         said = json.dumps({**self._about, "data": fingerprint, "layer": layer}, sort_keys=True)
         return self.folder / hashlib.sha256(said.encode()).hexdigest()[:32]

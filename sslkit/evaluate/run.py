@@ -99,10 +99,9 @@ def _measured(
 ) -> tuple[dict[str, Scores], set[str]]:
     spec, unreadable, sources = network.spec, set[str](), Sources()
     require_splits(tuple(wanted.values()), spec.data, sources)
-    _moved(network, parallel)
-    reading = _reading(network, parallel, unreadable.add)
+    reading = reading_for(network, parallel, unreadable.add)
     digest = weights_sha256(network.net)
-    features = _features(network, reading, digest) if keep and parallel.world == 1 else None
+    features = kept_features(network, reading, digest) if keep and parallel.world == 1 else None
     found = evaluate(network.net, wanted, spec.data, reading, sources, features)
     about = About(network.folder, network.step, digest, network.checkpoint, tuple(sorted(unreadable)))
     if write and parallel.first:
@@ -117,8 +116,10 @@ def _moved(network: Network, parallel: Parallel) -> None:
         network.run[0].to(parallel.device)
 
 
-def _reading(network: Network, parallel: Parallel, unreadable: Callable[[str], None]) -> Reading:
+def reading_for(network: Network, parallel: Parallel, unreadable: Callable[[str], None]) -> Reading:
+    """How `network` is read; it moves to the device of `parallel`. `unreadable` is told why an image is left out."""
     spec = network.spec
+    _moved(network, parallel)
     return reading_of(
         spec,
         network.view,
@@ -129,7 +130,8 @@ def _reading(network: Network, parallel: Parallel, unreadable: Callable[[str], N
     )
 
 
-def _features(network: Network, reading: Reading, digest: str) -> FeatureStore:
+def kept_features(network: Network, reading: Reading, digest: str) -> FeatureStore:
+    """The features in the folder of `network`, whose weights have the hash `digest`."""
     device = reading.loading.parallel.device
     about = {
         "weights": digest,

@@ -1,0 +1,189 @@
+"""`sslkit compare --html`: the page of several runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from sslkit.evaluate.comparison import Comparison, Measure, Meta, Pair, Score
+from sslkit.evaluate.statistics import NONE, p_text
+from sslkit.report import curves, pictures, scores, structure
+from sslkit.report.charts import number
+from sslkit.report.html import Child, Html, join, note, table, tag
+from sslkit.report.page import Head, Section, page, write_page
+from sslkit.report.run_data import RunData, read_run
+
+ALONE = (
+    "Settings of one run: the tests tell networks apart, not methods, for another seed might reverse them. "
+    "Train several seeds."
+)
+HOW = {
+    "significance": "for two settings or more",
+    "datasets": "for one protocol on two data sets or more",
+    "protocols": "add `{kind: knn}` to `evaluate`",
+    "differing": "the specs are the same",
+    "training": "nothing is recorded",
+    "geometry": "add `{kind: geometry}` to `evaluate`",
+    "reconstructions": "for objectives that show pictures, such as `mae`",
+}
+"""How a reader gets a section that is not there."""
+SHOWN = 60
+"""Differing fields that are shown."""
+
+
+def report_comparison(found: Comparison, out: str | Path) -> Path:
+    """Write one HTML file about compared runs, that needs nothing else; returns its path.
+
+    Of a setting with several seeds, curves and pictures are those of its first run.
+
+    Args:
+        found: what `compare` found.
+        out: the file.
+
+    Raises:
+        CheckpointError: a folder holds no run, or a file is damaged.
+    """
+    runs = {setting.name: read_run(Path(setting.runs[0])) for setting in found.settings}
+    named = {name: _named(run, name) for name, run in runs.items()}
+    return write_page(Path(out), page(_head(found), _sections(found, named)))
+
+
+def _named(run: RunData, name: str) -> RunData:
+    """The run under the name of its setting."""
+    return run._replace(lock={**run.lock, "spec": {**run.lock["spec"], "name": name}})
+
+
+def _head(found: Comparison) -> Head:
+    said = list(dict.fromkeys(pair.verdict for pair in found.pairs if pair.significant))
+    tested = [pair for pair in found.pairs if pair.difference is not None]
+    if tested and not said:
+        said = [f"{NONE[0].upper()}{NONE[1:]} between any two settings."]
+    counted = sum(len(setting.runs) for setting in found.settings)
+    known = [
+        ("Settings", str(len(found.settings))),
+        ("Runs", str(counted)),
+        ("Evaluations", ", ".join(measure.label for measure in found.measures)),
+        ("Tests", str(len(tested))),
+    ]
+    title = " · ".join(setting.name for setting in found.settings[:4])
+    return Head(title + (" …" if len(found.settings) > 4 else ""), "Comparison", said[:3], known)
+
+
+def _sections(found: Comparison, runs: dict[str, RunData]) -> list[Section]:
+    each = list(runs.values())
+    made: dict[str, tuple[str, Callable[[], Html | None]]] = {
+        "scores": ("Scores", lambda: _scores(found)),
+        "significance": ("Significance", lambda: _significance(found)),
+        "datasets": ("Over data sets", lambda: _metas(found)),
+        "protocols": ("Protocols", lambda: scores.radar(runs, False)),
+        "differing": ("What differs", lambda: _differing(found)),
+        "training": ("Training", lambda: curves.training(each)),
+        "geometry": ("Geometry", lambda: structure.geometry(runs)),
+        "reconstructions": ("Held-out images", lambda: pictures.reconstructions(runs)),
+    }
+    return [Section(key, title, make, HOW.get(key, "")) for key, (title, make) in made.items()]
+
+
+def _scores(found: Comparison) -> Html:
+    headings = ["Setting", "Runs", *(f"{m.label} {m.metric.replace('_', ' ')}" for m in found.measures)]
+    rows = (
+        [s.name, len(s.runs), *(_score(found.score(s.name, m.label), m) for m in found.measures)]
+        for s in found.settings
+    )
+    ways = dict.fromkeys(score.method for score in found.scores if score.method)
+    said = (
+        f"Intervals of {100 * found.level:g} %: {'; '.join(ways)}."
+        if ways
+        else "Nothing here has an interval."
+    )
+    left = f" Only some runs have: {', '.join(found.left_out)}." if found.left_out else ""
+    return Html(table("Scores with their intervals", headings, rows) + note(said + left))
+
+
+def _score(score: Score, measure: Measure) -> Html:
+    bounds = None
+    if score.low is not None and score.high is not None:
+        bounds = tag("small", f"[{value(score.low, measure)}, {value(score.high, measure)}]")
+    std = "" if score.seeds.std is None else f" ± {value(score.seeds.std, measure)}"
+    return join([tag("strong", value(score.seeds.mean, measure)), std, " ", bounds])
+
+
+def value(found: float, measure: Measure) -> str:
+    """An accuracy in percent, anything else as it is."""
+    return f"{100 * found:.2f}" if measure.accuracy else number(found)
+
+
+def _significance(found: Comparison) -> Html | None:
+    """A matrix for each measure, and what may be said of each pair."""
+    if not found.pairs:
+        return None
+    blocks = [block for measure in found.measures for block in _matrix(found, measure)]
+    methods = dict.fromkeys(pair.difference.method for pair in found.pairs if pair.difference is not None)
+    tested = sum(pair.difference is not None for pair in found.pairs)
+    said = [f"Tests: {'; '.join(methods)}."] if methods else []
+    said += [f"p-values are adjusted for all {tested} comparisons (Holm)."] if tested > 1 else []
+    said += [ALONE] if any(len(setting.runs) == 1 for setting in found.settings) else []
+    return Html(join(blocks) + note(" ".join(said)))
+
+
+def _matrix(found: Comparison, measure: Measure) -> Iterator[Html]:
+    pairs = [pair for pair in found.pairs if pair.label == measure.label]
+    names = [setting.name for setting in found.settings]
+    if any(pair.difference for pair in pairs):
+        unit = ", in points" if measure.accuracy else ""
+        rows = ([row, *(_cell(found, measure, row, column) for column in names)] for row in names)
+        yield table(f"{measure.label} {measure.metric}: row less column{unit}", ["", *names], rows)
+    yield tag("ul", (tag("li", _said(pair)) for pair in pairs), class_="verdicts")
+
+
+def _said(pair: Pair) -> Child:
+    if pair.significant:
+        return f"{pair.label}: {pair.verdict}"
+    exact = "" if pair.p is None else f" ({p_text(pair.p)})"
+    return f"{pair.label}: {pair.first} and {pair.second}: {pair.verdict}{exact}"
+
+
+def _cell(found: Comparison, measure: Measure, row: str, column: str) -> Child:
+    if row == column:
+        return tag("span", "–", class_="none")
+    pair = found.pair(measure.label, row, column)
+    if pair.difference is None or pair.p is None:
+        return "not tested"
+    estimate = pair.difference.estimate * (1 if pair.first == row else -1)
+    word = "no significant difference" if not pair.significant else "higher" if estimate > 0 else "lower"
+    shown = f"{'+' if estimate > 0 else ''}{value(estimate, measure)}"
+    kind = "same" if not pair.significant else word
+    return tag("span", tag("strong", shown), tag("small", f"{p_text(pair.p)}, {word}"), class_=f"cell {kind}")
+
+
+def _metas(found: Comparison) -> Html | None:
+    return join([_meta(found, meta) for meta in found.meta]) if found.meta else None
+
+
+def _meta(found: Comparison, meta: Meta) -> Html:
+    """Average ranks, and wins, ties and losses."""
+    names = [setting.name for setting in found.settings]
+    ranks = [] if meta.ranking is None else ["Average rank"]
+    rows = (
+        [row, *(() if meta.ranking is None else (f"{meta.ranking.ranks[i]:.2f}",)),
+         *("–" if row == column else "-".join(map(str, meta.wins[row][column])) for column in names)]
+        for i, row in enumerate(names)
+    )  # fmt: skip
+    made = table(f"{meta.protocol} on {', '.join(meta.labels)}: wins-ties-losses", ["", *ranks, *names], rows)
+    if meta.ranking is None:
+        return made
+    apart = f"ranks {meta.ranking.critical_difference:.2f} apart differ (Nemenyi)"
+    told = apart if meta.ranking.p <= 1 - found.level else NONE
+    return Html(made + note(f"Friedman {p_text(meta.ranking.p)}: {told}."))
+
+
+def _differing(found: Comparison) -> Html | None:
+    if not found.differing:
+        return None
+    names = [setting.name for setting in found.settings]
+    rows = ([tag("code", path), *values] for path, values in list(found.differing.items())[:SHOWN])
+    made = table(
+        "Fields of the spec that are not the same", ["Field", *names], rows, tuple(range(len(names) + 1))
+    )
+    more = len(found.differing) - SHOWN
+    return Html(made + (note(f"{more} more fields differ; `--json` writes all.") if more > 0 else ""))

@@ -1,0 +1,134 @@
+"""Features for maps and galleries: those that are kept in the run folder, or made of a random choice of images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sslkit.core.evaluator import Rows, Split
+from sslkit.core.source import Source
+from sslkit.errors import DataError
+from sslkit.evaluate.cache import FeatureStore
+from sslkit.evaluate.features import net_encoder, rows
+from sslkit.evaluate.network import Network, of_run
+from sslkit.evaluate.reading import Reading, evaluating
+from sslkit.evaluate.run import kept_features, reading_for
+from sslkit.evaluate.sources import Sources
+from sslkit.train.parallel import start
+from sslkit.train.summary import weights_sha256
+
+BANK, POINTS = 5000, 2000
+"""Images at most that neighbours are found among, and that maps show; of more, a random choice."""
+
+
+class Sample(NamedTuple):
+    """Images of one split with their features, on the CPU."""
+
+    source: Source
+    values: Tensor
+    """`[N, D]` float32."""
+    indices: Tensor
+    """`[N]` int64, places in the source."""
+    labels: Tensor | None
+    """`[N]` int64."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels."""
+        return self.source.classes
+
+    def label(self, row: int) -> str | None:
+        """The class of one row; None without labels."""
+        if self.labels is None:
+            return None
+        place = int(self.labels[row])
+        return self.classes[place] if place < len(self.classes) else str(place)
+
+
+class Looked(NamedTuple):
+    """What the page needs of the network."""
+
+    bank: Sample
+    """Training images."""
+    queries: Sample
+    """Test images; without a test split, the training images."""
+    crop: float
+    """Share of the shorter side that the readout takes."""
+    size: int
+    """Pixels of what the network reads."""
+    step: int
+
+    @property
+    def held_out(self) -> bool:
+        """Whether queries are images that the network has not trained on."""
+        return self.queries.source is not self.bank.source
+
+
+def look(run_dir: Path, seed: int = 0) -> Looked:
+    """Features of the last checkpoint of the run in `run_dir`.
+
+    Args:
+        run_dir: the run folder.
+        seed: of the choice of images, where there are many.
+
+    Raises:
+        CheckpointError: there is no checkpoint.
+        DataError: images are missing, or the features are not finite.
+        SpecError: the run needs what is not here.
+    """
+    network = of_run(run_dir)
+    parallel = start(network.spec.device)
+    try:
+        reading = reading_for(network, parallel, lambda reason: None)
+        store = kept_features(network, reading, weights_sha256(network.net))
+        sources = Sources()
+        bank = sources.get(network.spec.data, "train")
+        queries = _test(sources, network)
+        with evaluating(network.net, reading.head):
+            found = _sample(bank, network, reading, store, BANK, seed)
+            asked = found if queries is None else _sample(queries, network, reading, store, POINTS, seed)
+        return Looked(found, asked, reading.readout.crop, reading.loading.view.size, network.step)
+    finally:
+        parallel.close()
+
+
+def _test(sources: Sources, network: Network) -> Source | None:
+    split: Split = "test"
+    try:
+        return sources.get(network.spec.data, split)
+    except DataError:
+        return None
+
+
+def _sample(
+    source: Source, network: Network, reading: Reading, store: FeatureStore, most: int, seed: int
+) -> Sample:
+    layer = reading.readout.layer
+    made = store.find(source, layer)
+    if made is None:
+        encode = net_encoder(network.net, reading.readout, reading.autocast, reading.head)
+        made = rows(
+            source, lambda images, _: encode(images), reading.loading, choose(len(source), most, seed)
+        )
+    else:
+        made = _rows(made, choose(len(made.indices), most, seed))
+    values = made.values.float().cpu()
+    if not bool(values.isfinite().all()):
+        raise DataError("features are not finite: the network has diverged")
+    labels = None if made.labels is None else made.labels.cpu()
+    return Sample(source, values, made.indices.cpu(), labels)
+
+
+def choose(count: int, most: int, seed: int) -> Tensor:
+    """`[min(count, most)]` int64 places below `count`, in order."""
+    if count <= most:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values
+
+
+def _rows(made: Rows, chosen: Tensor) -> Rows:
+    labels = None if made.labels is None else made.labels[chosen]
+    return Rows(made.values[chosen], made.indices[chosen], labels, made.classes)

@@ -1,0 +1,86 @@
+"""`sslkit report`: the page of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from sslkit.report import confusion, curves, gallery, maps, pictures, scores, settings, structure
+from sslkit.report.html import Html
+from sslkit.report.network import Looked, look
+from sslkit.report.page import Head, Section, page, write_page
+from sslkit.report.run_data import RunData, read_run
+
+REPORT = "report.html"
+SLOW = "`--fast` leaves it out"
+HOW = {
+    "scores": "add `{kind: knn}` to `evaluate` and run `sslkit evaluate`",
+    "protocols": "add `{kind: knn}` to `evaluate`",
+    "training": "nothing is recorded yet",
+    "conflict": "for hybrids with a balancer of gradients, or `log: {conflict: 100 steps}`",
+    "reconstructions": "for objectives that show pictures, such as `mae`, once the run is evaluated or ends",
+    "confusion": "add an evaluator that classifies, such as `{kind: linear}`, to `evaluate`",
+    "geometry": "add `{kind: geometry}` to `evaluate`",
+    "attention": "add `{kind: attention}` to `evaluate`, for a vision transformer",
+    "figures": "for evaluators that draw, such as `{kind: lowshot}`",
+}
+"""How a reader gets a section that is not there."""
+
+
+def report(run_dir: str | Path, out: str | Path | None = None, fast: bool = False, seed: int = 0) -> Path:
+    """Write one HTML file about a run, that needs nothing else; returns its path.
+
+    Args:
+        run_dir: the run folder, of a run that is finished, was stopped or still trains.
+        out: the file. Default: `report.html` in the run folder.
+        fast: leave out what needs the network: the gallery of neighbours and the maps of features.
+        seed: of the choice of images, t-SNE and UMAP.
+
+    Raises:
+        CheckpointError: the folder holds no run, or a file is damaged.
+    """
+    run_dir = Path(run_dir)
+    run = read_run(run_dir)
+    text = page(_head(run), _sections(run, fast, seed))
+    return write_page(Path(out) if out else run_dir / REPORT, text)
+
+
+def _head(run: RunData) -> Head:
+    warned = [f"Step {step:,}: {text}" for step, text in run.warnings()[:3]]
+    said = run.lock["spec"]
+    known = {
+        "Data": (said.get("data") or {}).get("kind"),
+        "Backbone": (said.get("backbone") or {}).get("name") or (said.get("backbone") or {}).get("kind"),
+        "Objective": (said.get("objective") or {}).get("kind") or ", ".join(said.get("objectives", {})),
+        "Seed": said.get("seed"),
+    }
+    shown = [(name, str(value)) for name, value in known.items() if value not in (None, "")]
+    return Head(run.name, "Run", [scores.verdict(run), *warned], shown)
+
+
+def _sections(run: RunData, fast: bool, seed: int) -> list[Section]:
+    one = {run.name: run}
+    looked = cache(lambda: look(run.run_dir, seed))
+
+    def of_network(make: Callable[[Looked, int], Html | None]) -> Callable[[], Html | None]:
+        return (lambda: None) if fast else (lambda: make(looked(), seed))
+
+    slow = SLOW if fast else "there are too few images, or their features are all one"
+    made: dict[str, tuple[str, Callable[[], Html | None]]] = {
+        "scores": ("Evaluations", lambda: scores.scores(run)),
+        "protocols": ("Protocols", lambda: scores.radar(one, True)),
+        "training": ("Training", lambda: curves.training([run])),
+        "conflict": ("Conflict of terms", lambda: curves.conflict(run)),
+        "reconstructions": ("Held-out images", lambda: pictures.reconstructions(one)),
+        "gallery": ("Nearest neighbours", of_network(gallery.gallery)),
+        "maps": ("Map of features", of_network(maps.maps)),
+        "confusion": ("Confusion", lambda: confusion.confusion(run)),
+        "geometry": ("Geometry", lambda: structure.geometry(one)),
+        "attention": ("Attention", lambda: structure.attention(run)),
+        "figures": ("Further figures", lambda: pictures.others(run)),
+        "cost": ("Cost", lambda: settings.cost(run)),
+        "environment": ("Environment", lambda: settings.environment(run)),
+        "spec": ("Spec", lambda: settings.spec(run)),
+    }
+    return [Section(key, title, make, HOW.get(key, slow)) for key, (title, make) in made.items()]

@@ -1,0 +1,114 @@
+"""All that a run folder says of itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sslkit.errors import CheckpointError
+from sslkit.evaluate.results import Evaluation, evaluations, steps
+from sslkit.train import record
+from sslkit.train.lock import read_lock
+from sslkit.train.summary import SUMMARY
+
+BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained"}
+"""What people call them -> what records do."""
+SHARES = frozenset({"map", "miou", "area", "ari", "nmi", "relative"})
+"""Metrics that lie between 0 and 1, beside accuracies."""
+
+
+class RunData(NamedTuple):
+    """One run, read once."""
+
+    run_dir: Path
+    lock: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    """Empty where the run was killed, or still trains."""
+    records: Sequence[Mapping[str, Any]]
+    evaluations: Mapping[str, Evaluation]
+    """By label, each at its last step."""
+
+    @property
+    def name(self) -> str:
+        """The run's own name, or its folder's."""
+        return str(self.lock["spec"].get("name") or self.run_dir.resolve().name)
+
+    @property
+    def step(self) -> int:
+        """Steps that are done."""
+        return int(self.summary.get("step") or max((int(r["step"]) for r in self.records), default=0))
+
+    @property
+    def total(self) -> int | None:
+        """Steps that are asked for."""
+        return self.lock["resolved"].get("steps")
+
+    def baseline(self, which: str, label: str, metric: str) -> float | None:
+        """What `raw_pixels` or `untrained` scored, where that was asked for."""
+        key = f"baseline/{which}/{label}/{metric}"
+        return next((finite(r[key]) for r in reversed(self.records) if key in r), None)
+
+    def warnings(self) -> list[tuple[int, str]]:
+        """(step, text) of all that training warned of."""
+        return [(int(r["step"]), str(r["warning"])) for r in self.records if "warning" in r]
+
+    def curve(self, key: str) -> tuple[list[float], list[float]]:
+        """(steps, values) of what was recorded under `key`, finite values only."""
+        found = ((float(r["step"]), finite(r.get(key))) for r in self.records)
+        kept = [(step, value) for step, value in found if value is not None]
+        return [step for step, _ in kept], [value for _, value in kept]
+
+    def keys(self, accepted: Callable[[str], bool]) -> list[str]:
+        """Recorded keys, in the order in which they came."""
+        return [key for key in dict.fromkeys(k for r in self.records for k in r) if accepted(key)]
+
+
+def read_run(run_dir: Path) -> RunData:
+    """Read the run in `run_dir`, which may still train.
+
+    Raises:
+        CheckpointError: the folder holds no run, or a file is damaged.
+    """
+    lock = read_lock(run_dir)
+    found = evaluations(run_dir) if steps(run_dir) else {}
+    return RunData(run_dir, lock, _summary(run_dir / SUMMARY), record.read(run_dir), _in_order(found, lock))
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); `sslkit resume` makes it again") from None
+    return found
+
+
+def _in_order(found: Mapping[str, Evaluation], lock: Mapping[str, Any]) -> dict[str, Evaluation]:
+    """As the spec lists them, others after."""
+    asked = [str(e.get("name") or e.get("kind")) for e in lock["spec"].get("evaluate", [])]
+    return {label: found[label] for label in dict.fromkeys([*asked, *found]) if label in found}
+
+
+def finite(value: object) -> float | None:
+    """`value` where it is a finite number."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def is_share(name: str, value: float | None) -> bool:
+    """Whether the metric `name` lies between 0 and 1, where more is better."""
+    word = name.rpartition("_")[2]
+    known = "accuracy" in name or word in SHARES or name.startswith(("recall", "top"))
+    return known and value is not None and 0 <= value <= 1
+
+
+def share_axes(runs: Sequence[RunData]) -> Iterator[tuple[str, str, str]]:
+    """(axis, label, metric) of what a radar can hold: what lies between 0 and 1 in every run that has it."""
+    for label in dict.fromkeys(label for run in runs for label in run.evaluations):
+        found = next(run.evaluations[label] for run in runs if label in run.evaluations)
+        for metric in dict.fromkeys((found.headline, *(m for m in ("nmi", "top5") if m in found.metrics))):
+            if is_share(metric, finite(found.metrics[metric])):
+                yield (label if metric == found.headline else f"{label} {metric}"), label, metric

@@ -1,0 +1,104 @@
+"""What the run was: its spec, the machine, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import yaml
+
+from sslkit.errors import SslkitError
+from sslkit.evaluate.scaling.sweep import read_sweep
+from sslkit.report.charts import number
+from sslkit.report.html import Child, Html, facts, folded, note, table, tag
+from sslkit.report.run_data import RunData, finite
+
+PREFIXES = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
+
+
+def spec(run: RunData) -> Html:
+    """The resolved spec."""
+    text = yaml.safe_dump(run.lock["spec"], sort_keys=False, allow_unicode=True)
+    return folded("Every field, as it was resolved", tag("pre", tag("code", text), tabindex=0))
+
+
+def environment(run: RunData) -> Html:
+    """Versions, device, commit and the command."""
+    lock, resolved = run.lock, run.lock["resolved"]
+    said: list[tuple[Child, Child]] = [
+        ("Device", resolved.get("device")),
+        ("Processes", resolved.get("ranks")),
+        ("Precision", resolved.get("precision")),
+        ("Compiled", {True: "yes", False: "no"}.get(resolved.get("compile"))),
+        ("Python", lock.get("python")),
+        ("Platform", lock.get("platform")),
+        ("Commit", tag("code", lock["git"]) if lock.get("git") else None),
+        ("Command", tag("code", " ".join(lock["command"])) if lock.get("command") else None),
+        ("Weights", tag("code", str(run.summary.get("weights_sha256", ""))[:16])),
+    ]
+    versions = {**lock.get("packages", {}), **lock.get("plugins", {})}
+    shown = facts((name, value) for name, value in said if value not in (None, ""))
+    return Html(
+        shown + folded("Packages and plugins", table("Versions", ["Package", "Version"], versions.items()))
+    )
+
+
+def cost(run: RunData) -> Html:
+    """Time, images, compute and energy."""
+    known = list(_spent(run))
+    return Html(
+        facts((name, value) for name, value, _ in known) + note(" ".join(said for *_, said in known if said))
+    )
+
+
+def _spent(run: RunData) -> Iterator[tuple[str, str, str]]:
+    """(what, how much, what a reader must know)."""
+    resolved, seconds = run.lock["resolved"], finite(run.summary.get("seconds"))
+    if seconds is not None:
+        yield "Training time", str(timedelta(seconds=round(seconds))), "Evaluations are not in the time."
+        ranks, device = int(resolved.get("ranks", 1)), str(resolved.get("device", ""))
+        if not device.startswith("cpu"):
+            yield "GPU hours", number(seconds * ranks / 3600), ""
+    images = run.step * int(run.lock["spec"].get("batch_size", 0))
+    yield "Images seen", f"{images:,}", ""
+    if seconds:
+        yield "Images a second", number(images / seconds), ""
+    for name, value in resolved.get("parameters", {}).items():
+        yield f"Parameters, {name}", f"{value:,}", ""
+    yield from _compute(run)
+    memory = finite(run.summary.get("peak_memory_mib"))
+    if memory is not None:
+        yield "Peak memory", f"{memory:,.0f} MiB", ""
+    yield from _energy(run)
+
+
+def _compute(run: RunData) -> Iterator[tuple[str, str, str]]:
+    if not run.summary:
+        return
+    try:
+        (row,) = read_sweep([run.run_dir]).rows
+    except (SslkitError, KeyError, ValueError):
+        return
+    if "tokens" in row.values:
+        yield "Tokens", f"{row.values['tokens']:,.0f}", ""
+    if "flops" in row.values:
+        yield "Compute", flops(row.values["flops"]), " ".join(f"{n}." for n in row.notes if "FLOP" in n)
+
+
+def flops(value: float) -> str:
+    """For people: `3.2 PFLOP`."""
+    size, unit = next((p for p in PREFIXES if value >= p[0]), PREFIXES[-1])
+    return f"{number(value / size)} {unit}"
+
+
+def _energy(run: RunData) -> Iterator[tuple[str, str, str]]:
+    joules = finite(run.summary.get("energy_joules"))
+    if joules is None:
+        yield (
+            "Energy",
+            "not known",
+            "Energy is known where the counters of the machine (NVML, RAPL) can be read.",
+        )
+        return
+    of = run.summary.get("energy_of") or "the machine"
+    yield "Energy", f"{number(joules / 3600)} Wh", f"Energy is that of {of}, other programs included."
