@@ -98,6 +98,9 @@ from sslkit_objectives.plugin import BEiT as BEiT
 from sslkit_objectives.plugin import Data2Vec as Data2Vec
 from sslkit_objectives.plugin import MaskFeat as MaskFeat
 from sslkit_objectives.plugin import SimMIM as SimMIM
+from sslkit_scenes.plugin import Concept as Concept
+from sslkit_scenes.plugin import Dense as Dense
+from sslkit_scenes.plugin import Reconstruction as Reconstruction
 from sslkit_targets.plugin import HOG as HOG
 from sslkit_targets.plugin import Frequency as Frequency
 from sslkit_targets.plugin import NormalizedPixel as NormalizedPixel

@@ -51,8 +51,9 @@ class Segmentation(SourceSpec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The folders must exist and hold an image and a mask; a file of names must be there."""
-        for field, root in (("root", self.root), ("test", self.test)):
-            for folder, ends in ((IMAGES, EXTENSIONS), (MASKS, MASK_EXTENSIONS)) if root else ():
+        roots = {"root": self.root} | ({} if self.test is None else {"test": self.test})
+        for field, root in roots.items():
+            for folder, ends in ((IMAGES, EXTENSIONS), (MASKS, MASK_EXTENSIONS)):
                 message = listing.folder_problem(root.expanduser() / folder, ends)
                 if message:
                     yield Problem(field, message)

@@ -1,0 +1,54 @@
+"""Figures of concepts as PNG files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+DPI = 120
+MOST_NAMED = 60
+"""Rows or columns that are named one by one."""
+
+
+def draw_weights(table: Mapping[str, Any], path: Path) -> None:
+    """The weight of each concept for each class, red for and blue against it.
+
+    Args:
+        table: with `weights`, `classes` and `columns`, as `concept@1` stores it.
+        path: the PNG; it is replaced.
+    """
+    weights, rows, columns = table["weights"], table["classes"], table["columns"]
+    size = (2.5 + 0.35 * min(len(columns), MOST_NAMED), 1.6 + 0.3 * min(len(rows), MOST_NAMED))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    largest = max((abs(value) for row in weights for value in row), default=0.0) or 1.0
+    image = axes.imshow(weights, cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
+    if len(columns) <= MOST_NAMED:
+        axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", fontsize=8)
+    if len(rows) <= MOST_NAMED:
+        axes.set_yticks(range(len(rows)), rows, fontsize=8)
+    axes.set(xlabel="concept", ylabel="class")
+    figure.colorbar(image, label="weight")
+    figure.savefig(path, format="png", dpi=DPI)
+
+
+def draw_intervention(table: Mapping[str, Any], path: Path) -> None:
+    """Accuracy by number of concepts that are put right, the hardest first.
+
+    Args:
+        table: with `intervention`, as `concept@1` stores it.
+        path: the PNG; it is replaced.
+    """
+    accuracies = table["intervention"]["accuracy"]
+    figure = Figure(figsize=(5, 3.2), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(range(len(accuracies)), accuracies, marker="o" if len(accuracies) < 40 else None)
+    axes.set(xlabel="concepts put right, the hardest first", ylabel="accuracy", ylim=(-0.02, 1.02))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, format="png", dpi=DPI)

@@ -1,0 +1,212 @@
+"""The protocol `concept@1`. Shapes: N images, K concepts, V values of all of them, C classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from statistics import fmean
+from typing import Any, NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Rows, Scores, Split, Subject
+from sslkit.core.source import Source
+from sslkit.errors import DataError
+from sslkit_scenes.charts import draw_intervention, draw_weights
+from sslkit_scenes.classify import Classifier, Search, auc, classify
+from sslkit_scenes.plugin import Concept
+
+EPS = 1e-6  # as that of `linear@1`: MAE's batch norm
+
+
+class Probe(NamedTuple):
+    """A concept, and what tells it from features."""
+
+    name: str
+    values: int
+    """How many it has, from 0."""
+    classifier: Classifier
+
+    def columns(self, probabilities: Tensor) -> Tensor:
+        """What of `[N, values]` goes through the bottleneck: of two values the second, of more all."""
+        return probabilities[:, 1:] if self.values == 2 else probabilities
+
+
+@final
+class ConceptBottleneck(Evaluator):
+    """Linear probes of concepts, and a linear classifier of what they say."""
+
+    def __init__(self, spec: Concept, protocol: str) -> None:
+        self.spec, self.protocol = spec, protocol
+
+    def require(self, split: Split, source: Source) -> None:
+        """There must be the attributes that are asked for."""
+        lacking = [name for name in self.spec.concepts if name not in source.attributes]
+        if lacking or not source.attributes:
+            wanted = f"the attribute {lacking[0]!r}" if lacking else "attributes of images"
+            raise DataError(
+                f"'concept' needs {wanted}, which the {split} images lack; they have "
+                f"{', '.join(source.attributes) or 'none'}. Give `attributes` to the data"
+            )
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`accuracy` through the bottleneck, `direct_accuracy` without, and how well concepts are known."""
+        for split in self.needs:
+            self.require(split, subject.source(split))
+        train, test = (_finite(subject, split) for split in self.needs)
+        if train.classes != test.classes:
+            raise DataError(
+                f"train has {len(train.classes)} classes and test {len(test.classes)}; they must be the same"
+            )
+        truth = {split: self._truth(subject, split) for split in self.needs}
+        mean, scale = _moments(train.values)
+        values = {"train": (train.values - mean) / scale, "test": (test.values - mean) / scale}
+        search = Search(self.spec.strengths, self.spec.iterations, self._held(train, subject.seed))
+        probes = [self._probe(name, values["train"], truth["train"][name], search) for name in truth["train"]]
+        said = {split: [p.classifier.probabilities(values[split]) for p in probes] for split in self.needs}
+        known = {split: [truth[split][p.name] for p in probes] for split in self.needs}
+        taught = said["train"]
+        if self.spec.bottleneck == "independent":
+            taught = correct(taught, known["train"], range(len(probes)))
+        classes = len(train.classes)
+        head = classify(through(probes, taught), train.labels, classes, search)
+        direct = classify(values["train"], train.labels, classes, search)
+        guesses = _guess(head, through(probes, said["test"]))
+        straight = _accuracy(_guess(direct, values["test"]), test.labels)
+        concepts = [_concept(p, s, t) for p, s, t in zip(probes, said["test"], known["test"], strict=True)]
+        accuracy = _accuracy(guesses, test.labels)
+        metrics = {"accuracy": accuracy, "direct_accuracy": straight, "gap": straight - accuracy}
+        metrics |= _means(concepts)
+        table = {
+            "concepts": concepts,
+            "classes": list(train.classes),
+            **_weights(probes, head),
+            "intervention": self._intervention(probes, head, said["test"], known["test"], test.labels),
+        }
+        figures = {"weights": partial(draw_weights, table), "intervention": partial(draw_intervention, table)}
+        return Scores(metrics, Predictions(test.labels, guesses), table, figures)
+
+    def _truth(self, subject: Subject, split: Split) -> dict[str, Tensor]:
+        """Concept -> `[N]` of the images whose features there are; -1 where it is unknown."""
+        source, features = subject.source(split), subject.features(split)
+        device = features.labels.device
+        places: Tensor | slice = slice(None)
+        if len(features.labels) != len(source):  # unreadable images have no features
+            made: Rows = subject.rows(split, lambda images, _: images.new_zeros(len(images), 1))
+            places = made.indices.to(device)
+        names = self.spec.concepts or tuple(source.attributes)
+        return {
+            name: source.attributes[name].to(device)[places] for name in names if name in source.attributes
+        }
+
+    def _held(self, train: Features, seed: int) -> Tensor:
+        """`[N]` bool, a random share of the images: at least one, never all."""
+        count = len(train.labels)
+        if count < 2:
+            raise DataError(f"choosing on held-out images needs two readable training images, found {count}")
+        held = torch.zeros(count, dtype=torch.bool)
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+        held[order[: min(max(1, round(self.spec.holdout * count)), count - 1)]] = True
+        return held.to(train.labels.device)
+
+    def _probe(self, name: str, values: Tensor, truth: Tensor, search: Search) -> Probe:
+        known = truth >= 0
+        if not bool(known.any()):
+            raise DataError(f"concept {name!r} is unknown for all training images")
+        count = max(2, int(truth.max()) + 1)
+        return Probe(name, count, classify(values[known], truth[known], count, search.only(known)))
+
+    def _intervention(
+        self,
+        probes: Sequence[Probe],
+        head: Classifier,
+        said: Sequence[Tensor],
+        truth: Sequence[Tensor],
+        labels: Tensor,
+    ) -> dict[str, list[Any]]:
+        """Accuracy when the first concepts, from the one that held-out images found hardest, are put right."""
+        order = sorted(range(len(probes)), key=lambda i: probes[i].classifier.holdout_accuracy)
+        accuracies = []
+        for count in range(len(order) + 1):
+            put_right = correct(said, truth, order[:count])
+            accuracies.append(_accuracy(_guess(head, through(probes, put_right)), labels))
+        return {"concepts": [probes[i].name for i in order], "accuracy": accuracies}
+
+
+def _finite(subject: Subject, split: Split) -> Features:
+    """The features of `split`, of which there must be some, all finite."""
+    features = subject.features(split)
+    bad = (~features.values.isfinite().all(1)).nonzero().flatten().tolist()
+    if bad or not len(features.labels):
+        what = f"features of {len(bad)} {split} images are not finite: the network has diverged"
+        raise DataError(what if bad else f"the {split} split has no images to evaluate on")
+    return features
+
+
+def through(probes: Sequence[Probe], said: Sequence[Tensor]) -> Tensor:
+    """What passes the bottleneck, `[N, V]` float64."""
+    return torch.cat([p.columns(x) for p, x in zip(probes, said, strict=True)], dim=1)
+
+
+def correct(said: Sequence[Tensor], truth: Sequence[Tensor], which: Sequence[int]) -> list[Tensor]:
+    """Probabilities of concepts with those of the concepts `which` replaced by the truth, where it is known."""
+    found = list(said)
+    for i in which:
+        right = torch.zeros_like(found[i])
+        right.scatter_(1, truth[i].clamp(0, right.shape[1] - 1)[:, None], 1.0)
+        known = (truth[i] >= 0) & (truth[i] < right.shape[1])
+        found[i] = torch.where(known[:, None], right, found[i])
+    return found
+
+
+def _concept(probe: Probe, said: Tensor, truth: Tensor) -> dict[str, Any]:
+    """What is told of a concept; numbers are None where no test image tells them."""
+    known = truth >= 0
+    said, truth = said[known], truth[known]
+    aucs = [auc(said[:, v], truth == v) for v in range(1 if probe.values == 2 else 0, probe.values)]
+    found = [area for area in aucs if area is not None]
+    return {
+        "name": probe.name,
+        "values": probe.values,
+        "images": len(truth),
+        "accuracy": _accuracy(said.argmax(1), truth) if len(truth) else None,
+        "auc": fmean(found) if found else None,
+        "majority": float(torch.bincount(truth).max() / len(truth)) if len(truth) else None,
+        "strength": probe.classifier.strength,
+        "holdout_accuracy": probe.classifier.holdout_accuracy,
+    }
+
+
+def _means(concepts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Over the concepts that test images tell."""
+    named = {"concept_accuracy": "accuracy", "concept_auc": "auc", "concept_majority": "majority"}
+    told = {metric: [c[key] for c in concepts if c[key] is not None] for metric, key in named.items()}
+    return {metric: fmean(values) for metric, values in told.items() if values}
+
+
+def _weights(probes: Sequence[Probe], head: Classifier) -> dict[str, Any]:
+    """The classifier of concepts: a row for each class, a column for each concept or value of one."""
+    names = [
+        name
+        for p in probes
+        for name in ([p.name] if p.values == 2 else [f"{p.name}={v}" for v in range(p.values)])
+    ]
+    return {
+        "columns": names,
+        "weights": head.fitted.weight.T.tolist(),
+        "bias": head.fitted.bias.tolist(),
+        "strength": head.strength,
+    }
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
+    return values.mean(0), (values.var(0, correction=0) + EPS).sqrt()
+
+
+def _guess(classifier: Classifier, values: Tensor) -> Tensor:
+    return classifier.fitted.logits(values).argmax(1)
+
+
+def _accuracy(guesses: Tensor, labels: Tensor) -> float:
+    return float((guesses == labels).double().mean())

@@ -1,0 +1,126 @@
+"""The protocol `dense@1`. Shapes: n images, C regions, S pixels a side."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.evaluator import Evaluator, Scores, Split, Subject
+from sslkit.core.passes import Pictures
+from sslkit.core.source import Source
+from sslkit.errors import DataError
+from sslkit.train.figures import save_pictures
+from sslkit_scenes.bank import GIB, Bank, read_masks
+from sslkit_scenes.heads import Head, Recipe, predict, train_heads
+from sslkit_scenes.overlap import Overlap, iou, iou_interval, joined, mean_iou, overlap, pixel_accuracy
+from sslkit_scenes.pictures import coloured, unit
+from sslkit_scenes.plugin import Dense
+
+
+@final
+class DenseSegmentation(Evaluator):
+    """Heads of several learning rates on frozen patch tokens; held-out training images choose one."""
+
+    labelled = False
+
+    def __init__(self, spec: Dense, protocol: str) -> None:
+        self.spec, self.protocol = spec, protocol
+
+    def require(self, split: Split, source: Source) -> None:
+        """There must be masks."""
+        if not source.regions:
+            raise DataError(
+                f"'dense' needs masks, which the {split} images lack; give a source that has them, such as "
+                "'segmentation', as `train` and `test`"
+            )
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`miou` and `pixel_accuracy` of the test images, and what the holdout chose."""
+        regions = self._regions(subject)
+        bank = Bank(subject, "train", self.spec.layer, self.spec.memory * GIB)
+        masks = read_masks(subject.source("train"), bank.indices, subject)
+        held, kept = self._split(len(bank), subject.seed)
+        recipe = Recipe(**{name: getattr(self.spec, name) for name in Recipe._fields})
+        heads = train_heads(bank, masks, kept, len(regions), recipe, subject.seed)
+        trials = [mean_iou(measure(head, bank, masks, held).confusion) for head in heads]
+        best = max(range(len(heads)), key=trials.__getitem__)
+        test = Bank(subject, "test", self.spec.layer, self.spec.memory * GIB)
+        truth = read_masks(subject.source("test"), test.indices, subject)
+        found = measure(heads[best], test, truth, torch.arange(len(test)))
+        metrics = {
+            "miou": mean_iou(found.confusion),
+            "pixel_accuracy": pixel_accuracy(found.confusion),
+            "holdout_miou": trials[best],
+            "learning_rate": recipe.learning_rates[best],
+        }
+        grid = [
+            {"learning_rate": rate, "holdout_miou": value}
+            for rate, value in zip(recipe.learning_rates, trials, strict=True)
+        ]
+        table = {"grid": grid, **_table(found, regions, subject.seed)}
+        figures = {}
+        if self.spec.shown:
+            figures["segmentation"] = partial(_draw, self._pictures(subject, heads[best], test, truth))
+        return Scores(metrics, None, table, figures)
+
+    def _regions(self, subject: Subject) -> tuple[str, ...]:
+        for split in self.needs:
+            self.require(split, subject.source(split))
+        train, test = (subject.source(split).regions for split in self.needs)
+        if train != test:
+            raise DataError(
+                f"train has {len(train)} regions and test {len(test)}; give both the same names in the same order"
+            )
+        return train
+
+    def _split(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Images that choose, and images to learn from."""
+        if count < 2:
+            raise DataError(f"choosing on held-out images needs two readable training images, found {count}")
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+        held = min(max(1, round(self.spec.holdout * count)), count - 1)
+        return order[:held].sort().values, order[held:].sort().values
+
+    def _pictures(self, subject: Subject, head: Head, test: Bank, truth: Tensor) -> Pictures:
+        """Evenly spread test images beside their masks and predictions."""
+        count = min(self.spec.shown, len(test))
+        rows = torch.arange(count) * len(test) // count
+        guesses = torch.cat([guess for _, guess in predict(head, test, rows)]).cpu()
+        images = subject.rows("test", lambda images, _: images, test.indices[rows]).values.cpu()
+        columns = [unit(images, subject.view), coloured(truth[rows]), coloured(guesses)]
+        return Pictures(("image", "truth", "prediction"), torch.stack(columns, dim=1))
+
+
+def measure(head: Head, bank: Bank, masks: Tensor, rows: Tensor) -> Overlap:
+    """How `head` covers the masks of the images `rows` of the bank."""
+    parts = []
+    for part, guess in predict(head, bank, rows):
+        parts.append(overlap(guess, masks[part].to(guess.device), len(head.bias)))
+    return joined(parts)
+
+
+def _table(found: Overlap, regions: tuple[str, ...], seed: int) -> dict[str, Any]:
+    values, true = iou(found.confusion), found.confusion.sum(1)
+    right = found.confusion.diagonal()
+    interval = iou_interval(found.images, seed)
+    return {
+        "interval": None if interval is None else list(interval),
+        "regions": [
+            {
+                "name": name,
+                "iou": None if bool(values[i].isnan()) else float(values[i]),
+                "accuracy": float(right[i] / true[i]) if int(true[i]) else None,
+                "pixels": int(true[i]),
+            }
+            for i, name in enumerate(regions)
+        ],
+        "confusion": found.confusion.tolist(),
+    }
+
+
+def _draw(pictures: Pictures, path: Path) -> None:
+    save_pictures(path, pictures, (0.0,) * 3, (1.0,) * 3)

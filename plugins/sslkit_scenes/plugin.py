@@ -1,0 +1,144 @@
+"""Specs of the evaluators `dense`, `concept` and `reconstruction`. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+
+from pydantic import Field
+
+from sslkit.registry.hookspecs import hookimpl
+from sslkit.spec.base import Count, Problem, Spec
+from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.protocol import own_fields, protocol
+
+if TYPE_CHECKING:
+    from sslkit.core.evaluator import Evaluator
+    from sslkit.spec.run import RunSpec
+
+Positive = Annotated[float, Field(gt=0)]
+Ratio = Annotated[float, Field(gt=0, lt=1)]
+
+
+@final
+class Dense(EvaluatorSpec):
+    """A linear segmentation head on frozen patch tokens (DINOv2's linear setup): protocol `dense@1`.
+
+    Metrics: `miou`, the mean over regions of intersection over union; `pixel_accuracy`; `holdout_miou` and the chosen
+    `learning_rate`. The record has the intersection over union of every region.
+    """
+
+    kind: Literal["dense"] = "dense"
+    layer: int = Field(-1, gt=-1000, lt=1000)
+    """Block whose patch tokens are read, from 0; -1 is the last after the final norm (DINOv2's linear setup)."""
+    learning_rates: tuple[Positive, ...] = Field((3e-4, 1e-3, 3e-3, 1e-2), min_length=1)
+    """Rates of AdamW to choose from (DINOv2: 1e-3, for many more steps). They fall to 0 in a straight line."""
+    weight_decay: float = Field(1e-4, ge=0)
+    """Of AdamW (DINOv2: 1e-4)."""
+    steps: Count = 2000
+    """Batches of the training (DINOv2: 40,000)."""
+    batch_size: Count = 16
+    """Images a step, at most the training part (DINOv2: 16)."""
+    holdout: float = Field(0.1, gt=0, lt=1)
+    """Share of the training images that only chooses the rate."""
+    memory: float = Field(4.0, ge=0)
+    """GiB of patch tokens of a split that are kept, as float16; those of larger sets are made anew for every batch."""
+    shown: int = Field(6, ge=0, le=64)
+    """Test images that are drawn with their truth and prediction."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Two rates and few steps."""
+        return cls(learning_rates=(1e-3, 1e-2), steps=5, shown=2)
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Raw pixels have no patch tokens."""
+        if self.baselines:
+            yield Problem("baselines", "raw pixels have no patch tokens; leave this out")
+
+    def build(self) -> Evaluator:
+        """The protocol."""
+        from sslkit_scenes.dense import DenseSegmentation
+
+        return DenseSegmentation(self, protocol(self, "dense@1", own_fields(Dense, "memory", "shown")))
+
+
+@final
+class Concept(EvaluatorSpec):
+    """A concept bottleneck (Koh et al., 2020): features tell named concepts, and these alone the class: `concept@1`.
+
+    Metrics: `accuracy` through the bottleneck, `direct_accuracy` of a classifier of the features, their difference
+    `gap`, `concept_accuracy` and `concept_auc`, means over concepts. The record has every concept, the weights of
+    concepts for classes, and the accuracy when concepts are put right.
+    """
+
+    kind: Literal["concept"] = "concept"
+    concepts: tuple[str, ...] = ()
+    """Which of the data's attributes. Default: all."""
+    bottleneck: Literal["sequential", "independent"] = "sequential"
+    """What the classifier of concepts learns from: predicted probabilities, or true concepts (Koh et al. compare
+    both)."""
+    strengths: tuple[Positive, ...] = Field((0.01, 1.0, 100.0), min_length=1)
+    """Inverse penalties, scikit-learn's C, that held-out images choose from, for each classifier anew."""
+    holdout: float = Field(0.1, gt=0, lt=1)
+    """Share of the training images that chooses."""
+    iterations: Count = 1000
+    """Iterations of L-BFGS, at most."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Two penalties."""
+        return cls(strengths=(0.1, 10.0), iterations=20)
+
+    def build(self) -> Evaluator:
+        """The protocol."""
+        from sslkit_scenes.concept import ConceptBottleneck
+
+        return ConceptBottleneck(self, protocol(self, "concept@1", own_fields(Concept)))
+
+
+@final
+class Reconstruction(EvaluatorSpec):
+    """What the run's masked objectives predict of held-out images, by share hidden: protocol `reconstruction@1`.
+
+    Metrics: `skill`, 1 - `loss` / the loss where the encoder sees a grey image, with the masker of the run; `loss`; and
+    for pixels `psnr` of what is hidden and `ssim`; each also at every ratio, as `loss_at_0.5`. Of several masked
+    objectives these are `NAME_loss` and so on, and `skill` is their mean.
+    """
+
+    kind: Literal["reconstruction"] = "reconstruction"
+    ratios: tuple[Ratio, ...] = (0.25, 0.5, 0.75, 0.9)
+    """Shares to hide beside the masker's own, where it has a field `ratio`."""
+    split: Literal["train", "test"] = "test"
+    """The images that are measured; they need no labels."""
+    max_images: Count = 1000
+    """Images at most; of more, evenly spread ones."""
+    shown: int = Field(4, ge=0, le=64)
+    """Images that are drawn."""
+
+    @classmethod
+    def example(cls) -> Self:
+        """Two ratios."""
+        return cls(ratios=(0.25, 0.75), max_images=8, shown=2)
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The run must have an objective with a masker; raw pixels have none."""
+        named = [term for term in run.all_terms() if getattr(term.spec, "masker", None) is not None]
+        if not named:
+            yield Problem(
+                "", "measures masked objectives, such as 'mae' or 'simmim', and there is none; leave this out"
+            )
+        if self.baselines:
+            yield Problem("baselines", "raw pixels have no objectives; leave this out")
+
+    def build(self) -> Evaluator:
+        """The protocol."""
+        from sslkit_scenes.reconstruction import Reconstructions
+
+        return Reconstructions(self, protocol(self, "reconstruction@1", own_fields(Reconstruction, "shown")))
+
+
+@hookimpl
+def sslkit_specs() -> Iterable[type[Spec]]:
+    """The evaluators of this package."""
+    return [Dense, Concept, Reconstruction]
