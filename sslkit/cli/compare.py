@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--pair-seeds", action="store_true", help="all settings have the same seeds: use the paired t-test")
     add("--seed", type=int, default=0, help="of the bootstrap; default 0")
     add("--json", type=Path, metavar="FILE", help="write everything that is known")
+    add("--html", type=Path, metavar="FILE", help="write a page with curves, pictures and all tests")
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -48,6 +49,10 @@ def execute(args: argparse.Namespace) -> int:
         args.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.json, found.to_json())
         print(f"written: {args.json}")
+    if args.html:
+        from sslkit.report.comparison import report_comparison
+
+        print(f"written: {report_comparison(found, args.html)}")
     return 0
 
 

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 from sslkit.report.html import Child, Html, tag
 
-WIDTH, HEIGHT = 400, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 36
+WIDTH, HEIGHT = 340, 216
+LEFT, RIGHT, TOP, BOTTOM = 46, 10, 8, 36
 """Margins."""
 COLOURS = 10
 MOST = 300
 """Points of a curve; of more, means over equal stretches are drawn, above a faint line of what they average."""
 FAINT = 1500
 """Points of the faint line."""
-FEW = 30
+FEW = 12
 """Points up to which each has a mark."""
 
 
@@ -70,7 +70,8 @@ def chart(
     said = "; ".join(
         f"{line.name}: {number(line.ys[0])} to {number(line.ys[-1])}" for line in lines if not line.dots
     )
-    entries = ((line.name, line.colour, number(line.ys[-1])) for line in lines if not line.dots)
+    named = [line for line in lines if not line.dots]
+    entries = ((line.name if len(lines) > 1 else "last", line.colour, number(line.ys[-1])) for line in named)
     return figure(title, svg(f"{title}. {said}", drawn), names(entries) if legend else None)
 
 

@@ -94,7 +94,7 @@ def _cells(row: Counts, truth: int) -> Iterator[Child]:
     total = max(1, int(row.sum()))
     for guess, count in enumerate(row.tolist()):
         share = count / total
-        kind = ("right" if guess == truth else "wrong") + (" strong" if share > 0.5 else "")
+        kind = "right" if guess == truth else "wrong"
         yield tag("span", count or "·", class_=kind if count else "none", style=f"--share:{share:.3f}")
 
 

@@ -73,7 +73,7 @@ def _row(looked: Looked, row: int, rows: Tensor, similarity: Tensor) -> Html:
     own = looked.queries.label(row)
     query = _picture(looked, looked.queries, row, f"Query{f', {own}' if own else ''}", own, "query")
     others = zip(rows.tolist(), similarity.tolist(), strict=True)
-    return tag("div", query, _neighbours(looked, own, others), class_="row")
+    return tag("div", query, tag("div", _neighbours(looked, own, others), class_="near"), class_="row")
 
 
 def _neighbours(looked: Looked, own: str | None, others: Iterator[tuple[int, float]]) -> Iterator[Html]:

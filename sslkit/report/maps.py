@@ -16,7 +16,7 @@ from sslkit.report.charts import COLOURS, figure, names, svg
 from sslkit.report.html import Html, grid, note, tag
 from sslkit.report.network import Looked, Sample
 
-SIDE, MARGIN = 400, 12
+SIDE, MARGIN = 340, 12
 AXES = 50
 """Principal axes that t-SNE reads (van der Maaten and Hinton 2008: 30)."""
 FEWEST = 5

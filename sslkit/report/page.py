@@ -104,11 +104,16 @@ def _section(section: Section, made: Html) -> Html:
     return tag("section", title, made, id=section.key, aria_labelledby=f"{section.key}-title")
 
 
+def _with_code(text: str) -> list[Html | str]:
+    """Text with what stands between backticks as code."""
+    return [tag("code", part) if i % 2 else part for i, part in enumerate(text.split("`"))]
+
+
 def _left_out(missing: Sequence[tuple[str, str]]) -> Html | None:
     if not missing:
         return None
     items = join(
-        [tag("b", title), f": {how}", "; " if i < len(missing) - 1 else "."]
+        [tag("b", title), ": ", _with_code(how), "; " if i < len(missing) - 1 else "."]
         for i, (title, how) in enumerate(missing)
     )
     return tag("p", "Left out. ", items, class_="note", id="left-out")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sslkit.report.charts import COLOURS, figure, names, svg
-from sslkit.report.html import Html, tag
+from sslkit.report.html import Html, table, tag
 
-WIDTH, HEIGHT, RADIUS = 400, 300, 105
+WIDTH, HEIGHT, RADIUS = 400, 280, 105
 FEWEST = 3
 """Axes of a radar; fewer are drawn as bars."""
 BAR, ROW, EDGE = 12, 22, 400
@@ -19,7 +19,7 @@ Series = Mapping[str, Sequence[float | None]]
 
 
 def shares(title: str, axes: Sequence[str], series: Series) -> Html:
-    """A radar of three axes or more, or bars. Every axis runs from 0 to 1."""
+    """A radar of three axes or more, or bars; every axis runs from 0 to 1. The numbers stand beside it."""
     said = "; ".join(
         f"{name}: "
         + ", ".join(f"{a} {_percent(v)}" for a, v in zip(axes, values, strict=True) if v is not None)
@@ -30,7 +30,16 @@ def shares(title: str, axes: Sequence[str], series: Series) -> Html:
     else:
         drawn, height = _radar(axes, series), HEIGHT
     legend = names((name, i, "") for i, name in enumerate(series))
-    return figure(title, svg(f"{title}. {said}", drawn, WIDTH, height), legend)
+    numbers = table("In percent", ["", *series], _rows(axes, series))
+    return tag(
+        "div", figure(title, svg(f"{title}. {said}", drawn, WIDTH, height), legend), numbers, class_="beside"
+    )
+
+
+def _rows(axes: Sequence[str], series: Series) -> Iterator[list[str]]:
+    for i, axis in enumerate(axes):
+        values = (values[i] for values in series.values())
+        yield [axis, *("–" if v is None else f"{100 * v:.1f}" for v in values)]
 
 
 def _percent(value: float) -> str:
@@ -53,13 +62,23 @@ def _radar(axes: Sequence[str], series: Series) -> list[Html]:
         drawn.append(tag("line", x1=WIDTH / 2, y1=HEIGHT / 2, x2=x, y2=y, class_="rule"))
         drawn.append(tag("text", axis, x=tx, y=ty + 4, text_anchor=side))
     for place, values in enumerate(series.values()):
-        known = [_place(i, count, v) for i, v in enumerate(values) if v is not None]
-        colour = f"c{place % COLOURS}"
-        if len(known) == count:
-            drawn.append(tag("polygon", points=_ring([v or 0.0 for v in values]), class_=f"area {colour}"))
-        drawn.append(tag("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in known), class_=f"dots {colour}"))
+        drawn += _one(values, f"c{place % COLOURS}")
     drawn.append(tag("text", "1", x=WIDTH / 2 + 5, y=HEIGHT / 2 - RADIUS + 12, class_="unit"))
     return drawn
+
+
+def _one(values: Sequence[float | None], colour: str) -> Iterator[Html]:
+    """An area; where a share is unknown, only the edges between known ones."""
+    count = len(values)
+    known = [_place(i, count, v) for i, v in enumerate(values) if v is not None]
+    if len(known) == count:
+        yield tag("polygon", points=_ring([v or 0.0 for v in values]), class_=f"area {colour}")
+    else:
+        for i, (one, two) in enumerate(zip(values, [*values[1:], values[0]], strict=True)):
+            if one is not None and two is not None:
+                (x1, y1), (x2, y2) = _place(i, count, one), _place((i + 1) % count, count, two)
+                yield tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"curve {colour}")
+    yield tag("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in known), class_=f"dots {colour}")
 
 
 def _ring(values: Sequence[float]) -> str:

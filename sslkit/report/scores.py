@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from sslkit.evaluate.groups import NAMING, leaves
 from sslkit.evaluate.results import Evaluation
@@ -13,12 +11,15 @@ from sslkit.report.html import Child, Html, folded, note, table, tag
 from sslkit.report.radar import shares
 from sslkit.report.run_data import BASELINES, RunData, finite, is_share, share_axes
 
+PLAIN = frozenset({"ari", "nmi"})
+"""Shares that nobody says in percent."""
+
 
 def say(name: str, value: float | None) -> str:
     """A metric for people: shares in percent."""
     if value is None:
         return "not finite"
-    return f"{100 * value:.2f} %" if is_share(name, value) else number(value)
+    return f"{100 * value:.2f} %" if is_share(name, value) and name not in PLAIN else number(value)
 
 
 def interval(evaluation: Evaluation, name: str) -> str:
@@ -110,7 +111,7 @@ def radar(runs: Mapping[str, RunData], baselines: bool) -> Html | None:
         values = [first.baseline(key, label, metric) for _, label, metric in axes]
         if any(value is not None for value in values):
             series[name] = values
-    return shares("Protocols", [axis for axis, _, _ in axes], series)
+    return shares("From 0 at the centre to 100 % at the edge", [axis for axis, _, _ in axes], series)
 
 
 def _share(run: RunData, label: str, metric: str) -> float | None:
@@ -149,11 +150,12 @@ def _worth(run: RunData) -> Iterator[str]:
             continue
         start = _baseline(run, found, "untrained")
         above = (
-            "" if start is None else f", {100 * (value - start):+.1f} points against the untrained network"
+            ""
+            if start is None
+            else f", {_signed(100 * (value - start))} points against the untrained network"
         )
         yield f"{found.label} {name} {say(name, value)} {interval(found, name)}{above}"
 
 
-def as_json(value: Any) -> str:  # noqa: ANN401
-    """A setting in few letters."""
-    return value if isinstance(value, str) else json.dumps(value)
+def _signed(points: float) -> str:
+    return f"{points:+.1f}".replace("-", "−")

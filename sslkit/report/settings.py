@@ -32,7 +32,7 @@ def environment(run: RunData) -> Html:
         ("Compiled", {True: "yes", False: "no"}.get(resolved.get("compile"))),
         ("Python", lock.get("python")),
         ("Platform", lock.get("platform")),
-        ("Commit", tag("code", lock["git"]) if lock.get("git") else None),
+        ("Commit", _commit(lock.get("git"))),
         ("Command", tag("code", " ".join(lock["command"])) if lock.get("command") else None),
         ("Weights", tag("code", str(run.summary.get("weights_sha256", ""))[:16])),
     ]
@@ -41,6 +41,13 @@ def environment(run: RunData) -> Html:
     return Html(
         shown + folded("Packages and plugins", table("Versions", ["Package", "Version"], versions.items()))
     )
+
+
+def _commit(git: str | None) -> Child:
+    if not git:
+        return None
+    commit, _, changed = git.partition("+")
+    return [tag("code", commit[:12]), f", with {changed}" if changed else ""]
 
 
 def cost(run: RunData) -> Html:
