@@ -26,6 +26,7 @@ _PUBLIC = {
     "fit_joint": "sslkit.evaluate.scaling.fit",
     "fit_power_law": "sslkit.evaluate.scaling.fit",
     "resume_run": "sslkit.api",
+    "sweep": "sslkit.train.sweep",
     "RunSpec": "sslkit.spec.run",
     "Ramp": "sslkit.spec.schedule",
     "LearningRateSchedule": "sslkit.spec.schedule",

@@ -22,6 +22,7 @@ from sslkit.spec.run import RunSpec as RunSpec
 from sslkit.spec.schedule import LearningRateSchedule as LearningRateSchedule
 from sslkit.spec.schedule import Ramp as Ramp
 from sslkit.train.compose import compose as compose
+from sslkit.train.sweep import sweep as sweep
 from sslkit_analysis.plugin import AttentionStatistics as AttentionStatistics
 from sslkit_analysis.plugin import FeatureGeometry as FeatureGeometry
 from sslkit_backbones.cnn_spec import CNN as CNN

@@ -22,7 +22,9 @@ COMMANDS = {
     "plugins": "List, show, check and make plugins.",
     "evaluate": "Evaluate a finished or stopped run.",
     "compare": "Compare runs: scores with intervals, tests, and what may be claimed.",
+    "report": "Write one HTML file about a run: scores, curves, pictures, maps, cost.",
     "export": "Write a run's backbone for timm.",
+    "sweep": "Run a grid of specs, resumable as a whole, and print one table.",
     "scaling": "Fit scaling laws to the results of a sweep: exponents, the best use of compute, extrapolation.",
 }
 """Commands and what they do. The module of each is `sslkit.cli.NAME`, with `add_arguments` and `execute`."""

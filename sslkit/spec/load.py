@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -83,16 +83,36 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
     Raises:
         SpecError: an assignment has no `=`, or its path leads through a value that has no fields.
     """
+    return changed(data, read_assignments(assignments))
+
+
+def read_assignments(words: Iterable[str]) -> list[tuple[str, Any]]:
+    """(dotted path, value) of each `key.path=value`; values are read as YAML.
+
+    Raises:
+        SpecError: a word has no `=` or no path.
+    """
+    changes = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not all(key.split(".")):
+            raise SpecError(f"{word!r}: an override is written key.path=value, as in optimizer.lr=3e-4")
+        changes.append((key, _yaml(value, key)))
+    return changes
+
+
+def changed(data: Mapping[str, Any], changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """`data` with the values of `changes` put at their dotted paths, one after another.
+
+    Raises:
+        SpecError: a path leads through a value that has no fields.
+    """
     try:
         result: dict[str, Any] = _copied(data)
     except RecursionError:
         raise SpecError("the spec contains itself, or is nested too deep; write it out") from None
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        keys = key.split(".")
-        if not equals or not all(keys):
-            raise SpecError(f"{assignment!r}: an override is written key.path=value, as in optimizer.lr=3e-4")
-        _assign(result, keys, _yaml(value, key), key)
+    for key, value in changes:
+        _assign(result, key.split("."), _copied(value), key)
     return result
 
 

@@ -75,6 +75,13 @@ def plan(system: System, masking: Masking, passes: Sequence[Mapping[str, Any]]) 
     }
 
 
+def encoded(passes: Sequence[Mapping[str, Any]], made: Mapping[str, Any]) -> float:
+    """What `plan`, of `passes`, costs a step, in tokens that the student encodes and differentiates once."""
+    return float(made["cost"]) * max(
+        sum(_cost(one, 1) for one in passes if term in _terms(one)) for term in made["terms"]
+    )
+
+
 def _terms(one: Mapping[str, Any]) -> set[str]:
     return {name.partition("/")[0] for name in one["for"]}
 

@@ -47,7 +47,7 @@ def resume(run_dir: Path, say: Say = print, parallel: Literal["ddp", "fsdp"] | N
     """
     spec = locked_spec(run_dir)
     spec = spec if parallel is None else spec.model_copy(update={"parallel": parallel})
-    done = _read_summary(run_dir)
+    done = read_summary(run_dir)
     if done.get("finished"):
         say(f"{run_dir} is finished: {done['step']} steps")
         return done
@@ -79,7 +79,7 @@ def _run(spec: RunSpec, loaded: Loaded | None, say: Say) -> dict[str, Any]:
         parallel.close()
 
 
-def _read_summary(run_dir: Path) -> dict[str, Any]:
+def read_summary(run_dir: Path) -> dict[str, Any]:
     """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
     try:
         found = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))

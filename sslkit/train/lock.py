@@ -100,6 +100,12 @@ def _begun_anew(backbone: Any) -> Any:  # noqa: ANN401
     return backbone if field is None or field.is_required() else {**backbone, "checkpoint": None}
 
 
+def differences(spec: RunSpec, run_dir: Path) -> list[str]:
+    """Fields in which the run in `run_dir` is not the one of `spec`; those that change no number are free."""
+    ours, theirs = spec.model_dump(mode="json"), locked_spec(run_dir).model_dump(mode="json")
+    return [key for key in ours if key not in FREE and ours[key] != theirs.get(key)]
+
+
 def require_same_run(spec: RunSpec, run_dir: Path) -> None:
     """Pass where `run_dir` holds no run, one that never saved a checkpoint, or the very run that `spec` describes.
 
@@ -108,8 +114,7 @@ def require_same_run(spec: RunSpec, run_dir: Path) -> None:
     """
     if not (run_dir / LOCK).is_file() or not Checkpoints(run_dir / FOLDER).all():
         return
-    ours, theirs = spec.model_dump(mode="json"), locked_spec(run_dir).model_dump(mode="json")
-    different = [key for key in ours if key not in FREE and ours[key] != theirs.get(key)]
+    different = differences(spec, run_dir)
     if different:
         raise SpecError(
             f"{run_dir}: holds a different run (its {', '.join(different)} differ{'s' * (len(different) == 1)}). "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +19,8 @@ from PIL import Image
 from sslkit.cli.main import COMMANDS
 from sslkit.errors import SpecError
 from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.load import load, override, parse, parse_as
+from sslkit.spec.load import load, override, parse, parse_as, read_yaml
+from sslkit.spec.sweep import SweepSpec, grid, read_axes, read_sweep_spec
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, all_blocks, blocks, hooks
 from tests.spec.valid import small
@@ -33,6 +36,8 @@ TINY = [
 """What the tests change in the examples, to be quick."""
 WHOLE = {"data", "views", "backbone"}
 """Fields that tell a whole spec from a part of one."""
+SWEEP = {"base", "rows", "axes"}
+"""Fields that tell a sweep from a spec."""
 COMMAND = re.compile(r"^(?:torchrun [\w\s-]*-m )?sslkit ([^#\n&|]+)", re.MULTILINE)
 
 
@@ -84,6 +89,9 @@ def run(block: Block, folder: Path, module: ModuleType) -> None:
 @pytest.mark.parametrize("block", SPECS, ids=lambda block: block.name)
 def test_yaml_blocks_are_specs_or_parts_of_one(block: Block, folder: Path) -> None:
     data = yaml.safe_load(block.text)
+    if data.keys() & SWEEP:
+        grid(parse_as(SweepSpec, {**data, "base": read_yaml(ROOT / data["base"])}))
+        return
     if block.text.startswith("# evaluation"):
         parse_as(EvaluationSpec, data)
         return
@@ -102,6 +110,11 @@ def part(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
 def test_examples_are_valid(path: Path, folder: Path) -> None:
+    if yaml.safe_load(path.read_text(encoding="utf-8")).keys() & SWEEP:
+        made = grid(read_sweep_spec(path))
+        assert made.name == path.stem.replace("_", "-")
+        assert all(cell.spec.evaluate for cell in made.cells)
+        return
     spec = load(path)
     assert spec.name == path.stem.replace("_", "-")
     assert spec.evaluate
@@ -121,13 +134,20 @@ def test_every_command_line_is_understood() -> None:
 
 
 def test_overrides_on_the_command_line_are_fields() -> None:
-    words = [w for b in all_blocks("sh") for m in COMMAND.finditer(b.text) for w in m[1].split()[1:]]
-    assignments = [word for word in words if re.match(r"[\w.]+=", word)]
-    assert assignments
-    for assignment in assignments:
+    lines = [shlex.split(m[1]) for b in all_blocks("sh") for m in COMMAND.finditer(b.text)]
+    words = [(command, w) for command, *rest in lines for w in rest if re.match(r"[\w.]+=", w)]
+    assert words
+    for assignment in (a for command, word in words for a in single(command, word)):
         base = small(evaluate=[{"kind": "knn"}])
         base.pop("epochs" if assignment.startswith("steps=") else "steps", None)
         parse(override(base, [assignment]))
+
+
+def single(command: str, word: str) -> list[str]:
+    """An override as it is; an axis of a sweep value by value."""
+    if command != "sweep":
+        return [word]
+    return [f"{key}={json.dumps(value)}" for key, values in read_axes([word]).items() for value in values]
 
 
 def test_a_broken_example_is_found(folder: Path) -> None:

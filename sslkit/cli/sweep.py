@@ -1,0 +1,125 @@
+"""`sslkit sweep`: many runs out of one spec, and one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sslkit.evaluate.sweep_table import SweepTable
+    from sslkit.spec.sweep import Cell, Grid
+    from sslkit.train.sweep import Ended, Share
+
+WIDTH = 160
+"""Columns where the output is no terminal."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to `parser`."""
+    add = parser.add_argument
+    add("spec", type=Path, metavar="SPEC.yaml", help="a spec, or a sweep with `base`, `rows` and `axes`")
+    add("axes", nargs="*", metavar="key.path=v1,v2,...", help="values to try, in every combination; YAML")
+    add("--set", action="append", default=[], metavar="key.path=value",
+        help="a change of every run, after all others and in no name; may be given again")  # fmt: skip
+    add("--out", type=Path, metavar="DIR", help="where the run folders and the table go; default: runs/NAME")
+    add("--index", type=int, metavar="I", help="make every N-th cell only, from the I-th on, counted from 0")
+    add("--of", type=int, metavar="N", help="how many workers share the cells")
+    add("--table", type=Path, metavar="FILE", help="also write the table, as .csv, .json or .md")
+    add("--stop-on-error", action="store_true", help="begin no other cell after one has failed")
+    add("--list", action="store_true", help="print the cells and run none")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the cells that are this worker's, and print the table of all that are finished."""
+    made = _grid(args)
+    from sslkit.evaluate.sweep_table import export_table, require_format, table, write_table
+    from sslkit.train.sweep import Stop, require_own_folders, run_cells, share_of, together
+
+    if args.table is not None:
+        require_format(args.table)
+    share = share_of(os.environ, args.index, args.of)
+    require_own_folders(made.cells)
+    if args.list:
+        return _list(made, share)
+    _say(f"{made.name}: {len(made.cells)} cells in {made.folder}" + _shared(share))
+    with Stop() as stop:
+        ended = run_cells(made, share, stop, _say, args.stop_on_error)
+    ended = together(share, ended)
+    failed = {one.name: one.reason for one in ended if one.state == "failed"}
+    if share.rank == 0:
+        found = table(made, failed)
+        write_table(found, made.folder)
+        _show(found)
+        if args.table is not None:
+            export_table(found, args.table)
+        _close(found, ended, stop.signal)
+    return 2 if failed else 0
+
+
+def _grid(args: argparse.Namespace) -> Grid:
+    """Every cell, validated before torch is imported."""
+    from sslkit.registry.manager import registry
+    from sslkit.spec.load import read_assignments
+    from sslkit.spec.sweep import grid, read_axes, read_sweep_spec
+
+    given = read_sweep_spec(args.spec)
+    update = {"axes": {**given.axes, **read_axes(args.axes)}, "out": args.out or given.out}
+    return grid(given.model_copy(update=update), registry().failures, read_assignments(args.set))
+
+
+def _shared(share: Share) -> str:
+    return f", share {share.index} of {share.of}" if share.of > 1 else ""
+
+
+def _list(made: Grid, share: Share) -> int:
+    from sslkit.train.sweep import is_finished
+
+    mine: Sequence[Cell] = made.cells[share.index :: share.of]
+    for cell in mine:
+        print(f"{cell.name}  {'finished' if is_finished(cell) else 'to do'}")
+    return 0
+
+
+def _show(found: SweepTable) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from sslkit.evaluate.sweep_table import cells
+
+    if not found.lines:
+        return
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if not console.is_terminal:
+        console.width = WIDTH  # a file has no edge
+    head, *rows = cells(found)
+    shown = Table(title=f"{found.name}: mean ± deviation [95 % interval] over seeds", title_justify="left",
+                  box=box.SIMPLE_HEAD)  # fmt: skip
+    for i, heading in enumerate(head):
+        shown.add_column(heading, justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def _close(found: SweepTable, ended: Sequence[Ended], signal: str | None) -> None:
+    """What is done, what is not, and what to do about it."""
+    from sslkit.evaluate.sweep_table import CSV, JSON
+
+    for one in ended:
+        if one.state == "failed":
+            print(f"failed: {one.name}: {one.reason}", file=sys.stderr, flush=True)
+    total = len(found.runs) + len(found.missing)
+    _say(f"{len(found.runs)} of {total} cells are finished; written: {JSON} and {CSV}")
+    if signal is not None:
+        _say(f"stopped by {signal}; everything is saved, and the same command goes on")
+    elif found.missing:
+        _say("the same command makes those that are not")
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

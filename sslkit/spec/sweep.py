@@ -1,0 +1,275 @@
+"""Sweeps: many runs out of one spec, as named rows of changes times axes of values. Torch-free."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple, final
+
+from pydantic import Field
+
+from sslkit.errors import SpecError
+from sslkit.spec.base import Spec
+from sslkit.spec.load import changed, parse, parse_as, parse_yaml, read_yaml
+from sslkit.spec.run import RunSpec
+
+MOST = 10_000
+"""Cells of a sweep; past it a comma was mistaken for a point."""
+SHOWN = 8
+"""Different errors that are listed."""
+LONGEST = 150
+"""Characters of a cell's name; what is longer is cut and told apart by a hash."""
+OWN = ("name", "out")
+"""Fields of a run that the sweep sets."""
+_PLAIN = re.compile(r"[\w.-]{1,40}")
+
+
+@final
+class SweepSpec(Spec):
+    """Many runs out of one spec: every row of changes, with every combination of the axes' values."""
+
+    name: str | None = Field(None, min_length=1, pattern=r"^[\w.@-]+$")
+    """Name of the sweep. Default: that of its file."""
+    out: Path | None = None
+    """Folder of the run folders and of the table. Default: `runs/NAME`."""
+    base: Path | Mapping[str, Any]
+    """The spec that all cells begin with: its file, seen from the sweep's, or its fields."""
+    set: Mapping[str, Any] = {}
+    """Changes of every cell: dotted path -> value. They come first."""
+    rows: Mapping[str, Mapping[str, Any]] = {}
+    """Named variants: name -> dotted path -> value. They come after `set`."""
+    axes: Mapping[str, tuple[Any, ...]] = {}
+    """Dotted path -> the values to try. They come after the row."""
+
+
+class Cell(NamedTuple):
+    """One run of a sweep."""
+
+    name: str
+    """Its folder inside the sweep's."""
+    setting: str
+    """The name without the seed; cells that share it differ in nothing else."""
+    values: Mapping[str, Any]
+    """`row` -> its name, where there are rows, and each axis -> its value."""
+    spec: RunSpec
+
+
+class Grid(NamedTuple):
+    """Every cell of a sweep, each with a valid spec."""
+
+    name: str
+    folder: Path
+    cells: tuple[Cell, ...]
+    """In the order in which they run: all settings with the first seed, then all with the next."""
+
+
+def read_sweep_spec(path: Path) -> SweepSpec:
+    """The sweep in the file at `path`, or the spec of one run there as the base of a sweep.
+
+    Raises:
+        SpecError: the file cannot be read or is neither.
+    """
+    data = read_yaml(path)
+    if not data.keys() & {"base", "rows", "axes"}:
+        return SweepSpec(name=f"{data.get('name', 'run')}-sweep", base=data)
+    spec = parse_as(SweepSpec, data)
+    base = spec.base if isinstance(spec.base, Mapping) else read_yaml(path.parent / spec.base)
+    return spec.model_copy(update={"base": base, "name": spec.name or path.stem})
+
+
+def read_axes(words: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """Axes as they are written on a command line: `key.path=v1,v2,...`, where the right side is a YAML list inside.
+
+    Commas inside brackets, braces and quotes belong to a value: `key=[1, 2],[3, 4]` has two.
+
+    Raises:
+        SpecError: a word is no axis, or an axis is given twice.
+    """
+    axes: dict[str, tuple[Any, ...]] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals or not all(key.split(".")):
+            raise SpecError(f"{word!r}: an axis is written key.path=v1,v2,..., as in seed=0,1,2")
+        if key in axes:
+            raise SpecError(f"{key}: is given twice; write all values after one {key}=")
+        axes[key] = _values(key, text)
+    return axes
+
+
+def _values(key: str, text: str) -> tuple[Any, ...]:
+    try:
+        found = parse_yaml(f"values: [{text}]", key)
+    except SpecError:
+        found = {}
+    values = found.get("values")
+    if len(found) != 1 or not isinstance(values, list):
+        raise SpecError(
+            f"{key}: {text!r} is no list of YAML values. Quote a value that has a comma, a bracket or a `#` "
+            f'of its own, as in {key}=\'"a,b","c"\''
+        )
+    return tuple(values)
+
+
+def grid(sweep: SweepSpec, notes: str = "", last: Iterable[tuple[str, Any]] = ()) -> Grid:
+    """Every cell of `sweep`, all validated.
+
+    Args:
+        sweep: with its base read.
+        notes: one line on plugins that failed to load.
+        last: (dotted path, value) of changes of every cell that come after all others and are in no name.
+
+    Raises:
+        SpecError: one error that names every cell that is wrong, or what is wrong with rows and axes.
+    """
+    _require_sound(sweep)
+    name = sweep.name or "sweep"
+    folder = sweep.out or Path("runs") / name
+    cells: list[Cell] = []
+    wrong: dict[str, list[str]] = {}
+    for choice in _choices(sweep):
+        base: Any = sweep.base
+        changes = [*sweep.set.items(), *choice.changes, *last, ("name", choice.setting or name)]
+        try:
+            spec = parse(changed(base, [*changes, ("out", str(folder / choice.name))]), notes)
+        except SpecError as error:
+            for line in str(error).splitlines():
+                wrong.setdefault(line, []).append(choice.name)
+        else:
+            cells.append(Cell(choice.name, choice.setting or name, choice.values, spec))
+    if wrong:
+        raise SpecError(_told(wrong))
+    _require_different(cells)
+    return Grid(name, folder, tuple(cells))
+
+
+class _Choice(NamedTuple):
+    """A row with one value of each axis."""
+
+    name: str
+    setting: str
+    values: Mapping[str, Any]
+    changes: Sequence[tuple[str, Any]]
+
+
+def _choices(sweep: SweepSpec) -> list[_Choice]:
+    """Seeds change slowest, so that a sweep that was cut short has every setting."""
+    short = dict(zip(sweep.axes, _short(tuple(sweep.axes)), strict=True))
+    keys = sorted(sweep.axes, key=lambda key: key != "seed")
+    found = []
+    rows: Mapping[str, Mapping[str, Any]] = sweep.rows or {"": {}}
+    seeds = sweep.axes.get("seed", (None,))
+    others = [key for key in keys if key != "seed"]
+    for seed, row, *rest in product(seeds, rows, *(sweep.axes[key] for key in others)):
+        values = dict(zip(others, rest, strict=True)) | ({"seed": seed} if "seed" in sweep.axes else {})
+        parts = [f"{short[key]}-{_label(values[key])}" for key in others]
+        setting = _cut("__".join([*([row] if row else []), *parts]))
+        seeded = [f"seed-{_label(seed)}"] if "seed" in sweep.axes else []
+        name = "__".join([*([setting] if setting else []), *seeded])
+        named = {"row": row, **values} if row else values
+        found.append(_Choice(name, setting, named, [*rows[row].items(), *values.items()]))
+    return found
+
+
+def _require_sound(sweep: SweepSpec) -> None:
+    """Pass where rows and axes make sense before any cell is looked at."""
+    problems = [*_odd_rows(sweep), *_odd_axes(sweep)]
+    if not sweep.rows and not sweep.axes:
+        problems = ["there is nothing to sweep: give axes, as in seed=0,1,2, or a file with `rows` or `axes`"]
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def _odd_rows(sweep: SweepSpec) -> Iterator[str]:
+    for row, changes in sweep.rows.items():
+        if not re.fullmatch(r"[^\W_][\w.-]*", row) or "__" in row or row.endswith("_"):
+            yield (
+                f"rows.{row}: names a folder, so it has letters, digits, `.`, `-` and single `_`, "
+                "and begins with a letter or a digit"
+            )
+        for key in (*changes, *sweep.set):
+            if key in sweep.axes:
+                yield f"axes.{key}: is set by rows.{row} or `set` too; leave one of the two out"
+            if key in OWN:
+                yield f"rows.{row}: {key!r} is the sweep's to set; leave it out"
+
+
+def _odd_axes(sweep: SweepSpec) -> Iterator[str]:
+    for key, values in sweep.axes.items():
+        if key in OWN:
+            yield f"axes.{key}: is the sweep's to set; leave it out"
+        if not values:
+            yield f"axes.{key}: has no values"
+        told = [_canonical(value) for value in values]
+        for twice in sorted({one for one in told if told.count(one) > 1}):
+            yield f"axes.{key}: {twice} is given twice"
+    cells = math.prod(map(len, sweep.axes.values())) * max(len(sweep.rows), 1)
+    if cells > MOST:
+        yield f"the sweep has {cells:,} cells, more than {MOST:,}; make it of smaller ones"
+
+
+def _told(wrong: Mapping[str, Sequence[str]]) -> str:
+    """Errors, each with the cells that have it."""
+    count = len({name for names in wrong.values() for name in names})
+    lines = [f"{count} {'cells are' if count > 1 else 'cell is'} wrong, so none was started:"]
+    for error, names in list(wrong.items())[:SHOWN]:
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        lines.append(f"  {error}\n    in {', '.join(names[:SHOWN])}{more}")
+    return "\n".join(lines + ([f"  ... and {len(wrong) - SHOWN} more errors"] if len(wrong) > SHOWN else []))
+
+
+def _require_different(cells: Sequence[Cell]) -> None:
+    """Pass where no two cells are one run, or share a folder."""
+    runs: dict[str, str] = {}
+    names: set[str] = set()
+    for cell in cells:
+        told = _canonical(cell.spec.model_dump(mode="json", exclude=set(OWN)))
+        if told in runs:
+            raise SpecError(f"{runs[told]} and {cell.name} are the same run: leave one of the two out")
+        if cell.name in names:
+            raise SpecError(f"two cells would be called {cell.name}; make rows of them, with names")
+        runs[told] = cell.name
+        names.add(cell.name)
+
+
+def _short(keys: Sequence[str]) -> list[str]:
+    """The last parts of dotted paths, as many as tell them apart."""
+
+    def tails(key: str) -> list[str]:
+        parts = key.split(".")
+        return [".".join(parts[-n:]) for n in range(1, len(parts) + 1) if not parts[-n].isdecimal()] or [key]
+
+    every = [set(tails(key)) for key in keys]
+    return [
+        next((tail for tail in tails(key) if all(tail not in o for o in every[:i] + every[i + 1 :])), key)
+        for i, key in enumerate(keys)
+    ]
+
+
+def _label(value: Any) -> str:  # noqa: ANN401
+    """`value` as part of a name: as it is written where that is plain, else what is readable of it and a hash."""
+    text = value if isinstance(value, str) else _canonical(value)
+    plain = _PLAIN.fullmatch(text) and "__" not in text and text == text.strip("_")
+    if plain and (not isinstance(value, str) or text not in {"null", "true", "false"}):
+        return text
+    return f"{_readable(text)[:32]}@{_digest(_canonical(value))}"
+
+
+def _readable(text: str) -> str:
+    return re.sub(r"_{2,}", "_", re.sub(r"[^\w.-]+", "-", text)).strip("-_.")
+
+
+def _canonical(value: Any) -> str:  # noqa: ANN401
+    return json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 20].strip('-_.')}@{_digest(name)}"
