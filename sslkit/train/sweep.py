@@ -28,6 +28,8 @@ from sslkit.spec.sweep import Cell, Grid, SweepSpec, grid, read_sweep_spec
 from sslkit.train.files import write_text
 from sslkit.train.lock import require_same_run
 
+COMMAND = (sys.executable, "-m", "sslkit", "run")
+"""What makes a cell, given its spec."""
 HIDDEN = ".sweep"
 """Folder beside the run folders with the spec, the log and the lock of each cell."""
 LOOK = 1.0
@@ -211,10 +213,9 @@ def _ended(cell: Cell, hidden: Path, lock: int, stop: Stop, say: Say) -> Ended:
     write_text(spec, dump(cell.spec))
     begun, start = time.monotonic(), log.stat().st_size if log.is_file() else 0
     say(f"runs; its output: {log}")
-    command = [sys.executable, "-m", "sslkit", "run", str(spec)]
     with log.open("ab") as output:
         process = subprocess.Popen(
-            command,
+            [*COMMAND, str(spec)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
