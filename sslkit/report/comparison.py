@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sslkit.evaluate.comparison import Comparison, Measure, Meta, Pair, Score
 from sslkit.evaluate.statistics import NONE, p_text
 from sslkit.report import curves, pictures, scores, structure
 from sslkit.report.charts import number
-from sslkit.report.html import Child, Html, join, note, table, tag
+from sslkit.report.html import Child, Html, folded, join, note, table, tag
 from sslkit.report.page import Head, Section, page, write_page
 from sslkit.report.run_data import RunData, read_run
 
@@ -27,8 +27,8 @@ HOW = {
     "reconstructions": "for objectives that show pictures, such as `mae`",
 }
 """How a reader gets a section that is not there."""
-SHOWN = 60
-"""Differing fields that are shown."""
+SHOWN = 12
+"""Differing fields that are shown at once; more are folded."""
 
 
 def report_comparison(found: Comparison, out: str | Path) -> Path:
@@ -54,7 +54,7 @@ def _named(run: RunData, name: str) -> RunData:
 
 
 def _head(found: Comparison) -> Head:
-    said = list(dict.fromkeys(pair.verdict for pair in found.pairs if pair.significant))
+    said = [_said(pair) for pair in found.pairs if pair.significant]
     tested = [pair for pair in found.pairs if pair.difference is not None]
     if tested and not said:
         said = [f"{NONE[0].upper()}{NONE[1:]} between any two settings."]
@@ -86,7 +86,7 @@ def _sections(found: Comparison, runs: dict[str, RunData]) -> list[Section]:
 
 def _scores(found: Comparison) -> Html:
     headings = ["Setting", "Runs", *(f"{m.label} {m.metric.replace('_', ' ')}" for m in found.measures)]
-    rows = (
+    rows: Iterable[list[Child]] = (
         [s.name, len(s.runs), *(_score(found.score(s.name, m.label), m) for m in found.measures)]
         for s in found.settings
     )
@@ -133,22 +133,22 @@ def _matrix(found: Comparison, measure: Measure) -> Iterator[Html]:
         unit = ", in points" if measure.accuracy else ""
         rows = ([row, *(_cell(found, measure, row, column) for column in names)] for row in names)
         yield table(f"{measure.label} {measure.metric}: row less column{unit}", ["", *names], rows)
-    yield tag("ul", (tag("li", _said(pair)) for pair in pairs), class_="verdicts")
+    yield tag("ul", (tag("li", said) for said in dict.fromkeys(map(_said, pairs))), class_="verdicts")
 
 
-def _said(pair: Pair) -> Child:
-    if pair.significant:
+def _said(pair: Pair) -> str:
+    if pair.significant or pair.difference is None:
         return f"{pair.label}: {pair.verdict}"
     exact = "" if pair.p is None else f" ({p_text(pair.p)})"
     return f"{pair.label}: {pair.first} and {pair.second}: {pair.verdict}{exact}"
 
 
-def _cell(found: Comparison, measure: Measure, row: str, column: str) -> Child:
+def _cell(found: Comparison, measure: Measure, row: str, column: str) -> Html:
     if row == column:
         return tag("span", "–", class_="none")
     pair = found.pair(measure.label, row, column)
     if pair.difference is None or pair.p is None:
-        return "not tested"
+        return Html("not tested")
     estimate = pair.difference.estimate * (1 if pair.first == row else -1)
     word = "no significant difference" if not pair.significant else "higher" if estimate > 0 else "lower"
     shown = f"{'+' if estimate > 0 else ''}{value(estimate, measure)}"
@@ -178,12 +178,14 @@ def _meta(found: Comparison, meta: Meta) -> Html:
 
 
 def _differing(found: Comparison) -> Html | None:
-    if not found.differing:
-        return None
     names = [setting.name for setting in found.settings]
-    rows = ([tag("code", path), *values] for path, values in list(found.differing.items())[:SHOWN])
-    made = table(
-        "Fields of the spec that are not the same", ["Field", *names], rows, tuple(range(len(names) + 1))
-    )
-    more = len(found.differing) - SHOWN
-    return Html(made + (note(f"{more} more fields differ; `--json` writes all.") if more > 0 else ""))
+    rows: list[list[Child]] = [[tag("code", path), *values] for path, values in found.differing.items()]
+
+    def shown(title: str, part: list[list[Child]]) -> Html:
+        return table(title, ["Field", *names], part, tuple(range(len(names) + 1)))
+
+    if not rows:
+        return None
+    first = shown("Fields of the spec that are not the same", rows[:SHOWN])
+    rest = rows[SHOWN:]
+    return Html(first + (folded(f"{len(rest)} more", shown("Further fields", rest)) if rest else ""))

@@ -63,7 +63,6 @@ def _radar(axes: Sequence[str], series: Series) -> list[Html]:
         drawn.append(tag("text", axis, x=tx, y=ty + 4, text_anchor=side))
     for place, values in enumerate(series.values()):
         drawn += _one(values, f"c{place % COLOURS}")
-    drawn.append(tag("text", "1", x=WIDTH / 2 + 5, y=HEIGHT / 2 - RADIUS + 12, class_="unit"))
     return drawn
 
 

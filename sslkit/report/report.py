@@ -23,6 +23,7 @@ HOW = {
     "confusion": "add an evaluator that classifies, such as `{kind: linear}`, to `evaluate`",
     "geometry": "add `{kind: geometry}` to `evaluate`",
     "attention": "add `{kind: attention}` to `evaluate`, for a vision transformer",
+    "details": "add `{kind: knn}` to `evaluate`",
     "figures": "for evaluators that draw, such as `{kind: lowshot}`",
 }
 """How a reader gets a section that is not there."""
@@ -79,6 +80,7 @@ def _sections(run: RunData, fast: bool, seed: int) -> list[Section]:
         "geometry": ("Geometry", lambda: structure.geometry(one)),
         "attention": ("Attention", lambda: structure.attention(run)),
         "figures": ("Further figures", lambda: pictures.others(run)),
+        "details": ("All metrics and settings", lambda: scores.details(run)),
         "cost": ("Cost", lambda: settings.cost(run)),
         "environment": ("Environment", lambda: settings.environment(run)),
         "spec": ("Spec", lambda: settings.spec(run)),

@@ -44,7 +44,8 @@ class RunData(NamedTuple):
     @property
     def total(self) -> int | None:
         """Steps that are asked for."""
-        return self.lock["resolved"].get("steps")
+        steps = self.lock["resolved"].get("steps")
+        return None if steps is None else int(steps)
 
     def baseline(self, which: str, label: str, metric: str) -> float | None:
         """What `raw_pixels` or `untrained` scored, where that was asked for."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from sslkit.evaluate.groups import NAMING, leaves
 from sslkit.evaluate.results import Evaluation
 from sslkit.report.charts import number
-from sslkit.report.html import Child, Html, folded, note, table, tag
+from sslkit.report.html import Child, Html, folded, join, note, table, tag
 from sslkit.report.radar import shares
 from sslkit.report.run_data import BASELINES, RunData, finite, is_share, share_axes
 
@@ -31,7 +31,7 @@ def interval(evaluation: Evaluation, name: str) -> str:
 
 
 def scores(run: RunData) -> Html | None:
-    """The table of evaluations, all metrics and settings below it; None without any."""
+    """The table of evaluations; None without any."""
     if not run.evaluations:
         return None
     known = [
@@ -43,16 +43,18 @@ def scores(run: RunData) -> Html | None:
     main = table(
         "Headline of each evaluation",
         headings,
-        (_row(run, e, known) for e in run.evaluations.values()),
+        (list(_cells(run, e, known)) for e in run.evaluations.values()),
         (0, 1, 2),
     )
-    details = (
-        folded(f"{label}: all metrics and settings", _everything(e)) for label, e in run.evaluations.items()
-    )
-    return Html(main + note(_said(run)) + "".join(details))
+    return Html(main + note(_said(run)))
 
 
-def _row(run: RunData, found: Evaluation, known: list[str]) -> Iterator[Child]:
+def details(run: RunData) -> Html | None:
+    """All metrics and settings of each evaluation, folded; None without any."""
+    return join([folded(label, _everything(e)) for label, e in run.evaluations.items()]) or None
+
+
+def _cells(run: RunData, found: Evaluation, known: list[str]) -> Iterator[Child]:
     name = found.headline
     yield found.label
     yield tag("code", found.protocol)
@@ -89,9 +91,18 @@ def _everything(found: Evaluation) -> Html:
         ["Metric", "Value"],
         ((name.replace("_", " "), say(name, finite(value))) for name, value in found.metrics.items()),
     )
-    asked = {key: value for key, value in found.settings.items() if key not in NAMING}
-    settings = table(f"Settings of {found.label}", ["Setting", "Value"], leaves(asked), (0,))
+    asked = ([key, _setting(value)] for key, value in found.settings.items() if key not in NAMING)
+    settings = table(f"Settings of {found.label}", ["Setting", "Value"], asked, (0, 1))
     return tag("div", metrics, settings, _left_out(found), class_="pair")
+
+
+def _setting(value: object) -> str:
+    """Lists in one line, and parts by their fields."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return (
+        "; ".join(f"{key} {inner}" for key, inner in leaves(value)) if isinstance(value, dict) else str(value)
+    )
 
 
 def _left_out(found: Evaluation) -> Html | None:

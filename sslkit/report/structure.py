@@ -65,7 +65,7 @@ def _spectra(known: Mapping[str, Evaluation]) -> Iterator[Html]:
 
 def _above_noise(values: Any) -> list[float]:  # noqa: ANN401
     found = [v for v in map(finite, values or ()) if v is not None]
-    return [v for v in found if v > 1e-7 * max(found)]
+    return [v for v in found if v > 1e-6 * max(found)]
 
 
 def _held(deviations: Sequence[float]) -> list[float]:
