@@ -88,7 +88,7 @@ class Reconstructions(Evaluator):
         for objective in objectives if count else ():
             pictures = self._pictures(subject, objective, shown)
             if pictures is not None:
-                stem = "reconstruction" if len(objectives) == 1 else f"{_key(objective.name)}-reconstruction"
+                stem = "images" if len(objectives) == 1 else _key(objective.name)
                 view = objective.env.view(objective.masked.view)
                 figures[stem] = partial(_draw, pictures, view)
         return figures
