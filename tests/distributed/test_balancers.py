@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 
+from tests.distributed import balancer_worker
 from tests.distributed.balancer_worker import CASES
-
-WORKER = "tests.distributed.balancer_worker"
-TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-
-
-def launched(path: Path, *ranks: str) -> dict[str, dict[str, object]]:
-    command = [sys.executable, *ranks, "-m", WORKER, str(path)]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, env=env, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, dict[str, object]] = torch.load(path, weights_only=True)
-    return found
+from tests.distributed.forked import on_ranks
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):  # type: ignore[no-untyped-def]
     pytest.importorskip("torchjd")
     folder = tmp_path_factory.mktemp("balancers")
-    return launched(folder / "two.pt", *TORCHRUN) | launched(folder / "one.pt")
+    two, one = folder / "two.pt", folder / "one.pt"
+    on_ranks(balancer_worker.main, two)
+    balancer_worker.main(str(one))
+    return torch.load(two, weights_only=True) | torch.load(one, weights_only=True)
 
 
 @pytest.mark.parametrize("kind", ["replicas", "shards"])

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from tests.distributed import cnn_worker as worker
-from tests.distributed.test_two_ranks import torchrun
+from tests.distributed.forked import on_ranks
 
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     path = tmp_path_factory.mktemp("two") / "two.pt"
-    torchrun("-m", worker.__name__, path)
+    on_ranks(worker.main, path)
     return torch.load(path, weights_only=True)
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 import yaml
 
+from sslkit.cli.main import main
 from sslkit.train import record
 from sslkit.train.checkpoint import load
 from sslkit.train.compose import compose
 from sslkit.train.restore import restore
 from sslkit.train.summary import weights_sha256
 from tests import tiny
+from tests.distributed import fsdp_worker
+from tests.distributed.forked import on_ranks, sslkit
 from tests.distributed.fsdp_cases import CASES, case_spec
 from tests.distributed.test_two_ranks import relative, torchrun
 
@@ -29,7 +30,7 @@ ALONE = ["micro", "moco", "centers", "curriculum", "pcgrad"]
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     path = tmp_path_factory.mktemp("fsdp") / "found.pt"
-    torchrun("-m", "tests.distributed.fsdp_worker", path)
+    on_ranks(fsdp_worker.main, path)
     return torch.load(path, weights_only=True)
 
 
@@ -123,7 +124,7 @@ def restored_size(run_dir):
 
 def test_a_stopped_run_ends_as_one_that_was_not(run):
     resumed = cut_off(run, "resumed")
-    torchrun("-m", "sslkit", "resume", resumed)
+    on_ranks(sslkit, "resume", resumed)
     assert summary(resumed)["weights_sha256"] == summary(run / "fsdp")["weights_sha256"]
     assert records(resumed) == records(run / "fsdp")
     one, two = (load(run / name / "checkpoints/step-00000004").state for name in ("fsdp", "resumed"))
@@ -134,17 +135,15 @@ def test_a_stopped_run_ends_as_one_that_was_not(run):
 def test_a_run_goes_on_in_replicas(run):
     """Here to the last bit, as the arithmetic is the same but for norms."""
     moved = cut_off(run, "moved")
-    torchrun("-m", "sslkit", "run", run / "spec.yaml", "parallel=ddp", "--out", moved)
+    on_ranks(sslkit, "run", run / "spec.yaml", "parallel=ddp", "--out", moved)
     one, two = (load(run / name / "checkpoints/step-00000004").state["system"] for name in ("fsdp", "moved"))
     assert relative(floats(two), floats(one)) < 1e-6
 
 
-def test_a_run_goes_on_in_one_process(run):
+def test_a_run_goes_on_in_one_process(run, capsys):
     moved = cut_off(run, "alone")
-    done = subprocess.run(
-        [sys.executable, "-m", "sslkit", "resume", str(moved)], capture_output=True, text=True, check=True
-    )
-    assert "note: parallel=fsdp shares nothing in one process" in done.stdout
+    assert main(["resume", str(moved)]) == 0
+    assert "note: parallel=fsdp shares nothing in one process" in capsys.readouterr().out
     found = [[e["loss"] for e in records(d) if "loss" in e] for d in (moved, run / "fsdp")]
     assert len(found[0]) == 4
     assert found[0] == pytest.approx(found[1], rel=1e-4)  # Adam divides rounding errors by gradients near 0

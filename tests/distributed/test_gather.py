@@ -6,12 +6,12 @@ import torch
 
 from sslkit.functional.gather import all_rows
 from tests.distributed import gather_worker
-from tests.distributed.test_two_ranks import torchrun
+from tests.distributed.forked import on_ranks
 
 
 def test_two_ranks_equal_one_process(tmp_path):
     """The value on both ranks, and gradients averaged over ranks; eager and compiled to one graph."""
-    torchrun("-m", gather_worker.__name__, tmp_path / "two.pt")
+    on_ranks(gather_worker.main, tmp_path / "two.pt")
     gather_worker.main(str(tmp_path / "one.pt"))
     two, one = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("two", "one"))
     assert torch.equal(two["rows"], one["rows"])

@@ -11,14 +11,16 @@ import pytest
 import torch
 import yaml
 
+from sslkit.cli.main import main
 from sslkit.train import record
 from sslkit.train.checkpoint import Checkpoints, load
 from tests import tiny
-
-WORKER = "tests.distributed.worker"
+from tests.distributed import worker
+from tests.distributed.forked import on_ranks
 
 
 def torchrun(*arguments, ranks=2):
+    """The launcher itself, with what a user would write behind it; see `forked` for many small cases."""
     command = [
         sys.executable,
         "-m",
@@ -59,15 +61,8 @@ def relative(found, expected):
 )
 def test_gradients_of_two_ranks_equal_one_process(tmp_path, case):
     """Losses, gradients, buffers and moving averages after three steps."""
-    torchrun("-m", WORKER, case, tmp_path / "two.pt")
-    single = subprocess.run(
-        [sys.executable, "-m", WORKER, case, str(tmp_path / "one.pt")],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert single.returncode == 0, single.stderr
+    on_ranks(worker.main, case, tmp_path / "two.pt")
+    worker.main(case, str(tmp_path / "one.pt"))
     two, one = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("two", "one"))
     assert two["gradients"].keys() == one["gradients"].keys()
     assert relative(two["gradients"], one["gradients"]) < 1e-5
@@ -88,11 +83,7 @@ def test_a_whole_run_on_two_ranks_equals_one_process(tmp_path):
     spec = tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(fields))
     torchrun("-m", "sslkit", "run", spec, "--out", tmp_path / "two")
-    subprocess.run(
-        [sys.executable, "-m", "sslkit", "run", str(spec), "--out", str(tmp_path / "one")],
-        check=True,
-        capture_output=True,
-    )
+    assert main(["run", str(spec), "--out", str(tmp_path / "one")]) == 0
     records = [record.read(tmp_path / name) for name in ("one", "two")]
     losses = [[e["loss"] for e in entries if "loss" in e] for entries in records]
     assert len(losses[1]) == 6

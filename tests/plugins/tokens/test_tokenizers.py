@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
@@ -17,11 +14,12 @@ from sslkit.spec.load import parse
 from sslkit.train.compose import compose
 from sslkit_tokens.plugin import CodebookSpec
 from tests import tiny
-from tests.distributed.test_two_ranks import relative, torchrun
+from tests.distributed.forked import on_ranks
+from tests.distributed.test_two_ranks import relative
+from tests.plugins.tokens import worker
 
 DECODER = {"width": 16, "depth": 1, "heads": 2}
 CODES = {"size": 24, "dim": 4, "sample": 4, "revive": 0.1, "decay": 0.8}
-WORKER = "tests.plugins.tokens.worker"
 
 
 def run_of(kind="vq_vae", codes=None, **changes):
@@ -128,8 +126,8 @@ def test_micro_batches_move_the_codes_as_the_whole_batch_does():
 
 def test_two_ranks_equal_one_process(tmp_path):
     """Losses, weights and codes after four steps."""
-    torchrun("-m", WORKER, tmp_path / "two.pt")
-    subprocess.run([sys.executable, "-m", WORKER, str(tmp_path / "one.pt")], check=True, timeout=120)
+    on_ranks(worker.main, tmp_path / "two.pt")
+    worker.main(str(tmp_path / "one.pt"))
     two, one = (torch.load(tmp_path / f"{name}.pt", weights_only=True) for name in ("two", "one"))
     assert two["losses"] == pytest.approx(one["losses"], rel=1e-5)
     assert relative(two["state"], one["state"]) < 1e-5
