@@ -42,21 +42,21 @@ def measure(subject: Subject, split: Split, most: int) -> Measured:
     if source.labels is None:
         only = choose(len(source), most, subject.seed)
         rows = subject.rows(split, lambda images, _: subject.encode(images), only)
-        values, labels, classes = rows.values, None, 0
+        values, labels, classes, places = rows.values, None, 0, rows.indices
     else:
         whole = subject.features(split)
         kept = choose(len(whole.values), most, subject.seed).to(whole.values.device)
-        values, labels, classes = whole.values[kept], whole.labels[kept], len(whole.classes)
+        values, labels, classes, places = whole.values[kept], whole.labels[kept], len(whole.classes), kept
     if len(values) < 4:
         raise DataError(f"the {split} split has {len(values)} readable images; geometry needs at least 4")
-    _require_finite(values, split)
+    _require_finite(values, places, split)
     return Measured(values, F.normalize(values, dim=1), labels, classes)
 
 
-def _require_finite(values: Tensor, split: Split) -> None:
+def _require_finite(values: Tensor, places: Tensor, split: Split) -> None:
     bad = (~torch.isfinite(values).all(dim=1)).nonzero().flatten().tolist()
     if bad:
         raise DataError(
-            f"features of {len(bad)} of {len(values)} {split} images are not finite, the first of image {bad[0]}: "
-            "the network has diverged"
+            f"features of {len(bad)} of {len(values)} {split} images are not finite, the first of image "
+            f"{int(places[bad[0]])}: the network has diverged"
         )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.spec.base import Count
+from sslkit.spec.base import Count, Problem
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.protocol import own_fields, protocol
 
 if TYPE_CHECKING:
     from sslkit.core.evaluator import Evaluator
+    from sslkit.spec.run import RunSpec
 
 Kind = Literal[
     "gaussian_noise",
@@ -72,6 +74,14 @@ class Robustness(EvaluatorSpec):
     def example(cls) -> Self:
         """Two corruptions at two severities."""
         return cls(corruptions=("gaussian_noise", "contrast"), severities=(1, 5), k=5)
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Each corruption and severity counts once."""
+        for field in ("corruptions", "severities"):
+            given = getattr(self, field)
+            twice = [value for place, value in enumerate(given) if value in given[:place]]
+            if twice:
+                yield Problem(field, f"{twice[0]!r} is given twice; keep one")
 
     def build(self) -> Evaluator:
         """The protocol."""

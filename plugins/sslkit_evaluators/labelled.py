@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from sslkit.core.evaluator import Features, Split, Subject
 from sslkit.errors import DataError
@@ -17,21 +18,26 @@ def labelled(subject: Subject, split: Split) -> Features:
     features = subject.features(split)
     if len(features.labels) == 0:
         raise DataError(f"the {split} split has no images to evaluate on")
-    finite = torch.isfinite(features.values).all(dim=1)
+    require_finite(features.values, split)
+    return features
+
+
+def require_finite(values: Tensor, split: Split) -> None:
+    """Pass where all features `[N, D]` are finite. Raises DataError otherwise."""
+    finite = torch.isfinite(values).all(dim=1)
     if not bool(finite.all()):
         bad = (~finite).nonzero().flatten().tolist()
         raise DataError(
             f"features of {len(bad)} of {len(finite)} {split} images are not finite, the first of image "
             f"{bad[0]}: the network has diverged"
         )
-    return features
 
 
 def same_classes(train: Features, test: Features) -> int:
     """The number of classes.
 
     Raises:
-        DataError: the splits name different classes, so their labels cannot be compared.
+        DataError: the splits name different classes, so their labels cannot be compared, or only one.
     """
     if train.classes != test.classes:
         only = sorted(set(train.classes) ^ set(test.classes))
@@ -39,5 +45,10 @@ def same_classes(train: Features, test: Features) -> int:
         raise DataError(
             f"train has {len(train.classes)} classes and test {len(test.classes)}; {detail}. "
             "Give an evaluator's `train` and `test` the same classes."
+        )
+    if len(train.classes) == 1:
+        raise DataError(
+            f"all images are of one class, {train.classes[0]!r}, so there is nothing to tell apart; give data of "
+            "several classes, such as a folder of class folders"
         )
     return len(train.classes)

@@ -13,6 +13,7 @@ from torch import Tensor
 from sslkit.core.evaluator import Evaluator, Features, Predictions, Rows, Scores, Split, Subject
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit_evaluators.labelled import require_finite
 from sslkit_evaluators.linear import Choice, Recipe, choose, guess
 
 CLASS = "class"
@@ -124,6 +125,7 @@ def read(subject: Subject, split: Split, layers: Sequence[int]) -> Depths:
         return torch.cat([x.float() for x in found], dim=1)
 
     rows: Rows = subject.rows(split, make)
+    require_finite(rows.values, split)
     # a rank that made no row knows no widths; all blocks of a network then have one
     cut = widths or [rows.values.shape[1] // len(layers)] * len(layers)
     return Depths(list(rows.values.split(cut, dim=1)), rows.indices)

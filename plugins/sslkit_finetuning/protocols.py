@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
-from torch import nn
+from torch import Tensor, nn
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.evaluator import Evaluator, Predictions, Scores, Subject
@@ -67,7 +68,7 @@ def tune(subject: Subject, recipe: Recipe, adapt: Callable[[Backbone], None]) ->
     The subject's network stays as it is. Every rank trains alike.
 
     Raises:
-        DataError: the splits name different classes, or there are too few images.
+        DataError: the splits name different classes or only one, there are too few images, or the training diverged.
     """
     classes = _classes(subject)
     backbone = copied(subject.backbone())
@@ -79,6 +80,7 @@ def tune(subject: Subject, recipe: Recipe, adapt: Callable[[Backbone], None]) ->
         images = Images(subject, recipe.crops, recipe.batch_size, recipe.accumulate, device)
         losses = train(model, images, recipe, classes, subject.seed)
         logits, labels = test_logits(model, subject)
+    _require_finite(losses, logits)
     ranked = logits.argsort(dim=1, descending=True, stable=True)
     hit = ranked == labels[:, None]
     metrics = {"accuracy": float(hit[:, 0].double().mean())}
@@ -129,4 +131,17 @@ def _classes(subject: Subject) -> int:
             f"train has {len(train)} classes and test {len(test)}; {detail}. "
             "Give an evaluator's `train` and `test` the same classes."
         )
+    if len(train) == 1:
+        raise DataError(
+            f"all images are of one class, {train[0]!r}, so there is nothing to tell apart; give data of "
+            "several classes"
+        )
     return len(train)
+
+
+def _require_finite(losses: list[float], logits: Tensor) -> None:
+    if not (all(map(math.isfinite, losses)) and bool(logits.isfinite().all())):
+        raise DataError(
+            "the training has diverged: a loss or an answer is not finite. Give a lower `lr` or a `clip`, or look "
+            "whether the network itself has diverged"
+        )

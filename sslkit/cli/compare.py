@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslkit.errors import SpecError
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -43,6 +45,8 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.evaluate.compare import compare
     from sslkit.train.files import write_json
 
+    if args.json and args.json.is_dir():
+        raise SpecError(f"--json: {args.json} is a folder; give the name of a file")
     found = compare(args.run_dirs, args.evaluator, args.step, args.level, args.pair_seeds, args.seed)
     _show(found)
     if args.json:
@@ -89,12 +93,18 @@ def _table(title: str, *headings: str) -> Table:
 
 def _scores(found: Comparison) -> Table:
     """Each setting's value by each measure, with its interval."""
-    labels = [f"{measure.label} ({measure.protocol})" for measure in found.measures]
+    labels = [f"{measure.label} ({_short(measure.protocol)})" for measure in found.measures]
     table = _table(f"Scores, {100 * found.level:g} % intervals", "", "setting", "runs", *labels)
     for number, setting in enumerate(found.settings, start=1):
         cells = [_score(found.score(setting.name, m.label), m) for m in found.measures]
         table.add_row(str(number), setting.name, str(len(setting.runs)), *cells)
     return table
+
+
+def _short(protocol: str) -> str:
+    """The name and version; of changed settings, which may be many, only that there are some."""
+    name, _, changed = protocol.partition("(")
+    return f"{name}*" if changed else name
 
 
 def _score(score: Score, measure: Measure) -> str:
@@ -173,6 +183,9 @@ def _ranks(found: Comparison, meta: Meta) -> Table:
 
 def _notes(found: Comparison) -> Iterator[str]:
     """What a reader must know to read the tables rightly."""
+    for measure in found.measures:
+        if _short(measure.protocol) != measure.protocol:
+            yield f"* {measure.label}: {measure.protocol}"
     methods = [pair.difference.method for pair in found.pairs if pair.difference is not None]
     tested = len(methods)
     if tested:

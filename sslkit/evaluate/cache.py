@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -54,7 +55,7 @@ class FeatureStore:
             with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
                 indices, labels = torch.from_numpy(file["indices"]), torch.from_numpy(file["labels"])
                 classes = tuple(str(name) for name in file["classes"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
         if len(values) != len(indices):
             return None

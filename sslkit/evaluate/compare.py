@@ -56,6 +56,8 @@ def compare(
         CheckpointError: a folder holds no run or no evaluations.
         DataError: a metric is no finite number.
     """
+    if seed < 0:
+        raise SpecError(f"seed: must be 0 or more, got {seed}")
     entries = read_entries([Path(path) for path in run_dirs], step)
     labels, left_out = common_labels(entries, evaluators)
     groups = grouped(entries)

@@ -176,7 +176,7 @@ def require_comparable(entries: Sequence[Entry], label: str) -> None:
 
 
 def require_one_step(group: Group, label: str) -> None:
-    """Pass where the seeds of a setting were all measured at one step. Raises SpecError otherwise."""
+    """Pass where the seeds of a setting were all measured at one step, and read alike. Raises SpecError otherwise."""
     by_step = {entry.results[label].step: entry.run_dir for entry in group.entries}
     if len(by_step) > 1:
         said = ", ".join(f"{path} at {step}" for step, path in by_step.items())
@@ -184,6 +184,15 @@ def require_one_step(group: Group, label: str) -> None:
             f"{label}: seeds of one setting were measured at different steps ({said}). "
             "Choose one with --step, or finish the runs"
         )
+    first, *others = group.entries
+    for other in others:
+        one, two = first.results[label], other.results[label]
+        differ = [name for name in ("readout", "view") if getattr(one, name) != getattr(two, name)]
+        if differ:
+            raise SpecError(
+                f"{label}: seeds of one setting were read differently: {first.run_dir} and {other.run_dir} differ in "
+                f"their {' and '.join(differ)}. Evaluate both alike"
+            )
 
 
 def _reasons(one: Evaluation, two: Evaluation) -> Iterator[str]:

@@ -82,6 +82,7 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         known = ", ".join(restored.system.nets)
         raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {known}")
     shown, known_view = run.views[run.first_view], env.views[run.first_view]
+    _require_channels(shown.normalize, known_view.channels, "the network reads")
     view = known_view._replace(size=shown.size, mean=shown.normalize.mean, std=shown.normalize.std)
     net = restored.system.nets[run.readout.net]
     assert isinstance(net, Backbone), "the nets of a system are backbones"
@@ -132,12 +133,15 @@ def view_of(run: RunSpec) -> View:
     view, source = run.views[VIEW], run.data.build("test") or run.data.build("train")
     if source is None:
         raise DataError("data: has neither a train nor a test split")
-    mean, std = view.normalize.mean, view.normalize.std
-    if len(mean) != source.channels:
+    _require_channels(view.normalize, source.channels, "the images have")
+    return View(view.size, 1, source.channels, view.normalize.mean, view.normalize.std)
+
+
+def _require_channels(normalize: Normalize, channels: int, found: str) -> None:
+    if not len(normalize.mean) == len(normalize.std) == channels:
         raise SpecError(
-            f"normalize: gives statistics of {len(mean)} channels but the images have {source.channels}"
+            f"normalize: gives statistics of {len(normalize.mean)} channels but {found} {channels}"
         )
-    return View(view.size, 1, source.channels, mean, std)
 
 
 def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
@@ -151,12 +155,21 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
         raise CheckpointError(
             f"{path}: does not say how it is read, as files of `sslkit export` do; use `backbone` with a `checkpoint`"
         )
-    said: dict[str, Any] = json.loads(metadata["sslkit"])
-    made = kinds("backbone").get(said["backbone"]["kind"])
-    if made is None or not issubclass(made, BackboneSpec) or "checkpoint" not in made.model_fields:
-        raise CheckpointError(f"{path}: no plugin here can load a {said['backbone']['kind']!r} from a file")
     try:
+        said: dict[str, Any] = json.loads(metadata["sslkit"])
+        kind = said["backbone"]["kind"]
+        made = kinds("backbone").get(kind)
+        if made is None or not issubclass(made, BackboneSpec) or "checkpoint" not in made.model_fields:
+            raise CheckpointError(f"{path}: no plugin here can load a {kind!r} from a file")
         backbone = made.model_validate({**said["backbone"], "checkpoint": path})
         return backbone, ViewSpec.model_validate(said["view"]), Readout.model_validate(said["readout"])
-    except ValidationError as error:
-        raise CheckpointError(f"{path}: was written by another version: {error}") from None
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: {_unknown(error)}; export it again") from None
+
+
+def _unknown(error: Exception) -> str:
+    """In one line, what is wrong with what a file says about itself."""
+    if isinstance(error, ValidationError):
+        wrong = ".".join(str(place) for place in error.errors()[0]["loc"])
+        return f"was written by another version, for {wrong!r} is not known here"
+    return f"says nothing that can be read about its network ({type(error).__name__}: {error})"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +82,7 @@ class Evaluation(NamedTuple):
         try:
             with np.load(path, allow_pickle=False) as file:
                 return StoredPredictions(file["labels"].astype(np.int64), file["guesses"].astype(np.int64))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
 
 
@@ -124,6 +125,19 @@ def _read(path: Path) -> Evaluation:
         found = json.loads(path.read_text(encoding="utf-8"))
         intervals = {name: (low, high) for name, (low, high) in found.pop("intervals").items()}
         unreadable = tuple(found.pop("unreadable"))
+        _require_mappings(found)
         return Evaluation(**found, intervals=intervals, unreadable=unreadable, path=path)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
+
+
+def _require_mappings(found: Mapping[str, Any]) -> None:
+    """Raises ValueError where there are no metrics, or something is no mapping that should be one."""
+    for name in ("metrics", "settings", "tables", "figures", "data", "readout", "view"):
+        if not isinstance(found[name], dict):
+            raise ValueError(f"`{name}` is no mapping")
+    if not found["metrics"]:
+        raise ValueError("it has no metrics")
+    for name, value in found["metrics"].items():
+        if value is not None and not isinstance(value, int | float):
+            raise ValueError(f"`{name}` is no number")

@@ -98,7 +98,7 @@ def _measured(
     network: Network, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel, keep: bool, write: bool
 ) -> tuple[dict[str, Scores], set[str]]:
     spec, unreadable, sources = network.spec, set[str](), Sources()
-    require_splits(tuple(wanted.values()), spec.data, sources)
+    require_splits(wanted, spec.data, sources, network.view.channels)
     reading = reading_for(network, parallel, unreadable.add)
     digest = weights_sha256(network.net)
     features = kept_features(network, reading, digest) if keep and parallel.world == 1 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 from sslkit.core.evaluator import Split
@@ -42,19 +42,39 @@ def source_of(evaluator: EvaluatorSpec, data: SourceSpec, split: Split) -> Sourc
     return train if split == "train" else evaluator.test or train
 
 
-def require_splits(evaluators: Sequence[EvaluatorSpec], data: SourceSpec, sources: Sources) -> None:
+def require_splits(
+    evaluators: Sequence[EvaluatorSpec] | Mapping[int, EvaluatorSpec],
+    data: SourceSpec,
+    sources: Sources,
+    channels: int | None = None,
+) -> None:
     """Pass where every evaluator finds the images, labels and whatever else it needs.
 
+    Args:
+        evaluators: all of them, or some by their place in the spec.
+        data: the images of evaluators that name none.
+        sources: where they are kept open.
+        channels: of images that the network reads. Default: any.
+
     Raises:
-        DataError: a split is missing, or lacks labels or the like; the message names the evaluator.
+        DataError: a split is missing, lacks labels or the like, or has other channels; the message names the evaluator.
     """
-    for place, spec in enumerate(evaluators):
+    for place, spec in evaluators.items() if isinstance(evaluators, Mapping) else enumerate(evaluators):
         evaluator = spec.build()
         for split in evaluator.needs:
             try:
                 source = sources.get(source_of(spec, data, split), split)
+                _require_channels(source, split, channels)
                 if evaluator.labelled:
                     require_labels(source)
                 evaluator.require(split, source)
             except DataError as error:
                 raise DataError(f"evaluate.{place}: {error}") from None
+
+
+def _require_channels(source: Source, split: Split, channels: int | None) -> None:
+    if channels not in (None, source.channels):
+        raise DataError(
+            f"the {split} images have {source.channels} channels but the network reads {channels}; give images of "
+            f"{channels}, as `channels: {channels}` of a `folder` makes them"
+        )

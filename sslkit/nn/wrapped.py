@@ -118,10 +118,10 @@ class Wrapped(Backbone):
     def _tried(self, size: int) -> tuple[Tensor, Tensor]:
         """The features of one black image."""
         modes = [(module, module.training) for module in self.module.modules()]
-        image = torch.zeros(1, self._channels, size, size)
-        like = next(iter(self.module.parameters()), image)
+        device = next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
         try:
-            out: object = self._features_in_evaluation(image.to(like.device))
+            image = torch.zeros(1, self._channels, size, size, device=device)
+            out: object = self._features_in_evaluation(image)
         except (RuntimeError, ValueError, AssertionError, TypeError) as error:
             raise SpecError(
                 f"a {self._kind} cannot read images [1, {self._channels}, {size}, {size}]: {error}"

@@ -63,7 +63,7 @@ class Trainer:
         self.start = loaded.step if loaded else 0
         self.sources = Sources()
         self.sources.put(spec.data, "train", self.composed.source)
-        require_splits(spec.evaluate, spec.data, self.sources)
+        require_splits(spec.evaluate, spec.data, self.sources, self.composed.source.channels)
         if loaded is not None:
             self._restore(loaded)
         if parallel.first:
