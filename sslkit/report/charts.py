@@ -93,7 +93,7 @@ def names(entries: Iterator[tuple[str, int, str]]) -> Html:
             "li",
             tag("i", class_=f"c{colour % COLOURS}"),
             tag("span", name),
-            tag("b", value) if value else None,
+            [" ", tag("b", value)] if value else None,
         )
         for name, colour, value in entries
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any, final
 
-VOID = frozenset({"img", "br", "meta", "line", "rect", "path", "circle", "polyline", "polygon"})
+VOID = frozenset({"img", "br", "meta", "link", "line", "rect", "path", "circle", "polyline", "polygon"})
 
 
 @final
