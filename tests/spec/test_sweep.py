@@ -103,7 +103,7 @@ def test_changes_apply_in_the_order_that_is_documented():
         rows={"row": {"steps": 2, "objective.masker": {"kind": "random"}}},
         axes={"objective.masker.ratio": (0.5,)},
     )
-    with pytest.raises(SpecError, match="set by rows.row or `set` too"):
+    with pytest.raises(SpecError, match=r"set by rows\.row or `set` too"):
         grid(sweep)
     sweep = sweep.model_copy(update={"set": {"batch_size": 8, "steps": 1}})
     (cell,) = grid(sweep, last=[("batch_size", 4)]).cells
