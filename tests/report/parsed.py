@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from html.parser import HTMLParser
 
 INLINE = {"b", "code", "strong"}
@@ -92,5 +93,5 @@ def require_self_contained(page: Page) -> None:
     headings = [int(tag[1]) for tag, _ in page.elements if tag in {"h1", "h2", "h3"}]
     assert headings[0] == 1
     assert headings.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(headings, headings[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(headings))
     assert all(caption for caption in page.tables), "every table has a caption"

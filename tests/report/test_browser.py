@@ -26,7 +26,8 @@ OVERFLOW = "return document.documentElement.scrollWidth - document.documentEleme
 COLOURS = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
 CONTRAST = """
 const seen = new Map();
-for (const e of document.querySelectorAll('p, td, th, figcaption, li, dt, dd, h1, h2, h3, a, button, caption, summary')) {
+const texts = 'p, td, th, figcaption, li, dt, dd, h1, h2, h3, a, button, caption, summary';
+for (const e of document.querySelectorAll(texts)) {
   if (!e.checkVisibility() || !e.textContent.trim()) continue;
   let box = e, back;
   do { back = getComputedStyle(box).backgroundColor; box = box.parentElement; }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -101,7 +102,7 @@ def test_ticks_are_few_round_and_inside(low, high):
     found = ticks(low, high)
     assert 2 <= len(found) <= 7
     assert all(low - 1e-12 <= value <= high * (1 + 1e-9) for value in found)
-    gaps = {round((b - a) / (high - low), 9) for a, b in zip(found, found[1:], strict=False)}
+    gaps = {round((b - a) / (high - low), 9) for a, b in itertools.pairwise(found)}
     assert len(gaps) == 1
 
 

@@ -29,7 +29,7 @@ def test_elements(made, expected):
 
 def test_joined_parts_escape_text_only():
     assert join(["<", tag("b", "&"), None, 3]) == "&lt;<b>&amp;</b>3"
-    assert join((str(i) for i in range(3))) == "012"
+    assert join(str(i) for i in range(3)) == "012"
     assert join([]) == ""
 
 

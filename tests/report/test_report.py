@@ -44,8 +44,7 @@ def whole(run_dir, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sslkit.report.maps.find_spec", lambda name: None)
         patch.setattr(network, "POINTS", 60)
-        path = report(run_dir, tmp_path_factory.mktemp("page") / "new" / "page.html")
-    return path
+        return report(run_dir, tmp_path_factory.mktemp("page") / "new" / "page.html")
 
 
 def test_every_section_is_there_and_nothing_is_fetched(whole):
