@@ -22,6 +22,9 @@ from sslkit_scenes.plugin import Reconstruction
 LEAST = 1e-12
 """Loss of a network that sees nothing, below which nothing was to be predicted."""
 
+SHORT = {"reconstruction": "filled"}
+"""Titles of columns that would not fit above a picture beside a ratio."""
+
 
 class Curve(NamedTuple):
     """What was found of one objective: means over images, the masker of the run first."""
@@ -127,7 +130,7 @@ def beside(pictures: Sequence[Pictures], titles: Sequence[str]) -> Pictures:
     for part, title in zip(pictures, titles, strict=True):
         for i, name in enumerate(part.columns):
             if name not in shared:
-                names.append(f"{name}, {title}")
+                names.append(f"{SHORT.get(name, name)}, {title}")
                 columns.append(part.images[:, i])
     return Pictures(tuple(names), torch.stack(columns, dim=1).float().cpu())
 

@@ -300,9 +300,9 @@ def test_equal_columns_stand_once():
     assert found.columns == (
         "input",
         "masked, own",
-        "reconstruction, own",
+        "filled, own",
         "masked, 50%",
-        "reconstruction, 50%",
+        "filled, 50%",
     )
     assert torch.equal(found.images[:, 0], image)
     assert torch.equal(found.images[:, 3], image * 0.5)
