@@ -19,7 +19,7 @@ def test_the_page_of_a_run(tmp_path, capsys):
     assert (code, printed, err) == (OK, f"written: {run / 'report.html'}\n", "")
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     require_self_contained(page)
-    assert "knn accuracy 80.00 %" in page.text
+    assert page.tables["Headline of each evaluation"][1][:4] == ["knn", "knn@1", "accuracy", "80.00 %"]
 
 
 def test_another_file(tmp_path, capsys):
