@@ -18,7 +18,7 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 class GradNorm(Balancer):
     """Weights w that an Adam of their own moves towards |w_i g_i| = mean |w g| * r_i^alpha, renormalized to sum K.
 
-    r_i is the loss over its first value, over the mean of these ratios. All of it is held in buffers.
+    r_i is the loss over its first value that is not 0, over the mean of these ratios. All of it is held in buffers.
     """
 
     weighs_gradients = True
@@ -31,7 +31,7 @@ class GradNorm(Balancer):
         super().__init__()
         self.alpha, self.lr, self.space = alpha, lr, space
         self.register_buffer("weights", torch.ones(count, dtype=torch.float64))
-        self.register_buffer("first", torch.ones(count, dtype=torch.float64))
+        self.register_buffer("first", torch.zeros(count, dtype=torch.float64))
         self.register_buffer("moments", torch.zeros(2, count, dtype=torch.float64))
         self.register_buffer("steps", torch.zeros((), dtype=torch.float64))
 
@@ -47,7 +47,7 @@ class GradNorm(Balancer):
         """Move the weights by the gradient of the L1 distance of lengths from their goals, which count as constant."""
         assert gram is not None, "it weighs gradients"
         losses, lengths = losses.to(self.first.dtype), gradients.norms(gram)
-        self.first.copy_(torch.where(self.steps == 0, losses, self.first))
+        self.first.copy_(torch.where(self.first == 0, losses, self.first))
         self.steps.add_(1)
         ratio = losses / torch.where(self.first != 0, self.first, 1.0)
         rate = (ratio / ratio.mean().clamp(min=1e-12)).clamp(min=0)

@@ -223,7 +223,7 @@ class TorchJD(BalancerSpec):
         from sslkit_balancers.gram import ByProducts
         from sslkit_balancers.torchjd import rule
 
-        return ByProducts(rule(self.aggregator, self.options), self.space)
+        return ByProducts(rule(self.aggregator, self.options, len(names)), self.space)
 
 
 def _too_many(run: RunSpec) -> Iterator[Problem]:

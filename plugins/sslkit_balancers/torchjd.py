@@ -16,14 +16,14 @@ from sslkit_balancers.gram import Rule
 INSTALL = 'install it with `pip install "sslkit[torchjd]"`'
 
 
-def rule(name: str, options: Mapping[str, Any]) -> Rule:
-    """How torchjd's aggregator `name`, made with `options`, weighs gradients.
+def rule(name: str, options: Mapping[str, Any], count: int) -> Rule:
+    """How torchjd's aggregator `name`, made with `options`, weighs `count` gradients.
 
     Raises:
         SpecError: there is no such aggregator, it needs more than products of gradients or keeps state between steps,
             or it refuses `options` or lacks a package.
     """
-    weighting = _weighting(name, options)
+    weighting = _weighting(name, options, count)
 
     def weigh(gram: Tensor, draw: Draw) -> Tensor:
         with torch.random.fork_rng(devices=[]):  # some draw from torch's own generator
@@ -34,11 +34,11 @@ def rule(name: str, options: Mapping[str, Any]) -> Rule:
     return weigh
 
 
-def _weighting(name: str, options: Mapping[str, Any]) -> nn.Module:
+def _weighting(name: str, options: Mapping[str, Any], count: int) -> nn.Module:
     try:
         from torchjd import Stateful, aggregation
     except ImportError as error:
-        raise SpecError(f"balance: needs the package torchjd ({error}); {INSTALL}") from None
+        raise SpecError(f"needs the package torchjd ({error}); {INSTALL}") from None
     fit = {
         key: cls
         for key, cls in vars(aggregation).items()
@@ -49,11 +49,14 @@ def _weighting(name: str, options: Mapping[str, Any]) -> nn.Module:
     }
     if name not in fit:
         raise SpecError(
-            f"balance.aggregator: {name!r} is no aggregator of torchjd that weighs by products of gradients and "
+            f"aggregator: {name!r} is no aggregator of torchjd that weighs by products of gradients and "
             f"keeps no state. Known: {', '.join(sorted(fit))}"
         )
     try:
         made: nn.Module = fit[name](**options).gramian_weighting
+        with torch.random.fork_rng(devices=[]):
+            made(torch.eye(count, dtype=torch.float64))  # some look at their arguments only now
     except (TypeError, ValueError, ImportError) as error:
-        raise SpecError(f"balance: torchjd's {name} cannot be built: {error}") from None
+        reason = " ".join(str(error).split())
+        raise SpecError(f"options: torchjd's {name} cannot be used with them: {reason}") from None
     return made

@@ -115,6 +115,12 @@ class RunSpec(Spec):
         """The objectives that are balanced, by name; a single one is called by its kind."""
         return dict(self.combined.objectives)
 
+    @property
+    def balance_path(self) -> str:
+        """Where the spec has the balancer of the whole run."""
+        hybrid = self.objective is not None and self.objective.combined() is not None
+        return "objective.balance" if hybrid else "balance"
+
     def all_terms(self) -> Iterator[Term]:
         """Every objective and every hybrid that is a term, at any depth, a hybrid before its members."""
         if self.objective is None:

@@ -41,6 +41,25 @@ class Backward(ABC):
 
 
 @final
+class Sum:
+    """Gradients `[K, P]`, added up in place: a large network's K rows should be held once."""
+
+    def __init__(self) -> None:
+        self._rows: Tensor | None = None
+
+    def add(self, i: int, count: int, row: Tensor) -> None:
+        """Add `row` to the one numbered `i` of `count`."""
+        if self._rows is None:
+            self._rows = row.new_zeros(count, len(row))
+        self._rows[i] += row
+
+    def take(self) -> Tensor | None:
+        """The rows, which are forgotten; None if there were none."""
+        rows, self._rows = self._rows, None
+        return rows
+
+
+@final
 class OfTotal(Backward):
     """The gradient of the balanced scalar; ranks exchange it in the last micro-batch.
 
@@ -54,7 +73,7 @@ class OfTotal(Backward):
         self._shared = _trained(system.nets["student"])
         self._all = _trained(system)
         self._sharded = any(isinstance(p, DTensor) for p in self._all)
-        self._rows: Tensor | None = None
+        self._rows = Sum()
         self._weights: Tensor | None = None
 
     def exchange(self, run: nn.Module, last: bool, measured: bool) -> AbstractContextManager[None]:
@@ -67,13 +86,13 @@ class OfTotal(Backward):
         """One backward."""
         self._weights = stepped.weights
         if measured:
-            rows = torch.stack([self._row(loss * share) for loss in stepped.losses])
-            self._rows = rows if self._rows is None else self._rows + rows
+            for i, loss in enumerate(stepped.losses):
+                self._rows.add(i, len(stepped.losses), self._row(loss * share))
         (stepped.total * share).backward()
 
     def finish(self, draw: Draw) -> Balance:
         """Only what was measured is left to join."""
-        rows, self._rows = self._rows, None
+        rows = self._rows.take()
         gram = None if rows is None else self._parallel.gram(self._parallel.reduce(rows))
         return Balance(self._weights, gram)
 
@@ -100,7 +119,7 @@ class OfEach(Backward):
         self._balancer: Balancer = system.balancer
         self._shared = _trained(system.nets["student"])
         self._own = _heads(system)
-        self._rows: Tensor | None = None
+        self._rows = Sum()
 
     def exchange(self, run: nn.Module, last: bool, measured: bool) -> AbstractContextManager[None]:
         """Never: `finish` exchanges the rows."""
@@ -108,14 +127,15 @@ class OfEach(Backward):
 
     def add(self, stepped: Stepped, share: float, measured: bool) -> None:
         """K backwards through one forward."""
-        losses = [loss * share for loss in stepped.losses]
-        rows = torch.stack([self._row(loss, i < len(losses) - 1) for i, loss in enumerate(losses)])
-        self._rows = rows if self._rows is None else self._rows + rows
+        count = len(stepped.losses)
+        for i, loss in enumerate(stepped.losses):
+            self._rows.add(i, count, self._row(loss * share, i < count - 1))
 
     def finish(self, draw: Draw) -> Balance:
         """Weigh the rows by their Gram matrix, which is that of the whole batch on every rank."""
-        assert self._rows is not None, "a step has at least one micro-batch"
-        rows, self._rows = self._parallel.reduce(self._rows), None
+        rows = self._rows.take()
+        assert rows is not None, "a step has at least one micro-batch"
+        rows = self._parallel.reduce(rows)
         gram = self._parallel.gram(rows)
         weights = self._balancer.weigh(gram, draw)
         _assign(self._shared, weights.to(rows.dtype) @ rows)
@@ -213,8 +233,10 @@ def _exchange(parameters: Sequence[nn.Parameter], parallel: Parallel) -> None:
         _assign(reached, parallel.reduce(_flat(reached)))
 
 
-def backward_of(system: System, parallel: Parallel, micro_batches: int = 1) -> Backward:
-    """How this system's balancer wants its gradients.
+def backward_of(
+    system: System, parallel: Parallel, micro_batches: int = 1, path: str = "balance"
+) -> Backward:
+    """How this system's balancer, which the spec has at `path`, wants its gradients.
 
     Raises:
         SpecError: it weighs gradients on features, and a rank's share of the batch is cut into `micro_batches`.
@@ -225,7 +247,7 @@ def backward_of(system: System, parallel: Parallel, micro_batches: int = 1) -> B
         return OfEach(system, parallel)
     if micro_batches > 1:
         raise SpecError(
-            "balance.space: `features` weighs the whole batch at once, but `micro_batch_size` cuts a rank's share "
+            f"{path}.space: `features` weighs the whole batch at once, but `micro_batch_size` cuts a rank's share "
             f"into {micro_batches}; leave `micro_batch_size` out, or use `space: parameters`"
         )
     return OfFeatures(system, parallel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -20,7 +20,7 @@ from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.registry.manager import kinds
-from sslkit.spec.families import MaskerSpec
+from sslkit.spec.families import BalancerSpec, MaskerSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import Value
 from sslkit.spec.terms import Term
@@ -122,7 +122,7 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
     nets: dict[str, Backbone] = {"student": student}
     nets |= {name: own[name] if name in own else frozen_copy(student) for name in spec.nets}
     weights = {term.name: _weight(term.spec.weight, length.steps) for term in every}
-    balancer = spec.combined.balance.build(list(spec.terms))
+    balancer = _built(spec.combined.balance, spec.terms, spec.balance_path)
     inner = {term.name: _inner(term) for term in every if term.balance is not None}
     system = System(nets, objectives, balancer, weights, inner)
     _check_passes(system, spec)
@@ -166,11 +166,18 @@ def _weight(weight: Value, steps: int) -> float | Schedule:
     return float(weight) if isinstance(weight, int | float) else partial(weight.at, total=steps)
 
 
+def _built(balance: BalancerSpec, names: Iterable[str], path: str) -> Balancer:
+    try:
+        return balance.build(list(names))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
 def _inner(term: Term) -> Balancer:
     """The balancer of a hybrid that is a term."""
     members = term.spec.combined()
     assert members is not None, "only hybrids are asked about"
-    balancer = members.balance.build(list(members.objectives))
+    balancer = _built(members.balance, members.objectives, f"{term.path}.balance")
     if balancer.weighs_gradients:
         raise SpecError(
             f"{term.path}.balance: {members.balance.kind_name()!r} weighs gradients, which only the balancer of the "

@@ -85,7 +85,7 @@ class Stepper:
         self.micro_batches = len(
             range(0, spec.batch_size // parallel.world, micro_batch_size(spec, parallel.world))
         )
-        self.backward = backward_of(system, parallel, self.micro_batches)
+        self.backward = backward_of(system, parallel, self.micro_batches, spec.balance_path)
         self.balancing = Balancing(system, parallel, length)
 
     def __call__(self, step: int, batches: Iterable[Batch]) -> Losses:

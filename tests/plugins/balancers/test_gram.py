@@ -123,10 +123,14 @@ def test_random_aggregators_draw_by_the_step_and_leave_torchs_generator_alone() 
 def test_aggregators_that_need_more_than_products_are_refused() -> None:
     pytest.importorskip("torchjd")
     for name in ("ConFIG", "GradVac", "NashMTL", "aligned_mtl", "Tensor"):
-        with pytest.raises(SpecError, match=rf"^balance.aggregator: '{name}' .* Known: AlignedMTL, "):
+        with pytest.raises(SpecError, match=rf"^aggregator: '{name}' .* Known: AlignedMTL, "):
             TorchJD(aggregator=name).build(NAMES)
-    with pytest.raises(SpecError, match=r"^balance: torchjd's MGDA cannot be built: .*unexpected keyword"):
+    with pytest.raises(
+        SpecError, match=r"^options: torchjd's MGDA cannot be used with them: .*unexpected keyword"
+    ):
         TorchJD(aggregator="MGDA", options={"turns": 3}).build(NAMES)
+    with pytest.raises(SpecError, match=r"^options: torchjd's AlignedMTL cannot .*'foo'[^\n]*$"):
+        TorchJD(aggregator="AlignedMTL", options={"scale_mode": "foo"}).build(NAMES)
 
 
 def test_without_torchjd_a_person_learns_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
