@@ -1,4 +1,4 @@
-"""Three steps with each balancer on this rank, replicated and in shards: writes what they told and left behind."""
+"""Three steps with a balancer on this rank, replicated and in shards: writes what they told and left behind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from sslkit.train.compose import compose
-from sslkit.train.parallel import DataParallel, Parallel, Sharded, Single, start
+from sslkit.train.parallel import DataParallel, Parallel, Sharded, start
 from tests import tiny
 from tests.plugins.balancers.runs import BALANCERS, run_of
 
@@ -39,15 +39,15 @@ def steps(case: str, parallel: Parallel) -> dict[str, Any]:
     }
 
 
-def main(path: str, *cases: str) -> None:
-    """Every case; on more ranks than one as replicas and in shards."""
+def main(path: str, case: str) -> None:
+    """The case; on more ranks than one as replicas and in shards."""
     ranks = start("cpu")
-    kinds = {"replicas": DataParallel, "shards": Sharded} if ranks.world > 1 else {"one": Single}
     found = {}
-    for case in cases or CASES:
-        for name, kind in kinds.items():
-            parallel = ranks if ranks.world == 1 else kind(ranks.device, ranks.rank, ranks.world)
-            found[f"{case}: {name}"] = steps(case, parallel)
+    if ranks.world == 1:
+        found["one"] = steps(case, ranks)
+    else:
+        for name, kind in {"replicas": DataParallel, "shards": Sharded}.items():
+            found[name] = steps(case, kind(ranks.device, ranks.rank, ranks.world))
     if ranks.first:
         torch.save(found, path)
     ranks.wait()

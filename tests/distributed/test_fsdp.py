@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 
@@ -29,9 +30,15 @@ ALONE = ["micro", "moco", "centers", "curriculum", "pcgrad"]
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fsdp") / "found.pt"
-    on_ranks(fsdp_worker.main, path)
-    return torch.load(path, weights_only=True)
+    """Case -> what it left on two ranks, in replicas and in shards; made when it is first asked for."""
+
+    @functools.cache
+    def of(case):
+        path = tmp_path_factory.mktemp("fsdp") / "found.pt"
+        on_ranks(fsdp_worker.main, path, case)
+        return torch.load(path, weights_only=True)
+
+    return of
 
 
 def floats(state):
@@ -41,7 +48,7 @@ def floats(state):
 @pytest.mark.parametrize("case", CASES)
 def test_shards_equal_replicas(found, case):
     """Losses, gradient norms, weights, buffers, moving averages and moments after three steps."""
-    replicas, shards = found[f"{case} DataParallel"], found[f"{case} Sharded"]
+    replicas, shards = (found(case)[kind] for kind in ("DataParallel", "Sharded"))
     assert shards["losses"] == pytest.approx(replicas["losses"], rel=1e-6)
     assert shards["norms"] == pytest.approx(replicas["norms"], rel=1e-6)
     assert shards["state"].keys() == replicas["state"].keys()
@@ -58,7 +65,7 @@ def test_shards_equal_replicas(found, case):
 @pytest.mark.parametrize("case", ALONE)
 def test_shards_equal_one_process(found, case):
     composed, losses = tiny.steps(case_spec(case), 3)
-    shards = found[f"{case} Sharded"]
+    shards = found(case)["Sharded"]
     assert shards["losses"] == pytest.approx(losses, rel=1e-5)
     state = composed.system.state_dict() | composed.step.masking.state_dict()
     assert shards["state"].keys() == state.keys()
@@ -66,7 +73,7 @@ def test_shards_equal_one_process(found, case):
 
 
 def test_graphs_of_blocks_change_nothing(found):
-    eager, compiled = (found[f"{case} Sharded"] for case in ("mae", "compiled"))
+    eager, compiled = (found(case)["Sharded"] for case in ("mae", "compiled"))
     assert compiled["losses"] == eager["losses"]
     assert all(torch.equal(compiled["state"][key], value) for key, value in eager["state"].items())
 
