@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from sslkit.evaluate import store
 from sslkit.evaluate.export import export
 from sslkit.evaluate.results import evaluations, folder_of
 from sslkit.evaluate.run import evaluate_run, evaluate_spec
@@ -37,6 +38,11 @@ def state_of_the_process(trainer):
     return modes, grads, generators
 
 
+def undrawn(folder, label, scores):
+    """In place of figures, which take most of the time: those of one run are enough."""
+    return iter(())
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return every.folders(tmp_path_factory.mktemp("images"))
@@ -58,6 +64,7 @@ def runs(data, tmp_path_factory):
         train(parse(every.fields(data, out=str(root / "without"))), silent)
         patch.setattr(Trainer, "_evaluate", watched)
         train(parse(every.fields(data, out=str(root / "whole"), evaluate=ALL)), silent)
+        patch.setattr(store, "_draw", undrawn)
         with pytest.MonkeyPatch.context() as stopping:
             stop_at(stopping, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
             stopped = train(parse(every.fields(data, out=str(root / "stopped"), evaluate=ALL)), silent)
@@ -116,8 +123,9 @@ def test_modes_gradients_and_generators_are_as_before(runs):
         assert after == before
 
 
-def test_the_numbers_afterwards_are_those_of_training(runs, tmp_path):
+def test_the_numbers_afterwards_are_those_of_training(runs, tmp_path, monkeypatch):
     """From a checkpoint of the middle; the export below has the weights of the last one."""
+    monkeypatch.setattr(store, "_draw", undrawn)
     root, _ = runs
     spec = {"run": str(root / "whole"), "checkpoint": "step-00000002", "out": str(tmp_path), "workers": 0}
     evaluate_spec(parse_as(EvaluationSpec, spec))
@@ -130,7 +138,8 @@ def test_the_numbers_afterwards_are_those_of_training(runs, tmp_path):
             assert getattr(found, field) == getattr(known, field), (label, field)
 
 
-def test_an_export_gives_the_same_numbers(data, runs, tmp_path):
+def test_an_export_gives_the_same_numbers(data, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_draw", undrawn)
     root, _ = runs
     export(root / "whole", tmp_path / "net.safetensors")
     asked = [one for one in every.evaluators() if one["kind"] not in every.OF_RUNS]
@@ -144,8 +153,9 @@ def test_an_export_gives_the_same_numbers(data, runs, tmp_path):
     assert found == {label: known[label].metrics for label in found}
 
 
-def test_kept_features_change_no_number(runs, tmp_path):
+def test_kept_features_change_no_number(runs, tmp_path, monkeypatch):
     """Written by the first evaluation and read by the second."""
+    monkeypatch.setattr(store, "_draw", undrawn)
     root, _ = runs
     known = evaluations(root / "whole", 4)
     spec = parse_as(EvaluationSpec, {"run": str(root / "whole"), "out": str(tmp_path), "workers": 0})
