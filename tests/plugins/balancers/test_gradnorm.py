@@ -92,3 +92,27 @@ def test_the_weights_of_a_step_do_not_depend_on_its_gradients() -> None:
 
 def test_one_objective_keeps_weight_1() -> None:
     assert after(balancer(1), 20, torch.tensor([0.3]), gram(5.0)) == [1]
+
+
+def test_a_loss_that_begins_at_0_has_its_first_value_when_it_has_one() -> None:
+    """A term whose weight fades in."""
+    made = balancer(lr=0.01)
+    made.commit(torch.tensor([2.0, 0.0]), gram(1.0, 0.0))
+    assert made.first.tolist() == [2, 0]
+    made.commit(torch.tensor([1.5, 0.5]), gram(1.0, 1.0))
+    made.commit(torch.tensor([1.0, 0.25]), gram(1.0, 1.0))
+    assert made.first.tolist() == [2, 0.5]
+    assert made.weigh(gram(1.0, 1.0), DRAW).isfinite().all()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_scale_of_gradients_and_losses_divides_out(scale: float) -> None:
+    """Losses count by their ratio to the first, and Adam asks for no scale of gradients."""
+    one, two = balancer(3), balancer(3)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(5):
+        losses = torch.rand(3, generator=generator) + 0.5
+        products = gram(*(torch.rand(3, generator=generator) + 0.1).tolist())
+        one.commit(losses, products)
+        two.commit(losses * scale, products * scale**2)
+    assert torch.allclose(one.weights, two.weights, rtol=1e-4)
