@@ -51,8 +51,8 @@ class FeatureStore:
     def _read(self, path: Path) -> Rows | None:
         """None where there is nothing, or nothing that can be read: it is then made again."""
         try:
-            values = np.load(path.with_suffix(".values.npy"), mmap_mode="c", allow_pickle=False)
-            with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+            values = np.lib.format.open_memmap(path.with_suffix(".values.npy"), mode="c")
+            with path.with_suffix(".npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 indices, labels = torch.from_numpy(file["indices"]), torch.from_numpy(file["labels"])
                 classes = tuple(str(name) for name in file["classes"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):

@@ -80,7 +80,7 @@ class Evaluation(NamedTuple):
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return StoredPredictions(file["labels"].astype(np.int64), file["guesses"].astype(np.int64))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
