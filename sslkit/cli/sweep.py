@@ -72,13 +72,13 @@ def _grid(args: argparse.Namespace) -> Grid:
 
 
 def _shared(share: Share) -> str:
-    return f", share {share.index} of {share.of}" if share.of > 1 else ""
+    return f", share {share.first} of {share.of}" if share.of > 1 else ""
 
 
 def _list(made: Grid, share: Share) -> int:
     from sslkit.train.sweep import is_finished
 
-    mine: Sequence[Cell] = made.cells[share.index :: share.of]
+    mine: Sequence[Cell] = made.cells[share.first :: share.of]
     for cell in mine:
         print(f"{cell.name}  {'finished' if is_finished(cell) else 'to do'}")
     return 0

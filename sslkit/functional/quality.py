@@ -58,7 +58,8 @@ def ssim(images_BCHW: Tensor, goals_BCHW: Tensor) -> Tensor:
     variance = square_x - mean_x.square() + square_y - mean_y.square()
     covariance = product - mean_x * mean_y
     likeness = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
-    return (likeness / ((mean_x.square() + mean_y.square() + C1) * (variance + C2))).mean((1, 2, 3))
+    found: Tensor = likeness / ((mean_x.square() + mean_y.square() + C1) * (variance + C2))
+    return found.mean((1, 2, 3))
 
 
 def _smooth(images_BCHW: Tensor, taps_K: Tensor) -> Tensor:

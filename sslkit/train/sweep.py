@@ -46,9 +46,9 @@ State = Literal["finished", "already finished", "stopped", "failed"]
 
 
 class Share(NamedTuple):
-    """Which cells a worker makes: every `of`-th, from `index` on."""
+    """Which cells a worker makes: every `of`-th, from `first` on."""
 
-    index: int = 0
+    first: int = 0
     of: int = 1
     rank: int = 0
     """Under `torchrun`; the ranks wait for each other at the end, and the first writes the table."""
@@ -154,6 +154,10 @@ class Stop:
             self._process.send_signal(signal.SIGINT if again and number == signal.SIGINT else signal.SIGTERM)
 
 
+def _prefixed(say: Say, where: str) -> Say:
+    return lambda text: say(f"{where}: {text}")
+
+
 def run_cells(
     made: Grid, share: Share, stop: Stop, say: Say = print, stop_on_error: bool = False
 ) -> list[Ended]:
@@ -164,7 +168,7 @@ def run_cells(
     """
     hidden = made.folder / HIDDEN
     hidden.mkdir(parents=True, exist_ok=True)
-    mine, ended, told = made.cells[share.index :: share.of], dict[str, Ended](), set[str]()
+    mine, ended, told = made.cells[share.first :: share.of], dict[str, Ended](), set[str]()
     while len(ended) < len(mine):
         before = len(ended)
         for cell in mine:
@@ -177,7 +181,7 @@ def run_cells(
             with _claimed(hidden / f"{cell.name}.lock") as lock:
                 if lock is not None:
                     where = f"[{len(ended) + 1}/{len(mine)}] {cell.name}"
-                    ended[cell.name] = _ended(cell, hidden, lock, stop, lambda t, w=where: say(f"{w}: {t}"))
+                    ended[cell.name] = _ended(cell, hidden, lock, stop, _prefixed(say, where))
                 elif cell.name not in told:
                     say(f"{cell.name}: another process is making it")
                     told.add(cell.name)
@@ -299,9 +303,10 @@ def sweep(
         given = SweepSpec(name=f"{base.name}-sweep", base=fields)
     else:
         given = read_sweep_spec(Path(base))
-    asked = {"axes": {**given.axes, **{k: tuple(v) for k, v in (axes or {}).items()}}}
-    asked |= {"rows": {**given.rows, **(rows or {})}}
-    update: dict[str, Any] = asked if out is None else {**asked, "out": Path(out)}
+    update: dict[str, Any] = {"axes": {**given.axes, **{k: tuple(v) for k, v in (axes or {}).items()}}}
+    update["rows"] = {**given.rows, **(rows or {})}
+    if out is not None:
+        update["out"] = Path(out)
     made = grid(given.model_copy(update=update), registry().failures)
     require_own_folders(made.cells)
     with Stop() as stop:

@@ -109,7 +109,7 @@ def test_shares_are_disjoint_and_whole(count, of, ranks):
     for index in range(of):
         for rank in range(ranks):
             share = share_of({"RANK": str(rank), "WORLD_SIZE": str(ranks)}, index, of)
-            taken.update(range(count)[share.index :: share.of])
+            taken.update(range(count)[share.first :: share.of])
     assert taken == Counter(range(count))
 
 
