@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch._inductor.config
 from torch._dynamo.utils import counters
 
 from sslkit.evaluate.reading import reading_of
@@ -70,9 +71,12 @@ def test_compiled_runs_resume_bit_equal():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_inductor_makes_the_same_steps():
-    """The one test with generated code: about half a minute of compiling."""
-    _, eager = tiny.steps(tiny.spec(), 3)
-    _, generated = tiny.steps(tiny.spec(compile={"enabled": True}), 3)
+    """The one test with generated code: about half a minute of compiling, in this process alone."""
+    small = {"backbone": {**tiny.VIT, "depth": 1}}
+    _, eager = tiny.steps(tiny.spec(**small), 3)
+    with torch._inductor.config.patch(compile_threads=1):  # others would first import torch
+        _, generated = tiny.steps(tiny.spec(compile={"enabled": True}, **small), 3)
     assert generated == pytest.approx(eager, rel=1e-4)
     assert graphs() == 1
