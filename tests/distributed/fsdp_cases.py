@@ -16,7 +16,7 @@ LARS = {"name": "lars", "lr": 0.3, "weight_decay": 1e-4, "momentum": 0.9, "clip"
 LAMB = {"name": "lamb", "lr": 0.01, "weight_decay": 0.01}
 """An optimizer of timm that reads norms."""
 HYBRID = {"objective": None, "objectives": TERMS}
-CNN = {"kind": "cnn", "name": "resnet10t"}
+CNN = {"kind": "cnn", "name": "test_resnet"}
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mae": ("mae", {"optimizer": ADAM}),

@@ -155,7 +155,7 @@ CASES: list[tuple[str, Any, str]] = [
     ("data", None, "..: must be a mapping with `kind`, as in {kind: cifar10}, found nothing (null)"),
     ("optimizer", None, "..: must be a mapping of the fields of OptimizerSpec, found nothing (null)"),
     ("evaluate", {"kind": "knn"}, "..: must be a list, found {'kind': 'knn'} (dict)"),
-    ("evaluate.0", None, "..: must be a mapping with `kind`, as in {kind: knn}, found nothing (null)"),
+    ("evaluate.0", None, "..: must be a mapping with `kind`, as in {kind: attention}, found nothing (null)"),
     ("evaluate.1.name", "knn", "..: 'knn' is taken; give this evaluation a `name` of its own"),
     (
         "evaluate.0.every",
