@@ -19,6 +19,8 @@ from sslkit_evaluators.labelled import labelled, same_classes
 from sslkit_evaluators.linear import moments
 
 ITERATIONS = 1000
+RESAMPLES = 2000
+"""Of images, for the interval."""
 
 
 class Trial(NamedTuple):
@@ -62,14 +64,14 @@ class Robustness(Evaluator):
         metrics |= {f"{name}_accuracy": sum(curve) / len(curve) for name, curve in curves.items()}
         right = torch.stack([t.guesses == test.labels for t in trials]).double().mean(0)
         # images are what was drawn at random, not pairs of an image and a corruption
-        interval = mean_interval(right.cpu().numpy()) if len(right) > 1 else None
+        found = mean_interval(right.cpu().numpy(), resamples=RESAMPLES) if len(right) > 1 else None
+        intervals = {} if found is None else {"accuracy": (found.low, found.high)}
         table = {
             "severities": list(self.severities),
             "clean": clean.accuracy,
             "accuracy": curves,
-            "interval": None if interval is None else [interval.low, interval.high],
         }
-        return Scores(metrics, None, table, {"severity": lambda path: draw_curves(path, table)})
+        return Scores(metrics, None, table, {"severity": lambda path: draw_curves(path, table)}, intervals)
 
     def _classifier(self, values: Tensor, labels: Tensor, classes: int) -> Any:  # noqa: ANN401
         """Features `[M, D]` -> classes `[M]`."""

@@ -63,6 +63,8 @@ class Scores(NamedTuple):
     """Curves and matrices, in values that JSON can hold."""
     figures: Mapping[str, Callable[[Path], None]] = {}
     """Name -> function that draws the figure to a .png file; called on the first rank only."""
+    intervals: Mapping[str, tuple[float, float]] = {}
+    """95 % intervals of metrics that `predictions` give none for."""
 
 
 class Subject(ABC):

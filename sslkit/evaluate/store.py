@@ -86,10 +86,10 @@ def _draw(folder: Path, label: str, scores: Scores) -> Iterator[tuple[str, Path]
 def _intervals(scores: Scores) -> dict[str, tuple[float, float]]:
     """Of the headline accuracy, over images like those that were scored."""
     if scores.predictions is None:
-        return {}
+        return dict(scores.intervals)
     labels, guesses = scores.predictions
     found = accuracy_interval((labels == guesses).cpu().numpy())
-    return {next(iter(scores.metrics)): (found.low, found.high)}
+    return {next(iter(scores.metrics)): (found.low, found.high), **scores.intervals}
 
 
 def _data(spec: EvaluatorSpec, data: SourceSpec, sources: Sources) -> dict[str, dict[str, Any]]:

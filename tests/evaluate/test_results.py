@@ -94,6 +94,17 @@ def test_each_label_comes_from_its_last_step_unless_a_step_is_named(tmp_path, wr
     assert list(evaluations(tmp_path, 8)) == ["knn"]
 
 
+def test_intervals_of_other_metrics_come_from_the_protocol(tmp_path, write):
+    """Those of the headline are made of its predictions; without any the protocol's own stand alone."""
+    write(4, scores()._replace(intervals={"top5": (0.9, 1.0)}))
+    found = evaluations(tmp_path)["knn"].intervals
+    assert found["top5"] == (0.9, 1.0)
+    low, high = found["accuracy"]
+    assert low < 0.75 < high
+    write(8, Scores({"mean": 0.5}, intervals={"mean": (0.4, 0.6)}))
+    assert evaluations(tmp_path)["knn"].intervals == {"mean": (0.4, 0.6)}
+
+
 def test_storing_again_replaces(tmp_path, write):
     write(4, scores())
     write(4, scores(LABELS))

@@ -215,7 +215,7 @@ def test_what_a_protocol_requires_is_asked_of_every_split_that_it_needs(parts, m
 
 
 def test_the_crop_is_the_readouts(parts):
-    run, composed, reading = parts
+    run, _, reading = parts
     assert subject_of(parts, KNN()).crop == 1.0
     loading = reading.loading._replace(crop=0.5)
     subject = NetSubject(None, reading._replace(loading=loading), run.data, KNN(), Sources(), {})

@@ -43,7 +43,7 @@ def test_metrics_are_means_of_the_table(digits, classifier, tmp_path):
         found.metrics["accuracy"] / found.metrics["clean_accuracy"]
     )
     assert found.metrics["clean_accuracy"] > 0.9
-    low, high = found.tables["interval"]
+    low, high = found.intervals["accuracy"]
     assert low < found.metrics["accuracy"] < high
     found.figures["severity"](tmp_path / "severity.png")
     assert (tmp_path / "severity.png").stat().st_size > 1000
