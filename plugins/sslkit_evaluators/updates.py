@@ -43,7 +43,7 @@ class Updates:
 
     def _sgd(self, rate: Tensor, weight_slope: Tensor, bias_slope: Tensor) -> None:
         if self.decays:
-            weight_slope = weight_slope + self.decay * self.parameters[0]
+            weight_slope = torch.addcmul(weight_slope, self.decay, self.parameters[0])
         self._follow(rate, weight_slope, bias_slope)
 
     def _lars(self, rate: Tensor, weight_slope: Tensor, bias_slope: Tensor) -> None:
@@ -57,7 +57,10 @@ class Updates:
         """Momentum as torch's SGD has it."""
         for parameter, speed, slope in zip(self.parameters, self.first, slopes, strict=True):
             speed.mul_(MOMENTUM).add_(slope)
-            parameter.sub_(rate * speed)
+            if self.decays:
+                parameter.addcmul_(rate, speed, value=-1)  # no temporary; without decay the last bit stays as it was
+            else:
+                parameter.sub_(rate * speed)
 
     def _adamw(self, rate: Tensor, *slopes: Tensor) -> None:
         """As torch's AdamW."""
