@@ -58,7 +58,9 @@ class Updates:
         for parameter, speed, slope in zip(self.parameters, self.first, slopes, strict=True):
             speed.mul_(MOMENTUM).add_(slope)
             if self.decays:
-                parameter.addcmul_(rate, speed, value=-1)  # no temporary; without decay the last bit stays as it was
+                parameter.addcmul_(
+                    rate, speed, value=-1
+                )  # no temporary; without decay the last bit stays as it was
             else:
                 parameter.sub_(rate * speed)
 
