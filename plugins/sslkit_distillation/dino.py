@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from sslkit.core.env import Env
-from sslkit.nn.prototypes import PrototypeHead
 from sslkit_distillation.centering import Center
 from sslkit_distillation.engine import Crops, SelfDistillation, Terms
+from sslkit_distillation.heads import prototype_head
 from sslkit_distillation.plugin import DINO
 
 
 def self_distillation(spec: DINO, env: Env) -> SelfDistillation:
     """Class tokens only."""
-    head = PrototypeHead(
-        env.net("student").dim,
-        spec.prototypes,
-        layers=spec.head.layers,
-        hidden=spec.head.hidden,
-        bottleneck=spec.head.bottleneck,
-        norm_last_layer=spec.norm_last_layer,
-        batch_norm=spec.batch_norm,
-    )
+    head = prototype_head(spec, env, batch_norm=spec.batch_norm)
     terms = Terms(spec.student_temperature, spec.teacher_temperature, spec.freeze_last_layer, spec.koleo)
     center = Center(spec.prototypes, spec.centering, spec.center_momentum)
     return SelfDistillation(

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from sslkit.core.env import Env
-from sslkit.nn.prototypes import PrototypeHead
 from sslkit_distillation.centering import Center
 from sslkit_distillation.engine import Crops, SelfDistillation, Terms
+from sslkit_distillation.heads import prototype_head
 from sslkit_distillation.plugin import IBOT, MaskedDistillation
 
 
 def masked_self_distillation(spec: IBOT, env: Env) -> SelfDistillation:
     """Class tokens, and hidden patches by prototypes that are shared or their own."""
     patch_prototypes = None if spec.shared_head else spec.patch_prototypes or spec.prototypes
-    head = PrototypeHead(
-        env.net("student").dim,
-        spec.prototypes,
-        layers=spec.head.layers,
-        hidden=spec.head.hidden,
-        bottleneck=spec.head.bottleneck,
-        norm_last_layer=spec.norm_last_layer,
-        patch_prototypes=patch_prototypes,
-    )
+    head = prototype_head(spec, env, patch_prototypes=patch_prototypes)
     terms = Terms(
         spec.student_temperature,
         spec.teacher_temperature,
@@ -39,14 +31,7 @@ def masked_self_distillation(spec: IBOT, env: Env) -> SelfDistillation:
 
 def masked_distillation(spec: MaskedDistillation, env: Env) -> SelfDistillation:
     """Hidden patches only, with a head of their own."""
-    head = PrototypeHead(
-        env.net("student").dim,
-        spec.prototypes,
-        layers=spec.head.layers,
-        hidden=spec.head.hidden,
-        bottleneck=spec.head.bottleneck,
-        norm_last_layer=spec.norm_last_layer,
-    )
+    head = prototype_head(spec, env)
     terms = Terms(
         spec.student_temperature,
         1.0,
