@@ -14,6 +14,18 @@ EPS = 1e-12
 """Added to the diagonal of cosine matrices, so that equal and opposite gradients can be solved for."""
 NASH_STEPS = 30
 """Damped Newton steps; random problems of up to 8 gradients take about 10."""
+PIECE = 2**18
+"""Values of a gradient that are widened at a time."""
+
+
+def products(rows: Tensor) -> Tensor:
+    """The Gram matrix of gradients `[K, P]`, `[K, K]` float64.
+
+    Sums in float32 would give gradients that cancel a matrix with an eigenvalue below 0, which no gradients have: Nash
+    then finds no weights at all and MGDA misses the combination that vanishes. Pieces keep the wider copy small.
+    """
+    pieces = [piece.double() @ piece.double().T for piece in rows.split(PIECE, dim=1)]
+    return torch.stack(pieces).sum(0)
 
 
 def norms(gram: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from sslkit.core.balancer import Balancer
 from sslkit.core.draw import Draw
 from sslkit.core.system import Stepped, System
 from sslkit.errors import SpecError
+from sslkit.functional import gradients
 from sslkit.train.balance import Balance
 from sslkit.train.parallel import Parallel
 from sslkit.train.shards import like, local
@@ -184,8 +185,7 @@ class OfFeatures(Backward):
 
     def finish(self, draw: Draw) -> Balance:
         """Weigh, then one backward through the student. Ranks hold the tokens of different images."""
-        flat = [rows.flatten(1).float() for rows in self._rows]
-        products = torch.stack([row @ row.T for row in flat]).sum(0).double()
+        products = torch.stack([gradients.products(rows.flatten(1)) for rows in self._rows]).sum(0)
         gram = self._parallel.total(products) / self._parallel.world**2  # a rank's loss counts by 1 / world
         weights = self._balancer.weigh(gram, draw)
         joined = [torch.tensordot(weights.to(rows.dtype), rows, 1) for rows in self._rows]

@@ -20,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sslkit.core.system import System
 from sslkit.errors import SpecError
+from sslkit.functional import gradients
 from sslkit.train import sharding
 from sslkit.train.shards import local
 
@@ -74,7 +75,7 @@ class Parallel(ABC):
 
     def gram(self, rows: Tensor) -> Tensor:
         """Products of reduced rows `[K, P]` over whole parameters, `[K, K]` float64, the same on every rank."""
-        return (rows @ rows.T).double()
+        return gradients.products(rows)
 
     def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """The norm of each parameter or gradient as a whole."""
@@ -219,7 +220,7 @@ class Sharded(Parallel):
 
     def gram(self, rows: Tensor) -> Tensor:
         """Products of the shards, summed over ranks."""
-        return self.total((rows @ rows.T).double())
+        return self.total(gradients.products(rows))
 
     def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """From those of the shards, in one exchange."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sslkit.functional import gradients
+from sslkit.train.parallel import Single
 
 
 @st.composite
@@ -94,7 +95,29 @@ def test_one_gradient_keeps_its_direction(rule: str) -> None:
     assert weight.item() == pytest.approx(expected, rel=1e-9)
 
 
-# lengths, cosines, conflict
+# products, lengths, cosines, conflict
+
+
+def test_products_are_wide_and_made_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.randn(3, 50, generator=seeded(0))
+    expected = rows.double() @ rows.double().T
+    assert torch.allclose(gradients.products(rows), expected, rtol=1e-14)
+    monkeypatch.setattr(gradients, "PIECE", 7)
+    assert torch.allclose(gradients.products(rows), expected, rtol=1e-14)
+    assert gradients.products(rows[:, :0]).tolist() == [[0.0] * 3] * 3
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_gradients_in_float32_that_cancel_are_safe(count: int) -> None:
+    """A run hands its float32 rows to `gram`, as terms that hold each other in balance make them."""
+    one = Single(torch.device("cpu"))
+    for seed in range(8):
+        some = torch.randn(count - 1, 5003, generator=seeded(seed))
+        share = torch.rand(count - 1, generator=seeded(seed + 100)) + 0.1
+        rows = torch.cat([some, -(share @ some)[None]])
+        shortest = gradients.min_norm(one.gram(rows)).float() @ rows
+        assert shortest.norm() < 1e-3 * rows.norm(dim=1).min()
+        assert gradients.nash(one.gram(rows)).isfinite().all()
 
 
 def test_lengths_and_cosines() -> None:
