@@ -121,6 +121,7 @@ class OfEach(Backward):
         self._shared = _trained(system.nets["student"])
         self._own = _heads(system)
         self._rows = Sum()
+        self._reached: set[int] = set()
 
     def exchange(self, run: nn.Module, last: bool, measured: bool) -> AbstractContextManager[None]:
         """Never: `finish` exchanges the rows."""
@@ -140,12 +141,15 @@ class OfEach(Backward):
         gram = self._parallel.gram(rows)
         weights = self._balancer.weigh(gram, draw)
         _assign(self._shared, weights.to(rows.dtype) @ rows)
+        _clear([p for i, p in enumerate(self._shared) if i not in self._reached])  # by no loss: not trained
+        self._reached.clear()
         _exchange(self._own, self._parallel)
         return Balance(weights, gram)
 
     def _row(self, loss: Tensor, more: bool) -> Tensor:
         """The gradient of `loss` on the shared parameters, `[P]`."""
         loss.backward(retain_graph=more)
+        self._reached.update(i for i, p in enumerate(self._shared) if p.grad is not None)
         row = _flat(self._shared)
         _clear(self._shared)
         return row
@@ -173,15 +177,20 @@ class OfFeatures(Backward):
         return self._parallel.separate(run)
 
     def add(self, stepped: Stepped, share: float, measured: bool) -> None:
-        """K backwards from the losses to the cut."""
-        self._answers = [cut.answer for cut in stepped.cuts]
+        """K backwards from the losses to the cut. What no loss reads gets no gradient, not even zeros."""
         leaves = [cut.leaf for cut in stepped.cuts]
         rows = []
         for loss in stepped.losses:
             (loss * share).backward()
-            rows.append([torch.zeros_like(z) if z.grad is None else z.grad for z in leaves])
+            rows.append([z.grad for z in leaves])
             _clear(leaves)
-        self._rows = [torch.stack(parts) for parts in zip(*rows, strict=True)]
+        columns = list(zip(stepped.cuts, zip(*rows, strict=True), strict=True))
+        read = [(cut, parts) for cut, parts in columns if any(part is not None for part in parts)]
+        self._answers = [cut.answer for cut, _ in read]
+        self._rows = [
+            torch.stack([torch.zeros_like(cut.leaf) if part is None else part for part in parts])
+            for cut, parts in read
+        ]
 
     def finish(self, draw: Draw) -> Balance:
         """Weigh, then one backward through the student. Ranks hold the tokens of different images."""

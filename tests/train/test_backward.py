@@ -8,6 +8,8 @@ from torch._dynamo.utils import counters
 
 from sslkit.core.balancer import Balancer
 from sslkit.core.system import System
+from sslkit.errors import SpecError
+from sslkit.functional import gradients
 from sslkit.train import record
 from sslkit.train.compose import compose, make_maskers
 from sslkit.train.stepper import Stepper
@@ -104,6 +106,33 @@ def test_heads_keep_the_gradient_of_their_own_loss():
     heads = {name: value for name, value in summed.items() if name.startswith("objectives.")}
     assert heads
     assert worst({name: projected[name] for name in heads}, heads) < 1e-5
+
+
+@pytest.mark.parametrize("space", ["parameters", "features"])
+def test_what_no_loss_reaches_is_told_as_it_is_of_a_sum(space):
+    """Zeros in place of no gradient would let weight decay shrink it, and nobody would know."""
+    run, parts = composed_with(Noted((1.0, 1.0), space))
+    parts.system.nets["student"].idle = torch.nn.Parameter(torch.ones(3))
+    step = Stepper(run, parts.system, make_maskers(parts.system, parts.env), parts.length, tiny.CPU)
+    with pytest.raises(SpecError, match=r"1 parameters take no part in any loss.*student\.idle"):
+        step(0, tiny.feed(run, parts).step(0))
+
+
+def test_features_that_no_loss_reads_get_no_gradient(monkeypatch):
+    """Two terms on the class token: no zeros for the patches go back through the student."""
+    shapes = []
+    products = gradients.products
+
+    def seen(rows):
+        shapes.append(tuple(rows.shape))
+        return products(rows)
+
+    monkeypatch.setattr(gradients, "products", seen)
+    terms = {"one": {"kind": "uniformity"}, "two": {"kind": "koleo"}}
+    run = tiny.spec(objective=None, objectives=terms, balance={"kind": "pcgrad", "space": "features"})
+    parts = compose(run, tiny.CPU)
+    parts.step(0, tiny.feed(run, parts).step(0))
+    assert shapes == [(2, run.batch_size * parts.env.net("student").dim)]
 
 
 def test_the_draw_of_a_balancer_is_one_row_that_changes_with_the_step():
