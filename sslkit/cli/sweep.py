@@ -36,8 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the cells that are this worker's, and print the table of all that are finished."""
     made = _grid(args)
-    from sslkit.evaluate.sweep_table import export_table, require_format, table, write_table
-    from sslkit.train.sweep import Stop, require_own_folders, run_cells, share_of, together
+    from sslkit.train.sweep import Stop, require_format, require_own_folders, run_cells, share_of, together
 
     if args.table is not None:
         require_format(args.table)
@@ -49,15 +48,21 @@ def execute(args: argparse.Namespace) -> int:
     with Stop() as stop:
         ended = run_cells(made, share, stop, _say, args.stop_on_error)
     ended = together(share, ended)
-    failed = {one.name: one.reason for one in ended if one.state == "failed"}
     if share.rank == 0:
-        found = table(made, failed)
-        write_table(found, made.folder)
-        _show(found)
-        if args.table is not None:
-            export_table(found, args.table)
-        _close(found, ended, stop.signal)
-    return 2 if failed else 0
+        _tell(made, share, ended, args.table, stop.signal)
+    return 2 if any(one.state == "failed" for one in ended) else 0
+
+
+def _tell(made: Grid, share: Share, ended: Sequence[Ended], copy: Path | None, signal: str | None) -> None:
+    """Write and print the table. It needs torch, which a sweep that watches its cells does not."""
+    from sslkit.evaluate.sweep_table import export_table
+    from sslkit.train.sweep import write_results
+
+    found = write_results(made, ended)
+    _show(found)
+    if copy is not None:
+        export_table(found, copy)
+    _close(found, ended, signal, _others(made, share))
 
 
 def _grid(args: argparse.Namespace) -> Grid:
@@ -73,6 +78,12 @@ def _grid(args: argparse.Namespace) -> Grid:
 
 def _shared(share: Share) -> str:
     return f", share {share.first} of {share.of}" if share.of > 1 else ""
+
+
+def _others(made: Grid, share: Share) -> frozenset[str]:
+    """Cells that fall to other commands; `share` is that of the first rank of this one."""
+    own = range(share.first, share.first + share.ranks)
+    return frozenset(cell.name for i, cell in enumerate(made.cells) if i % share.of not in own)
 
 
 def _list(made: Grid, share: Share) -> int:
@@ -106,7 +117,7 @@ def _show(found: SweepTable) -> None:
     console.print(shown)
 
 
-def _close(found: SweepTable, ended: Sequence[Ended], signal: str | None) -> None:
+def _close(found: SweepTable, ended: Sequence[Ended], signal: str | None, others: frozenset[str]) -> None:
     """What is done, what is not, and what to do about it."""
     from sslkit.evaluate.sweep_table import CSV, JSON
 
@@ -117,8 +128,10 @@ def _close(found: SweepTable, ended: Sequence[Ended], signal: str | None) -> Non
     _say(f"{len(found.runs)} of {total} cells are finished; written: {JSON} and {CSV}")
     if signal is not None:
         _say(f"stopped by {signal}; everything is saved, and the same command goes on")
+    elif others.issuperset(found.missing) and found.missing:
+        _say("those that are not are of other shares, whose workers make them")
     elif found.missing:
-        _say("the same command makes those that are not")
+        _say("the same command makes those that are not" + ", as far as they are of its share" * bool(others))
 
 
 def _say(text: str) -> None:

@@ -9,17 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslkit.errors import SpecError
 from sslkit.evaluate.groups import leaves
 from sslkit.evaluate.results import evaluations, steps
-from sslkit.evaluate.scaling.sweep import read_run
+from sslkit.evaluate.scaling.sweep import read_run, tokens
 from sslkit.evaluate.statistics import SeedSummary, seed_summary
 from sslkit.spec.sweep import Cell, Grid
 from sslkit.train.cost import encoded
 from sslkit.train.files import write_json, write_text
-from sslkit.train.launch import read_summary
-from sslkit.train.lock import FREE, differences, read_lock
+from sslkit.train.lock import FREE, read_lock
 from sslkit.train.record import read
+from sslkit.train.sweep import finished, require_format
 
 JSON, CSV = "sweep.json", "sweep.csv"
 SEEDLESS = (*FREE, "seed")
@@ -142,22 +141,6 @@ def export_table(found: SweepTable, path: Path) -> None:
         write_text(path, found.to_csv() if path.suffix == ".csv" else found.to_markdown())
 
 
-def require_format(path: Path) -> None:
-    """Pass where tables can be written to `path`. Raises SpecError otherwise."""
-    if path.suffix not in (".csv", ".json", ".md"):
-        raise SpecError(f"--table: {path} must end in .csv, .json or .md")
-
-
-def finished(cell: Cell) -> bool:
-    """Whether the cell's folder holds the very run of its spec, at its end.
-
-    Raises:
-        CheckpointError: its lock is gone or damaged.
-    """
-    run_dir = cell.spec.run_dir
-    return bool(read_summary(run_dir).get("finished")) and not differences(cell.spec, run_dir)
-
-
 def cells(found: SweepTable) -> list[list[str]]:
     """The table for people, its headings first; amounts that no setting has are left out."""
     shown = [name for name in AMOUNTS if any(name in line.values for line in found.lines)]
@@ -204,7 +187,9 @@ def _values(cell: Cell) -> dict[str, float]:
     run_dir = cell.spec.run_dir
     values = dict(read_run(run_dir).values)
     resolved = read_lock(run_dir)["resolved"]
-    values["compute"] = encoded(resolved["passes"], resolved["plan"]) * values["step"]
+    step = round(values["images"] / cell.spec.batch_size)
+    mean = [{**one, "tokens_per_step": tokens(one, step) / step} for one in resolved["passes"]]
+    values["compute"] = encoded(mean, resolved["plan"]) * step
     return {**values, **_conflict(run_dir)}
 
 

@@ -126,7 +126,8 @@ def grid(sweep: SweepSpec, notes: str = "", last: Iterable[tuple[str, Any]] = ()
     Raises:
         SpecError: one error that names every cell that is wrong, or what is wrong with rows and axes.
     """
-    _require_sound(sweep)
+    last = tuple(last)
+    _require_sound(sweep, last)
     name = sweep.name or "sweep"
     folder = sweep.out or Path("runs") / name
     cells: list[Cell] = []
@@ -175,9 +176,9 @@ def _choices(sweep: SweepSpec) -> list[_Choice]:
     return found
 
 
-def _require_sound(sweep: SweepSpec) -> None:
+def _require_sound(sweep: SweepSpec, last: Iterable[tuple[str, Any]]) -> None:
     """Pass where rows and axes make sense before any cell is looked at."""
-    problems = [*_odd_rows(sweep), *_odd_axes(sweep)]
+    problems = [*_odd_rows(sweep), *_odd_changes(sweep, last), *_odd_axes(sweep)]
     if not sweep.rows and not sweep.axes:
         problems = ["there is nothing to sweep: give axes, as in seed=0,1,2, or a file with `rows` or `axes`"]
     if problems:
@@ -191,11 +192,26 @@ def _odd_rows(sweep: SweepSpec) -> Iterator[str]:
                 f"rows.{row}: names a folder, so it has letters, digits, `.`, `-` and single `_`, "
                 "and begins with a letter or a digit"
             )
-        for key in (*changes, *sweep.set):
+        for key in changes:
             if key in sweep.axes:
-                yield f"axes.{key}: is set by rows.{row} or `set` too; leave one of the two out"
+                yield f"axes.{key}: is set by rows.{row} too; leave one of the two out"
             if key in OWN:
                 yield f"rows.{row}: {key!r} is the sweep's to set; leave it out"
+
+
+def _odd_changes(sweep: SweepSpec, last: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """Of every cell: what an axis or the sweep itself sets would be lost, or the cells' names untrue."""
+    for key in sweep.set:
+        if key in sweep.axes:
+            yield f"axes.{key}: is set by `set` too; leave one of the two out"
+        if key in OWN:
+            yield f"set: {key!r} is the sweep's to set; leave it out"
+    for key, _ in last:
+        if key in OWN:
+            yield f"--set {key}: is the sweep's to set; leave it out, or choose its folder with --out"
+        for axis in sweep.axes:
+            if f"{axis}.".startswith(f"{key}."):
+                yield f"--set {key}: would undo the axis {axis}; leave one of the two out"
 
 
 def _odd_axes(sweep: SweepSpec) -> Iterator[str]:
@@ -204,7 +220,12 @@ def _odd_axes(sweep: SweepSpec) -> Iterator[str]:
             yield f"axes.{key}: is the sweep's to set; leave it out"
         if not values:
             yield f"axes.{key}: has no values"
-        told = [_canonical(value) for value in values]
+        try:
+            told = [_canonical(value) for value in values]
+        except (TypeError, ValueError):  # of mixed keys, or of what contains itself
+            raise SpecError(
+                f"axes.{key}: values are numbers, text, lists, and mappings with text as keys"
+            ) from None
         for twice in sorted({one for one in told if told.count(one) > 1}):
             yield f"axes.{key}: {twice} is given twice"
     cells = math.prod(map(len, sweep.axes.values())) * max(len(sweep.rows), 1)

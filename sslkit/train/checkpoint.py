@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-import torch
-
 from sslkit.errors import CheckpointError
 from sslkit.train.files import sync_file, sync_folder, write_json
 
@@ -111,6 +109,8 @@ def load(path: Path) -> Loaded:
         raise CheckpointError(
             f"{state_path}: is damaged or cut short: sha256 {found[:12]}..., expected {str(meta['sha256'])[:12]}..."
         )
+    import torch  # not at the top: a sweep looks for checkpoints and stays light
+
     try:
         state = torch.load(state_path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's parser raises whatever a strange file makes it meet
@@ -135,6 +135,8 @@ def _fresh(path: Path) -> Path:
 
 
 def _write(folder: Path, state: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    import torch
+
     torch.save(dict(state), folder / STATE)
     sync_file(folder / STATE)
     write_json(folder / META, {**meta, "sha256": checksum(folder / STATE)})

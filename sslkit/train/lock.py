@@ -8,9 +8,8 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml
 
 from sslkit.errors import CheckpointError, SpecError
@@ -21,6 +20,9 @@ from sslkit.spec.load import dump, parse, read_yaml
 from sslkit.spec.run import RunSpec
 from sslkit.train.checkpoint import FOLDER, Checkpoints
 from sslkit.train.files import write_text
+
+if TYPE_CHECKING:
+    import torch
 
 SPEC = "spec.yaml"
 LOCK = "spec.lock.yaml"
@@ -163,6 +165,8 @@ def git_commit() -> str | None:
 
 def device_name(device: torch.device) -> str:
     """What people call the device."""
+    import torch
+
     return (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"

@@ -1,37 +1,42 @@
-"""Run the cells of a sweep: each in a process of its own, none twice, as many workers as one likes."""
+"""Run the cells of a sweep: each in a process of its own, none twice, as many workers as one likes.
+
+What watches over cells for days is light: torch is imported for the table at the end, and under `torchrun`.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Literal, NamedTuple, Self, final
-
-import torch
-import torch.distributed as dist
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, final
 
 from sslkit.errors import SpecError, SslkitError
-from sslkit.evaluate.sweep_table import SweepTable, finished, table, write_table
 from sslkit.registry.manager import registry
-from sslkit.spec.load import dump
+from sslkit.spec.load import dump, parse_as
 from sslkit.spec.run import RunSpec
 from sslkit.spec.sweep import Cell, Grid, SweepSpec, grid, read_sweep_spec
 from sslkit.train.files import write_text
-from sslkit.train.lock import require_same_run
+from sslkit.train.lock import differences, require_same_run
+
+if TYPE_CHECKING:
+    from sslkit.evaluate.sweep_table import SweepTable
 
 COMMAND = (sys.executable, "-m", "sslkit", "run")
 """What makes a cell, given its spec."""
 HIDDEN = ".sweep"
 """Folder beside the run folders with the spec, the log and the lock of each cell."""
+SUMMARY = "summary.json"
+"""What a run writes at its end."""
 LOOK = 1.0
 """Seconds between looks at cells that another process is making."""
 PATIENCE = timedelta(days=30)
@@ -94,6 +99,21 @@ def _array(environ: Mapping[str, str]) -> tuple[int, int]:
     return index, count
 
 
+def finished(cell: Cell) -> bool:
+    """Whether the cell's folder holds the very run of its spec, at its end.
+
+    Raises:
+        CheckpointError: its lock is gone or damaged.
+    """
+    run_dir = cell.spec.run_dir
+    try:
+        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # missing or damaged: training makes it again
+        return False
+    ended = isinstance(summary, dict) and bool(summary.get("finished"))
+    return ended and not differences(cell.spec, run_dir)
+
+
 def is_finished(cell: Cell) -> bool:
     """As `finished`; no where the lock is gone or damaged, of which the run itself then tells."""
     try:
@@ -112,6 +132,12 @@ def require_own_folders(cells: Sequence[Cell]) -> None:
             wrong.append(str(error))
     if wrong:
         raise SpecError("\n".join(["nothing was started:", *wrong]))
+
+
+def require_format(path: Path) -> None:
+    """Pass where tables can be written to `path`. Raises SpecError otherwise."""
+    if path.suffix not in (".csv", ".json", ".md"):
+        raise SpecError(f"--table: {path} must end in .csv, .json or .md")
 
 
 @final
@@ -191,17 +217,25 @@ def run_cells(
 
 
 @contextlib.contextmanager
-def _claimed(path: Path) -> Iterator[int | None]:
-    """The lock at `path`, or None where another process holds it.
+def _claimed(path: Path, wait: bool = False) -> Iterator[int | None]:
+    """The lock at `path`, or None where another process holds it; with `wait`, once no other does.
 
     The system takes it back when all who hold it have ended, so there is none to be cleared after a crash. A cell
     holds it too: one whose sweep was killed is left to end.
+
+    Raises:
+        SpecError: the file system knows no locks.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         yield None
+    except OSError as error:  # as of Lustre without `-o flock`, or NFS without its lock service
+        raise SpecError(
+            f"{path}: cannot be locked ({error.strerror}), and locks keep a cell to one process. "
+            "Choose a folder on another file system with --out"
+        ) from None
     else:
         yield descriptor
     finally:
@@ -241,8 +275,11 @@ def _ended(cell: Cell, hidden: Path, lock: int, stop: Stop, say: Say) -> Ended:
 def _environment() -> dict[str, str]:
     """That of a cell: one process, on the device of this rank."""
     found = {key: value for key, value in os.environ.items() if not RANK_VARIABLES.fullmatch(key)}
-    local = int(os.environ.get("LOCAL_RANK", 0))
-    devices = torch.cuda.device_count() if "LOCAL_RANK" in os.environ else 0
+    if "LOCAL_RANK" not in os.environ:
+        return found
+    import torch
+
+    local, devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if devices:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(devices)))
         found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local % devices]
@@ -267,6 +304,8 @@ def together(share: Share, ended: Sequence[Ended]) -> list[Ended]:
     """What became of the cells of all ranks. They wait here for each other, else `torchrun` would end the rest."""
     if share.ranks == 1:
         return list(ended)
+    import torch.distributed as dist
+
     dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         parts: list[Any] = [None] * share.ranks
@@ -274,6 +313,18 @@ def together(share: Share, ended: Sequence[Ended]) -> list[Ended]:
     finally:
         dist.destroy_process_group()
     return [one for part in parts for one in part]
+
+
+def write_results(made: Grid, ended: Sequence[Ended]) -> SweepTable:
+    """Write the table of all cells that are finished: one worker at a time, so that the last has them all."""
+    from sslkit.evaluate.sweep_table import table, write_table
+
+    hidden = made.folder / HIDDEN
+    hidden.mkdir(parents=True, exist_ok=True)
+    with _claimed(hidden / ".table.lock", wait=True):  # no cell's name begins with a point
+        found = table(made, {one.name: one.reason for one in ended if one.state == "failed"})
+        write_table(found, made.folder)
+    return found
 
 
 def sweep(
@@ -303,14 +354,21 @@ def sweep(
         given = SweepSpec(name=f"{base.name}-sweep", base=fields)
     else:
         given = read_sweep_spec(Path(base))
-    update: dict[str, Any] = {"axes": {**given.axes, **{k: tuple(v) for k, v in (axes or {}).items()}}}
-    update["rows"] = {**given.rows, **(rows or {})}
+    update = {"axes": {**given.axes, **_axes(axes or {})}, "rows": {**given.rows, **(rows or {})}}
     if out is not None:
         update["out"] = Path(out)
-    made = grid(given.model_copy(update=update), registry().failures)
+    made = grid(parse_as(SweepSpec, {**dict(given), **update}), registry().failures)
     require_own_folders(made.cells)
     with Stop() as stop:
         ended = run_cells(made, Share(), stop, say)
-    found = table(made, {one.name: one.reason for one in ended if one.state == "failed"})
-    write_table(found, made.folder)
-    return found
+    return write_results(made, ended)
+
+
+def _axes(given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+    """Raises SpecError where values are no sequence; a text would otherwise be swept letter by letter."""
+    axes = {}
+    for key, values in given.items():
+        if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+            raise SpecError(f"axes.{key}: must be a sequence of values, as in (0, 1, 2), found {values!r}")
+        axes[key] = tuple(values)
+    return axes

@@ -82,7 +82,8 @@ def test_a_wrong_cell_stops_everything_before_it_begins(spec, tmp_path, capsys):
         (["seed=0", "--index", "0"], "--index and --of go together"),
         (["seed=0", "--table", "table.xlsx"], "--table: table.xlsx must end in"),
         (["seed=0", "--set", "steps"], "an override is written key.path=value"),
-        (["seed=0,1", "--set", "seed=5"], "are the same run"),
+        (["seed=0,1", "--set", "seed=5"], "--set seed: would undo the axis seed"),
+        (["seed=0", "--set", "out=there"], "--set out: is the sweep's to set; leave it out, or choose"),
     ],
 )
 def test_what_makes_no_sense_is_refused(spec, tmp_path, capsys, words, message):
@@ -98,6 +99,16 @@ def test_cells_can_be_listed_and_shared(spec, tmp_path, capsys):
     printed = call(capsys, *words, "--list")[1]
     assert printed == "seed-0  to do\nseed-1  finished\nseed-2  to do\n"
     assert call(capsys, *words, "--list", "--index", 0, "--of", 2)[1] == "seed-0  to do\nseed-2  to do\n"
+
+
+def test_a_share_does_not_promise_the_cells_of_others(spec, tmp_path, capsys):
+    """The same command again would not make them."""
+    words = ["sweep", spec, "seed=0,13,1", "--out", tmp_path / "out"]
+    printed = call(capsys, *words, "--index", 0, "--of", 2)[1]
+    assert printed.endswith("those that are not are of other shares, whose workers make them\n")
+    printed = call(capsys, *words, "--index", 1, "--of", 2)[1]
+    assert printed.endswith("the same command makes those that are not, as far as they are of its share\n")
+    assert call(capsys, *words)[1].endswith("the same command makes those that are not\n")
 
 
 def test_a_file_of_rows_with_changes_from_the_command_line(tmp_path, capsys):

@@ -9,6 +9,7 @@ import statistics
 from pathlib import Path
 
 import pytest
+import yaml
 from scipy import stats
 
 from sslkit.errors import SpecError
@@ -102,6 +103,19 @@ def test_compute_is_of_all_passes_in_tokens_encoded_once():
         encoded([{**student, "for": ["a/x"]}, teacher], {"terms": {"a": 1.0, "b": 1 / 3}, "cost": 4 / 3})
         == 128
     )
+
+
+def test_compute_follows_masks_that_change(tmp_path):
+    """6 steps with 96 tokens and 2 with 160, where a pass with gradients is all there is."""
+    (cell,) = made(tmp_path, {"row": {}}, seed=(0,)).cells
+    leave(cell)
+    path = cell.spec.run_dir / "spec.lock.yaml"
+    lock = yaml.safe_load(path.read_text())
+    stages = [{"step": 0, "tokens_per_step": 96}, {"step": 6, "tokens_per_step": 160}]
+    lock["resolved"]["passes"] = [{**lock["resolved"]["passes"][0], "stages": stages}]
+    path.write_text(yaml.safe_dump(lock))
+    (line,) = table(made(tmp_path, {"row": {}}, seed=(0,))).lines
+    assert line.values["tokens"] == line.values["compute"] == (6 * 96 + 2 * 160,)
 
 
 def test_what_is_not_finished_is_missing_and_counts_for_nothing(tmp_path):

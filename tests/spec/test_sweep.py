@@ -15,6 +15,8 @@ from sslkit.spec.load import parse
 from sslkit.spec.sweep import MOST, Grid, SweepSpec, grid, read_axes, read_sweep_spec
 from tests import tiny
 
+ITSELF: list[object] = []
+ITSELF.append(ITSELF)
 FOLDER = re.compile(r"[^\W_][\w.@-]*")
 """What a folder may be called without quotes, on any system."""
 
@@ -103,7 +105,7 @@ def test_changes_apply_in_the_order_that_is_documented():
         rows={"row": {"steps": 2, "objective.masker": {"kind": "random"}}},
         axes={"objective.masker.ratio": (0.5,)},
     )
-    with pytest.raises(SpecError, match=r"set by rows\.row or `set` too"):
+    with pytest.raises(SpecError, match=r"axes\.objective\.masker\.ratio: is set by `set` too"):
         grid(sweep)
     sweep = sweep.model_copy(update={"set": {"batch_size": 8, "steps": 1}})
     (cell,) = grid(sweep, last=[("batch_size", 4)]).cells
@@ -258,15 +260,51 @@ def test_long_lists_of_errors_are_cut():
         ({}, {"name": ("a", "b")}, "axes.name: is the sweep's to set"),
         ({}, {"seed": ()}, "axes.seed: has no values"),
         ({}, {"seed": (0, 1, 0)}, "axes.seed: 0 is given twice"),
-        ({"a": {"seed": 3}}, {"seed": (0,)}, "axes.seed: is set by rows.a or `set` too"),
+        ({"a": {"seed": 3}}, {"seed": (0,)}, "axes.seed: is set by rows.a too"),
         ({}, {"seed": tuple(range(MOST + 1))}, "has 10,001 cells, more than 10,000"),
         ({"a": {}, "b": {}}, {}, "a and b are the same run: leave one of the two out"),
         ({}, {"optimizer.lr": ("1e-3", 0.001)}, "lr-1e-3 and lr-0.001 are the same run"),
+        (
+            {},
+            {"objective": ({1: "a", "b": 2},)},
+            "axes.objective: values are numbers, text, lists, and mappings",
+        ),
+        ({}, {"objective": (ITSELF,)}, "axes.objective: values are numbers, text"),
         ({}, {"seed.deep": (1,)}, "leads into 3, which has no fields"),
     ],
 )
 def test_sweeps_that_make_no_sense_are_refused(rows, axes, message):
     assert message in refused(rows, axes)
+
+
+@pytest.mark.parametrize("rows", [{}, {"a": {}}])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": 3}, "axes.seed: is set by `set` too; leave one of the two out"),
+        ({"out": "there"}, "set: 'out' is the sweep's to set; leave it out"),
+        ({"name": "mine"}, "set: 'name' is the sweep's to set; leave it out"),
+    ],
+)
+def test_changes_of_every_cell_that_would_be_lost_are_refused(rows, changes, message):
+    assert refused(rows, {"seed": (0, 1)}, set=changes) == message
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("name", "--set name: is the sweep's to set"),
+        ("out", "--set out: is the sweep's to set; leave it out, or choose its folder with --out"),
+        ("optimizer.lr", "--set optimizer.lr: would undo the axis optimizer.lr; leave one of the two out"),
+        ("optimizer", "--set optimizer: would undo the axis optimizer.lr"),
+    ],
+)
+def test_last_changes_that_make_names_untrue_are_refused(key, message):
+    """A cell called lr-0.1 has that learning rate."""
+    sweep = SweepSpec(base=tiny.fields(), axes={"optimizer.lr": (0.1,)})
+    with pytest.raises(SpecError, match=re.escape(message)):
+        grid(sweep, last=[(key, 0.5)])
+    assert names(grid(sweep, last=iter([("optimizer.betas", [0.8, 0.9])]))) == ["lr-0.1"]
 
 
 def test_a_file_of_rows_names_its_base_as_seen_from_it(tmp_path):

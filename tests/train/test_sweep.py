@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +25,17 @@ from sslkit.errors import SpecError
 from sslkit.spec.sweep import SweepSpec, grid
 from sslkit.train import record
 from sslkit.train import sweep as module
-from sslkit.train.sweep import Share, Stop, is_finished, require_own_folders, run_cells, share_of, sweep
+from sslkit.train.sweep import (
+    Ended,
+    Share,
+    Stop,
+    is_finished,
+    require_own_folders,
+    run_cells,
+    share_of,
+    sweep,
+    write_results,
+)
 from tests import tiny
 from tests.distributed.test_two_ranks import torchrun
 from tests.train import fake_cell
@@ -335,6 +347,84 @@ def test_the_function_takes_specs_files_rows_and_axes(tmp_path, fake):
     assert [run.cell.name for run in found.runs] == ["a__seed-6"]
     with pytest.raises(SpecError, match="2 cells are wrong"):
         sweep(path, axes={"steps": ("few", "many")})
+
+
+@pytest.mark.parametrize(
+    ("axes", "rows", "message"),
+    [
+        ({"balance.kind": "pcgrad"}, {}, "axes.balance.kind: must be a sequence of values, as in"),
+        ({"seed": 3}, {}, "axes.seed: must be a sequence of values, as in (0, 1, 2), found 3"),
+        ({"objective": {"kind": "mae"}}, {}, "axes.objective: must be a sequence"),
+        ({"seed": (0,)}, {"a": None}, "rows.a: must be a mapping"),
+        ({"seed": (0,)}, {"a": "steps"}, "rows.a: must be a mapping"),
+    ],
+)
+def test_the_function_refuses_what_is_no_sweep(tmp_path, fake, axes, rows, message):
+    """A text would be swept letter by letter."""
+    with pytest.raises(SpecError, match=re.escape(message)):
+        sweep(tiny.spec(), axes=axes, rows=rows, out=tmp_path / "out", say=lambda _: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_function_takes_any_sequence(tmp_path, fake):
+    found = sweep(tiny.spec(), axes={"seed": range(2)}, out=tmp_path / "out", say=lambda _: None)
+    assert found.lines[0].seeds == (0, 1)
+
+
+def test_folders_that_cannot_be_locked_are_told(tmp_path, fake, monkeypatch):
+    """As on Lustre without `-o flock`."""
+
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    made = cells(tmp_path, seed=(0,))
+    monkeypatch.setattr(module.fcntl, "flock", refuse)
+    with pytest.raises(
+        SpecError, match=r"seed-0\.lock: cannot be locked \(Function not implemented\).*--out"
+    ):
+        run(made)
+    assert not any(times_made(made).values())
+
+
+def test_a_worker_that_writes_the_table_is_waited_for(tmp_path):
+    """Else one that read the cells before the last ended could write its table after that of the last."""
+    made = cells(tmp_path, seed=(0, 1))
+    leave(made.cells[0].spec)
+    with ThreadPoolExecutor(1) as pool:
+        with module._claimed(hidden_table(made)):
+            waiting = pool.submit(write_results, made, [Ended("seed-9", "failed", "error: no luck")])
+            time.sleep(0.3)
+            assert not waiting.done()
+            assert not (made.folder / "sweep.csv").exists()
+            leave(made.cells[1].spec)
+        found = waiting.result()
+    assert [one.cell.name for one in found.runs] == ["seed-0", "seed-1"], "read when it was its turn"
+    assert found.failed == {"seed-9": "error: no luck"}
+    assert len((made.folder / "sweep.csv").read_text().splitlines()) == 3
+
+
+def hidden_table(made):
+    path = made.folder / ".sweep" / ".table.lock"
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_what_watches_over_cells_is_light(tmp_path):
+    """For days, beside the cells: neither torch nor images nor statistics before the table at the end."""
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(tiny.fields()))
+    leave(cells(tmp_path, seed=(0,)).cells[0].spec)  # it looks at finished ones too
+    code = (
+        "import sys\nfrom sslkit.cli.main import main\nfrom sslkit.train import sweep\n"
+        "class Told(tuple):\n    def __iter__(self):\n"
+        "        print('heavy:', *({'torch', 'numpy', 'scipy', 'PIL'} & {*sys.modules}))\n"
+        "        return super().__iter__()\n"
+        f"sweep.COMMAND = Told({fake_cell.COMMAND!r})\nsys.exit(main(sys.argv[1:]))\n"
+    )
+    words = [sys.executable, "-c", code, "sweep", str(spec), "seed=0,1", "--out", str(tmp_path / "out")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "seed-0: already finished" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("heavy:")] == ["heavy:"]
 
 
 TINY = {"steps": 30, "checkpoint": {"every": "4 steps"}, "evaluate": [{"kind": "knn"}]}

@@ -107,14 +107,14 @@ def _row(
     step, size = int(summary["step"]), float(resolved["parameters"]["student"])
     values = {"parameters": size, "images": float(step * spec["batch_size"])}
     student = [one for one in resolved["passes"] if one["net"] == "student" and not one["guide"]]
-    values["tokens"] = sum(_tokens(one, step) for one in student)
+    values["tokens"] = sum(tokens(one, step) for one in student)
     notes = []
     if not summary["finished"]:
         notes.append(f"{run_dir} was stopped at step {step:,}; it counts with what it came to")
     if isinstance(summary.get("flops"), int | float):
         values["flops"] = float(summary["flops"])
     else:
-        others = sum(_tokens(one, step) for one in resolved["passes"] if one not in student)
+        others = sum(tokens(one, step) for one in resolved["passes"] if one not in student)
         values["flops"] = FLOPS * size * (values["tokens"] + others / BACKWARD)
         notes.append(
             "FLOPs are not recorded: taken as 6 per parameter and token, heads and decoders left out"
@@ -125,7 +125,7 @@ def _row(
     )
 
 
-def _tokens(one: Mapping[str, Any], step: int) -> float:
+def tokens(one: Mapping[str, Any], step: int) -> float:
     """Tokens that a pass encoded in the first `step` steps, stage by stage where its mask changes."""
     stages = one["stages"] or [{"step": 0, "tokens_per_step": one["tokens_per_step"]}]
     ends = [*(stage["step"] for stage in stages[1:]), math.inf]
