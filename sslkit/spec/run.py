@@ -30,7 +30,7 @@ from sslkit.spec.parts import (
     ViewSpec,
 )
 from sslkit.spec.schedule import LearningRateSchedule
-from sslkit.spec.terms import Term, odd_names, terms
+from sslkit.spec.terms import Term, mixed_pairs, odd_names, terms
 
 
 @final
@@ -152,6 +152,7 @@ class RunSpec(Spec):
             )
         for group in ("views", "nets", "objectives"):
             yield from odd_names(group, getattr(self, group))
+        yield from mixed_pairs("objectives" if self.objective is None else "objective.objectives", self.terms)
         yield from self._unused()
         yield from self._dangling_names()
         labels = [e.label for e in self.evaluate]

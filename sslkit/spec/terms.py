@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import combinations
 from typing import NamedTuple
 
 from sslkit.spec.base import Problem
@@ -49,3 +50,16 @@ def odd_names(group: str, names: Iterable[str]) -> Iterator[Problem]:
     for name in names:
         if not re.fullmatch(r"[A-Za-z]\w*", name):
             yield Problem(f"{group}.{name}", "names start with a letter and go on with letters, digits and _")
+
+
+def mixed_pairs(group: str, names: Iterable[str]) -> Iterator[Problem]:
+    """Records call a pair of terms ONE_TWO, which must not stand for two pairs."""
+    found: dict[str, tuple[str, str]] = {}
+    for pair in combinations(names, 2):
+        other = found.setdefault("_".join(pair), pair)
+        if other != pair:
+            yield Problem(
+                group,
+                f"records would call both {other[0]} with {other[1]} and {pair[0]} with {pair[1]} "
+                f"{'_'.join(pair)!r}; rename one of them",
+            )

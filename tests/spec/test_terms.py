@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sslkit import MAE, Hybrid, Uniformity
+from sslkit.errors import SpecError
 from sslkit.spec.load import parse
-from sslkit.spec.terms import odd_names, terms
+from sslkit.spec.terms import mixed_pairs, odd_names, terms
 from tests.spec.valid import small
 
 
@@ -41,3 +42,12 @@ def test_a_run_has_the_terms_of_its_spelling() -> None:
 def test_names_are_words(name: str) -> None:
     (problem,) = odd_names("objectives", [name, "good_1"])
     assert problem.path == f"objectives.{name}"
+
+
+def test_a_pair_of_terms_has_a_name_of_its_own() -> None:
+    assert list(mixed_pairs("objectives", ["a", "b", "a_b", "c", "a_a"])) == []
+    message = "records would call both a_b with a and a with b_a 'a_b_a'; rename one of them"
+    assert [tuple(p) for p in mixed_pairs("objectives", ["a_b", "a", "b_a"])] == [("objectives", message)]
+    fields = {"objectives": {name: {"kind": "mae"} for name in ("a_b", "a", "b_a")}}
+    with pytest.raises(SpecError, match=r"^objective\.objectives: records would call both a_b with a and"):
+        parse(small(objective={"kind": "hybrid", **fields}))
