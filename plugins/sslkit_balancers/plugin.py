@@ -12,6 +12,7 @@ from pydantic import Field
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Count, Problem, Spec
 from sslkit.spec.families import BalancerSpec
+from sslkit.spec.schedule import ends
 
 if TYPE_CHECKING:
     from sslkit.core.balancer import Balancer
@@ -154,8 +155,15 @@ class MGDA(BalancerSpec):
     """Compare gradients on the backbone's parameters, or on its tokens (MGDA-UB): cheaper, and one micro-batch only."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The solver looks at every subset of the objectives."""
+        """The solver looks at every subset of the objectives, and a gradient of 0 is the shortest of them."""
         yield from _too_many(run)
+        for name, term in run.terms.items():
+            if ends(term.weight)[1] == 0:
+                yield Problem(
+                    "",
+                    f"would train nothing that objectives share once the weight of {name!r} is 0, as no combination "
+                    "of gradients is shorter than its 0; let the weight stay above 0, or take another balancer",
+                )
 
     def build(self, names: Sequence[str]) -> Balancer:
         """The direction of as many gradients as there are `names`."""

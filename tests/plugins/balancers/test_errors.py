@@ -118,6 +118,18 @@ def test_inside_hybrids_only_losses_are_weighed(place: Any, kind: str) -> None:
     assert "move the terms of this hybrid up" in found
 
 
+@pytest.mark.parametrize("weight", [0, {"start": 1.0, "end": 0.0, "until": 0.5}])
+def test_mgda_and_a_weight_of_0(weight: Any) -> None:
+    """Its gradient of 0 is the shortest combination, so the student would stand still."""
+    terms = {**TERMS, "most": {**TERMS["most"], "weight": weight}}
+    found = told(tiny.fields(objective=None, objectives=terms, balance={"kind": "mgda"}))
+    assert found.startswith(
+        "balance: would train nothing that objectives share once the weight of 'most' is 0"
+    )
+    terms["most"]["weight"] = {"start": 0.0, "end": 1.0}
+    parse(tiny.fields(objective=None, objectives=terms, balance={"kind": "mgda"}))
+
+
 @pytest.mark.parametrize("path", ["balance", "objective.balance"])
 @pytest.mark.parametrize("kind", ["pcgrad", "gradnorm", "nash"])
 def test_features_and_micro_batches(path: str, kind: str) -> None:
