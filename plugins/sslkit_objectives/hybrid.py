@@ -37,8 +37,11 @@ class Hybrid(ObjectiveSpec):
         known = type(self).model_fields
         terms = {name: value for name, value in fields.items() if name not in known}
         own = {name: value for name, value in fields.items() if name in known}
-        if terms:
-            own["objectives"] = {**own.get("objectives", {}), **terms}
+        given = own.get("objectives", {})
+        if terms and isinstance(given, Mapping):  # anything else is refused below
+            for name in terms.keys() & given.keys():
+                raise SpecError(f"Hybrid.objectives.{name}: is also an argument of its own; give it once")
+            own["objectives"] = {**given, **terms}
         super().__init__(**own)
 
     # pydantic then builds nested hybrids itself, as it does other specs

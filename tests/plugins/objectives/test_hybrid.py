@@ -63,6 +63,13 @@ def test_terms_are_arguments_of_their_own_in_python() -> None:
         Hybrid()
 
 
+def test_terms_given_in_two_ways_are_all_there_or_refused() -> None:
+    with pytest.raises(SpecError, match=r"^Hybrid.objectives.mim: is also an argument of its own; give it"):
+        Hybrid(objectives={"mim": MAE()}, mim=MAE(weight=2))
+    with pytest.raises(SpecError, match=r"^Hybrid.objectives: must be a mapping"):
+        Hybrid(objectives=[MAE()], apart=Uniformity())
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_yaml_and_python_are_the_same_hybrid(full) -> None:
     inner = Hybrid(mim=MAE(masker=RandomMasker(ratio=0.5), salt=2), apart=Uniformity(weight=0.1))
