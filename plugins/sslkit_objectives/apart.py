@@ -29,7 +29,7 @@ class VarianceCovariance(ObjectiveSpec):
     mode: Literal["drop", "token"] = "drop"
     """How that pass meets hidden patches: `drop` (MAE) or `token` (SimMIM, iBOT)."""
     covariance: float = Field(0.04, ge=0)
-    """Share of the covariance term to that of variance (VICReg: 1 to 25, which is 0.04)."""
+    """Share of covariance to variance (VICReg: 1 to 25; its code halves each branch's variance: 0.08)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The view exists, and there are images to compare."""
