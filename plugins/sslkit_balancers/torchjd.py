@@ -26,6 +26,8 @@ def rule(name: str, options: Mapping[str, Any], count: int) -> Rule:
     weighting = _weighting(name, options, count)
 
     def weigh(gram: Tensor, draw: Draw) -> Tensor:
+        if not gram.isfinite().all():  # solvers would raise, before the run can say whose loss it was
+            return torch.full_like(gram[0], torch.nan)
         with torch.random.fork_rng(devices=[]):  # some draw from torch's own generator
             torch.default_generator.manual_seed(draw.key)
             weights: Tensor = weighting(gram)

@@ -120,6 +120,14 @@ def test_random_aggregators_draw_by_the_step_and_leave_torchs_generator_alone() 
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("name", ["IMTLG", "AlignedMTL", "MGDA", "PCGrad"])
+def test_a_loss_that_is_not_finite_is_left_to_the_run_to_report(name: str) -> None:
+    pytest.importorskip("torchjd")
+    rows = matrix()
+    rows[1, 0] = torch.nan
+    assert weights(TorchJD(aggregator=name).build(NAMES), rows).isnan().all()
+
+
 def test_aggregators_that_need_more_than_products_are_refused() -> None:
     pytest.importorskip("torchjd")
     for name in ("ConFIG", "GradVac", "NashMTL", "aligned_mtl", "Tensor"):
