@@ -60,4 +60,5 @@ class GradNorm(Balancer):
             moment.lerp_(value, 1 - beta)
         mean, square = (m / (1 - b**self.steps) for m, b in zip(self.moments, BETAS, strict=True))
         moved = (self.weights - self.lr * mean / (square.sqrt() + EPS)).clamp(min=0)
-        self.weights.copy_(moved * len(moved) / moved.sum())
+        total = moved.sum()  # a large `lr` may take all of them to 0 at once
+        self.weights.copy_(torch.where(total > 0, moved * len(moved) / total, self.weights))

@@ -82,6 +82,13 @@ def test_degenerate_steps_are_safe(lengths: tuple[float, float], losses: tuple[f
     assert sum(weights) == pytest.approx(2)
 
 
+def test_weights_that_a_large_step_takes_to_0_stay_as_they_were() -> None:
+    """With small alphas the goals of all can lie below the lengths."""
+    made = balancer(alpha=0.12, lr=2.0)
+    made.commit(torch.tensor([1.0, 1.0]), gram(0.0, 0.0))
+    assert after(made, 1, torch.tensor([0.95, 0.05]), gram(1.1, 0.9)) == [1, 1]
+
+
 def test_the_weights_of_a_step_do_not_depend_on_its_gradients() -> None:
     """The network is updated with the old weights, and then the weights are (algorithm 1)."""
     made = balancer()
