@@ -44,7 +44,9 @@ def execute(args: argparse.Namespace) -> int:
     require_own_folders(made.cells)
     if args.list:
         return _list(made, share)
-    _say(f"{made.name}: {len(made.cells)} cells in {made.folder}" + _shared(share))
+    _say(
+        f"{made.name}: {len(made.cells)} cell{'s' * (len(made.cells) > 1)} in {made.folder}" + _shared(share)
+    )
     with Stop() as stop:
         ended = run_cells(made, share, stop, _say, args.stop_on_error)
     ended = together(share, ended)

@@ -77,7 +77,8 @@ def share_of(environ: Mapping[str, str], index: int | None = None, of: int | Non
     """
     if (index is None) != (of is None):
         raise SpecError("--index and --of go together: --index 0 --of 4 is the first of four shares")
-    rank, ranks = int(environ.get("RANK", 0)), int(environ.get("WORLD_SIZE", 1))
+    ranks = int(environ.get("WORLD_SIZE", 1))
+    rank = int(environ.get("RANK", 0)) if ranks > 1 else 0  # a cluster may set it for other ends
     if index is None or of is None:
         index, of = _array(environ)
     if not 0 <= index < of:

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from sslkit.train.files import sync_file, sync_folder, write_json, write_text
+from sslkit.train.files import sync_file, sync_folder, write_json, write_text, write_whole
 
 
 def test_text_replaces_what_was_there(tmp_path):
@@ -32,6 +32,23 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch, br
             write_text(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_names_the_file(tmp_path):
+    """The system says no name where writing fails; the command line shows the one that is found."""
+    path = tmp_path / "a.txt"
+
+    def fill(file):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.txt") as error:
+        write_whole(path, fill)
+    assert error.value.filename == str(path)
+    with pytest.raises(FileNotFoundError) as missing:
+        write_text(tmp_path / "nowhere" / "a.txt", "text")
+    assert str(missing.value.filename).startswith(str(tmp_path / "nowhere")), (
+        "what names a file keeps its own"
+    )
 
 
 def test_everything_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):

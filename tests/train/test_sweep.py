@@ -84,6 +84,8 @@ def wait_for(path, seconds=60):
         ({}, (None, None), Share(0, 1)),
         ({}, (1, 3), Share(1, 3)),
         ({"RANK": "1", "WORLD_SIZE": "2"}, (None, None), Share(1, 2, 1, 2)),
+        ({"RANK": "3"}, (None, None), Share(0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "1"}, (1, 2), Share(1, 2)),
         ({"RANK": "1", "WORLD_SIZE": "2"}, (2, 3), Share(5, 6, 1, 2)),
         ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "1"}, (None, None),
          Share(2, 4)),
