@@ -36,7 +36,7 @@ def fields(out: Path | None = None, **changes: Any) -> dict[str, Any]:
         "batch_size": 32,
         "steps": 8,
         "checkpoint": {"every": "3 steps"},
-        "log": {"every": 1},
+        "log": {"every": 1, "flops": False},
     }
     return {**base, **({} if out is None else {"out": str(out)}), **changes}
 

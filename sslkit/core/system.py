@@ -168,6 +168,11 @@ class System(nn.Module):
         weights = self.balancer.factors()
         return Stepped(total, outputs, losses, None if weights is None else weights.detach(), inner, cuts)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy is not compiled, as torch has it of `compile`."""
+        state = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "_student": None, "_compiled": {}}
+
     def compile_parts(self, **options: Any) -> None:  # noqa: ANN401
         """Compile the student's passes as one graph and each objective as another, instead of the whole forward.
 

@@ -7,6 +7,7 @@ from typing import Any, final
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._subclasses import FakeTensor
 
 
 def all_rows(rows: Tensor) -> Tensor:
@@ -16,6 +17,8 @@ def all_rows(rows: Tensor) -> Tensor:
     them. So a loss that every rank computes from all rows, and whose gradients ranks then average, has the gradient of
     one process on the joined batch.
     """
+    if isinstance(rows, FakeTensor):  # only shapes are asked for, of all ranks' rows in one
+        return rows
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return rows
     gathered: Tensor = _Gather.apply(rows)

@@ -251,6 +251,8 @@ class LogSpec(Spec):
     """When the records show that features become alike: say so once, nothing, or say so, save and stop."""
     conflict: Period | None = None
     """How often the gradients of the objectives are compared (`100 steps`), at a backward for each. Default: never."""
+    flops: bool = True
+    """Count the floating-point operations of a step before the first, for the summary; takes about half a second."""
     loggers: tuple[Logger, ...] = ()
     """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""
 

@@ -1,4 +1,4 @@
-"""Training time and throughput, evaluations left out."""
+"""Training time, energy and throughput, evaluations left out."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import time
 from collections.abc import Iterator
 from typing import final
 
+from sslkit.train.energy import Meter
+
 
 @final
 class Clock:
     """Runs while training does."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        """`seconds`: training time of earlier parts of the run."""
+    def __init__(self, seconds: float = 0.0, meter: Meter | None = None) -> None:
+        """`seconds`: training time of earlier parts of the run; `meter`: what energy is read from."""
+        self.meter = meter or Meter(())
         self._began = time.monotonic() - seconds
         self._images, self._seconds = 0, seconds
 
@@ -27,13 +30,16 @@ class Clock:
         now = self.seconds
         rate = (images - self._images) / max(now - self._seconds, 1e-9)
         self._images, self._seconds = images, now
+        self.meter.poll()
         return rate
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the block out of the time."""
+        """Leave the block out of time and energy."""
         stopped = time.monotonic()
+        self.meter.poll()
         try:
             yield
         finally:
+            self.meter.skip()
             self._began += time.monotonic() - stopped

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self, final
@@ -12,6 +12,12 @@ import torch
 from torch import Tensor
 
 from sslkit.errors import DataError, TrainingError
+from sslkit.train.shards import local
+
+CAUSES = (
+    "Usual causes: a learning rate that is too high, too short a warm-up, or bfloat16 overflow "
+    "(try optimizer.clip=1, a lower optimizer.lr, or precision=float32)"
+)
 
 
 @final
@@ -40,10 +46,15 @@ class FiniteGuard:
         if first:
             step, name = min(first)
             raise TrainingError(
-                f"step {step}: the loss of objective {name!r} is not finite. {last_good()} "
-                "Usual causes: a learning rate that is too high, too short a warm-up, or bfloat16 overflow "
-                "(try optimizer.clip=1, a lower optimizer.lr, or precision=float32)"
+                f"step {step}: the loss of objective {name!r} is not finite. {last_good()} {CAUSES}"
             )
+
+
+def broken(parameters: Iterable[tuple[str, Tensor]]) -> str | None:
+    """The name of the first whose values on this rank are not all finite; waits for the device."""
+    named = {name: torch.isfinite(local(values)).all() for name, values in parameters}
+    finite = torch.stack(list(named.values())).tolist()
+    return next((name for name, good in zip(named, finite, strict=True) if not good), None)
 
 
 @final

@@ -12,9 +12,9 @@ from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.drawing import FIGURES
 from sslkit.train.files import write_json
-from sslkit.train.lock import LOCK, SPEC, locked_spec, require_same_run, version_changes
+from sslkit.train.lock import LOCK, SPEC, locked_spec, read_lock, require_same_run, version_changes
 from sslkit.train.parallel import start
-from sslkit.train.summary import SUMMARY, peak_memory_mib, weights_sha256
+from sslkit.train.summary import SUMMARY, peak_memory_mib, total_flops, weights_sha256
 from sslkit.train.trainer import SKIPPED, Outcome, Trainer
 
 Say = Callable[[str], None]
@@ -100,6 +100,12 @@ def _announce(trainer: Trainer, say: Say) -> None:
         say("note: parallel=fsdp shares nothing in one process; start the run under torchrun to share it")
 
 
+def _flops(run_dir: Path, steps: int) -> int | None:
+    """Of `steps` steps, where the lock file says what one costs."""
+    per_step = read_lock(run_dir)["resolved"].get("flops")
+    return total_flops(per_step, steps) if per_step else None
+
+
 def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
     with trainer.stepper.whole():
         weights = weights_sha256(trainer.stepper.reading)
@@ -125,6 +131,9 @@ def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         "warnings": [finding._asdict() for finding in trainer.collapse.findings],
         "protocols": {e.label: e.build().protocol for e in trainer.spec.evaluate},
         "seconds": outcome.seconds,
+        "flops": _flops(run_dir, outcome.step),
+        "energy_joules": None if outcome.energy is None else outcome.energy.joules,
+        "energy_of": None if outcome.energy is None else outcome.energy.of,
         "peak_memory_mib": peak_memory_mib(trainer.parallel.device),
         "skipped_images": outcome.skipped,
         "weights_sha256": weights,

@@ -85,8 +85,30 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "parameters": parameters(composed.system),
         "passes": found,
         "plan": cost.plan(composed.system, stepper.masking, found),
+        "flops": flops_of(spec, composed, parallel) if spec.log.flops else None,
         "graphs": masks_shapes(timeline(stepper.masking.maskers, length.steps).values()),
     }
+
+
+def flops_of(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[int, int] | None:
+    """Of a step, by the step from which they hold; None where a plugin's module reads values of tensors."""
+    from sslkit.train.flops import step_flops  # torch's formulas take a tenth of a second to import
+
+    stages = timeline(composed.step.masking.maskers, composed.length.steps)
+    at_once = composed.order.share.micro * parallel.world
+    try:
+        return step_flops(
+            composed.step.reading, composed.env, stages, spec.batch_size, at_once, parallel.device
+        )
+    except Exception:
+        return None
+
+
+def total_flops(per_step: Mapping[int, int], steps: int) -> int:
+    """Of the first `steps` steps, from what `flops_of` found."""
+    ends = [*list(per_step)[1:], math.inf]
+    lengths = [max(min(end, steps) - begin, 0) for begin, end in zip(per_step, ends, strict=True)]
+    return int(sum(length * flops for length, flops in zip(lengths, per_step.values(), strict=True)))
 
 
 def parameters(system: nn.Module) -> dict[str, int]:

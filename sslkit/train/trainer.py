@@ -23,8 +23,9 @@ from sslkit.train.clock import Clock
 from sslkit.train.collapse import CollapseGuard
 from sslkit.train.compose import Composed, compose
 from sslkit.train.drawing import FIGURES, draw_curves, draw_pictures
+from sslkit.train.energy import Energy, Meter, counters, energy_of
 from sslkit.train.feed import Feed
-from sslkit.train.guard import FiniteGuard, StopRequest, UnreadableImages
+from sslkit.train.guard import CAUSES, FiniteGuard, StopRequest, UnreadableImages, broken
 from sslkit.train.lock import write_lock
 from sslkit.train.parallel import Parallel
 from sslkit.train.progress import Progress
@@ -47,6 +48,8 @@ class Outcome(NamedTuple):
     """Training time, over all parts of a run that was stopped and resumed."""
     skipped: int
     """Images that could not be read."""
+    energy: Energy | None
+    """Of training, like the time; None where no counter could be read from the start to the end."""
 
 
 @final
@@ -81,7 +84,7 @@ class Trainer:
         self.progress = Progress(enabled=parallel.first)
         source = self.composed.source
         self.skipped = UnreadableImages(self.run_dir / SKIPPED, len(source), spec.max_corrupt, source.name)
-        self.clock = Clock(float(self.meta.get("seconds", 0.0)))
+        self.clock = Clock(float(self.meta.get("seconds", 0.0)), self._meter())
 
     @property
     def net(self) -> Backbone:
@@ -107,7 +110,8 @@ class Trainer:
             feed.close()
             self.recorder.close()
         by = stop.signal if stopped else None
-        return Outcome(done, not stopped, by, self.clock.seconds, len(self.skipped.reasons))
+        skipped = len(self.skipped.reasons)
+        return Outcome(done, not stopped, by, self.clock.seconds, skipped, self._energy())
 
     def _loop(self, feed: Feed, stop: StopRequest) -> tuple[int, bool]:
         """Train; return the steps that are done and whether a signal ended it."""
@@ -237,11 +241,14 @@ class Trainer:
     def _save(self, done: int, *, evaluated: bool, final: bool = False) -> None:
         """Write a checkpoint. `evaluated`: no evaluation of this step is still to be made."""
         self._flush()
+        self._require_finite(done)
         state = self.stepper.state_dict()  # on every rank: shards are gathered
+        energy = self._energy()
         if self.parallel.first:
             meta = {
                 "epoch": self.length.epoch(done),
                 "seconds": self.clock.seconds,
+                "joules": None if energy is None else energy.joules,
                 "best": self.best.state(),
                 "collapse": self.collapse.state(),
                 "evaluated": evaluated or not self._due(done),
@@ -255,6 +262,15 @@ class Trainer:
                     logger.saved(done, path)
         self.parallel.wait()
 
+    def _require_finite(self, done: int) -> None:
+        """A gradient may be infinite where the loss is not; the next loss would tell, after the checkpoint."""
+        name = broken((n, p) for n, p in self.stepper.system.named_parameters() if p.requires_grad)
+        if self.parallel.any(name is not None):
+            where = f"in {name}" if name else "of another rank's"
+            raise TrainingError(
+                f"step {done}: values {where} are not finite, though all losses were. {self._last_good()} {CAUSES}"
+            )
+
     def _due(self, done: int) -> dict[int, EvaluatorSpec]:
         """The evaluators to run after `done` steps, by their place in the spec."""
         last, every = done == self.length.steps, self.length.steps_per_epoch
@@ -265,6 +281,17 @@ class Trainer:
         if final:
             raise TrainingError(f"{error}. {self._last_good()} Free some space first.") from None
         self.progress.note(f"warning: {error}; training goes on and tries again at the next checkpoint")
+
+    def _meter(self) -> Meter:
+        """Goes on from what a resumed run had; where it had nothing, the whole stays unknown."""
+        joules = self.meta.get("joules") if self.start else 0.0
+        if joules is None:
+            return Meter(())
+        return Meter(counters(self.parallel.device), joules if self.parallel.first else 0.0)
+
+    def _energy(self) -> Energy | None:
+        """Of all ranks, which must all ask."""
+        return energy_of(self.parallel.total(self.clock.meter.values(self.parallel.device)).tolist())
 
     def _reading(self) -> Reading:
         view = self.composed.env.views[self.spec.first_view]

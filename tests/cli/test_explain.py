@@ -21,7 +21,7 @@ FACTS = {
          "tokens_per_step": 100864, "guide": True, "for": ["mae"], "stages": []},
     ],
     "plan": {"asked": 2, "run": 2, "tokens_per_step": 126464, "terms": {"mae": 1.0}, "cost": 1.0},
-    "graphs": 1,
+    "flops": {0: 6_000_000_000, 100: 1_234_000_000_000}, "graphs": 1,
 }  # fmt: skip
 
 
@@ -49,10 +49,12 @@ def test_the_facts_in_words():
     assert "lr          0.00015 (1.5e-4 /256), 617.25 steps of warm-up" in said
     assert "device      cpu, float32, compiled, 2 rank(s)" in said
     assert "parameters  1,234,567 in student" in said
-    assert said[-2:] == [
+    assert said[-3:] == [
         "  student on 2 x global, random(ratio=0.75), drop: 49 of 196 patches visible, 25,600 tokens a step",
         "  teacher on 2 x global, before the masks: 196 of 196 patches visible, 100,864 tokens a step",
+        "compute: 6 GFLOP, 1.234 TFLOP from step 100 a step, with heads, decoders and backwards",
     ]
+    assert not any(line.startswith("compute") for line in lines({**FACTS, "flops": None}))
     assert "device      cpu, float32, not compiled, 2 rank(s)" in list(lines({**FACTS, "compile": False}))
 
 

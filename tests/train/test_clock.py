@@ -1,4 +1,4 @@
-"""Training time and throughput."""
+"""Training time, energy and throughput."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from sslkit.train import clock
 from sslkit.train.clock import Clock
+from sslkit.train.energy import Counter, Meter
 
 
 @pytest.fixture
@@ -64,3 +65,16 @@ def test_a_pause_that_fails_is_left_out_too(now):
 
 def test_no_time_at_all_is_no_division_by_zero(now):
     assert Clock().rate(1) == pytest.approx(1e9)
+
+
+def test_energy_runs_with_the_time(now):
+    """A watt, as long as time passes."""
+    watch = Clock(meter=Meter([Counter(lambda: now[0], 1e9, "CPU")]))
+    now[0] += 2
+    watch.rate(1)
+    now[0] += 3
+    with watch.paused():
+        now[0] += 500
+    now[0] += 4
+    watch.rate(2)
+    assert watch.meter.joules == watch.seconds == 9.0

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sslkit.errors import DataError, TrainingError
-from sslkit.train.guard import FiniteGuard, StopRequest, UnreadableImages
+from sslkit.train.guard import FiniteGuard, StopRequest, UnreadableImages, broken
 from tests import tiny
 
 NAN, INF = float("nan"), float("inf")
@@ -50,6 +50,15 @@ def test_the_first_step_and_objective_are_named(steps, step, name):
     assert message.startswith(
         f"step {step}: the loss of objective {name!r} is not finite. {last_good()} Usual causes"
     )
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_a_parameter_that_is_not_finite_is_named(bad):
+    good, also = torch.full((3, 2), 3e38), torch.zeros(())
+    assert broken([("good", good), ("also", also)]) is None, "a sum of large values is no infinity"
+    other = torch.zeros(2, 5)
+    other[1, 4] = bad
+    assert broken([("good", good), ("net.weight", other), ("more", torch.tensor([bad]))]) == "net.weight"
 
 
 def unreadable(path, total=100, share=0.02):

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from sslkit.errors import CheckpointError, SpecError, TrainingError
-from sslkit.train import record
+from sslkit.train import lock, record, trainer
 from sslkit.train.checkpoint import Checkpoints
+from sslkit.train.compose import compose
+from sslkit.train.energy import Counter
 from sslkit.train.launch import resume, train
 from sslkit.train.stepper import Stepper
 from tests import tiny
@@ -216,6 +218,53 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(tmp_path):
         assert str(kept[-1]) in message
         weights = torch.load(kept[-1] / "state.pt", weights_only=True)["system"]
         assert all(value.isfinite().all() for value in weights.values())
+
+
+def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path, monkeypatch):
+    """An infinite gradient behind a finite loss, in the step before a checkpoint: the loss would tell one too late."""
+    composed, spoiled = [], []
+
+    def spoil():
+        name, weight = list(composed[0].system.named_parameters())[-1]
+        spoiled.append(name)
+        weight.data.view(-1)[0] = float("nan")
+
+    monkeypatch.setattr(trainer, "compose", lambda *a, **k: composed.append(compose(*a, **k)) or composed[0])
+    stop_at(monkeypatch, 6, spoil)
+    with pytest.raises(TrainingError) as caught:
+        train(tiny.spec(tmp_path), silent)
+    kept = Checkpoints(tmp_path / "checkpoints").all()
+    assert [path.name for path in kept] == ["step-00000003"]
+    assert str(caught.value).startswith(
+        f"step 6: values in {spoiled[0]} are not finite, though all losses were. "
+        f"The last good checkpoint is {kept[-1]}"
+    )
+
+
+def test_energy_and_operations_are_in_the_summary_and_survive_a_stop(tmp_path, monkeypatch):
+    """A counter of one joule a look."""
+    looks = iter(range(10_000))
+    monkeypatch.setattr(trainer, "counters", lambda device: [Counter(lambda: next(looks), 1e9, "CPU")])
+    spec = tiny.spec(tmp_path, log={"every": 1})
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        stopped = train(spec, silent)
+    whole = resume(tmp_path, silent)
+    assert stopped["energy_of"] == whole["energy_of"] == "1 CPU"
+    assert whole["energy_joules"] > stopped["energy_joules"] >= 4, "a look at each of four steps"
+    assert whole["flops"] == 2 * stopped["flops"] > 1e6
+    assert lock.read_lock(tmp_path)["resolved"]["flops"] == {0: whole["flops"] // 8}
+    assert json.loads((tmp_path / "summary.json").read_text()) == whole
+
+
+def test_energy_of_a_part_only_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "counters", lambda device: [])
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        assert train(tiny.spec(tmp_path), silent)["energy_joules"] is None
+    monkeypatch.setattr(trainer, "counters", lambda device: [Counter(lambda: 1.0, 1e9, "CPU")])
+    whole = resume(tmp_path, silent)
+    assert (whole["energy_joules"], whole["energy_of"], whole["flops"]) == (None, None, None)
 
 
 def test_a_full_disk_is_survived_and_told(tmp_path, monkeypatch, capsys):
