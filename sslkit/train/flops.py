@@ -40,7 +40,7 @@ def step_flops(
         Exception: what a module raises that reads values of tensors.
     """
     found: dict[int, int] = {}
-    with FakeTensorMode():  # type: ignore[no-untyped-call]
+    with FakeTensorMode():
         hollow = _hollow(system, device)
         for step, maskers in stages.items():
             masks = [_mask(p, env, maskers.get(i), at_once, device) for i, p in enumerate(hollow.plan)]
@@ -55,7 +55,7 @@ class _Counter(TorchDispatchMode):
     """Adds up operations as they run. Torch's `FlopCounterMode` also tells modules apart, which costs more time."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.flops = 0
 
     def __torch_dispatch__(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 import torch.distributed as dist
@@ -24,6 +25,12 @@ from sslkit.functional import gradients
 from sslkit.train import sharding
 from sslkit.train.shards import local
 
+BUFFERS = (
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers"
+)
+"""What makes replicas copy the buffers of the first rank before each forward; newer torch warns of the old name."""
 PATIENCE = timedelta(hours=2)  # the others wait while the first rank evaluates
 
 
@@ -146,7 +153,8 @@ class DataParallel(Parallel):
         if not any(p.requires_grad for p in system.parameters()):
             return system
         ids = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(system, device_ids=ids, broadcast_buffers=False)
+        unsynced: dict[str, Any] = {BUFFERS: False}
+        return DistributedDataParallel(system, device_ids=ids, **unsynced)
 
     @contextlib.contextmanager
     def _quiet(self, module: DistributedDataParallel) -> Iterator[None]:
