@@ -22,6 +22,7 @@ from torch import Tensor
 
 import sslkit  # noqa: F401  the plugins are loaded with it
 from sslkit.core.env import Length, View
+from sslkit.core.passes import Request
 from sslkit.spec.load import parse
 from sslkit.train.compose import make_maskers, make_system, make_views
 from sslkit.train.feed import Batch
@@ -112,13 +113,39 @@ def terms(args: argparse.Namespace, clock: Callable[[], float]) -> None:
         **{name: {"objectives": {name: one}} for name, one in TRIPLE.items()},
     }
     made = {name: step_of(changes, args) for name, changes in runs.items()}
-    seen = rounds_of({name: step for name, (step, _) in made.items()}, args.rounds, clock)
+    steps = {name: step for name, (step, _) in made.items()}
+    steps["what is shared"] = shared(made["contrast"][1], args)
+    seen = rounds_of(steps, args.rounds, clock)
     print("MAE + DINO + MoCo v2 on shared views:  ms a step (median), passes that run")
     for name, times in seen.items():
+        if name not in made:
+            print(f"  {name:<22} {statistics.median(times) * 1e3:8.1f}")
+            continue
         passes = len(made[name][1].system.late.runs)
         print(f"  {name:<22} {statistics.median(times) * 1e3:8.1f}   {passes}")
     alone = [sum(parts) for parts in zip(*(seen[name] for name in TRIPLE), strict=True)]
     print(f"  hybrid / sum of its terms alone: {ratio(seen['hybrid'], alone)}")
+    saved = [a - b for a, b in zip(alone, seen["hybrid"], strict=True)]
+    print(f"  what is saved / what is shared: {ratio(saved, seen['what is shared'])}")
+
+
+def shared(stepper: Stepper, args: argparse.Namespace) -> Callable[[int], None]:
+    """The two passes that the hybrid makes once for two terms: the student there and back, the teacher there."""
+    student, teacher = stepper.system.nets["student"], stepper.system.nets["teacher"]
+    generator = torch.Generator().manual_seed(0)
+    crops = torch.randn(2, args.batch, 1, args.size, args.size, generator=generator).to(args.device)
+    requests = [Request(crops, None, "drop", ())]
+
+    def step(number: int) -> None:
+        (tokens,) = student(requests)
+        (tokens.cls.sum() + tokens.patch.sum()).backward()
+        with torch.no_grad():
+            teacher(requests)
+        student.zero_grad(set_to_none=True)
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+
+    return step
 
 
 def main() -> None:
@@ -130,11 +157,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--part", choices=("both", "balancers", "sharing"), default="both")
     parser.add_argument("--compile", action="store_true", help="compile the forwards")
     args = parser.parse_args()
     clock = time.perf_counter if args.device == "cuda" else time.process_time
-    balancers(args, clock)
-    terms(args, clock)
+    if args.part != "sharing":
+        balancers(args, clock)
+    if args.part != "balancers":
+        terms(args, clock)
 
 
 if __name__ == "__main__":
