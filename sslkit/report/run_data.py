@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 from sslkit.errors import CheckpointError
 from sslkit.evaluate.results import Evaluation, evaluations, steps
 from sslkit.train import record
+from sslkit.train.files import SUMMARY
 from sslkit.train.lock import read_lock
-from sslkit.train.summary import SUMMARY
 
 BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained"}
 """What people call them -> what records do."""

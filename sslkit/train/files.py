@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+SUMMARY = "summary.json"
+"""What a run writes at its end."""
+
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Replace the file at `path` by what `write` puts into it; a crash leaves the old one or the new one."""
@@ -39,6 +42,15 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """`data` as readable JSON, whole or absent."""
     write_text(path, json.dumps(data, indent=2, sort_keys=False) + "\n")
+
+
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
+    try:
+        found = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def sync_file(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,10 +10,10 @@ from sslkit.spec.run import RunSpec
 from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.drawing import FIGURES
-from sslkit.train.files import write_json
+from sslkit.train.files import SUMMARY, read_summary, write_json
 from sslkit.train.lock import LOCK, SPEC, locked_spec, read_lock, require_same_run, version_changes
 from sslkit.train.parallel import start
-from sslkit.train.summary import SUMMARY, peak_memory_mib, total_flops, weights_sha256
+from sslkit.train.summary import peak_memory_mib, total_flops, weights_sha256
 from sslkit.train.trainer import SKIPPED, Outcome, Trainer
 
 Say = Callable[[str], None]
@@ -77,15 +76,6 @@ def _run(spec: RunSpec, loaded: Loaded | None, say: Say) -> dict[str, Any]:
         return summary
     finally:
         parallel.close()
-
-
-def read_summary(run_dir: Path) -> dict[str, Any]:
-    """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
-    try:
-        found = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _announce(trainer: Trainer, say: Say) -> None:

@@ -25,8 +25,6 @@ from sslkit.train.parallel import Parallel
 from sslkit.train.stages import masks_shapes, timeline
 from sslkit.train.stepper import compiles, module_parameters
 
-SUMMARY = "summary.json"
-
 
 @final
 class Best:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import re
 import signal
@@ -25,7 +24,7 @@ from sslkit.registry.manager import registry
 from sslkit.spec.load import dump, parse_as
 from sslkit.spec.run import RunSpec
 from sslkit.spec.sweep import Cell, Grid, SweepSpec, grid, read_sweep_spec
-from sslkit.train.files import write_text
+from sslkit.train.files import read_summary, write_text
 from sslkit.train.lock import differences, require_same_run
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ COMMAND = (sys.executable, "-m", "sslkit", "run")
 """What makes a cell, given its spec."""
 HIDDEN = ".sweep"
 """Folder beside the run folders with the spec, the log and the lock of each cell."""
-SUMMARY = "summary.json"
-"""What a run writes at its end."""
 LOOK = 1.0
 """Seconds between looks at cells that another process is making."""
 PATIENCE = timedelta(days=30)
@@ -107,12 +104,7 @@ def finished(cell: Cell) -> bool:
         CheckpointError: its lock is gone or damaged.
     """
     run_dir = cell.spec.run_dir
-    try:
-        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing or damaged: training makes it again
-        return False
-    ended = isinstance(summary, dict) and bool(summary.get("finished"))
-    return ended and not differences(cell.spec, run_dir)
+    return bool(read_summary(run_dir).get("finished")) and not differences(cell.spec, run_dir)
 
 
 def is_finished(cell: Cell) -> bool:

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from sslkit.train import files
 from sslkit.train.files import sync_file, sync_folder, write_json, write_text, write_whole
 
 
@@ -87,3 +88,12 @@ def test_syncing_what_is_missing_is_an_error(tmp_path):
         sync_file(tmp_path / "b")
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "b")
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[1]", "null"])
+def test_a_summary_that_is_missing_or_damaged_holds_nothing(tmp_path, content):
+    if content is not None:
+        (tmp_path / files.SUMMARY).write_text(content)
+    assert files.read_summary(tmp_path) == {}
+    (tmp_path / files.SUMMARY).write_text('{"finished": true}')
+    assert files.read_summary(tmp_path) == {"finished": True}

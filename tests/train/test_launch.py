@@ -11,8 +11,8 @@ import pytest
 from sslkit.errors import CheckpointError, DataError
 from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
+from sslkit.train.files import SUMMARY
 from sslkit.train.launch import resume, train
-from sslkit.train.summary import SUMMARY
 from sslkit_evaluators.knn import KNearest
 from tests import tiny
 from tests.cli.specs import folder, images

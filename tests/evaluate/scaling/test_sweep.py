@@ -9,7 +9,7 @@ import pytest
 
 from sslkit.errors import DataError, SpecError
 from sslkit.evaluate.scaling.sweep import Row, Sweep, read_run, read_sweep
-from sslkit.train import checkpoint, lock, summary
+from sslkit.train import checkpoint, files, lock
 from sslkit.train.launch import train
 from tests import tiny
 from tests.evaluate.scaling.runs import PASS, write_csv, write_run
@@ -47,7 +47,7 @@ def test_a_run_that_was_trained(tmp_path):
 def test_the_names_of_files_are_those_of_the_trainer():
     from sslkit.evaluate.scaling import sweep
 
-    assert (sweep.SUMMARY, sweep.LOCK) == (summary.SUMMARY, lock.LOCK)
+    assert (sweep.SUMMARY, sweep.LOCK) == (files.SUMMARY, lock.LOCK)
     assert checkpoint.FOLDER
 
 
