@@ -34,7 +34,7 @@ DEFAULT_AUGMENT: tuple[dict[str, Any], ...] = (
 
 @final
 class Finetune(EvaluatorSpec):
-    """Supervised fine-tuning of a copy of the network, with MAE's recipe: protocol `finetune@1`.
+    """Supervised fine-tuning of a copy of the network, with MAE's recipe: protocol `finetune@2`.
 
     Metrics: `accuracy` of the last epoch (0 to 1), with at least five classes `top5`, and `train_loss`.
     """
@@ -54,6 +54,8 @@ class Finetune(EvaluatorSpec):
     """Rate of a layer over the next one's (MAE ViT-B: 0.65). null for a network that has no such layers."""
     weight_decay: float = Field(0.05, ge=0)
     """Of AdamW, not for biases and norms (MAE: 0.05)."""
+    no_decay: tuple[str, ...] = ("cls_token", "pos_embed", "dist_token", "reg_token")
+    """Further parameters without decay, by the end of their names (MAE `util/lr_decay.py`: the first two)."""
     clip: Positive | None = None
     """Largest gradient norm (MAE: none)."""
     drop_path: Share = 0.1
@@ -83,9 +85,9 @@ class Finetune(EvaluatorSpec):
         from sslkit_finetuning.protocols import FineTuning
 
         return FineTuning(
-            _recipe(self, self.layer_decay),
+            _recipe(self, self.layer_decay, self.no_decay),
             self.drop_path,
-            protocol(self, "finetune@1", own_fields(Finetune)),
+            protocol(self, "finetune@2", own_fields(Finetune)),
         )
 
 
@@ -159,7 +161,7 @@ def _problems(spec: Finetune | PEFT) -> Iterator[Problem]:
         )
 
 
-def _recipe(spec: Finetune | PEFT, layer_decay: float | None) -> Recipe:
+def _recipe(spec: Finetune | PEFT, layer_decay: float | None, no_decay: tuple[str, ...] = ()) -> Recipe:
     from sslkit.spec.parts import ViewSpec
     from sslkit_finetuning.training import Recipe
 
@@ -167,6 +169,7 @@ def _recipe(spec: Finetune | PEFT, layer_decay: float | None) -> Recipe:
         lr=spec.lr,
         betas=(0.9, 0.999),
         weight_decay=spec.weight_decay,
+        no_decay=no_decay,
         layer_decay=layer_decay,
         clip=spec.clip,
     )

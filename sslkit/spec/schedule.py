@@ -86,6 +86,8 @@ class LearningRateSchedule(Spec):
     """Epochs of linear warm-up from `warmup_start`; MAE uses 40 of 800. Default: a twentieth of the run."""
     warmup_start: float = Field(0.0, ge=0)
     """Learning rate at step 0, absolute."""
+    warmup_peak: Literal["after", "last"] = "after"
+    """Step of the peak: the first `after` the warm-up (MAE, BYOL, MoCo v3), or its `last` (DINO, SwAV, BEiT)."""
     final: float = Field(0.0, ge=0)
     """Learning rate approached at the end, absolute (MAE: 0)."""
     shape: Literal["cosine", "constant"] = "cosine"
@@ -94,17 +96,26 @@ class LearningRateSchedule(Spec):
     """Whether the rate changes at every step, or at the beginning of every epoch (MoCo `--cos`, lightly)."""
 
     def warmup_steps(self, total: int, steps_per_epoch: int) -> float:
-        """Steps of warm-up."""
-        return total / 20 if self.warmup_epochs is None else self.warmup_epochs * steps_per_epoch
+        """Steps of warm-up; whole ones, or whole epochs, where the last of them has the peak."""
+        steps = total / 20 if self.warmup_epochs is None else self.warmup_epochs * steps_per_epoch
+        if self.warmup_peak == "after":
+            return steps
+        unit = self._unit(steps_per_epoch)
+        return math.floor(round(steps / unit, 9)) * unit  # 0.29 * 100 is 28.999999999999996
 
     def at(self, step: int, total: int, steps_per_epoch: int, peak: float) -> float:
         """Learning rate of `step` (from 0) where the warm-up ends at `peak`."""
-        warmup = self.warmup_steps(total, steps_per_epoch)
-        if self.per == "epoch":
-            step = step // steps_per_epoch * steps_per_epoch
+        warmup, unit = self.warmup_steps(total, steps_per_epoch), self._unit(steps_per_epoch)
+        step = step // unit * unit
         if step < warmup:
-            return self.warmup_start + (peak - self.warmup_start) * step / warmup
+            # `linspace(start, peak, n)` divides by n - 1, and is only `start` where n is 1
+            way = warmup if self.warmup_peak == "after" else max(unit, warmup - unit)
+            return self.warmup_start + (peak - self.warmup_start) * step / way
         if self.shape == "constant":
             return peak
         share = min(1.0, (step - warmup) / max(1e-9, total - warmup))
         return self.final + (peak - self.final) * 0.5 * (1 + math.cos(math.pi * share))
+
+    def _unit(self, steps_per_epoch: int) -> int:
+        """Steps between two changes of the rate."""
+        return steps_per_epoch if self.per == "epoch" else 1

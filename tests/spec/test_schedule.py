@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -35,17 +36,44 @@ def test_dino_momentum_and_weight_decay(golden: Golden, key: str, start: float, 
     torch.testing.assert_close(ours, golden("dino_schedules")[key], rtol=1e-12, atol=1e-15)
 
 
-def test_dino_learning_rate_after_warm_up_and_how_the_warm_up_differs(golden: Golden) -> None:
-    """DINO warms up by `linspace(0, peak, 21)`, which holds both ends, so it reaches the peak one step early.
-
-    Ours divides by the number of warm-up steps, as MAE does: the peak comes at the first step after it.
-    Both begin the cosine at that step, so the rest is equal.
-    """
+def test_dino_learning_rate(golden: Golden) -> None:
+    """DINO warms up by `linspace(0, peak, 21)`, which holds both ends: the last of its steps has the peak."""
     arrays = golden("dino_schedules")
-    schedule = LearningRateSchedule(warmup_epochs=3, final=1e-6)
+    schedule = LearningRateSchedule(warmup_epochs=3, warmup_peak="last", final=1e-6)
     ours = torch.tensor([schedule.at(s, STEPS, PER_EPOCH, 5e-4) for s in range(STEPS)], dtype=torch.float64)
-    torch.testing.assert_close(ours[21:], arrays["lr"][21:], rtol=1e-12, atol=1e-18)
-    torch.testing.assert_close(ours[:21] * 21 / 20, arrays["lr"][:21], rtol=1e-12, atol=1e-18)
+    torch.testing.assert_close(ours, arrays["lr"], rtol=1e-12, atol=1e-18)
+
+
+@given(st.integers(0, 40), st.integers(1, 20), st.floats(0, 2))
+def test_the_last_step_of_a_warm_up_has_the_peak_as_in_linspace(
+    epochs: int, per_epoch: int, start: float
+) -> None:
+    warmup, total = epochs * per_epoch, epochs * per_epoch + 50
+    schedule = LearningRateSchedule(warmup_epochs=epochs, warmup_start=start, warmup_peak="last")
+    ours = [schedule.at(step, total, per_epoch, 1.5) for step in range(warmup + 1)]
+    np.testing.assert_allclose(ours, [*np.linspace(start, 1.5, warmup), 1.5], rtol=1e-12, atol=1e-12)
+
+
+def test_a_warm_up_to_its_last_step_has_whole_steps_and_whole_epochs() -> None:
+    last = LearningRateSchedule(warmup_epochs=0.29, warmup_peak="last")
+    assert last.warmup_steps(1000, 100) == 29, "0.29 * 100 is a little less"
+    assert LearningRateSchedule(warmup_epochs=2.5, warmup_peak="last").warmup_steps(90, 9) == 22
+    assert LearningRateSchedule(warmup_epochs=2.5).warmup_steps(90, 9) == 22.5
+    by_epoch = LearningRateSchedule(warmup_epochs=2.5, warmup_peak="last", per="epoch")
+    assert by_epoch.warmup_steps(90, 9) == 18
+    rates = [by_epoch.at(step, 90, 9, 1.0) for step in range(27)]
+    assert rates == [0.0] * 9 + [1.0] * 18, "the last epoch of the warm-up has the peak"
+
+
+def test_without_the_field_a_schedule_means_what_it_meant() -> None:
+    """Locks of runs from before the field have none; a resumed run goes on with the same rates, to the last bit."""
+    assert LearningRateSchedule(warmup_epochs=2.5, final=1e-6, warmup_start=1e-5) == LearningRateSchedule(
+        warmup_epochs=2.5, final=1e-6, warmup_start=1e-5, warmup_peak="after"
+    )
+    schedule = LearningRateSchedule(warmup_epochs=2.5, warmup_start=0.1)
+    assert [schedule.at(step, 90, 7, 0.7) for step in range(17)] == [
+        0.1 + (0.7 - 0.1) * s / 17.5 for s in range(17)
+    ]
 
 
 def test_lightly_divides_by_one_step_less(golden: Golden) -> None:

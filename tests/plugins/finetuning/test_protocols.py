@@ -140,6 +140,10 @@ def test_rates_follow_the_layers(monkeypatch):
     scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
     assert scales[id(model.head.weight)] == scales[id(model.head.bias)] == 1.0
     assert scales[id(model.backbone.net.patch_embed.proj.weight)] == 0.125
+    decays = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    net = model.backbone.net
+    assert decays[id(net.cls_token)] == decays[id(net.pos_embed)] == 0.0, "MAE exempts both"
+    assert decays[id(net.patch_embed.proj.weight)] == decays[id(model.head.weight)] == 0.05
 
 
 def test_accumulated_parts_equal_the_whole_batch():
@@ -224,7 +228,7 @@ def test_warm_up_must_leave_something():
 
 
 def test_protocols_name_what_differs():
-    assert Finetune().build().protocol == "finetune@1"
-    assert Finetune(epochs=10, warmup_epochs=1).build().protocol == "finetune@1(epochs=10, warmup_epochs=1.0)"
+    assert Finetune().build().protocol == "finetune@2"
+    assert Finetune(epochs=10, warmup_epochs=1).build().protocol == "finetune@2(epochs=10, warmup_epochs=1.0)"
     assert PEFT().build().protocol == "peft@1"
     assert PEFT(method="adapter").build().protocol == "peft@1(method=adapter)"
