@@ -21,6 +21,11 @@ settings.load_profile("sslkit")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["SSLKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # not the developer's
+
+
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sslkit.core.fingerprint import fingerprint_of
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.train.content import digests_of_files
 from sslkit_data.decode import Decoder
-from sslkit_data.listing import Listing, fingerprint
+from sslkit_data.listing import Listing
 
 
 @final
@@ -29,12 +35,19 @@ class FolderSource(Source):
         self.decoder = decoder
         self.channels = decoder.channels
         self.attributes = attributes or {}
-        told = [(f"{name} {codes.tolist()}", len(codes)) for name, codes in self.attributes.items()]
-        self.fingerprint = fingerprint([(listing.fingerprint, decoder.channels), *told])
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over paths below the root, what the files hold, labels and attributes."""
+        return fingerprint_of(self, names=[name.replace(os.sep, "/") for name in self.files])
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.files)
+
+    def digests(self) -> NDArray[np.uint8]:
+        """`[N, 16]` of the files."""
+        return digests_of_files(self.root, self.files)
 
     def load(self, index: int) -> Tensor:
         """Image `index`, `[C, H, W]` uint8."""

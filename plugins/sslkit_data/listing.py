@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,8 +22,6 @@ class Listing(NamedTuple):
     labels: list[int] | None
     """Class of each image; None in a flat folder."""
     classes: tuple[str, ...]
-    fingerprint: str
-    """Over relative paths and sizes in bytes."""
 
 
 def folder_problem(root: Path, extensions: tuple[str, ...]) -> str | None:
@@ -62,8 +59,7 @@ def list_folder(root: Path, extensions: tuple[str, ...], classes: tuple[str, ...
             place of classes, or has a class that is not among `classes`.
     """
     _require(folder_problem(root, extensions))
-    found = sorted(images_below(root, extensions), key=lambda item: item[0].replace(os.sep, "\0"))
-    files = [path for path, _ in found]
+    files = sorted(images_below(root, extensions), key=lambda path: path.replace(os.sep, "\0"))
     owners = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
     named = _check_layout(root, files, owners)
     classes = (classes or tuple(sorted(named))) if named else ()
@@ -74,11 +70,11 @@ def list_folder(root: Path, extensions: tuple[str, ...], classes: tuple[str, ...
         )
     index = {name: i for i, name in enumerate(classes)}
     labels = [index[owner] for owner in owners if owner is not None] if named else None
-    return Listing(files, labels, classes, fingerprint(found))
+    return Listing(files, labels, classes)
 
 
-def images_below(root: Path, extensions: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Path relative to `root` and size in bytes of each image, in no set order.
+def images_below(root: Path, extensions: tuple[str, ...]) -> Iterator[str]:
+    """Path relative to `root` of each image, in no set order.
 
     Links are followed; names with a leading dot are skipped.
 
@@ -91,7 +87,7 @@ def images_below(root: Path, extensions: tuple[str, ...]) -> Iterator[tuple[str,
         prefix = f"{below}{os.sep}" if below.parts else ""
         for name in names:
             if name.lower().endswith(extensions) and not name.startswith("."):
-                yield prefix + name, _size(f"{folder}{os.sep}{name}")
+                yield prefix + name
 
 
 def parquet_problem(files: Path) -> str | None:
@@ -139,14 +135,6 @@ def cifar10_parquet(root: Path, split: str) -> list[Path]:
     return sorted(root.glob(f"*{split}*.parquet")) or sorted(root.glob(f"*/*{split}*.parquet"))
 
 
-def fingerprint(items: Iterable[tuple[str, int]]) -> str:
-    """Digest of (name, number) pairs in their order."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, number in items:
-        digest.update(os.fsencode(name) + b"\0%d\n" % number)
-    return digest.hexdigest()
-
-
 def _require(problem: str | None) -> None:
     if problem:
         raise DataError(problem)
@@ -186,11 +174,3 @@ def _loops(folder: str, name: str) -> bool:
     """Whether `name` is a link to a folder that holds it."""
     path = Path(folder, name)
     return path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve())
-
-
-def _size(path: str) -> int:
-    """Bytes of a file; -1 for a dangling link, which is listed so that it is reported when it is read."""
-    try:
-        return os.stat(path).st_size  # noqa: PTH116 -- a Path for each of a million files takes seconds
-    except OSError:
-        return -1

@@ -5,21 +5,26 @@ from __future__ import annotations
 import bisect
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sslkit.core.fingerprint import SIZE, digest, fingerprint_of, stacked
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.train.content import digests_within, state_of
 from sslkit_data.attributes import encode, names_of
 from sslkit_data.decode import Decoder
-from sslkit_data.listing import fingerprint, parquet_files, parquet_problem
+from sslkit_data.listing import parquet_files, parquet_problem
 
 
 class Columns(NamedTuple):
@@ -65,16 +70,29 @@ class ParquetSource(Source):
         self.columns = columns
         self.decoder = decoder
         self.channels = decoder.channels
+        self._states = [state_of(path) for path in self.files]
         self._parts = [read_images(path, columns.image) for path in self.files]
         self._ends = torch.tensor([len(part) for part in self._parts]).cumsum(0).tolist()
         if not self._ends[-1]:
             raise DataError(f"{self.files[0]}: holds no rows; expected an image in each")
         self.labels, self.classes = read_labels(self.files, columns.label, classes)
-        sizes = [(path.name, path.stat().st_size) for path in self.files]
         self.attributes = encode(read_attributes(self.files, columns.attributes), names, str(self.files[0]))
-        settings = (f"{columns.image} {columns.label} {self.classes}", decoder.channels)
-        told = [(f"{name} {names[name]}", len(codes)) for name, codes in self.attributes.items()]
-        self.fingerprint = fingerprint([*sizes, settings, *told])
+        self._names = {name: tuple(names[name]) for name in self.attributes}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over the encoded images, labels and attributes; not over how the files store them."""
+        return fingerprint_of(self, self._names)
+
+    def digests(self) -> NDArray[np.uint8]:
+        """`[N, 16]` of the encoded images."""
+        every = zip(self.files, self._states, self._parts, strict=True)
+        return np.concatenate(
+            [
+                digests_within(path, self.columns.image, state, partial(_hashed, part))
+                for path, state, part in every
+            ]
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in vars(self).items() if key != "_parts"}
@@ -103,6 +121,12 @@ class ParquetSource(Source):
     def _place(self, index: int) -> tuple[int, int]:
         part = bisect.bisect_right(self._ends, index)
         return part, index - (self._ends[part - 1] if part else 0)
+
+
+def _hashed(images: pa.ChunkedArray) -> NDArray[np.uint8]:
+    """`[N, 16]`; zeros for empty cells."""
+    values = (value.as_buffer() for chunk in images.chunks for value in chunk)
+    return stacked([bytes(SIZE) if value is None else digest(memoryview(value)) for value in values])
 
 
 def read_images(path: Path, column: str) -> pa.ChunkedArray:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from sslkit.core.fingerprint import digest, stacked
 from sslkit.core.source import Source
 
 
@@ -22,14 +26,22 @@ class ResidentSource(Source):
         self.channels = images_NCHW.shape[1]
         self.sizes = frozenset({(images_NCHW.shape[2], images_NCHW.shape[3])})
         self.title = title
-        digest = hashlib.blake2b(self.images.numpy().data, digest_size=16)
-        digest.update(labels_N.numpy().tobytes())
-        digest.update(repr((tuple(images_NCHW.shape), classes)).encode())
-        self.fingerprint = digest.hexdigest()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over pixels, labels and classes."""
+        whole = hashlib.blake2b(self.images.numpy().data, digest_size=16)
+        whole.update(self.labels.numpy().tobytes())
+        whole.update(repr((tuple(self.images.shape), self.classes)).encode())
+        return whole.hexdigest()
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.images)
+
+    def digests(self) -> NDArray[np.uint8]:
+        """`[N, 16]` of the pixels."""
+        return stacked([digest(image.data) for image in self.images.numpy()])
 
     def load(self, index: int) -> Tensor:
         """Image `index`, `[C, H, W]` uint8."""

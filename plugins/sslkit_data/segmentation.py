@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from sslkit.core.fingerprint import digest, fingerprint_of, stacked
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.train.content import digests_of_files
 from sslkit_data import listing
 from sslkit_data.decode import Decoder
 from sslkit_data.folder import FolderSource
@@ -46,12 +51,8 @@ class SegmentationSource(Source):
         Raises:
             DataError: a folder is missing or empty, or an image has no mask.
         """
-        found = _list(root / IMAGES, EXTENSIONS)
-        masks = {
-            Path(name).with_suffix("").as_posix(): (name, size)
-            for name, size in _list(root / MASKS, MASK_EXTENSIONS)
-        }
-        files = [name for name, _ in found]
+        files = _list(root / IMAGES, EXTENSIONS)
+        masks = {Path(name).with_suffix("").as_posix(): name for name in _list(root / MASKS, MASK_EXTENSIONS)}
         stems = [Path(name).with_suffix("").as_posix() for name in files]
         lacking = [name for name, stem in zip(files, stems, strict=True) if stem not in masks]
         if lacking:
@@ -61,14 +62,20 @@ class SegmentationSource(Source):
             )
         _require_single(root, files, stems)
         self.root, self.told = root, regions
-        self.masks = [masks[stem][0] for stem in stems]
-        self.images = FolderSource(
-            root / IMAGES, listing.Listing(files, None, (), listing.fingerprint(found)), decoder
-        )
+        self.masks = [masks[stem] for stem in stems]
+        self.images = FolderSource(root / IMAGES, listing.Listing(files, None, ()), decoder)
         self.channels, self.regions = decoder.channels, regions.names
-        named = [(name, place) for place, name in enumerate(regions.names)]
-        parts = [(self.images.fingerprint, regions.ignored), *(masks[stem] for stem in stems), *named]
-        self.fingerprint = listing.fingerprint(parts)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over images, masks and what their values mean."""
+        names = [name.replace(os.sep, "/") for name in (*self.images.files, *self.masks)]
+        return fingerprint_of(self, self.told.ignored, names=names)
+
+    def digests(self) -> NDArray[np.uint8]:
+        """`[N, 16]` of the files of each image and its mask."""
+        pairs = np.hstack([self.images.digests(), digests_of_files(self.root / MASKS, self.masks)])
+        return stacked([digest(pair.data) for pair in pairs])
 
     def __len__(self) -> int:
         """Number of images."""
@@ -120,8 +127,8 @@ def names_in(path: Path) -> tuple[str, ...]:
     return names
 
 
-def _list(folder: Path, extensions: tuple[str, ...]) -> list[tuple[str, int]]:
-    """Path below `folder` and size in bytes of every image, by path."""
+def _list(folder: Path, extensions: tuple[str, ...]) -> list[str]:
+    """Path below `folder` of every image, sorted."""
     problem = listing.folder_problem(folder, extensions)
     if problem:
         raise DataError(problem)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from typing import final
 
 import torch
@@ -29,9 +31,14 @@ class Chosen(Source):
     def __init__(self, source: Source, indices: Tensor) -> None:
         self.source, self.indices = source, indices.cpu()
         self.channels, self.classes, self.sizes = source.channels, source.classes, source.sizes
-        self.fingerprint = source.fingerprint
         assert source.labels is not None, "evaluators of labelled images are given no others"
         self.labels: Tensor = source.labels[self.indices]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the other source and the choice."""
+        choice = hashlib.sha256(self.indices.numpy().tobytes()).hexdigest()
+        return f"{self.source.fingerprint} {choice}"
 
     def __len__(self) -> int:
         """Number of images."""

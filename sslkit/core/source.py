@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
+
+from sslkit.core.fingerprint import fingerprint_of
 
 
 class Source(ABC):
@@ -17,8 +22,6 @@ class Source(ABC):
     """`[N]` int64, or None where the images have no labels."""
     classes: tuple[str, ...]
     """Names of the labels; empty without labels."""
-    fingerprint: str
-    """Identifies the content; equal for equal images and labels."""
     attributes: Mapping[str, Tensor] = {}
     """Further labels by name, each `[N]` int64 from 0, or -1 where it is unknown; for `probing`."""
     regions: tuple[str, ...] = ()
@@ -37,6 +40,27 @@ class Source(ABC):
         Raises:
             DataError: the image cannot be decoded; the message names its file or row.
         """
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Identifies the content: images in their order, labels, class names, attributes and masks.
+
+        The same content at another place has the same one, and any other content another one. Kept features are found
+        by it, results are compared by it, and a resumed run is held against it: names, sizes or times of files do not
+        do. Where a source has `digests`, this is made of them, the labels and the like; `fingerprint_of` adds settings
+        of its own. A source may also set it as an attribute.
+
+        Raises:
+            PluginError: the source neither sets it nor has digests.
+        """
+        return fingerprint_of(self)
+
+    def digests(self) -> NDArray[np.uint8] | None:
+        """`[N, 16]`, a hash of each image as it is stored, so that a resumed run can say which images changed.
+
+        None where the source has none; the run can then only say that something did.
+        """
+        return None
 
     def name(self, index: int) -> str:
         """What people call image `index`: its file, or its row."""

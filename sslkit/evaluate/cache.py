@@ -22,7 +22,7 @@ FEATURES = "features"
 
 @final
 class FeatureStore:
-    """A folder of features. `about` identifies network, readout, view and precision."""
+    """A folder of features. `about` identifies network, readout, view, precision and versions."""
 
     def __init__(self, folder: Path, about: dict[str, Any]) -> None:
         self.folder, self._about = folder, about

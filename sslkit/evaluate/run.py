@@ -16,9 +16,12 @@ from sslkit.evaluate.results import folder_of
 from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.store import About, store
 from sslkit.evaluate.subject import evaluate
+from sslkit.registry.manager import used_plugins
 from sslkit.spec.evaluation import EvaluationSpec
+from sslkit.spec.explain import walk
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
+from sslkit.train.lock import package_versions
 from sslkit.train.parallel import Parallel, start
 from sslkit.train.stepper import autocast_of, resolved_precision
 from sslkit.train.summary import weights_sha256
@@ -135,6 +138,8 @@ def kept_features(network: Network, reading: Reading, digest: str) -> FeatureSto
     device = reading.loading.parallel.device
     about = {
         "weights": digest,
+        "network": _network(network),
+        "versions": {**package_versions(), **used_plugins(part for _, part in walk(network.spec.backbone))},
         "head": None if reading.head is None else weights_sha256(reading.head),
         "readout": reading.readout.model_dump(mode="json"),
         "view": network.view._asdict(),
@@ -142,3 +147,12 @@ def kept_features(network: Network, reading: Reading, digest: str) -> FeatureSto
         "device": device.type,
     }
     return FeatureStore(network.folder / FEATURES, about)
+
+
+def _network(network: Network) -> dict[str, Any]:
+    """What decides, beside the weights, what the network makes of an image."""
+    spec = network.spec
+    named = spec.nets.get(spec.readout.net)
+    backbone = spec.backbone if named is None or named.backbone is None else named.backbone
+    objectives = {} if spec.readout.head is None else {term.name: term.spec for term in spec.all_terms()}
+    return {name: part.model_dump(mode="json") for name, part in {**objectives, "backbone": backbone}.items()}

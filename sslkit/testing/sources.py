@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 import torch
 
+from sslkit.core.fingerprint import SIZE
 from sslkit.core.source import Source
 from sslkit.errors import PluginError
 from sslkit.spec.families import SourceSpec
@@ -84,9 +86,18 @@ def _labels(spec: SourceSpec) -> None:
 
 
 def _fingerprint(spec: SourceSpec) -> None:
-    first, second = _train(spec).fingerprint, _train(spec).fingerprint
+    one, two = _train(spec), _train(spec)
+    first, second = one.fingerprint, two.fingerprint
     require(bool(first), "the fingerprint is empty")
     require(first == second, f"the fingerprint is {first!r}, and {second!r} when built again")
+    digests, again = one.digests(), two.digests()
+    if digests is None or again is None:
+        return
+    told = f"`digests` is {digests.dtype} {digests.shape}"
+    require(
+        digests.dtype == np.uint8 and digests.shape == (len(one), SIZE), f"{told}, expected uint8 [N, {SIZE}]"
+    )
+    require(np.array_equal(digests, again), "`digests` differ when the source is built again")
 
 
 def _splits(spec: SourceSpec) -> None:

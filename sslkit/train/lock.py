@@ -32,6 +32,7 @@ PACKAGES = (
     "torchvision",
     "timm",
     "numpy",
+    "pillow",
     "pydantic",
     "faiss-gpu",
     "faiss-cpu",

@@ -88,7 +88,7 @@ def test_a_test_class_that_was_never_trained_is_an_error(root, tmp_path):
         Folder(root=root, test=tmp_path / "test").build("test")
 
 
-def test_fingerprint_follows_names_sizes_and_channels_but_not_place_or_time(root, tmp_path):
+def test_fingerprint_follows_names_contents_and_channels_but_not_place_or_time(root, tmp_path):
     first = Folder(root=root).build("train").fingerprint
     shutil.copytree(root, tmp_path / "copy")
     assert Folder(root=tmp_path / "copy").build("train").fingerprint == first
