@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sslkit import catalog
 
 if TYPE_CHECKING:
-    from sslkit.catalog import Kinds
+    from sslkit.catalog import Clashes, Kinds
 
 __version__ = metadata.version("sslkit")
 
@@ -49,7 +49,13 @@ def _kinds(family: str) -> Kinds:
     return kinds(family)
 
 
-catalog.provide(_kinds)
+def _clashes(family: str) -> Clashes:
+    from sslkit.registry.manager import registry
+
+    return registry().clashes(family)
+
+
+catalog.provide(_kinds, _clashes)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
@@ -59,9 +65,9 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
     if not name.startswith("_"):
         from sslkit.registry.manager import registry
 
-        found = registry().find(name)
-        if found is not None:
-            return found
+        cls = registry().find(name)
+        if cls is not None:
+            return cls
     raise AttributeError(
         f"module 'sslkit' has no attribute {name!r}; `sslkit plugins list` shows what is installed"
     )
@@ -70,8 +76,5 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401
 def __dir__() -> list[str]:
     """Public names, the plugins' spec classes included."""
     from sslkit.registry.manager import registry
-    from sslkit.spec.families import FAMILIES
 
-    return sorted(
-        [*_PUBLIC, *(cls.__name__ for family in FAMILIES for cls in registry().kinds(family).values())]
-    )
+    return sorted({*_PUBLIC, *registry().class_names})

@@ -6,22 +6,31 @@ from collections.abc import Callable, Mapping
 
 Kinds = Mapping[str, type]
 """kind -> spec class, within one family."""
+Clashes = Mapping[str, str]
+"""kind -> who offers it and how to choose, within one family."""
 
-_provider: Callable[[str], Kinds] | None = None
+_providers: tuple[Callable[[str], Kinds], Callable[[str], Clashes]] | None = None
 
 
-def provide(provider: Callable[[str], Kinds]) -> None:
-    """Name the function that answers `kinds`. `sslkit/__init__.py` gives the registry's."""
-    global _provider
-    _provider = provider
+def provide(kinds: Callable[[str], Kinds], clashes: Callable[[str], Clashes]) -> None:
+    """Name the functions that answer `kinds` and `clashes`. `sslkit/__init__.py` gives the registry's."""
+    global _providers
+    _providers = kinds, clashes
 
 
 def kinds(family: str) -> Kinds:
-    """The registered spec classes of `family`, by kind.
+    """The registered spec classes of `family`, by kind; a kind that several plugins offer is not among them.
 
     Raises:
-        PluginConflictError: two plugins offer the same kind.
+        PluginError: plugins are being loaded, so that not all kinds are there.
     """
-    if _provider is None:
-        raise AssertionError("`sslkit/__init__.py` names the provider at import")
-    return _provider(family)
+    if _providers is None:
+        raise AssertionError("`sslkit/__init__.py` names the providers at import")
+    return _providers[0](family)
+
+
+def missing(family: str, kind: str, otherwise: str) -> str:
+    """Why `kind` is not among `kinds`: several plugins offer it, or `otherwise`."""
+    if _providers is None:
+        raise AssertionError("`sslkit/__init__.py` names the providers at import")
+    return _providers[1](family).get(kind, otherwise)

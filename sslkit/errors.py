@@ -19,7 +19,11 @@ class PluginError(SslkitError):
 
 
 class PluginConflictError(PluginError):
-    """Two plugins offer the same kind of the same family."""
+    """A name that several plugins offer was asked for."""
+
+
+class PluginConflictWarning(UserWarning):
+    """Several plugins offer the same kind of the same family, which can be used once all but one are blocked."""
 
 
 class DataError(SslkitError):

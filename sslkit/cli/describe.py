@@ -32,6 +32,7 @@ def describe_family(family: str) -> Iterator[str]:
     width = max(map(len, kinds), default=0)
     for kind, cls in sorted(kinds.items()):
         yield f"  {kind:<{width}}  {first_line(cls)}"
+    yield from (f"  {message}" for message in registry().clashes(family).values())
     yield (
         f"\nsslkit plugins show {family}/KIND shows the fields of one."
         if kinds

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import errno
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from importlib import import_module
+from typing import TextIO
 
-from sslkit.errors import SslkitError
+from sslkit.errors import PluginConflictWarning, SslkitError
 
 COMMANDS = {
     "run": "Train what a spec says, and evaluate it.",
@@ -64,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(command: str, words: Sequence[str], debug: bool) -> int:
     """Run `command`; errors become a message and an exit code."""
     try:
-        code = _execute(command, words)
+        with _conflicts_on_one_line():
+            code = _execute(command, words)
         sys.stdout.flush()  # a closed pipe shows itself here and not at exit
         return code
     except KeyboardInterrupt:
@@ -81,6 +85,25 @@ def _guarded(command: str, words: Sequence[str], debug: bool) -> int:
         return _fail(f"error: {where}{error.strerror}", USER_ERROR, debug)
     except Exception as error:
         return _fail(_bug_text(error), BUG, debug)
+
+
+@contextlib.contextmanager
+def _conflicts_on_one_line() -> Iterator[None]:
+    """Say which plugins clash without the place in the code where it showed."""
+    with warnings.catch_warnings():
+        otherwise = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int,
+            file: TextIO | None = None, line: str | None = None,
+        ) -> None:  # fmt: skip
+            if issubclass(category, PluginConflictWarning):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                otherwise(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show
+        yield
 
 
 def _execute(command: str, words: Sequence[str]) -> int:

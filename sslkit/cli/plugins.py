@@ -8,7 +8,10 @@ from importlib import import_module
 from pathlib import Path
 
 from sslkit.cli.describe import describe_family, describe_kind
-from sslkit.registry.manager import BLOCK_VARIABLE, Plugin, registry
+from sslkit.registry.manager import BLOCK_VARIABLE, Clash, Plugin, registry
+
+SLOW = 1.0
+"""Seconds past which the list tells what a plugin's import took: every command waits for it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,4 +67,11 @@ def _state(plugin: Plugin) -> str:
         return f"blocked by {BLOCK_VARIABLE}"
     if plugin.error:
         return "failed: " + " ".join(plugin.error.split())
-    return " ".join(f"{family}/{kind}" for family, kind in plugin.kinds) or "-"
+    slow = f"({plugin.seconds:.1f} s to import)" if plugin.seconds >= SLOW else ""
+    usable = [f"{family}/{kind}" for family, kind in plugin.kinds]
+    return " ".join([*usable, *(_clash(plugin, clash) for clash in plugin.clashes), slow]).strip() or "-"
+
+
+def _clash(plugin: Plugin, clash: Clash) -> str:
+    others = " and ".join(name for name in clash.plugins if name != plugin.name)
+    return f"{clash.family}/{clash.kind} (clashes with {others})"

@@ -13,7 +13,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.env import Env, View
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
-from sslkit.registry.manager import kinds
+from sslkit.registry.manager import kinds, registry
 from sslkit.spec.evaluation import EvaluationSpec
 from sslkit.spec.explain import check
 from sslkit.spec.families import BackboneSpec
@@ -160,7 +160,8 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
         kind = said["backbone"]["kind"]
         made = kinds("backbone").get(kind)
         if made is None or not issubclass(made, BackboneSpec) or "checkpoint" not in made.model_fields:
-            raise CheckpointError(f"{path}: no plugin here can load a {kind!r} from a file")
+            unable = f"no plugin here can load a {kind!r} from a file"
+            raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unable)}")
         backbone = made.model_validate({**said["backbone"], "checkpoint": path})
         return backbone, ViewSpec.model_validate(said["view"]), Readout.model_validate(said["readout"])
     except (ValidationError, ValueError, KeyError, TypeError) as error:

@@ -16,7 +16,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.env import View
 from sslkit.core.objective import Objective, Part
 from sslkit.errors import CheckpointError, SpecError, SslkitError
-from sslkit.registry.manager import kinds
+from sslkit.registry.manager import kinds, registry
 from sslkit.spec.families import BackboneSpec
 from sslkit.train.restore import Restored, restore
 
@@ -124,7 +124,8 @@ def _backbone(path: Path, said: Mapping[str, Any], view: View, state: Mapping[st
     kind = said["spec"]["kind"]
     cls = kinds("backbone").get(kind)
     if cls is None or not issubclass(cls, BackboneSpec):
-        raise CheckpointError(f"{path}: needs backbone {kind!r}, which no plugin offers here")
+        unknown = f"needs backbone {kind!r}, which no plugin offers here"
+        raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unknown)}")
     own = {key.removeprefix(BACKBONE): value for key, value in state.items() if key.startswith(BACKBONE)}
     try:
         with torch.random.fork_rng(devices=[]):  # weights that are replaced at once must not move the run's

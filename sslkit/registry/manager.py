@@ -1,26 +1,39 @@
-"""Find plugins, load them, and gather the specs they offer. Nothing here imports torch."""
+"""The plugins of a process and the kinds that they offer. Nothing here imports torch."""
 
 from __future__ import annotations
 
 import functools
 import os
 import re
+import time
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import metadata
-from typing import Any, final
+from typing import NamedTuple, Self, final
 
-import pluggy
-
-from sslkit.catalog import Kinds
-from sslkit.errors import PluginConflictError, PluginError
-from sslkit.registry import hookspecs
+from sslkit.catalog import Clashes, Kinds
+from sslkit.errors import PluginConflictError, PluginConflictWarning, PluginError
+from sslkit.registry.discovery import BUILT_IN, described, discover, name_and_version
+from sslkit.registry.loader import Loader
 from sslkit.spec.base import Spec
-from sslkit.spec.families import FAMILIES
 
-GROUP = "sslkit"
 BLOCK_VARIABLE = "SSLKIT_BLOCK"
+
+
+class Clash(NamedTuple):
+    """A kind that several plugins offer. It can be used once all but one of them are blocked."""
+
+    family: str
+    kind: str
+    plugins: tuple[str, ...]
+    """In the order of their loading."""
+
+    @property
+    def message(self) -> str:
+        """Who clashes, and how to choose."""
+        return f"{self.family} kind {self.kind!r} is offered by {_choice(self.plugins)}"
 
 
 @final
@@ -33,40 +46,95 @@ class Plugin:
     version: str
     """Version of the distribution."""
     kinds: tuple[tuple[str, str], ...] = ()
-    """(family, kind) pairs that it offers."""
+    """(family, kind) pairs that it offers and that can be used."""
     error: str | None = None
     """Why it could not be loaded."""
     blocked: bool = False
     """Left out because SSLKIT_BLOCK names it."""
+    clashes: tuple[Clash, ...] = ()
+    """Kinds that it offers and another plugin too."""
+    seconds: float = field(default=0.0, compare=False)
+    """Time that its import took."""
 
 
 @final
 class Registry:
     """The loaded plugins and the kinds they offer."""
 
-    def __init__(self, entry_points: Iterable[metadata.EntryPoint], block: Iterable[str] = ()) -> None:
-        self._manager = pluggy.PluginManager("sslkit")
-        self._manager.add_hookspecs(hookspecs)
-        self._classes: dict[str, dict[str, type[Spec]]] = defaultdict(dict)
-        self._owners: dict[tuple[str, str], Plugin] = {}
+    def __init__(self) -> None:
         self.plugins: list[Plugin] = []
+        self.loading = True
+        """Whether there may be more plugins."""
+        self._loader = Loader()
+        self._offers: dict[tuple[str, str], list[tuple[Plugin, type[Spec]]]] = defaultdict(list)
+        self._classes: dict[str, dict[str, type[Spec]]] = defaultdict(dict)
+        self._clashes: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def load(self, entry_points: Iterable[metadata.EntryPoint], block: Iterable[str] = ()) -> Self:
+        """Load the plugins of `entry_points`, in this order, without those that `block` names."""
         blocked = frozenset(map(_canonical, block))
-        for entry_point in sorted(entry_points, key=_order):
+        for entry_point in entry_points:
             self.plugins.append(self._load(entry_point, blocked))
+        for (family, kind), offers in self._offers.items():
+            if len(offers) == 1:
+                self._classes[family][kind] = offers[0][1]
+            else:
+                self._set_apart(Clash(family, kind, tuple(plugin.name for plugin, _ in offers)))
+        self.loading = False
+        return self
 
     def kinds(self, family: str) -> Kinds:
-        """Spec classes of `family`, by kind."""
+        """Spec classes of `family`, by kind; without those that several plugins offer."""
+        if self.loading:
+            raise PluginError(
+                f"the kinds of {family} were asked for while plugins are being loaded; make specs inside functions, "
+                "not when a plugin's module is imported"
+            )
         return self._classes[family]
+
+    def clashes(self, family: str) -> Clashes:
+        """Kinds of `family` that several plugins offer: who, and how to choose."""
+        return self._clashes[family]
 
     def owner(self, spec: Spec) -> Plugin | None:
         """The plugin that offers the kind of `spec`; None for specs of the core."""
-        named = "kind" in type(spec).model_fields
-        return self._owners.get((spec.family, spec.kind_name())) if named else None
+        if "kind" not in type(spec).model_fields or spec.kind_name() not in self._classes[spec.family]:
+            return None
+        return self._offers[spec.family, spec.kind_name()][0][0]
 
     def find(self, class_name: str) -> type[Spec] | None:
-        """The registered spec class called `class_name`, in any family."""
-        classes = (cls for kinds in self._classes.values() for cls in kinds.values())
-        return next((cls for cls in classes if cls.__name__ == class_name), None)
+        """The registered spec class called `class_name`, in any family; of a built-in class before all others.
+
+        Raises:
+            PluginConflictError: several are called so, or several plugins offer its kind.
+        """
+        named = [
+            (plugin, cls)
+            for offers in self._offers.values()
+            for plugin, cls in offers
+            if cls.__name__ == class_name
+        ]
+        if not named:
+            return None
+        first, cls = min(named, key=lambda offer: self._place(offer[0]))
+        if not self.loading and cls.kind_name() not in self._classes[cls.family]:
+            raise PluginConflictError(self._clashes[cls.family][cls.kind_name()])
+        if len(named) > 1 and not _is_built_in(first):
+            places = " and ".join(f"{cls.__module__} ({plugin.name})" for plugin, cls in named)
+            raise PluginConflictError(
+                f"sslkit.{class_name} could be a class of {places}; import it from its module, "
+                f"as in `from {cls.__module__} import {class_name}`"
+            )
+        return cls
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names for which `find` has one class."""
+        names = [cls.__name__ for classes in self._classes.values() for cls in classes.values()]
+        built_in = {
+            cls.__name__ for offers in self._offers.values() for plugin, cls in offers if _is_built_in(plugin)
+        }
+        return [name for name in dict.fromkeys(names) if names.count(name) == 1 or name in built_in]
 
     @property
     def failures(self) -> str:
@@ -74,65 +142,60 @@ class Registry:
         failed = [f"{p.name} ({p.error})" for p in self.plugins if p.error]
         return f"Plugins that failed to load: {'; '.join(failed)}" if failed else ""
 
+    @property
+    def conflicts(self) -> list[str]:
+        """A line for each set of plugins that offer the same kinds, and how to choose."""
+        sets: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for clash in dict.fromkeys(clash for plugin in self.plugins for clash in plugin.clashes):
+            sets[clash.plugins].append(f"{clash.family}/{clash.kind}")
+        return [
+            f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} offered by {_choice(plugins)}"
+            for plugins, names in sets.items()
+        ]
+
     def _load(self, entry_point: metadata.EntryPoint, blocked: frozenset[str]) -> Plugin:
-        owner, version = _distribution(entry_point.dist)
-        name = f"{owner}:{entry_point.name}"
-        if blocked & {_canonical(name), _canonical(owner)}:
+        distribution, version = name_and_version(entry_point.dist)
+        name = f"{distribution}:{entry_point.name}"
+        if blocked & {_canonical(name), _canonical(distribution)}:
             return Plugin(name, version, blocked=True)
+        start = time.perf_counter()
         try:
-            specs = self._specs_of(entry_point.load(), name)
-        except (Exception, SystemExit) as error:  # one broken plugin must not end the program
-            if self._manager.has_plugin(name):
-                self._manager.unregister(name=name)
-            return Plugin(name, version, error=f"{type(error).__name__}: {error}")
-        plugin = Plugin(name, version, tuple((cls.family, cls.kind_name()) for cls in specs))
-        for cls in specs:
-            self._add(cls, plugin)
+            specs = self._loader.load(entry_point, name, trusted=distribution == BUILT_IN)
+        except KeyboardInterrupt:  # of the person at the keyboard
+            raise
+        except BaseException as error:  # panics of extensions are no Exceptions; none may end the program
+            return Plugin(name, version, error=described(error))
+        offered = tuple((cls.family, cls.kind_name()) for cls in specs)
+        plugin = Plugin(name, version, offered, seconds=time.perf_counter() - start)
+        for key, cls in zip(offered, specs, strict=True):
+            self._offers[key].append((plugin, cls))
         return plugin
 
-    def _specs_of(self, module: object, name: str) -> list[type[Spec]]:
-        """The classes that `module` offers, checked before any of them counts."""
-        self._manager.register(module, name=name)
-        if not self._manager.get_hookcallers(module):
-            raise PluginError("implements no hook; decorate its functions with `@sslkit.hookimpl`")
-        if getattr(module, "sslkit_specs", None) is None:
-            return []
-        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
-        offered = self._manager.subset_hook_caller("sslkit_specs", others)()
-        classes = [cls for batch in offered or [None] for cls in _require_list(batch)]
-        for cls in classes:
-            _require_spec(cls)
-        if len({(cls.family, cls.kind_name()) for cls in classes}) < len(classes):
-            raise PluginError("sslkit_specs() returned two classes of the same family and kind")
-        return classes
+    def _set_apart(self, clash: Clash) -> None:
+        """Note a kind that is not to be used, in the plugins that offer it as well."""
+        key = (clash.family, clash.kind)
+        self._clashes[clash.family][clash.kind] = clash.message
+        for i, plugin in enumerate(self.plugins):
+            if plugin.name in clash.plugins:
+                others = tuple(offer for offer in plugin.kinds if offer != key)
+                self.plugins[i] = replace(plugin, kinds=others, clashes=(*plugin.clashes, clash))
 
-    def _add(self, cls: type[Spec], plugin: Plugin) -> None:
-        key = (cls.family, cls.kind_name())
-        if key in self._owners:
-            first = self._owners[key].name
-            raise PluginConflictError(
-                f"{key[0]} kind {key[1]!r} is offered by both {first} and {plugin.name}. "
-                f"Block one of them: {BLOCK_VARIABLE}={plugin.name}"
-            )
-        self._owners[key] = plugin
-        self._classes[key[0]][key[1]] = cls
+    def _place(self, plugin: Plugin) -> int:
+        """Its place in the order of loading."""
+        return next(i for i, other in enumerate(self.plugins) if other.name == plugin.name)
 
 
-def _require_list(batch: object) -> Iterable[Any]:
-    if isinstance(batch, type | str) or not isinstance(batch, Iterable):
-        raise PluginError(f"sslkit_specs() must return a list of spec classes, found {batch!r}")
-    return batch
+def _is_built_in(plugin: Plugin) -> bool:
+    return plugin.name.startswith(f"{BUILT_IN}:")
 
 
-def _require_spec(cls: object) -> None:
-    if not (isinstance(cls, type) and issubclass(cls, Spec)):
-        raise PluginError(f"sslkit_specs() returned {cls!r}, which is not a Spec class")
-    if cls.family not in FAMILIES:
-        raise PluginError(f"{cls.__name__} derives from no family; choose one of {', '.join(FAMILIES)}")
-    if "kind" not in cls.model_fields or not isinstance(cls.model_fields["kind"].default, str):
-        raise PluginError(f'{cls.__name__} has no kind; write  kind: Literal["name"] = "name"')
-    if cls.__abstractmethods__:
-        raise PluginError(f"{cls.__name__} does not implement {', '.join(sorted(cls.__abstractmethods__))}")
+def _choice(plugins: tuple[str, ...]) -> str:
+    """`both a and b. Block one of them: ...`."""
+    *most, last = plugins
+    if len(plugins) == 2:
+        others = f"{BLOCK_VARIABLE}={last} or {BLOCK_VARIABLE}={most[0]}"
+        return f"both {most[0]} and {last}. Block one of them: {others}"
+    return f"{', '.join(most)} and {last}. Block all but one: {BLOCK_VARIABLE}={','.join(plugins[1:])}"
 
 
 def _canonical(name: str) -> str:
@@ -140,26 +203,29 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-@functools.cache
-def _distribution(found: metadata.Distribution | None) -> tuple[str, str]:
-    """Name and version; `metadata` parses the whole file at every access, and the built-ins share one."""
-    return (found.metadata["Name"], found.metadata["Version"]) if found else ("unknown", "0")
-
-
-def _order(entry_point: metadata.EntryPoint) -> tuple[bool, str, str]:
-    """The built-ins first, then by name: whom a conflict names must not depend on the file system."""
-    owner, _ = _distribution(entry_point.dist)
-    return owner != "sslkit", owner, entry_point.name
+_filling: Registry | None = None
+"""The registry whose plugins are being loaded."""
 
 
 @functools.cache
 def registry() -> Registry:
-    """The plugins of this process, loaded at first use.
+    """The plugins of this process, loaded at first use. A plugin that asks while it is imported gets those before it.
 
-    Raises:
-        PluginConflictError: two plugins offer the same kind.
+    Warns:
+        PluginConflictWarning: several plugins offer the same kind; the first rank tells it.
     """
-    return Registry(metadata.entry_points(group=GROUP), os.environ.get(BLOCK_VARIABLE, "").split(","))
+    global _filling
+    if _filling is not None:
+        return _filling
+    _filling = full = Registry()
+    try:
+        full.load(discover(), os.environ.get(BLOCK_VARIABLE, "").split(","))
+    finally:
+        _filling = None
+    if os.environ.get("RANK", "0") == "0":
+        for conflict in full.conflicts:
+            warnings.warn(conflict, PluginConflictWarning, stacklevel=2)
+    return full
 
 
 def kinds(family: str) -> Kinds:

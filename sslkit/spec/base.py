@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, final
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -122,6 +131,8 @@ class Slot:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
         """Build the tagged union of the kinds that are registered now."""
+        if _slots_are_open.get():
+            return core_schema.any_schema()
         known = catalog.kinds(source.family)
         if not known:
             return core_schema.no_info_plain_validator_function(lambda _: _no_kinds(source.family))
@@ -133,6 +144,23 @@ class Slot:
     ) -> JsonSchemaValue:
         """The kinds' union; nothing is valid where there is no kind."""
         return {"not": {}} if schema["type"] == "function-plain" else handler(schema)
+
+
+_slots_are_open: ContextVar[bool] = ContextVar("slots_are_open", default=False)
+"""Whether slots take anything, so that a class can be built without those of other kinds."""
+
+
+def require_buildable(cls: type[Spec]) -> None:
+    """Raise what pydantic says of fields of `cls` that it cannot build.
+
+    Every spec with a slot of its family would raise the same. Slots inside `cls` stay out of it: their kinds may not be
+    registered yet.
+    """
+    token = _slots_are_open.set(True)
+    try:
+        TypeAdapter(cls).rebuild(force=True, raise_errors=True, _parent_namespace_depth=0)
+    finally:
+        _slots_are_open.reset(token)
 
 
 def _no_kinds(family: str) -> None:

@@ -159,7 +159,7 @@ def _about_kind(item: Any, place: Place) -> str:  # noqa: ANN401
     if item["type"] == "union_tag_not_found":
         return f"is missing; it says which {family} is meant. {suggest('', known)}"
     tag = str(item["ctx"]["tag"])
-    return f"{_cut(repr(tag))} is not {_article(family)}. {suggest(tag, known)}"
+    return catalog.missing(family, tag, f"{_cut(repr(tag))} is not {_article(family)}. {suggest(tag, known)}")
 
 
 def _unknown_field(item: Any, place: Place) -> str:  # noqa: ANN401

@@ -122,9 +122,8 @@ def _augmentation(step: Step, recipe: str) -> AugmentSpec:
     """The spec of one step of a recipe, of whatever class a plugin registered for its kind."""
     made = catalog.kinds("augment").get(step["kind"])
     if made is None:
-        raise SpecError(
-            f"{recipe!r} needs the augmentation {step['kind']!r}, which no plugin that is loaded offers"
-        )
+        unknown = f"{recipe!r} needs the augmentation {step['kind']!r}, which no plugin that is loaded offers"
+        raise SpecError(catalog.missing("augment", step["kind"], unknown))
     spec = made(**step)
     assert isinstance(spec, AugmentSpec), "the catalog's families hold specs of theirs"
     return spec

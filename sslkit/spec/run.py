@@ -91,7 +91,9 @@ class RunSpec(Spec):
     """Protocols to run during training and at the end."""
     checkpoint: CheckpointSpec = CheckpointSpec()
     """When to save, and what to keep."""
-    log: LogSpec = LogSpec()
+    log: LogSpec = (
+        LogSpec.model_construct()
+    )  # not checked here: its slot would load the plugins, which import this
     """What is recorded."""
 
     @model_validator(mode="after")

@@ -44,7 +44,8 @@ def component(family: str, kind: str) -> type[Spec]:
     """
     known = catalog.kinds(require_family(family).family)
     if kind not in known:
-        raise SpecError(f"{kind!r} is not a kind of {family}. {suggest(kind, known)}")
+        unknown = f"{kind!r} is not a kind of {family}. {suggest(kind, known)}"
+        raise SpecError(catalog.missing(family, kind, unknown))
     return known[kind]
 
 

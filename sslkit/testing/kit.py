@@ -8,7 +8,8 @@ from importlib import metadata
 
 from sslkit import catalog
 from sslkit.errors import PluginError
-from sslkit.registry.manager import BLOCK_VARIABLE, GROUP, Plugin, registry
+from sslkit.registry.discovery import GROUP, name_and_version
+from sslkit.registry.manager import BLOCK_VARIABLE, Plugin, registry
 from sslkit.spec.base import Spec
 from sslkit.testing import static
 from sslkit.testing.report import Check, Report, run
@@ -32,7 +33,6 @@ def check_plugin(distribution: str) -> Report:
     Raises:
         PluginError: there is no such distribution, it has no plugin, a plugin of it is blocked, or a kind that
             the kit needs beside it is (backbone `vit`, balancer `fixed`, masker `random`, objective `mae`).
-        PluginConflictError: two plugins offer the same kind.
     """
     return Report(distribution, tuple(_checks(distribution)))
 
@@ -68,13 +68,18 @@ def _modules(distribution: str) -> dict[str, str]:
         raise PluginError(
             f"{distribution!r} has no plugin: its metadata lists no entry point of the group {GROUP!r}"
         )
-    return {f"{installed.name}:{entry_point.name}": entry_point.module for entry_point in found}
+    name, _ = name_and_version(installed)
+    return {
+        f"{name}:{entry_point.name}": entry_point.value.partition(":")[0].strip() for entry_point in found
+    }
 
 
 def _plugin(plugin: Plugin, module: str) -> Iterator[Check]:
     if plugin.blocked:
         raise PluginError(f"{plugin.name} is blocked by {BLOCK_VARIABLE}; unset it to check the plugin")
     yield Check(plugin.name, "loads", "failed" if plugin.error else "passed", plugin.error or "")
+    for clash in plugin.clashes:
+        yield Check(f"{clash.family}/{clash.kind}", "is offered by one plugin", "failed", clash.message)
     yield from run(plugin.name, static.module_checks(module))
     for family, kind in plugin.kinds:
         yield from _kind(f"{family}/{kind}", catalog.kinds(family)[kind])

@@ -112,7 +112,8 @@ def helper(family: str, kind: str) -> Spec:
     cls = catalog.kinds(family).get(kind)
     spec = cls.example() if cls is not None and issubclass(cls, Spec) else None
     if spec is None:
-        raise PluginError(f"the kit needs the {family} {kind!r}, which no plugin offers here; is it blocked?")
+        unknown = f"the kit needs the {family} {kind!r}, which no plugin offers here; is it blocked?"
+        raise PluginError(catalog.missing(family, kind, unknown))
     return spec
 
 

@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import metadata
+from importlib import invalidate_caches, metadata
 from pathlib import Path
 
 import pytest
 
 from sslkit import MAE, RandomMasker, RunSpec
-from sslkit.errors import PluginConflictError
-from sslkit.registry.manager import GROUP, Plugin, Registry, kinds, registry, used_plugins
+from sslkit.registry.discovery import discover
+from sslkit.registry.manager import Plugin, Registry, kinds, registry, used_plugins
 from sslkit.spec.explain import walk
 from sslkit.spec.families import FAMILIES
 from sslkit.spec.load import parse
@@ -57,6 +57,12 @@ def offering(offered: str, more: str = "") -> str:
     return f"{masker('a')}\n{more}\nsslkit_specs = hookimpl(lambda: {offered})"
 
 
+def with_field(field: str) -> str:
+    """Source of a plugin whose spec class has `field`."""
+    head, tail = masker("a").split("\n    def build")
+    return f"from __future__ import annotations\nfrom pydantic import Field\n{head}\n    {field}\n    def build{tail}"
+
+
 def install(folder: Path, name: str, source: str, entry: str = "main", version: str = "1.2") -> str:
     """Write a distribution whose entry point is a module with `source`; return the module's name."""
     module = f"{name.replace('-', '_')}_{entry}_module"
@@ -83,7 +89,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 
 def load(*block: str) -> Registry:
-    return Registry(metadata.entry_points(group=GROUP), block)
+    invalidate_caches()
+    return Registry().load(discover(), block)
 
 
 def plugin(found: Registry, name: str) -> Plugin:
@@ -125,6 +132,16 @@ def test_the_built_ins_come_first_and_all_load() -> None:
         (HOOK + "return [int]",
          "PluginError: sslkit_specs() returned <class 'int'>, which is not a Spec class"),
         (HOOK + "raise ValueError('no')", "ValueError: no"),
+        ("class Panic(BaseException): pass\nraise Panic('in an extension')", "Panic: in an extension"),
+        ("class Odd(Exception):\n    def __str__(self): return 1\nraise Odd()", "Odd: (its message cannot"),
+        ("def f(): f()\nf()", "RecursionError: maximum recursion depth"),
+        ("raise ValueError('x' * 9999)", "ValueError: " + "x" * 300 + " ..."),
+        (masker("a").replace("sslkit_specs", "sslkit_spec"), "PluginValidationError: unknown hook"),
+        (masker("a").replace('Literal["a"]', 'Literal["b"]'),
+         "PluginError: Made.kind: the default 'a' is not what its Literal allows"),
+        (with_field("x: Nowhere = 1"), "PydanticUndefinedAnnotation: name 'Nowhere' is not defined"),
+        (with_field("x: type(lambda: 1) = None"), "PydanticSchemaGenerationError: Unable to generate"),
+        (with_field("x: str = Field('a', pattern='(')"), "SchemaError: Error building"),
         (offering("Made"), "PluginError: sslkit_specs() must return a list"),
         (offering("[Made()]"), "PluginError: sslkit_specs() returned Made("),
         (offering("[Made, Made]"),
@@ -132,6 +149,7 @@ def test_the_built_ins_come_first_and_all_load() -> None:
         (offering("[MaskerSpec]"),
          'PluginError: MaskerSpec has no kind; write  kind: Literal["name"] = "name"'),
         (offering("[Free]", FREE), "PluginError: Free derives from no family; choose one of backbone,"),
+        (offering("[Free]", FREE + "    family = 'masker'\n"), "PluginError: Free derives from no family"),
         (masker("a").replace("def build", "def bild"), "PluginError: Made does not implement build"),
     ],
 )  # fmt: skip
@@ -145,25 +163,48 @@ def test_a_broken_plugin_is_recorded_and_harms_nobody(made: Install, source: str
     assert found.failures.startswith(f"Plugins that failed to load: sslkit-broken:main ({error}")
 
 
-def test_two_plugins_with_the_same_kind_fail_and_the_message_names_both_and_the_cure(made: Install) -> None:
-    made("sslkit-one", masker("shapes"))
-    made("sslkit-two", masker("shapes", "Other"))
-    with pytest.raises(PluginConflictError) as caught:
+def test_an_interrupt_is_of_the_person_at_the_keyboard(made: Install) -> None:
+    made("sslkit-slow", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
         load()
-    assert str(caught.value) == (
-        "masker kind 'shapes' is offered by both sslkit-one:main and sslkit-two:main. "
-        "Block one of them: SSLKIT_BLOCK=sslkit-two:main"
+
+
+@pytest.mark.parametrize("text", [None, "Version: 3\n", "Metadata-Version: 2.1\n"])
+def test_a_distribution_whose_metadata_lack_its_name_goes_by_its_folder(
+    made: Install, tmp_path: Path, text: str | None
+) -> None:
+    made("sslkit-shapes", masker("shapes"))
+    file = tmp_path / "sslkit_shapes-1.2.dist-info" / "METADATA"
+    file.unlink() if text is None else file.write_text(text)
+    version = "3" if text and "3" in text else "0"
+    assert plugin(load(), "sslkit_shapes:main") == Plugin(
+        "sslkit_shapes:main", version, (("masker", "shapes"),)
     )
-    assert load("sslkit-two:main").find("Made") is not None
-    assert load("sslkit-one").find("Other") is not None
+    assert plugin(load("sslkit-shapes"), "sslkit_shapes:main").blocked
 
 
-def test_a_plugin_that_takes_the_place_of_a_built_in_is_a_conflict(made: Install) -> None:
-    made("a-first-by-name", masker("random"))
-    with pytest.raises(PluginConflictError, match=r"both sslkit:maskers and a-first-by-name:main"):
-        load()
-    replaced = load("sslkit:maskers")
-    assert replaced.kinds("masker")["random"].__name__ == "Made"
+def test_an_entry_point_that_names_no_module(made: Install, tmp_path: Path) -> None:
+    made("sslkit-shapes", masker("shapes"))
+    (tmp_path / "sslkit_shapes-1.2.dist-info" / "entry_points.txt").write_text("[sslkit]\nmain = no module\n")
+    error = plugin(load(), "sslkit-shapes:main").error
+    assert error == "PluginError: its entry point 'no module' names no module; write package.module"
+
+
+def test_of_two_versions_on_the_path_the_first_counts(
+    made: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made("sslkit-shapes", masker("shapes"))
+    other = tmp_path / "other"
+    other.mkdir()
+    install(other, "sslkit-shapes", masker("other"), version="2.0")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(other)])
+    shapes = [found for found in load().plugins if found.name == "sslkit-shapes:main"]
+    assert [(found.version, found.kinds) for found in shapes] == [("1.2", (("masker", "shapes"),))]
+
+
+def test_the_time_of_an_import_is_known(made: Install) -> None:
+    made("sslkit-slow", "import time\ntime.sleep(0.05)\n" + masker("slow"))
+    assert plugin(load(), "sslkit-slow:main").seconds >= 0.05
 
 
 def test_the_same_kind_in_two_families_is_no_conflict(made: Install) -> None:

@@ -1,0 +1,77 @@
+"""Import a plugin and ask it for its spec classes, which are checked before any of them counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import metadata
+from typing import Any, Literal, final, get_args, get_origin
+
+import pluggy
+
+from sslkit.errors import PluginError
+from sslkit.registry import hookspecs
+from sslkit.spec.base import Spec, require_buildable
+from sslkit.spec.families import FAMILIES
+
+
+@final
+class Loader:
+    """Loads plugins one after another; one that fails leaves nothing behind."""
+
+    def __init__(self) -> None:
+        self._manager = pluggy.PluginManager("sslkit")
+        self._manager.add_hookspecs(hookspecs)
+
+    def load(self, entry_point: metadata.EntryPoint, name: str, *, trusted: bool) -> list[type[Spec]]:
+        """The spec classes of the plugin called `name`; those of a `trusted` one are not built, which takes time.
+
+        Raises:
+            BaseException: whatever the plugin raises, and PluginError for what it offers.
+        """
+        if not entry_point.pattern.match(entry_point.value):
+            raise PluginError(f"its entry point {entry_point.value!r} names no module; write package.module")
+        try:
+            classes = self._offered(entry_point.load(), name)
+            for cls in classes if not trusted else ():
+                require_buildable(cls)
+        except BaseException:
+            if self._manager.has_plugin(name):
+                self._manager.unregister(name=name)
+            raise
+        return classes
+
+    def _offered(self, module: object, name: str) -> list[type[Spec]]:
+        self._manager.register(module, name=name)
+        if not self._manager.get_hookcallers(module):
+            raise PluginError("implements no hook; decorate its functions with `@sslkit.hookimpl`")
+        self._manager.check_pending()  # functions with the decorator whose names are those of no hook
+        if getattr(module, "sslkit_specs", None) is None:
+            return []
+        others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
+        offered = self._manager.subset_hook_caller("sslkit_specs", others)()
+        classes = [cls for batch in offered or [None] for cls in _require_list(batch)]
+        for cls in classes:
+            _require_spec(cls)
+        if len({(cls.family, cls.kind_name()) for cls in classes}) < len(classes):
+            raise PluginError("sslkit_specs() returned two classes of the same family and kind")
+        return classes
+
+
+def _require_list(batch: object) -> Iterable[Any]:
+    if isinstance(batch, type | str) or not isinstance(batch, Iterable):
+        raise PluginError(f"sslkit_specs() must return a list of spec classes, found {batch!r}")
+    return batch
+
+
+def _require_spec(cls: object) -> None:
+    if not (isinstance(cls, type) and issubclass(cls, Spec)):
+        raise PluginError(f"sslkit_specs() returned {cls!r}, which is not a Spec class")
+    if not issubclass(cls, FAMILIES.get(cls.family, ())):
+        raise PluginError(f"{cls.__name__} derives from no family; choose one of {', '.join(FAMILIES)}")
+    if "kind" not in cls.model_fields or not isinstance(cls.model_fields["kind"].default, str):
+        raise PluginError(f'{cls.__name__} has no kind; write  kind: Literal["name"] = "name"')
+    annotation, kind = cls.model_fields["kind"].annotation, cls.kind_name()
+    if get_origin(annotation) is Literal and kind not in get_args(annotation):
+        raise PluginError(f"{cls.__name__}.kind: the default {kind!r} is not what its Literal allows")
+    if cls.__abstractmethods__:
+        raise PluginError(f"{cls.__name__} does not implement {', '.join(sorted(cls.__abstractmethods__))}")

@@ -1,0 +1,201 @@
+"""Several plugins that offer the same: what can be used, what is refused, and how one chooses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import invalidate_caches
+from pathlib import Path
+
+import pytest
+import yaml
+
+import sslkit
+from sslkit.cli import plugins
+from sslkit.errors import PluginConflictError, PluginConflictWarning, SpecError
+from sslkit.registry.discovery import discover
+from sslkit.registry.manager import Clash, Registry, registry
+from sslkit.spec.load import parse
+from sslkit.testing import check_plugin
+from tests.registry.test_manager import install, masker
+from tests.spec.valid import valid
+
+CHOICE = "Block one of them: SSLKIT_BLOCK=sslkit-two:main or SSLKIT_BLOCK=sslkit-one:main"
+BOTH = f"masker kind 'shapes' is offered by both sslkit-one:main and sslkit-two:main. {CHOICE}"
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A folder on `sys.path` for distributions; this process's plugins are loaded anew before and after."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    registry.cache_clear()
+    yield tmp_path
+    registry.cache_clear()
+    for name in set(sys.modules) - before:
+        if name.endswith("_module"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def two(site):
+    """Two distributions that offer `masker/shapes`, the first one `masker/one` too."""
+    other = masker("one", "One").replace("return [One]", "return [One, Made]")
+    other = other.replace(
+        "@hookimpl", masker("shapes").split("MaskerSpec\n")[1].split("@hookimpl")[0] + "@hookimpl"
+    )
+    install(site, "sslkit-one", other)
+    install(site, "sslkit-two", masker("shapes", "Other"))
+    return site
+
+
+def load(*block: str) -> Registry:
+    invalidate_caches()
+    return Registry().load(discover(), block)
+
+
+def test_a_kind_of_two_plugins_is_set_apart_and_all_others_work(two):
+    full = load()
+    assert "shapes" not in full.kinds("masker")
+    assert {"one", "random"} <= set(full.kinds("masker"))
+    assert full.clashes("masker") == {"shapes": BOTH}
+    assert full.clashes("target") == {}
+    assert full.conflicts == [BOTH.replace("masker kind 'shapes'", "masker/shapes")]
+    clash = Clash("masker", "shapes", ("sslkit-one:main", "sslkit-two:main"))
+    one, other = [found for found in full.plugins if not found.name.startswith("sslkit:")]
+    assert (one.kinds, one.clashes) == ((("masker", "one"),), (clash,))
+    assert (other.kinds, other.clashes) == ((), (clash,))
+
+
+def test_one_is_chosen_by_blocking_the_other(two):
+    assert load("sslkit-two:main").kinds("masker")["shapes"].__name__ == "Made"
+    assert load("sslkit-one").kinds("masker")["shapes"].__name__ == "Other"
+    assert load("sslkit-one").clashes("masker") == {}
+
+
+def test_plugins_that_clash_in_many_kinds_or_in_threes_make_one_line(site):
+    for name in ("sslkit-a", "sslkit-b", "sslkit-c"):
+        second = masker("right", "Right").split("MaskerSpec\n")[1].split("@hookimpl")[0]
+        both = masker("left", "Left").replace("@hookimpl", f"{second}@hookimpl")
+        install(site, name, both.replace("return [Left]", "return [Left, Right]"))
+    assert load().conflicts == [
+        "masker/left, masker/right are offered by sslkit-a:main, sslkit-b:main and sslkit-c:main. "
+        "Block all but one: SSLKIT_BLOCK=sslkit-b:main,sslkit-c:main"
+    ]
+    assert load("sslkit-b:main", "sslkit-c:main").conflicts == []
+
+
+def test_the_place_of_a_built_in_kind_is_taken_only_when_that_is_blocked(site):
+    install(site, "a-first-by-name", masker("random"))
+    assert "both sslkit:maskers and a-first-by-name:main" in load().clashes("masker")["random"]
+    assert load("sslkit:maskers").kinds("masker")["random"].__name__ == "Made"
+
+
+def test_a_spec_that_asks_for_the_kind_is_refused_and_names_both(two):
+    with pytest.warns(PluginConflictWarning, match="masker/shapes is offered by both"):
+        registry()
+    shapes = {**valid(), "objective": {"kind": "mae", "masker": {"kind": "shapes"}}}
+    shapes.pop("objectives", None)
+    code = "import yaml, sys; from sslkit.spec.load import parse; parse(yaml.safe_load(sys.stdin.read()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=yaml.safe_dump(shapes), env=environment(two),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert f"objective.masker.kind: {BOTH}" in done.stderr
+    parse(valid())  # this process built its unions before
+
+
+@pytest.mark.filterwarnings("ignore::sslkit.errors.PluginConflictWarning")
+def test_the_kit_fails_both_and_the_table_shows_both(two):
+    rows = list(plugins._table(registry().plugins))[-2:]
+    assert rows[0].endswith("main          masker/one masker/shapes (clashes with sslkit-two:main)")
+    assert rows[1].endswith("main          masker/shapes (clashes with sslkit-one:main)")
+    (check,) = [check for check in check_plugin("sslkit-two").failures if check.subject == "masker/shapes"]
+    assert (check.name, check.detail) == ("is offered by one plugin", BOTH)
+
+
+@pytest.mark.filterwarnings("ignore::sslkit.errors.PluginConflictWarning")
+def test_class_names_of_built_ins_stand_and_others_must_be_of_one_class(site):
+    install(site, "sslkit-one", masker("one", "MAE"))
+    install(site, "sslkit-two", masker("two", "Twice").replace("MaskerSpec", "AugmentSpec"))
+    install(site, "sslkit-three", masker("three", "Twice"))
+    install(site, "sslkit-four", masker("gray", "GrayMasker"))
+    install(site, "sslkit-five", masker("gray", "GreyMasker"))
+    assert sslkit.MAE.family == "objective"
+    with pytest.raises(
+        PluginConflictError, match=r"sslkit\.Twice could be a class of sslkit_three_main_module"
+    ):
+        sslkit.Twice  # noqa: B018
+    with pytest.raises(
+        PluginConflictError, match="'gray' is offered by both sslkit-five:main and sslkit-four"
+    ):
+        sslkit.GreyMasker  # noqa: B018
+    assert {"MAE", "RandomMasker"} <= set(dir(sslkit))
+    assert not {"Twice", "GreyMasker", "GrayMasker"} & set(dir(sslkit))
+    assert all(hasattr(sslkit, name) for name in dir(sslkit))
+
+
+def test_a_plugin_may_read_the_run_spec_and_the_built_in_classes_while_it_is_imported(site):
+    install(
+        site, "sslkit-one", "from sslkit.spec.run import RunSpec\nfrom sslkit import MAE\n" + masker("one")
+    )
+    code = "from sslkit.spec.run import RunSpec; from sslkit.registry.manager import registry; "
+    code += "assert 'one' in registry().kinds('masker') and not registry().failures, registry().failures"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment(site))
+
+
+def test_a_plugin_that_makes_a_spec_while_it_is_imported_is_told_to_wait(site):
+    install(site, "sslkit-one", "from sslkit.spec.parts import LogSpec\nLogSpec()\n" + masker("one"))
+    code = "from sslkit.registry.manager import registry; print(registry().failures)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(site), capture_output=True, text=True, check=True
+    )
+    assert "sslkit-one:main (PluginError: the kinds of logger were asked for while plugins are" in done.stdout
+
+
+def environment(site: Path, **more: str) -> dict[str, str]:
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path, **more}
+
+
+def command(site: Path, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "sslkit", *words], env=environment(site, **more),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_commands_work_beside_a_clash_and_say_on_one_line_how_to_choose(two, tmp_path):
+    warning = f"warning: masker/shapes is offered by both sslkit-one:main and sslkit-two:main. {CHOICE}\n"
+    listed = command(two, "plugins", "list")
+    assert (listed.returncode, listed.stderr) == (0, warning)
+    assert "clashes with sslkit-one:main" in listed.stdout
+
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(yaml.safe_dump(valid()))
+    checked = command(two, "validate", str(spec))
+    assert (checked.returncode, checked.stderr) == (0, warning)
+    assert (
+        command(two, "validate", str(spec), RANK="1", WORLD_SIZE="2").stderr == ""
+    )  # the first rank says it
+
+    shown = command(two, "plugins", "show", "masker/shapes")
+    assert (shown.returncode, shown.stderr) == (2, f"{warning}error: {BOTH}\n")
+    family = command(two, "plugins", "show", "masker", SSLKIT_BLOCK="sslkit-two:main")
+    assert (family.returncode, family.stderr) == (0, "")
+    assert "shapes" in family.stdout
+
+
+def test_a_recipe_whose_kind_clashes_is_refused_by_the_same_words(site):
+    install(site, "sslkit-one", masker("color_jitter").replace("MaskerSpec", "AugmentSpec"))
+    code = "from sslkit.spec.parts import ViewSpec; print(ViewSpec(size=8, crops=2, recipe='simclr').chains)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(site), capture_output=True, text=True, check=False
+    )
+    assert "augment kind 'color_jitter' is offered by both sslkit:data and sslkit-one:main" in done.stderr
+
+
+def test_what_ails_a_spec_is_still_told_by_the_field(two):
+    with pytest.raises(SpecError, match="seed: must be"):
+        parse({**valid(), "seed": "x"})
