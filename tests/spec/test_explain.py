@@ -307,7 +307,7 @@ def test_failed_plugins_are_quoted_only_where_a_kind_is_unknown() -> None:
 
 
 def test_a_family_without_any_kind_says_so_and_quotes_failed_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "_provider", lambda family: {})
+    monkeypatch.setattr(catalog, "_providers", (lambda family: {}, lambda family: {}))
 
     class Lonely(Spec):
         masker: Masker
