@@ -5,6 +5,9 @@ Every `SslkitError` is a user error: the command line prints its message without
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
+
 
 class SslkitError(Exception):
     """Base of every error that a user can mend."""
@@ -36,3 +39,13 @@ class CheckpointError(SslkitError):
 
 class TrainingError(SslkitError):
     """A run cannot go on; the message names the step and the last good checkpoint."""
+
+
+def reason_of(error: BaseException) -> str:
+    """What `error` says or, where that is nothing, its type, its place and the line of code that raised it."""
+    if message := str(error).strip():
+        return f"KeyError: {message}" if isinstance(error, KeyError) else message
+    name, frames = type(error).__name__, traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return name
+    return f"{name} in {Path(frames[-1].filename).name}, line {frames[-1].lineno}: `{frames[-1].line}`"

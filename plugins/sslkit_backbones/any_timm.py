@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from sslkit.core.backbone import Exported
 from sslkit.core.env import View
@@ -26,10 +29,16 @@ def wrapped(spec: Timm, view: View) -> Wrapped:
     width = int(net.num_features)
     prefix = int(getattr(net, "num_prefix_tokens", 0))  # timm's convolutional networks have no such attribute
     layout = Layout(prefix, channels_last=str(getattr(net, "output_fmt", "NCHW")) == "NHWC")
+    backbone = Wrapped(net, view, _features, layout, partial(_exported, spec.name, arguments))
+    assert backbone.dim in (width, int(net.head_hidden_size)), "features have timm's width"
+    return backbone
 
-    def exported() -> Exported:
-        return Exported(spec.name, arguments, plain_state(net))
 
-    made = Wrapped(net, view, net.forward_features, layout, exported)
-    assert made.dim in (width, int(net.head_hidden_size)), "features have timm's width"
-    return made
+def _features(net: Any, images: Tensor) -> Tensor:  # noqa: ANN401
+    """The tokens of the last block, or the last feature map."""
+    features: Tensor = net.forward_features(images)
+    return features
+
+
+def _exported(name: str, arguments: dict[str, Any], net: Any) -> Exported:  # noqa: ANN401
+    return Exported(name, arguments, plain_state(net))

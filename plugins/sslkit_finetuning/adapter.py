@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import final
 
 import torch.nn.functional as F
@@ -52,12 +51,16 @@ def add_adapters(net: nn.Module, bottleneck: int) -> None:
         for part in PARTS:
             adapter = Adapter(out.weight, bottleneck)
             block.add_module(f"{part}_adapter", adapter)
-            block.get_submodule(part).register_forward_hook(_behind(adapter))
+            block.get_submodule(part).register_forward_hook(_Behind(adapter))
 
 
-def _behind(adapter: Adapter) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-    def hook(module: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> Tensor:
-        changed: Tensor = adapter(out)
+@final
+class _Behind:
+    """A hook that sends what a module gives through `adapter`; a copy of both has the copy's adapter."""
+
+    def __init__(self, adapter: Adapter) -> None:
+        self.adapter = adapter
+
+    def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> Tensor:
+        changed: Tensor = self.adapter(out)
         return changed
-
-    return hook

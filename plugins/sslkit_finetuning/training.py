@@ -102,6 +102,8 @@ def train(model: Classifier, images: Images, recipe: Recipe, classes: int, seed:
                 loss = _loss(model, batch, labels, mix, recipe.smoothing) / recipe.accumulate
                 loss.backward()
                 total += loss.detach()
+            if step == 0:
+                _require_reached(model.backbone)
             if recipe.optimizer.clip is not None:
                 optim.clip(trained, recipe.optimizer.clip, "global")
             optimizer.step()
@@ -109,6 +111,16 @@ def train(model: Classifier, images: Images, recipe: Recipe, classes: int, seed:
             losses.append(total)
     model.eval()
     return torch.stack(losses).view(recipe.epochs, length).mean(1).tolist()
+
+
+def _require_reached(backbone: Backbone) -> None:
+    """A copy whose answers come from elsewhere would stay as it is, and only the classifier would be trained."""
+    trained = [p for p in backbone.parameters() if p.requires_grad]
+    if trained and all(p.grad is None for p in trained):
+        raise SpecError(
+            f"none of the {len(trained)} parameters of the network's copy takes part in its answers; the network (or "
+            "its `forward`) reads another network than itself"
+        )
 
 
 def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:

@@ -59,7 +59,9 @@ def evaluate_network(
         size: side of the images, in pixels.
         mean: what is subtracted from pixels in [0, 1], one number a channel (default: ImageNet's).
         std: what they are divided by (default: ImageNet's).
-        forward: images `[B, C, size, size]` -> features; the network itself by default.
+        forward: the network and images `[B, C, size, size]` -> features, as `lambda net, images: net.stem(images)`, or
+            a method of the network; the network itself by default. It is told the network because fine-tuning trains
+            a copy.
         layout: how features are read that are no vectors: tokens before the patches, channels last.
         readout: pooling and crop; the class token, or the mean where there is none, by default.
         out: folder for results and predictions; nothing is written by default.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +13,31 @@ from torch import Tensor, nn
 from sslkit.core.backbone import Backbone, Exported
 from sslkit.core.env import Grid, View
 from sslkit.core.passes import Request, Tokens
-from sslkit.errors import SpecError
+from sslkit.errors import SpecError, reason_of
 
-Forward = Callable[[Tensor], Tensor]
-"""Images `[B, C, S, S]` -> `[B, D]`, a map `[B, D, h, w]` (or `[B, h, w, D]`), or tokens `[B, P + N, D]`."""
+Forward = Callable[..., Tensor]
+"""The network and images `[B, C, S, S]` -> features: `[B, D]`, a map `[B, D, h, w]` or `[B, h, w, D]`, or tokens
+`[B, P + N, D]`.
+
+Networks are copied (fine-tuning, moving averages), so it is told which one to read: `lambda net, images: ...`. A method
+of the network will do too.
+"""
+
+Pool = Callable[[nn.Module, Tensor], Tensor]
+"""The network and what `Forward` answers -> one vector an image, `[B, D]`."""
 
 
 class Layout(NamedTuple):
     """How to read what a network answers."""
 
     prefix: int = 0
-    """P, the tokens before those of the patches; the first one is the class token."""
+    """P, the tokens before those of the patches."""
     channels_last: bool = False
     """Whether maps are `[B, h, w, D]`."""
+    has_class: bool = True
+    """Whether the first of the P tokens is a class token; `False`: they are registers only, and are left out."""
+    stride: int | None = None
+    """Pixels from one patch to the next. Default: the side of the image over that of the map, rounded down."""
 
 
 PLAIN = Layout()
@@ -43,24 +56,28 @@ class Wrapped(Backbone):
         view: View,
         forward: Forward | None = None,
         layout: Layout = PLAIN,
-        exported: Callable[[], Exported] | None = None,
+        exported: Callable[[Any], Exported] | None = None,
+        pool: Pool | None = None,
     ) -> None:
         """Wrap `module` and try it on one black image of `view`.
 
         Args:
             module: the network.
             view: what it reads.
-            forward: what gives its features; the module itself by default.
+            forward: what gives its features, told the network and images; the network itself by default.
             layout: how to read them.
-            exported: how it is exported, where it can be.
+            exported: how the network that it is told is exported, where it can be.
+            pool: what makes the class token of features. Default: the class token, or the mean of the patches.
 
         Raises:
-            SpecError: it cannot read such images, or answers something else than features.
+            SpecError: it cannot read such images, answers something else than features, or `forward` would go on
+                reading this network after it was copied.
         """
         super().__init__()
         self.module = module
-        self._features: Forward = forward or module
-        self._layout, self._exported, self._channels = layout, exported, view.channels
+        self._forward = None if forward is None else _of_any_copy(forward, module)
+        self._layout, self._exported, self._pool = layout, exported, pool
+        self._channels = view.channels
         self._patches: dict[int, int] = {}
         self.dim = self._tried(view.size)[0].shape[-1]
 
@@ -73,7 +90,7 @@ class Wrapped(Backbone):
             raise SpecError(
                 f"a {self._kind} gives {self._patches[size]} tokens, which are no square of patches"
             )
-        return Grid(side, side, size // side)
+        return Grid(side, side, self._layout.stride or size // side)
 
     def serve(self, passes: Sequence[object]) -> None:
         """Nothing is left out."""
@@ -86,7 +103,11 @@ class Wrapped(Backbone):
         """What the maker of this network said."""
         if self._exported is None:
             raise SpecError(f"a {self._kind} of your own has no timm name to export it by")
-        return self._exported()
+        return self._exported(self.module)
+
+    def _features(self, images: Tensor) -> Tensor:
+        out: Tensor = self.module(images) if self._forward is None else self._forward(self.module, images)
+        return out
 
     @property
     def _kind(self) -> str:
@@ -106,13 +127,18 @@ class Wrapped(Backbone):
 
     def _read(self, out: Tensor) -> tuple[Tensor, Tensor]:
         """`[B, D]` and `[B, N, D]`."""
+        cls, patch = self._split(out)
+        return (cls if self._pool is None else self._pool(self.module, out)), patch
+
+    def _split(self, out: Tensor) -> tuple[Tensor, Tensor]:
         if out.ndim == 2:
             return out, out[:, None]
         if out.ndim == 4:
             patch = out.flatten(1, 2) if self._layout.channels_last else out.flatten(2).mT
             return patch.mean(1), patch
         patch = out[:, self._layout.prefix :]
-        return (out[:, 0] if self._layout.prefix else patch.mean(1)), patch
+        has_class = self._layout.prefix and self._layout.has_class
+        return (out[:, 0] if has_class else patch.mean(1)), patch
 
     @torch.no_grad()
     def _tried(self, size: int) -> tuple[Tensor, Tensor]:
@@ -122,9 +148,9 @@ class Wrapped(Backbone):
         try:
             image = torch.zeros(1, self._channels, size, size, device=device)
             out: object = self._features_in_evaluation(image)
-        except (RuntimeError, ValueError, AssertionError, TypeError) as error:
+        except Exception as error:
             raise SpecError(
-                f"a {self._kind} cannot read images [1, {self._channels}, {size}, {size}]: {error}"
+                f"a {self._kind} cannot read images [1, {self._channels}, {size}, {size}]: {reason_of(error)}"
             ) from None
         finally:
             for module, training in modes:
@@ -142,3 +168,22 @@ class Wrapped(Backbone):
     def _features_in_evaluation(self, image: Tensor) -> object:
         self.module.eval()
         return self._features(image)
+
+
+def _of_any_copy(forward: Forward, module: nn.Module) -> Forward:
+    """`forward` as a function of the network and images; a method of `module` becomes that of its class.
+
+    Raises:
+        SpecError: it takes images alone, so it reads the network that it was written for, also when a copy is asked.
+    """
+    if getattr(forward, "__self__", None) is module:
+        method: Forward = forward.__func__  # type: ignore[attr-defined]
+        return method
+    try:
+        inspect.signature(forward).bind(module, None)
+    except (TypeError, ValueError):
+        raise SpecError(
+            "forward: takes images alone, so it would go on reading this network when a copy of it is trained; write "
+            "`lambda net, images: ...`, which is told the network to read, or give a method of the network"
+        ) from None
+    return forward

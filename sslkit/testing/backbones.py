@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from functools import partial
@@ -37,6 +38,7 @@ def checks(spec: BackboneSpec) -> Checks:
         "never sees hidden patches in `drop` mode": partial(_unless_refused, partial(_blind, spec, "drop")),
         "never sees hidden patches in `token` mode": partial(_unless_refused, partial(_blind, spec, "token")),
         "tells attention and keeps its tokens": partial(_unless_refused, partial(_attends, spec)),
+        "changes nothing in its copies": partial(_copies, spec),
         "exports to timm": partial(_unless_refused, partial(_exports, spec)),
     }
 
@@ -162,6 +164,36 @@ def _blind(spec: BackboneSpec, mode: Mode) -> None:
 def _close(first: Tokens, second: Tokens) -> bool:
     pairs = ((first.cls, second.cls), (first.patch, second.patch))
     return all(torch.allclose(a, b, rtol=SLACK, atol=SLACK) for a, b in pairs)
+
+
+@torch.no_grad()
+def _copies(spec: BackboneSpec) -> None:
+    """Moving averages and fine-tuning copy networks: neither the answers nor the export of a copy may follow it."""
+    net = _built(spec)
+    copied = copy.deepcopy(net)
+    request = Request(_images(IMAGE), None, "drop", ())
+    (before,), exported = copied([request]), _exported_state(copied)
+    for value in (*net.parameters(), *net.buffers()):
+        if value.is_floating_point():
+            value.mul_(0.5).add_(0.25)
+    (after,), again = copied([request]), _exported_state(copied)
+    hint = "no function it keeps may hold on to the network it was made with"
+    require(
+        _close(before, after), f"a copy's tokens follow the weights of the network it was copied from; {hint}"
+    )
+    moved = [name for name, value in exported.items() if not torch.equal(value, again[name])]
+    require(
+        not moved,
+        f"what a copy exports follows the network it was copied from: {', '.join(moved[:3])}; {hint}",
+    )
+
+
+def _exported_state(net: Backbone) -> dict[str, Tensor]:
+    """The values that `net` exports; none where it cannot be exported."""
+    try:
+        return {name: value.clone() for name, value in net.export().state.items()}
+    except SpecError:
+        return {}
 
 
 def _exports(spec: BackboneSpec) -> None:

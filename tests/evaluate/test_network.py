@@ -173,7 +173,7 @@ def test_a_module_from_python(tmp_path):
 def test_a_module_is_read_by_a_function(tmp_path):
     found = evaluate_network(
         torch.nn.ModuleDict({"inner": Small()}), [KNN(k=5)], Digits(), size=8, mean=(0.3,), std=(0.4,),
-        forward=lambda images: images.flatten(1) * 2,
+        forward=lambda _, images: images.flatten(1) * 2,
     )  # fmt: skip
     assert found["knn"].metrics["accuracy"] > 0.95
 

@@ -37,8 +37,8 @@ def test_maps(channels_last):
     torch.manual_seed(0)
     net = nn.Conv2d(3, 6, 2, 2)
 
-    def forward(images):
-        return net(images).permute(0, 2, 3, 1) if channels_last else net(images)
+    def forward(conv, images):
+        return conv(images).permute(0, 2, 3, 1) if channels_last else conv(images)
 
     wrapped = Wrapped(net, VIEW, forward, Layout(channels_last=channels_last))
     (tokens,) = wrapped([request()])
