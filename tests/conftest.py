@@ -16,6 +16,8 @@ torch.set_num_threads(1)
 settings.register_profile(
     "sslkit", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("explore", settings.get_profile("sslkit"), derandomize=False)
+"""Other examples: `pytest --hypothesis-profile explore --hypothesis-seed 1`."""
 settings.load_profile("sslkit")
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -62,7 +62,8 @@ def head_distances(attention_BHQT: Tensor) -> HeadDistances:
     """
     unit = F.normalize(attention_BHQT, dim=-1)
     flat = unit.flatten(2)
-    cosine = 1 - flat @ flat.mT / unit.shape[2]
+    products = flat @ flat.mT / unit.shape[2]
+    cosine = 1 - (products + products.mT) / 2  # some processors round a product and its mirror image apart
     return HeadDistances(_without_diagonal(cosine), _divergences(attention_BHQT))
 
 

@@ -70,9 +70,19 @@ def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, 
 
 
 def make(
-    spec: OptimizerSpec, parameter_groups: list[dict[str, Any]], norms: Norms = torch._foreach_norm
+    spec: OptimizerSpec,
+    parameter_groups: list[dict[str, Any]],
+    norms: Norms = torch._foreach_norm,
+    fused: bool = True,
 ) -> Optimizer:
-    """The optimizer called `spec.name`. Its learning rate and decay are set at each step. `norms`: of whole tensors.
+    """The optimizer called `spec.name`. Its learning rate and decay are set at each step.
+
+    Args:
+        spec: name, moments and eps.
+        parameter_groups: as `groups` makes them.
+        norms: of whole tensors, where a rank holds shards.
+        fused: AdamW in one kernel, the fastest. Where a tensor may be cut it must not be: on a CPU that kernel rounds
+            the last elements of a tensor, which fill no vector of the processor, in another way than the rest.
 
     Raises:
         SpecError: timm has no optimizer of that name, or it cannot be built, or it needs second derivatives.
@@ -81,7 +91,9 @@ def make(
     momentum = value_at(spec.momentum, 0, 1)
     betas = value_at(spec.betas[0], 0, 1), value_at(spec.betas[1], 0, 1)
     if spec.name == "adamw":
-        return torch.optim.AdamW(parameter_groups, lr=spec.lr, betas=betas, fused=True, **eps)
+        return torch.optim.AdamW(
+            parameter_groups, lr=spec.lr, betas=betas, fused=fused, foreach=not fused, **eps
+        )
     if spec.name == "lars":
         return LARS(parameter_groups, spec.lr, momentum, trust=spec.trust, norms=norms)
     if spec.name not in list_optimizers():

@@ -49,6 +49,11 @@ class Parallel(ABC):
         """Whether this rank writes files and prints."""
         return self.rank == 0
 
+    @property
+    def fused(self) -> bool:
+        """Whether updates may be one kernel a tensor: not where shards on a CPU are to equal whole tensors."""
+        return self.world == 1 or self.device.type != "cpu"
+
     def place(self, system: System) -> System:
         """Put the parameters where this rank holds them, in place, before anything refers to them.
 
@@ -144,9 +149,18 @@ class Single(Parallel):
         return row
 
 
+def _exact_norms(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Of what this rank holds, in float64: squares of shards, added up and rounded, then are those of the whole."""
+    return torch._foreach_norm([local(x) for x in tensors], dtype=torch.float64)
+
+
 @final
 class DataParallel(Parallel):
     """Ranks under `torchrun`, one replica each (torch's DistributedDataParallel)."""
+
+    def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """As shards have them, to the last bit."""
+        return [norm.to(x.dtype) for norm, x in zip(_exact_norms(tensors), tensors, strict=True)]
 
     def wrap(self, system: System) -> nn.Module:
         """The replica. Buffers are not broadcast: they are functions of gathered rows and equal everywhere."""
@@ -232,7 +246,7 @@ class Sharded(Parallel):
 
     def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """From those of the shards, in one exchange."""
-        own = torch.stack([norm.double() for norm in torch._foreach_norm([local(x) for x in tensors])])
+        own = torch.stack(list(_exact_norms(tensors)))
         found = self.total(own.square()).sqrt()
         return [
             total.to(x.dtype) if isinstance(x, DTensor) else kept.to(x.dtype)

@@ -61,12 +61,20 @@ def placed_as(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any
     return {key: placed(value, own[key]) if key in own else value for key, value in state.items()}
 
 
+KERNELS = ("fused", "foreach")
+"""What torch's optimizers keep beside hyper-parameters: how this process computes, not what."""
+
+
 def optimizer_placed(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
-    """An optimizer's whole `state`, cut as its parameters are."""
+    """An optimizer's whole `state`, cut as its parameters are, for the kernels that it was built with."""
     parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
     own = {
         number: {key: placed(value, parameters[number]) for key, value in values.items()}
         for number, values in state["state"].items()
         if number in parameters
     }
-    return {**state, "state": own}
+    groups = [
+        {**group, **{key: ours[key] for key in KERNELS if key in ours}}
+        for group, ours in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    return {**state, "state": own, "param_groups": groups}

@@ -67,7 +67,7 @@ class Stepper:
             raise SpecError(
                 "nothing to train: no parameter of the backbone or the objectives takes gradients"
             )
-        self.optimizer = optim.make(spec.optimizer, self._groups(), parallel.norms)
+        self.optimizer = optim.make(spec.optimizer, self._groups(), parallel.norms, parallel.fused)
         self._now = {
             name: {key: torch.zeros((), device=parallel.device) for key in schedules}
             for name, schedules in system.schedules.items()

@@ -17,10 +17,13 @@ LAMB = {"name": "lamb", "lr": 0.01, "weight_decay": 0.01}
 """An optimizer of timm that reads norms."""
 HYBRID = {"objective": None, "objectives": TERMS}
 CNN = {"kind": "cnn", "name": "test_resnet"}
+ODD = {**tiny.VIT, "width": 20}
+"""Halves of its tensors end within a vector of any processor, of 4, 8 or 16 numbers."""
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "mae": ("mae", {"optimizer": ADAM}),
     "compiled": ("mae", {"optimizer": ADAM, "compile": {"enabled": True, "backend": "aot_eager"}}),
+    "odd": ("mae", {"optimizer": {**ADAM, "clip": None}, "backbone": ODD}),
     "lamb": ("mae", {"optimizer": LAMB}),
     "micro": ("micro", {}),
     "contrast": ("contrast", {}),
