@@ -54,7 +54,8 @@ def test_defaults_are_those_of_the_reference():
 
 
 def test_it_trains_without_a_teacher():
-    first, last, values = parts.learn(SMALL, nets={})
+    """The loss falls by 0.28 to 0.45 with this and three other seeds."""
+    first, last, values = parts.learn(SMALL, steps=80, nets={}, optimizer={"lr": 0.05})
     assert -1 <= last < first - 0.2
     assert values["simsiam/feature_std"] > 0.8
 
