@@ -18,8 +18,8 @@ class Result(NamedTuple):
 
     metrics: dict[str, Any]
     """Last value of every metric, by name."""
-    best: dict[str, dict[str, float]]
-    """Best value of every evaluation metric, with its step."""
+    best: dict[str, dict[str, Any]]
+    """Best value of every evaluation metric that has a direction: `value`, `step`, and which is `better`."""
     paths: dict[str, Any]
     """Everything that was written."""
     summary: dict[str, Any]

@@ -10,6 +10,7 @@ from pydantic import Field
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.metrics import HIGHER, LOWER, NEITHER, Metric, Metrics
 from sslkit.spec.protocol import protocol
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 Share = Annotated[float, Field(gt=0, le=1)]
 MEASURED = ("split", "max_images", "positives", "scale", "neighbours", "discard", "clusters", "restarts")
+
+LABELLED = Metric("higher", "with labels of two classes or more")
+DESCRIPTIONS = (
+    "effective_rank", "participation_ratio", "isoscore", "mean_cosine", "feature_std", "two_nn", "mle_dimension",
+)  # fmt: skip
+HEADS = ("head_divergence", "head_cosine", "entropy", "distance", "distance_pixels")
 
 
 @final
@@ -56,6 +63,19 @@ class FeatureGeometry(EvaluatorSpec):
         """The scale must be ordered."""
         if self.scale[0] > self.scale[1]:
             yield Problem("scale", f"the first share is the smaller one, found {list(self.scale)}")
+
+    def reported_metrics(self) -> Metrics:
+        """RankMe chooses networks (Garrido et al.), alignment and uniformity are losses; the others describe."""
+        alignment = {} if self.positives == "none" else {"alignment": LOWER}
+        clusters = Metric("higher", "with labels or `clusters`")
+        return {
+            "rankme": HIGHER,
+            "uniformity": LOWER,
+            **alignment,
+            **dict.fromkeys(DESCRIPTIONS, NEITHER),
+            "silhouette": clusters,
+            **dict.fromkeys(("ari", "nmi", "label_silhouette"), LABELLED),
+        }
 
     def build(self) -> Evaluator:
         """The protocol."""
@@ -96,6 +116,12 @@ class AttentionStatistics(EvaluatorSpec):
             )
         if self.baselines:
             yield Problem("baselines", "raw pixels have no attention to measure; leave this out")
+
+    def reported_metrics(self) -> Metrics:
+        """Descriptions: wide and narrow heads are of use alike."""
+        classes = Metric(None, "where there is a class token")
+        names = {**dict.fromkeys(HEADS, NEITHER), "class_entropy": classes}
+        return names | {f"{name}_last": metric for name, metric in names.items()}
 
     def build(self) -> Evaluator:
         """The protocol."""

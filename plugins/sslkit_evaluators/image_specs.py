@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final, get_args
 
 from pydantic import Field
 
 from sslkit.spec.base import Count, Problem
 from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.metrics import HIGHER, Metric, Metrics
 from sslkit.spec.protocol import own_fields, protocol
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Retrieval(EvaluatorSpec):
     """What is searched: the training images, or the other test images (each query is left out of its own ranking)."""
     ks: tuple[Count, ...] = Field((1, 5, 10), min_length=1)
     """Depths of `recall_K`."""
+
+    def reported_metrics(self) -> Metrics:
+        """Mean average precision, and recall at every depth."""
+        return {"map": HIGHER, **{f"recall_{k}": HIGHER for k in self.ks}}
 
     def build(self) -> Evaluator:
         """The protocol."""
@@ -82,6 +87,13 @@ class Robustness(EvaluatorSpec):
             twice = [value for place, value in enumerate(given) if value in given[:place]]
             if twice:
                 yield Problem(field, f"{twice[0]!r} is given twice; keep one")
+
+    def reported_metrics(self) -> Metrics:
+        """Accuracies, and what of it is left of that of clean images."""
+        kinds: tuple[str, ...] = self.corruptions or get_args(Kind)
+        relative = Metric("higher", "where any clean image is told")
+        each = {f"{name}_accuracy": HIGHER for name in kinds}
+        return {"accuracy": HIGHER, "clean_accuracy": HIGHER, "relative": relative, **each}
 
     def build(self) -> Evaluator:
         """The protocol."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, final
 
 from pydantic import Field
 
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Count, Spec
 from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.metrics import HIGHER, NEITHER, Metric, Metrics
 from sslkit.spec.protocol import own_fields, protocol
 from sslkit_evaluators.image_specs import Retrieval, Robustness
 from sslkit_evaluators.specs import LogisticRegression, LowShot, Probing
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 Positive = Annotated[float, Field(gt=0)]
 RATES = (1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+TOP5 = Metric("higher", "with five classes or more")
+APPROXIMATE = Metric("higher", "beyond `exact_up_to` training images")
+Number = TypeVar("Number", int, float)
+
+
+def _listed(value: Number | tuple[Number, ...]) -> tuple[Number, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 @final
@@ -41,13 +50,19 @@ class KNN(EvaluatorSpec):
     probes: Count = 64
     """Cells that an approximate search looks into, of 4 sqrt(N); more raise `recall` and cost time."""
 
+    def reported_metrics(self) -> Metrics:
+        """Shares of the test images."""
+        pairs = [(k, t) for k in _listed(self.k) for t in _listed(self.temperature)]
+        endings = ["", *(f"_k{k}_T{t:g}" for k, t in pairs if len(pairs) > 1)]
+        accuracies = {f"accuracy{end}": HIGHER for end in endings}
+        return {**accuracies, **{f"top5{end}": TOP5 for end in endings}, "recall": APPROXIMATE}
+
     def build(self) -> Evaluator:
         """The protocol."""
         from sslkit_evaluators.knn import KNearest, Search
 
-        ks = self.k if isinstance(self.k, tuple) else (self.k,)
-        temperatures = self.temperature if isinstance(self.temperature, tuple) else (self.temperature,)
         search = Search(self.engine, self.exact_up_to, self.probes)
+        ks, temperatures = _listed(self.k), _listed(self.temperature)
         return KNearest(ks, temperatures, search, protocol(self, "knn@1", own_fields(KNN, "engine")))
 
 
@@ -84,6 +99,11 @@ class LinearProbe(EvaluatorSpec):
     def example(cls) -> Self:
         """Few rates and epochs."""
         return cls(learning_rates=(0.01, 0.1), epochs=3)
+
+    def reported_metrics(self) -> Metrics:
+        """Accuracies, and what the holdout chose."""
+        choice = {"weight_decay": NEITHER} if len(self.weight_decays) > 1 else {}
+        return {"accuracy": HIGHER, "holdout_accuracy": HIGHER, "learning_rate": NEITHER, **choice}
 
     def build(self) -> Evaluator:
         """The protocol."""

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from sslkit.spec.base import Count
 from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.metrics import HIGHER, NEITHER, Metrics
 from sslkit.spec.protocol import own_fields, protocol
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class LogisticRegression(EvaluatorSpec):
     def example(cls) -> Self:
         """Three penalties."""
         return cls(strengths=(0.01, 1.0), halvings=1, iterations=20)
+
+    def reported_metrics(self) -> Metrics:
+        """Accuracies, and the penalty that was chosen."""
+        choice = {"holdout_accuracy": HIGHER} if len(self.strengths) > 1 else {}
+        return {"accuracy": HIGHER, "strength": NEITHER, **choice}
 
     def build(self) -> Evaluator:
         """The protocol."""
@@ -79,6 +85,11 @@ class LowShot(EvaluatorSpec):
         """Two sizes and draws."""
         return cls(shares=(0.5,), shots=(1,), draws=2)
 
+    def reported_metrics(self) -> Metrics:
+        """The area, and the accuracy of each size."""
+        sizes = [*(f"{shots}shot" for shots in self.shots), *(f"{100 * share:g}pct" for share in self.shares)]
+        return {"area": HIGHER, **{f"accuracy_{size}": HIGHER for size in sizes}}
+
     def build(self) -> Evaluator:
         """The protocol."""
         from sslkit_evaluators.lowshot import LowShot as Protocol
@@ -114,6 +125,14 @@ class Probing(EvaluatorSpec):
     def example(cls) -> Self:
         """Two rates and few epochs."""
         return cls(learning_rates=(0.1, 1.0), epochs=3)
+
+    def reported_metrics(self) -> Metrics:
+        """The mean accuracy, that of each attribute, and the block that was chosen for it."""
+        names = self.attributes or ("*",)
+        of_each = {f"{name}_accuracy": HIGHER for name in names} | {
+            f"{name}_layer": NEITHER for name in names
+        }
+        return {"accuracy": HIGHER, **of_each}
 
     def build(self) -> Evaluator:
         """The protocol."""

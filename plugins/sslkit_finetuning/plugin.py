@@ -10,6 +10,7 @@ from pydantic import Field
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Count, Problem, Spec
 from sslkit.spec.families import Augment, EvaluatorSpec
+from sslkit.spec.metrics import HIGHER, LOWER, NEITHER, Metric, Metrics
 from sslkit.spec.parts import OptimizerSpec
 from sslkit.spec.protocol import own_fields, protocol
 from sslkit.spec.schedule import LearningRateSchedule
@@ -26,6 +27,12 @@ Precision = Literal["float32", "bfloat16"]
 Augments = tuple[Augment, ...] | None
 Target = Literal["qkv", "proj", "mlp"]
 
+TRAINED: Metrics = {
+    "accuracy": HIGHER,
+    "top5": Metric("higher", "with five classes or more"),
+    "train_loss": LOWER,
+}
+"""Metrics of a classifier after its last epoch."""
 DEFAULT_AUGMENT: tuple[dict[str, Any], ...] = (
     {"kind": "random_resized_crop", "scale": [0.08, 1.0]},
     {"kind": "flip"},
@@ -79,6 +86,10 @@ class Finetune(EvaluatorSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Warm-up is part of the training."""
         yield from _problems(self)
+
+    def reported_metrics(self) -> Metrics:
+        """Of the last epoch."""
+        return TRAINED
 
     def build(self) -> Evaluator:
         """The protocol."""
@@ -143,6 +154,10 @@ class PEFT(EvaluatorSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Warm-up is part of the training."""
         yield from _problems(self)
+
+    def reported_metrics(self) -> Metrics:
+        """Of the last epoch, and how much is trained."""
+        return {**TRAINED, "trainable_share": NEITHER}
 
     def build(self) -> Evaluator:
         """The protocol."""

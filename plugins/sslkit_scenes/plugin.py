@@ -10,6 +10,7 @@ from pydantic import Field
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.spec.base import Count, Problem, Spec
 from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.metrics import HIGHER, LOWER, NEITHER, Better, Metric, Metrics
 from sslkit.spec.protocol import own_fields, protocol
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Dense(EvaluatorSpec):
         if self.baselines:
             yield Problem("baselines", "raw pixels have no patch tokens; leave this out")
 
+    def reported_metrics(self) -> Metrics:
+        """Overlaps, and the rate that the holdout chose."""
+        overlaps = dict.fromkeys(("miou", "pixel_accuracy", "holdout_miou"), HIGHER)
+        return {**overlaps, "learning_rate": NEITHER}
+
     def build(self) -> Evaluator:
         """The protocol."""
         from sslkit_scenes.dense import DenseSegmentation
@@ -89,6 +95,14 @@ class Concept(EvaluatorSpec):
     def example(cls) -> Self:
         """Two penalties."""
         return cls(strengths=(0.1, 10.0), iterations=20)
+
+    def reported_metrics(self) -> Metrics:
+        """Accuracies, and what the bottleneck costs."""
+        concepts = dict.fromkeys(
+            ("concept_accuracy", "concept_auc"), Metric("higher", "where test images tell")
+        )
+        accuracies = {"accuracy": HIGHER, "direct_accuracy": HIGHER, "gap": LOWER}
+        return {**accuracies, **concepts, "concept_majority": Metric(None, "where test images tell")}
 
     def build(self) -> Evaluator:
         """The protocol."""
@@ -130,6 +144,18 @@ class Reconstruction(EvaluatorSpec):
             )
         if self.baselines:
             yield Problem("baselines", "raw pixels have no objectives; leave this out")
+
+    def reported_metrics(self) -> Metrics:
+        """Of one masked objective plain names, of several `NAME_loss` and so on; losses are better low."""
+        of_one = {"loss": "of one masked objective", "psnr": "for pixels", "ssim": "for pixels"}
+        metrics = {"skill": HIGHER}
+        for name in ("skill", "loss", "psnr", "ssim"):
+            better: Better = "lower" if name == "loss" else "higher"
+            for end in ("", *(f"_at_{ratio:g}" for ratio in self.ratios)):
+                plain = Metric(better, of_one.get(name, "where the masker takes the ratio"))
+                metrics.setdefault(f"{name}{end}", plain)
+                metrics[f"*_{name}{end}"] = Metric(better, "of several masked objectives")
+        return metrics
 
     def build(self) -> Evaluator:
         """The protocol."""

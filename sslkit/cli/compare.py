@@ -93,12 +93,17 @@ def _table(title: str, *headings: str) -> Table:
 
 def _scores(found: Comparison) -> Table:
     """Each setting's value by each measure, with its interval."""
-    labels = [f"{measure.label} ({_short(measure.protocol)})" for measure in found.measures]
+    labels = [f"{m.label} ({_short(m.protocol)}){_direction(m)}" for m in found.measures]
     table = _table(f"Scores, {100 * found.level:g} % intervals", "", "setting", "runs", *labels)
     for number, setting in enumerate(found.settings, start=1):
         cells = [_score(found.score(setting.name, m.label), m) for m in found.measures]
         table.add_row(str(number), setting.name, str(len(setting.runs)), *cells)
     return table
+
+
+def _direction(measure: Measure) -> str:
+    """Said where it is not the usual one."""
+    return ", lower is better" if measure.better == "lower" else ""
 
 
 def _short(protocol: str) -> str:
@@ -131,7 +136,9 @@ def _fields(found: Comparison) -> Table:
 def _matrix(found: Comparison, measure: Measure) -> Table:
     """Row less column, with Holm's p-value; a star where it is significant."""
     numbers = [str(i + 1) for i in range(len(found.settings))]
-    table = _table(f"{measure.label}, {measure.metric}: row less column", "", "setting", *numbers)
+    table = _table(
+        f"{measure.label}, {measure.metric}{_direction(measure)}: row less column", "", "setting", *numbers
+    )
     for mark, row in zip(numbers, found.settings, strict=True):
         cells = [
             ""

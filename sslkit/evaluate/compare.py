@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from sslkit.evaluate.groups import (
     require_one_step,
 )
 from sslkit.evaluate.statistics import Difference, McNemar
+from sslkit.spec.metrics import Better
 
 UNTESTED = "not tested: one run each, and no predictions behind the metric"
 
@@ -105,10 +106,17 @@ def _setting(group: Group) -> Setting:
 
 def _measure(entries: Sequence[Entry], label: str) -> Measure:
     found, correct = entries[0].results[label], [entry.correct(label) for entry in entries]
-    images = None if correct[0] is None else len(correct[0])
     data = found.data.get("test", {}).get("fingerprint")
-    accuracy = all(right is not None for right in correct)
-    return Measure(label, found.protocol, found.headline, accuracy, images if accuracy else None, data)
+    accuracy = correct[0] is not None and all(right is not None for right in correct)
+    images = len(correct[0]) if accuracy and correct[0] is not None else None
+    better: Better | None = "higher" if accuracy else _better(entries, label)
+    return Measure(label, found.protocol, found.headline, accuracy, images, data, better)
+
+
+def _better(entries: Sequence[Entry], label: str) -> Better | None:
+    """The direction that all runs tell; those of a plugin that has since declared it may differ."""
+    each = {entry.results[label].headline_better for entry in entries}
+    return each.pop() if len(each) == 1 else None
 
 
 def _values(group: Group, label: str) -> list[float]:
@@ -177,17 +185,21 @@ def _by_seeds(a: list[float], b: list[float], how: _How) -> Difference:
 
 def _adjusted(pairs: Sequence[Pair], measures: Sequence[Measure]) -> tuple[Pair, ...]:
     """The pairs with Holm's p-values and with what may be said."""
-    accuracy = {measure.label: measure.accuracy for measure in measures}
+    by_label = {measure.label: measure for measure in measures}
     p_values = iter(statistics.holm([pair.p for pair in pairs if pair.p is not None]))
     return tuple(
-        pair if pair.difference is None else _told(pair, pair.difference, float(next(p_values)), accuracy)
+        pair
+        if pair.difference is None
+        else _told(pair, pair.difference, float(next(p_values)), by_label[pair.label])
         for pair in pairs
     )
 
 
-def _told(pair: Pair, difference: Difference, p: float, accuracy: Mapping[str, bool]) -> Pair:
-    said = statistics.verdict(pair.first, pair.second, difference, p, points=accuracy[pair.label])
-    return pair._replace(p=p, significant=statistics.significant(difference, p), verdict=said)
+def _told(pair: Pair, difference: Difference, p: float, measure: Measure) -> Pair:
+    text = statistics.verdict(
+        pair.first, pair.second, difference, p, points=measure.accuracy, better=measure.better
+    )
+    return pair._replace(p=p, significant=statistics.significant(difference, p), verdict=text)
 
 
 def _metas(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sslkit.evaluate.statistics import Difference, McNemar, Ranking, SeedSummary
+from sslkit.spec.metrics import Better
 
 
 class Setting(NamedTuple):
@@ -25,11 +26,13 @@ class Measure(NamedTuple):
     metric: str
     """The headline; what is compared."""
     accuracy: bool
-    """Whether it is an accuracy over images whose predictions are kept: said in points, and higher is better."""
+    """Whether it is an accuracy over images whose predictions are kept: said in points."""
     images: int | None
     """Scored images, where predictions are kept."""
     test_data: str | None
     """Fingerprint of the test images."""
+    better: Better | None = None
+    """The direction in which the metric is better; None where neither is, or where it is not known."""
 
 
 class Score(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.errors import CheckpointError
+from sslkit.spec.metrics import Better, directions_of_settings
 
 EVALUATIONS = "evaluations"
 """Folder inside a run's."""
@@ -64,11 +65,18 @@ class Evaluation(NamedTuple):
     """Images that were left out, with the reason."""
     path: Path
     """The file."""
+    better: Mapping[str, Better | None] = {}
+    """Metric -> the direction in which it is better; None where neither is, or where it is not known."""
 
     @property
     def headline(self) -> str:
         """The name of the first metric."""
         return next(iter(self.metrics))
+
+    @property
+    def headline_better(self) -> Better | None:
+        """The direction in which the headline is better; None where that is not known."""
+        return self.better.get(self.headline)
 
     def predictions(self) -> StoredPredictions | None:
         """Those behind the headline accuracy, where the protocol makes any.
@@ -126,6 +134,8 @@ def _read(path: Path) -> Evaluation:
         intervals = {name: (low, high) for name, (low, high) in found.pop("intervals").items()}
         unreadable = tuple(found.pop("unreadable"))
         _require_mappings(found)
+        if "better" not in found:  # of before directions were declared
+            found["better"] = directions_of_settings(found["settings"], found["metrics"])
         return Evaluation(**found, intervals=intervals, unreadable=unreadable, path=path)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None

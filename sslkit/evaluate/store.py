@@ -12,6 +12,7 @@ from sslkit.evaluate.results import folder_of, packed
 from sslkit.evaluate.sources import Sources, source_of
 from sslkit.evaluate.statistics import accuracy_interval
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
+from sslkit.spec.metrics import directions
 from sslkit.train.files import write_bytes, write_json
 
 FIGURES = "figures"
@@ -54,6 +55,7 @@ def store(
             "protocol": spec.build().protocol,
             "settings": spec.model_dump(mode="json"),
             "metrics": dict(scores.metrics),
+            "better": directions(spec.reported_metrics(), scores.metrics),
             "intervals": _intervals(scores),
             "tables": dict(scores.tables),
             "figures": {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()},

@@ -13,6 +13,7 @@ from sslkit.evaluate.groups import leaves
 from sslkit.evaluate.results import evaluations, steps
 from sslkit.evaluate.scaling.sweep import read_run, tokens
 from sslkit.evaluate.statistics import SeedSummary, seed_summary
+from sslkit.spec.metrics import Better
 from sslkit.spec.sweep import Cell, Grid
 from sslkit.train.cost import encoded
 from sslkit.train.files import write_json, write_text
@@ -43,6 +44,8 @@ class Headline(NamedTuple):
     title: str
     share: bool
     """Whether it is a share of images, said in percent."""
+    better: Better | None = None
+    """The direction in which it is better; None where neither is, or where it is not known."""
 
 
 class Line(NamedTuple):
@@ -231,13 +234,15 @@ def _line(group: Sequence[Measured], level: float) -> Line:
 def _headlines(runs: Sequence[Measured]) -> tuple[Headline, ...]:
     """The first metric of every evaluator; the loss where there is none."""
     found = {headline.key: headline for run in runs for headline in _of_run(run.cell.spec.run_dir)}
-    return tuple(found.values()) or (Headline("loss", "loss", False),)
+    return tuple(found.values()) or (Headline("loss", "loss", False, "lower"),)
 
 
 def _of_run(run_dir: Path) -> Iterator[Headline]:
     for label, made in evaluations(run_dir).items() if steps(run_dir) else ():
         share = made.headline in made.intervals  # of an accuracy over images, whose predictions are kept
-        yield Headline(f"eval/{label}/{made.headline}", f"{label} ({made.protocol})" + ", %" * share, share)
+        note, better = " (lower is better)", made.headline_better
+        title = f"{label} ({made.protocol})" + ", %" * share + note * (better == "lower")
+        yield Headline(f"eval/{label}/{made.headline}", title, share, better)
 
 
 def _row(run: Measured) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def _sections(found: Comparison, runs: dict[str, RunData]) -> list[Section]:
 
 
 def _scores(found: Comparison) -> Html:
-    headings = ["Setting", "Runs", *(f"{m.label} {m.metric.replace('_', ' ')}" for m in found.measures)]
+    headings = ["Setting", "Runs", *map(heading, found.measures)]
     rows: Iterable[list[Child]] = (
         [s.name, len(s.runs), *(_score(found.score(s.name, m.label), m) for m in found.measures)]
         for s in found.settings
@@ -132,7 +132,7 @@ def _matrix(found: Comparison, measure: Measure) -> Iterator[Html]:
     if any(pair.difference for pair in pairs):
         unit = ", in points" if measure.accuracy else ""
         rows = ([row, *(_cell(found, measure, row, column) for column in names)] for row in names)
-        yield table(f"{measure.label} {measure.metric}: row less column{unit}", ["", *names], rows)
+        yield table(f"{heading(measure)}: row less column{unit}", ["", *names], rows)
     yield tag("ul", (tag("li", said) for said in dict.fromkeys(map(_said, pairs))), class_="verdicts")
 
 
@@ -150,10 +150,25 @@ def _cell(found: Comparison, measure: Measure, row: str, column: str) -> Html:
     if pair.difference is None or pair.p is None:
         return Html("not tested")
     estimate = pair.difference.estimate * (1 if pair.first == row else -1)
-    word = "no significant difference" if not pair.significant else "higher" if estimate > 0 else "lower"
+    word, kind = _standing(estimate, pair.significant, measure)
     shown = f"{'+' if estimate > 0 else ''}{value(estimate, measure)}"
-    kind = "same" if not pair.significant else word
     return tag("span", tag("strong", shown), tag("small", f"{p_text(pair.p)}, {word}"), class_=f"cell {kind}")
+
+
+def _standing(estimate: float, significant: bool, measure: Measure) -> tuple[str, str]:
+    """What is said of a difference, and its class on the page."""
+    if not significant:
+        return NONE, "same"
+    if measure.better is None:
+        return ("higher" if estimate > 0 else "lower"), "other"
+    word = "better" if (estimate > 0) == (measure.better == "higher") else "worse"
+    return word, word
+
+
+def heading(measure: Measure) -> str:
+    """Evaluation and metric, and where lower is better that it is."""
+    note = " (lower is better)" if measure.better == "lower" else ""
+    return f"{measure.label} {measure.metric.replace('_', ' ')}{note}"
 
 
 def _metas(found: Comparison) -> Html | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 from pydantic import AfterValidator, Field
 
 from sslkit.spec.base import Slot, Spec
+from sslkit.spec.metrics import Metrics
 from sslkit.spec.schedule import Period, Value, ends, is_due
 
 if TYPE_CHECKING:
@@ -178,6 +179,15 @@ class EvaluatorSpec(Spec):
     def label(self) -> str:
         """The name this evaluation goes by in the metrics."""
         return self.name or self.kind_name()
+
+    def reported_metrics(self) -> Metrics:
+        """The metrics that the protocol reports with these settings, and the direction in which each is better.
+
+        The name of one that depends on data holds `*` for what they tell; one that is not always reported says when.
+        `checkpoint.best` can name those that have a direction, and comparisons, reports and tables go by it. Default:
+        nothing is declared; then higher is better for the first metric, and nothing is known of the others.
+        """
+        return {}
 
     def due(self, step: int, steps_per_epoch: int) -> bool:
         """Whether to run after `step` steps are done (the end of the run is the trainer's matter)."""

@@ -13,6 +13,7 @@ from sslkit import catalog
 from sslkit.errors import SpecError
 from sslkit.spec.base import Count, Problem, Spec
 from sslkit.spec.families import Augment, AugmentSpec, Backbone, Logger
+from sslkit.spec.metrics import refusal
 from sslkit.spec.recipes import RECIPES, Recipe, Step
 from sslkit.spec.schedule import Period, Value, ends
 
@@ -237,7 +238,13 @@ class CheckpointSpec(Spec):
     keep: Count = 2
     """Newest checkpoints kept."""
     best: str | None = None
-    """Metric whose best checkpoint is kept too (`eval/knn/accuracy`). Default: the first one evaluated."""
+    """Metric whose best checkpoint is kept too (`eval/knn/accuracy`). Default: the first with a direction."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The metric must be one that an evaluation reports, and it must be known when it is better."""
+        text = None if self.best is None else refusal(self.best, run.evaluate)
+        if text is not None:
+            yield Problem("best", text)
 
 
 @final

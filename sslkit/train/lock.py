@@ -16,7 +16,8 @@ from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import kinds, used_plugins
 from sslkit.spec.explain import walk
 from sslkit.spec.families import BackboneSpec
-from sslkit.spec.load import dump, parse, read_yaml
+from sslkit.spec.load import dump, parse, parse_as, read_yaml
+from sslkit.spec.metrics import refusal
 from sslkit.spec.run import RunSpec
 from sslkit.train.checkpoint import FOLDER, Checkpoints
 from sslkit.train.files import write_text
@@ -81,7 +82,7 @@ def read_lock(run_dir: Path) -> dict[str, Any]:
 
 def locked_spec(run_dir: Path) -> RunSpec:
     """The resolved spec of the run in `run_dir`, with `out` set to where it is now."""
-    return parse({**read_lock(run_dir)["spec"], "out": str(run_dir)})
+    return _parsed({**read_lock(run_dir)["spec"], "out": str(run_dir)})
 
 
 def trained_spec(run_dir: Path) -> RunSpec:
@@ -91,7 +92,15 @@ def trained_spec(run_dir: Path) -> RunSpec:
         name: {**net, "backbone": _begun_anew(net.get("backbone"))}
         for name, net in spec.get("nets", {}).items()
     }
-    return parse({**spec, "backbone": _begun_anew(spec.get("backbone")), "nets": nets, "out": str(run_dir)})
+    return _parsed({**spec, "backbone": _begun_anew(spec.get("backbone")), "nets": nets, "out": str(run_dir)})
+
+
+def _parsed(fields: Mapping[str, Any]) -> RunSpec:
+    """The spec in `fields`, without a `checkpoint.best` that is refused today: no checkpoint was ever kept by it."""
+    spec = parse_as(RunSpec, fields)
+    if spec.checkpoint.best is not None and refusal(spec.checkpoint.best, spec.evaluate):
+        fields = {**fields, "checkpoint": {**fields["checkpoint"], "best": None}}
+    return parse(fields)
 
 
 def _begun_anew(backbone: Any) -> Any:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ from sslkit.core.env import Env, Length
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError
 from sslkit.spec.run import RunSpec
+from sslkit.train import record
+from sslkit.train.best import Best
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded, load, step_of
 from sslkit.train.compose import make_system, make_views
 from sslkit.train.lock import read_lock, trained_spec
@@ -63,8 +65,9 @@ def find(run_dir: Path, which: str = "last") -> Loaded:
         newest = _load_newest(list(by_name.values()))
         if which == "last":
             return newest
-        wanted = trained_spec(run_dir).checkpoint.best
-        return load(_best_of(newest.meta.get("best", {}), wanted, list(by_name.values())))
+        best = Best(trained_spec(run_dir))
+        best.restore(newest.meta.get("best", {}), partial(record.read, run_dir))
+        return load(_best_of(best, list(by_name.values())))
     if which not in by_name:
         raise CheckpointError(
             f"{run_dir}: has no checkpoint {which!r}. Known: last, best, {', '.join(by_name)}"
@@ -110,13 +113,15 @@ def _misfit(loaded: Loaded, part: str, error: Exception) -> CheckpointError:
     return CheckpointError(f"{loaded.path}: does not fit this run's {part}:\n  {detail}")
 
 
-def _best_of(best: Mapping[str, Mapping[str, float]], wanted: str | None, paths: list[Path]) -> Path:
-    metric = wanted or next(iter(best), None)
-    if metric is None or metric not in best:
-        known = ", ".join(best) or "none, as the run made no evaluation"
-        raise CheckpointError(f"no best checkpoint by {metric or 'any metric'}. Metrics known: {known}")
-    step = int(best[metric]["step"])
-    found = [path for path in paths if step_of(path) == step]
-    if not found:
-        raise CheckpointError(f"the best checkpoint (step {step} by {metric}) is no longer there")
-    return found[0]
+def _best_of(best: Best, paths: list[Path]) -> Path:
+    if best.metric is None or best.step is None:
+        known = ", ".join(best.values) or "none, as the run made no evaluation"
+        raise CheckpointError(f"no best checkpoint by {best.metric or 'any metric'}. Metrics known: {known}")
+    path = next((path for path in paths if step_of(path) == best.step), None)
+    if path is None:
+        why = ", for an older version took higher values as better" if best.metric in best.corrected else ""
+        raise CheckpointError(
+            f"the best checkpoint (step {best.step} by {best.metric}) is no longer there{why}. "
+            f"Known: last, {', '.join(path.name for path in paths)}"
+        )
+    return path

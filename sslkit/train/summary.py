@@ -1,4 +1,4 @@
-"""What a run comes to: resolved settings before it, best and last metrics after it."""
+"""What a run comes to: what its spec resolves to, parameters, passes, and hashes of weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import resource
 import sys
 from collections.abc import Mapping
 from itertools import groupby
-from typing import Any, final
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,43 +24,6 @@ from sslkit.train.lock import device_name
 from sslkit.train.parallel import Parallel
 from sslkit.train.stages import masks_shapes, timeline
 from sslkit.train.stepper import compiles, module_parameters
-
-
-@final
-class Best:
-    """The best value so far of every metric that evaluations report; higher is better."""
-
-    def __init__(self, spec: RunSpec) -> None:
-        self._wanted = spec.checkpoint.best
-        self.values: dict[str, dict[str, float]] = {}
-
-    @property
-    def metric(self) -> str | None:
-        """The metric whose best checkpoint is kept: the named one, or the first that was reported."""
-        return self._wanted or next(iter(self.values), None)
-
-    @property
-    def step(self) -> int | None:
-        """The step of the best checkpoint."""
-        found = self.values.get(self.metric or "")
-        return None if found is None else int(found["step"])
-
-    def update(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take the metrics of an evaluation after `step`; the earlier of two equal values stays the best.
-
-        Values that are not finite are never the best.
-        """
-        for name, value in metrics.items():
-            if math.isfinite(value) and (name not in self.values or value > self.values[name]["value"]):
-                self.values[name] = {"value": value, "step": step}
-
-    def state(self) -> dict[str, dict[str, float]]:
-        """For a checkpoint."""
-        return self.values
-
-    def restore(self, state: Mapping[str, Mapping[str, float]]) -> None:
-        """From a checkpoint."""
-        self.values = {name: dict(value) for name, value in state.items()}
 
 
 def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str, Any]:

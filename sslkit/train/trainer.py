@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
@@ -18,6 +19,7 @@ from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import is_due
 from sslkit.train import record
+from sslkit.train.best import Best
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.clock import Clock
 from sslkit.train.collapse import CollapseGuard
@@ -31,7 +33,7 @@ from sslkit.train.parallel import Parallel
 from sslkit.train.progress import Progress
 from sslkit.train.restore import load_masking, load_optimizer, load_system
 from sslkit.train.stepper import Losses
-from sslkit.train.summary import Best, resolved, weights_sha256
+from sslkit.train.summary import resolved, weights_sha256
 from sslkit.train.supply import supply
 
 SKIPPED = "skipped.txt"
@@ -72,6 +74,7 @@ class Trainer:
         if parallel.first:
             self._prepare_folder()
         parallel.wait()
+        self.best.restore(self.meta.get("best", {}), partial(record.read, self.run_dir))
         self._unscored: set[str] = set()
         self.reading = self._reading()
         loggers = (
@@ -197,13 +200,18 @@ class Trainer:
                 for name, value in scores.metrics.items()
             }
             self.recorder.write({"step": done, "epoch": self.length.epoch(done), **metrics})
-            self.best.update(done, metrics)
+            self._note_best(done, metrics)
             for label, scores in results.items():
                 self.progress.evaluated(label, scores.metrics)
             self._store(done, due, results)
             if not last:
                 self._figures(done)
         return True
+
+    def _note_best(self, done: int, metrics: Mapping[str, float]) -> None:
+        self.best.update(done, metrics)
+        if text := self.best.unreported(metrics):
+            self.progress.note(f"warning: {text}")
 
     def _scores(self, net: Backbone | None, due: Mapping[int, EvaluatorSpec]) -> dict[str, Scores]:
         return evaluate(net, due, self.spec.data, self.reading, self.sources)
@@ -314,7 +322,6 @@ class Trainer:
         load_system(self.composed.system, loaded)
         load_masking(self.stepper.masking, loaded)
         load_optimizer(self.stepper.optimizer, loaded)
-        self.best.restore(loaded.meta.get("best", {}))
 
     def _prepare_folder(self) -> None:
         for folder in (self.run_dir / FOLDER, self.run_dir / FIGURES):

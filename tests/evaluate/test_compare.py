@@ -61,7 +61,7 @@ def test_scores_have_the_interval_of_their_images(tmp_path):
     assert (score.values, score.step, score.seeds.std) == ((0.8,), 10, None)
     assert found.pairs == ()
     (measure,) = found.measures
-    assert measure == ("knn", "knn@1", "accuracy", True, 400, "knn-test")
+    assert measure == ("knn", "knn@1", "accuracy", True, 400, "knn-test", "higher")
 
 
 def test_identical_predictions_do_not_differ(tmp_path):

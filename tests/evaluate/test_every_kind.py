@@ -19,6 +19,7 @@ from sslkit.evaluate.run import evaluate_run, evaluate_spec
 from sslkit.registry.manager import kinds
 from sslkit.spec.evaluation import EvaluationSpec
 from sslkit.spec.load import parse, parse_as
+from sslkit.spec.metrics import directions, mismatches
 from sslkit.train import record
 from sslkit.train.checkpoint import Checkpoints, load
 from sslkit.train.launch import resume, train
@@ -171,6 +172,15 @@ def test_one_kind_alone_gives_what_it_gives_among_others(runs):
     known = {label: dict(found.metrics) for label, found in evaluations(root / "whole", 4).items()}
     for label in ("finetune", "probing"):
         assert evaluate_run(root / "whole", only=[label])["metrics"] == {label: known[label]}
+
+
+def test_reported_metrics_are_the_declared_ones(runs):
+    """Names, and the direction that is stored with them."""
+    root, _ = runs
+    for label, found in evaluations(root / "whole", 4).items():
+        declared = kinds("evaluator")[found.settings["kind"]](**found.settings).reported_metrics()
+        assert list(mismatches(declared, found.metrics)) == [], label
+        assert dict(found.better) == directions(declared, found.metrics), label
 
 
 def test_stored_predictions_are_those_of_the_headline(runs):

@@ -239,7 +239,9 @@ def test_the_json_holds_everything(whole):
     data = json.loads((whole.folder / "sweep.json").read_text())
     assert data == found.to_json()
     assert (data["name"], data["finished"], data["missing"], data["failed"]) == ("mine", 6, [], {})
-    assert data["headlines"] == [{"key": "eval/knn/accuracy", "title": "knn (knn@1), %", "share": True}]
+    assert data["headlines"] == [
+        {"key": "eval/knn/accuracy", "title": "knn (knn@1), %", "share": True, "better": "higher"}
+    ]
     low = data["settings"][0]
     assert (low["setting"], low["seeds"]) == ("low", [0, 1, 2])
     assert low["metrics"]["eval/knn/accuracy"]["values"] == [0.5, 0.6, 0.55]

@@ -49,8 +49,8 @@ def test_the_matrix_counts_from_the_row(three, tmp_path):
         (row[0], column): cell for row in rows[1:] for column, cell in zip(rows[0][1:], row[1:], strict=True)
     }
     assert cells["mae", "mae"] == "–"
-    assert cells["mae", "byol"].startswith("+10.00p < 0.001, higher")
-    assert cells["byol", "mae"].startswith("-10.00p < 0.001, lower")
+    assert cells["mae", "byol"].startswith("+10.00p < 0.001, better")
+    assert cells["byol", "mae"].startswith("-10.00p < 0.001, worse")
     assert cells["mae", "simmim"] == "+0.50p = 0.25, no significant difference"
 
 

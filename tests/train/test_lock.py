@@ -190,3 +190,14 @@ def test_what_a_frozen_net_cannot_use_is_refused_and_defaults_are_not(name, valu
         tiny.spec(nets={"one": {"backbone": tiny.VIT, name: value}})
     net = tiny.spec(nets={"one": {"backbone": tiny.VIT}}).nets["one"]
     assert tiny.spec(nets={"one": net.model_dump()}).nets["one"] == net
+
+
+def test_a_best_metric_that_older_versions_took_and_never_met_is_left_out(run):
+    """They kept no checkpoint by it, so that nothing is lost; a run that can no longer be read would be."""
+    path = run.out / lock.LOCK
+    data = yaml.safe_load(path.read_text())
+    for best in ("loss", "eval/knn/acuracy"):
+        data["spec"]["checkpoint"]["best"] = best
+        path.write_text(yaml.safe_dump(data))
+        assert lock.locked_spec(run.out).checkpoint.best is None
+        assert lock.trained_spec(run.out).checkpoint.best is None

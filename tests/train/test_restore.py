@@ -80,9 +80,10 @@ def test_without_a_best_checkpoint_it_says_why(tmp_path):
     out = best_state(tmp_path / "b", {"eval/knn/accuracy": {"value": 0.5, "step": 77}}, steps=1)
     with says("the best checkpoint (step 77 by eval/knn/accuracy) is no longer there"):
         find(out, "best")
-    named = {"checkpoint": {"best": "eval/other/accuracy"}}
+    knn = {"kind": "knn", "k": 3, "every": "100 steps"}
+    named = {"checkpoint": {"best": "eval/knn/top5"}, "evaluate": [knn]}
     out = best_state(tmp_path / "c", {"eval/knn/accuracy": {"value": 0.5, "step": 1}}, steps=1, **named)
-    with says("no best checkpoint by eval/other/accuracy. Metrics known: eval/knn/accuracy"):
+    with says("no best checkpoint by eval/knn/top5. Metrics known: eval/knn/accuracy"):
         find(out, "best")
 
 

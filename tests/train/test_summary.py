@@ -1,58 +1,17 @@
-"""What a run resolves to, and its best values."""
+"""What a run resolves to."""
 
 from __future__ import annotations
 
 import json
 
-import pytest
 import torch
 from torch import nn
 
 from sslkit.core.passes import Encode
 from sslkit.train.compose import compose
-from sslkit.train.summary import Best, passes, peak_memory_mib, resolved, weights_sha256
+from sslkit.train.summary import passes, peak_memory_mib, resolved, weights_sha256
 from tests import tiny
 from tests.fakes_train import compose_everything
-
-
-def test_the_first_metric_that_was_evaluated_decides():
-    best = Best(tiny.spec())
-    assert (best.metric, best.step) == (None, None)
-    best.update(2, {"eval/knn/accuracy": 0.5, "eval/knn/top5": 0.9})
-    best.update(4, {"eval/knn/accuracy": 0.7, "eval/knn/top5": 0.8})
-    best.update(6, {"eval/knn/accuracy": 0.7})
-    assert best.metric == "eval/knn/accuracy"
-    assert best.step == 4, "the earlier of equal values"
-    assert best.values["eval/knn/top5"] == {"value": 0.9, "step": 2}
-
-
-def test_a_named_metric_decides():
-    best = Best(tiny.spec(checkpoint={"best": "eval/knn/top5"}))
-    best.update(2, {"eval/knn/accuracy": 0.5})
-    assert best.step is None
-    best.update(4, {"eval/knn/accuracy": 0.7, "eval/knn/top5": 0.8})
-    best.update(6, {"eval/knn/accuracy": 0.9, "eval/knn/top5": 0.1})
-    assert best.step == 4
-
-
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_is_never_the_best(bad):
-    best = Best(tiny.spec())
-    best.update(1, {"eval/a": bad})
-    assert best.values == {}
-    best.update(2, {"eval/a": 0.1})
-    best.update(3, {"eval/a": bad})
-    assert best.values == {"eval/a": {"value": 0.1, "step": 2}}
-
-
-def test_best_values_survive_a_checkpoint():
-    best, again = Best(tiny.spec()), Best(tiny.spec())
-    best.update(2, {"eval/b": 0.5, "eval/a": 0.25})
-    again.restore(json.loads(json.dumps(best.state())))
-    assert again.metric == "eval/b"
-    again.update(3, {"eval/b": 0.75})
-    assert again.step == 3
-    assert best.step == 2
 
 
 def test_everything_that_follows_from_a_spec():

@@ -45,6 +45,7 @@ def analyse(sweep: Sweep, question: Question) -> Report:
         SpecError: a quantity is missing, or the data cannot support the fit.
     """
     y, name = _targets(sweep, question)
+    _require_falling(sweep, question)
     return _joint(sweep, question, y, name) if question.joint else _single(sweep, question, y, name)
 
 
@@ -80,9 +81,13 @@ def _joint(sweep: Sweep, question: Question, y: list[float], name: str) -> Repor
 
 def _targets(sweep: Sweep, question: Question) -> tuple[list[float], str]:
     """What stands on the left, and its name."""
-    values = sweep.column(question.y)
+    values, better = sweep.column(question.y), sweep.better(question.y)
     if question.reading == "value":
         return values, question.y
+    if better == "lower":
+        raise SpecError(
+            f"--as error: fits 1 - {question.y}, but lower {question.y} is better already; leave --as out"
+        )
     for row, value in zip(sweep.rows, values, strict=True):
         if not 0 <= value < 1:
             raise SpecError(
@@ -90,6 +95,15 @@ def _targets(sweep: Sweep, question: Question) -> tuple[list[float], str]:
                 f"--as error takes shares from 0 to below 1 and fits 1 minus them"
             )
     return [1 - value for value in values], f"1 - {question.y}"
+
+
+def _require_falling(sweep: Sweep, question: Question) -> None:
+    """The laws are of what falls as runs grow."""
+    if question.reading == "value" and sweep.better(question.y) == "higher":
+        raise SpecError(
+            f"--y {question.y}: higher is better, while the law is of what falls as runs grow. For a share from 0 to 1 "
+            f"use --as error, which fits 1 - {question.y}; otherwise fit a metric of which lower is better"
+        )
 
 
 def _cost(sweep: Sweep) -> tuple[float, list[str]]:

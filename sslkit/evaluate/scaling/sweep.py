@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sslkit.errors import DataError, SpecError
 from sslkit.evaluate.scaling.fit import FLOPS
 from sslkit.spec.load import parse_yaml
+from sslkit.spec.metrics import Better
 
 SUMMARY, LOCK = "summary.json", "spec.lock.yaml"
 BACKWARD = 3.0
@@ -27,6 +28,8 @@ class Row(NamedTuple):
     """What is known of it, by the name of the quantity."""
     notes: tuple[str, ...] = ()
     """What was assumed, in sentences."""
+    better: Mapping[str, Better | None] = {}
+    """The direction in which a metric is better, as far as the run tells it; tables do not."""
 
 
 class Sweep(NamedTuple):
@@ -50,6 +53,11 @@ class Sweep(NamedTuple):
                 known = ", ".join(row.values) or "nothing"
                 raise SpecError(f"{row.name}: has no {name!r}. It has {known}")
         return [row.values[name] for row in self.rows]
+
+    def better(self, name: str) -> Better | None:
+        """The direction in which the quantity `name` is better; None where runs do not tell it, or not the same."""
+        each = {row.better.get(name) for row in self.rows}
+        return each.pop() if len(each) == 1 else None
 
     def has(self, name: str) -> bool:
         """Whether every run has the quantity `name`."""
@@ -120,9 +128,10 @@ def _row(
             "FLOPs are not recorded: taken as 6 per parameter and token, heads and decoders left out"
         )
     values["seconds"] = float(summary["seconds"])
-    return Row(
-        str(run_dir), values | _numbers(_later(run_dir, step)) | _numbers(summary["metrics"]), tuple(notes)
-    )
+    later, best = _later(run_dir, step), dict(summary.get("best", {}))
+    better: dict[str, Better | None] = {name: entry.get("better") for name, entry in best.items()}
+    values |= _numbers(later.metrics) | _numbers(summary["metrics"])
+    return Row(str(run_dir), values, tuple(notes), {"loss": "lower", **better, **later.better})
 
 
 def tokens(one: Mapping[str, Any], step: int) -> float:
@@ -133,14 +142,21 @@ def tokens(one: Mapping[str, Any], step: int) -> float:
     return float(sum(n * stage["tokens_per_step"] for n, stage in zip(lengths, stages, strict=True)))
 
 
-def _later(run_dir: Path, step: int) -> dict[str, Any]:
-    """Metrics of evaluations of the last step, those made after the run included."""
-    found: dict[str, Any] = {}
+class _Later(NamedTuple):
+    """Of evaluations of the last step, those made after the run included."""
+
+    metrics: dict[str, Any]
+    better: dict[str, Better | None]
+
+
+def _later(run_dir: Path, step: int) -> _Later:
+    later = _Later({}, {})
     for path in sorted((run_dir / "evaluations" / f"step-{step:08d}").glob("*.json")):
-        metrics = _json(path, _text(path, "cannot be read")).get("metrics")
-        if isinstance(metrics, dict):
-            found |= {f"eval/{path.stem}/{name}": value for name, value in metrics.items()}
-    return found
+        record = _json(path, _text(path, "cannot be read"))
+        for part, values in (("metrics", later.metrics), ("better", later.better)):
+            if isinstance(record.get(part), dict):
+                values |= {f"eval/{path.stem}/{name}": value for name, value in record[part].items()}
+    return later
 
 
 def _table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from sslkit.errors import DataError
 from sslkit.evaluate.statistics.checks import Floats
 from sslkit.evaluate.statistics.paired import Difference
+from sslkit.spec.metrics import Better
 
 NONE = "no significant difference"
 
@@ -41,7 +42,12 @@ def significant(difference: Difference, p: float | None = None) -> bool:
 
 
 def verdict(
-    first: str, second: str, difference: Difference, p: float | None = None, points: bool = True
+    first: str,
+    second: str,
+    difference: Difference,
+    p: float | None = None,
+    points: bool = True,
+    better: Better | None = "higher",
 ) -> str:
     """What may be said of `first` and `second` in one line.
 
@@ -50,17 +56,18 @@ def verdict(
         second: name of the other.
         difference: first less second.
         p: the p-value that counts, adjusted for many comparisons. Default: the difference's own.
-        points: the values are accuracies: more is better, and they are said in percentage points. Otherwise
-            it is only said which is higher.
+        points: the values are accuracies, said in percentage points.
+        better: the direction in which the values are better; None: it is only said which is higher.
     """
     if not significant(difference, p):
         return NONE
-    better, worse = (first, second) if difference.estimate > 0 else (second, first)
+    ahead, behind = (first, second) if (difference.estimate > 0) == (better != "lower") else (second, first)
     bounds = sorted((abs(difference.low), abs(difference.high)))
     size, low, high = (_size(value, points) for value in (abs(difference.estimate), *bounds))
-    word, unit = ("better", " points") if points else ("higher", "")
-    said = p_text(difference.p if p is None else p)
-    return f"{better} {word} than {worse} by {size}{unit} [{low}, {high}], {said}"
+    word, unit = "higher" if better is None else "better", " points" if points else ""
+    note = " (lower is better)" if better == "lower" else ""
+    probability = p_text(difference.p if p is None else p)
+    return f"{ahead} {word} than {behind} by {size}{unit} [{low}, {high}]{note}, {probability}"
 
 
 def p_text(p: float) -> str:

@@ -74,9 +74,16 @@ def test_verdicts_name_the_better_one():
     assert verdict("A", "B", other) == "B better than A by 2.00 points [1.00, 3.00], p < 0.001"
 
 
-def test_verdicts_of_what_is_no_accuracy_say_no_better():
-    found = verdict("A", "B", difference(1.5, 0.25, 2.75, 0.012), points=False)
+def test_verdicts_of_what_has_no_direction_say_no_better():
+    found = verdict("A", "B", difference(1.5, 0.25, 2.75, 0.012), points=False, better=None)
     assert found == "A higher than B by 1.5 [0.25, 2.75], p = 0.012"
+
+
+def test_where_lower_is_better_the_lower_one_is_named():
+    loss = difference(1.5, 0.25, 2.75, 0.012)
+    found = verdict("A", "B", loss, points=False, better="lower")
+    assert found == "B better than A by 1.5 [0.25, 2.75] (lower is better), p = 0.012"
+    assert verdict("A", "B", loss, points=False) == "A better than B by 1.5 [0.25, 2.75], p = 0.012"
 
 
 @pytest.mark.parametrize(
