@@ -20,6 +20,7 @@ from sslkit.functional.attention import (
     mean_to_others,
     patch_distances,
 )
+from sslkit.functional.varied import varied
 from sslkit_analysis.figures import Maps, draw_layers, draw_maps
 from sslkit_analysis.plugin import AttentionStatistics
 from sslkit_analysis.sample import choose
@@ -66,7 +67,9 @@ class Attention(Evaluator):
         metrics = summary(found, names, looked.patch)
         figures: dict[str, Callable[[Path], None]] = {"layers": partial(draw_layers, tables)}
         if spec.shown:
-            figures["maps"] = partial(draw_maps, self._maps(subject, only[: spec.shown]))
+            labels = subject.source(spec.split).labels
+            shown = only[varied(None if labels is None else labels[only], len(only), spec.shown)]
+            figures["maps"] = partial(draw_maps, self._maps(subject, shown))
         return Scores(metrics, None, {**tables, "patch": looked.patch}, figures)
 
     def _maps(self, subject: Subject, shown: Tensor) -> Maps:

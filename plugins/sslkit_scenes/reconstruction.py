@@ -15,6 +15,7 @@ from sslkit.core.env import View
 from sslkit.core.evaluator import Evaluator, Scores, Subject
 from sslkit.core.passes import Pictures
 from sslkit.errors import DataError
+from sslkit.functional.varied import varied
 from sslkit.train.figures import save_pictures
 from sslkit_scenes.masked import MEASURES, Hiding, MaskedObjective, masked_objectives
 from sslkit_scenes.plugin import Reconstruction
@@ -86,9 +87,9 @@ class Reconstructions(Evaluator):
     ) -> dict[str, Callable[[Path], None]]:
         """A figure for each objective that describes an image."""
         figures: dict[str, Callable[[Path], None]] = {}
-        count = min(self.spec.shown, len(only))
-        shown = only[torch.arange(count) * len(only) // max(count, 1)]
-        for objective in objectives if count else ():
+        labels = subject.source(self.spec.split).labels
+        shown = only[varied(None if labels is None else labels[only], len(only), self.spec.shown)]
+        for objective in objectives if len(shown) else ():
             pictures = self._pictures(subject, objective, shown)
             if pictures is not None:
                 stem = "images" if len(objectives) == 1 else _key(objective.name)

@@ -1,8 +1,9 @@
-"""The closing summary of a run, for people. Torch-free."""
+"""The closing summary of a run, for people, with the command that comes next. Torch-free."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ def close(summary: Mapping[str, Any]) -> int:
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     """The closing summary of `summary.json`, line by line."""
-    run_dir = summary["paths"]["run"]
+    run_dir = shlex.quote(summary["paths"]["run"])
     yield ""
     if not summary["finished"]:
         yield f"stopped by {summary['stopped_by']} at step {summary['step']}; everything is saved. Go on with:"
@@ -31,11 +32,15 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     yield "written:"
     for path in _written(summary["paths"]):
         yield f"  {path}"
+    yield "next:"
+    yield f"  sslkit report {run_dir}"
+    if not any(name.startswith("eval/") for name in summary["metrics"]):
+        yield f"  sslkit evaluate {run_dir} 'evaluate=[{{kind: knn}}]'"
 
 
 def _scores(summary: Mapping[str, Any]) -> Iterator[str]:
     """One table: a row for each headline metric, with its best and its baselines."""
-    rows = [_score(name, summary) for name in summary["best"] if _is_headline(name, summary["best"])]
+    rows = [_score(name, summary) for name in _headlines(summary["metrics"])]
     if not rows:
         return
     header = ["", "last", "best", "(step)", "untrained", "raw pixels"]
@@ -47,17 +52,23 @@ def _scores(summary: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _score(name: str, summary: Mapping[str, Any]) -> list[str]:
-    best, short = summary["best"][name], name.removeprefix("eval/")
+    best, short = summary["best"].get(name), name.removeprefix("eval/")
     baselines = [summary["baselines"].get(f"baseline/{kind}/{short}") for kind in ("untrained", "raw_pixels")]
-    last = summary["metrics"].get(name, best["value"])
-    numbers = [f"{last:.4f}", f"{best['value']:.4f}", f"({int(best['step'])})"]
+    last = summary["metrics"][name]
+    reached = ["", ""] if best is None else [f"{best['value']:.4f}", f"({int(best['step'])})"]
+    numbers = ["" if last is None else f"{last:.4f}", *reached]
     return [short.replace("/", " "), *numbers, *("" if b is None else f"{b:.4f}" for b in baselines)]
 
 
-def _is_headline(name: str, names: Mapping[str, Any]) -> bool:
-    """Whether `name` is the first metric of its evaluator."""
-    evaluator = name.rsplit("/", 1)[0]
-    return next(n for n in names if n.rsplit("/", 1)[0] == evaluator) == name
+def _headlines(metrics: Mapping[str, Any]) -> Iterator[str]:
+    """The first metric of each evaluation, `eval/LABEL/METRIC`."""
+    labels = set[str]()
+    for name in metrics:
+        of, _, rest = name.partition("/")
+        label = rest.partition("/")[0]
+        if of == "eval" and label not in labels:
+            labels.add(label)
+            yield name
 
 
 def _written(paths: Mapping[str, Any]) -> Iterator[str]:

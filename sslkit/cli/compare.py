@@ -66,6 +66,9 @@ def _show(found: Comparison) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if not console.is_terminal:
         console.width = WIDTH  # a file has no edge
+    console.print(_budgets(found))
+    if found.budget_warning:
+        console.print(found.budget_warning)
     console.print(_scores(found))
     if found.differing:
         console.print(_fields(found))
@@ -88,6 +91,18 @@ def _table(title: str, *headings: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="right" if i > 1 else "left", overflow="fold")
+    return table
+
+
+def _budgets(found: Comparison) -> Table:
+    """What each setting was given."""
+    from sslkit.evaluate.budget import TITLES, shown, text_of
+
+    names = shown(found.budgets)
+    table = _table("Budgets", "", "setting", *(TITLES[name] for name in names))
+    for number, (setting, budget) in enumerate(zip(found.settings, found.budgets, strict=True), start=1):
+        cells = [text_of(name, getattr(budget, name)) for name in names]
+        table.add_row(str(number), setting.name, *cells)
     return table
 
 

@@ -57,9 +57,9 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"    from step {stage['step']:,}: {stage['value']}, {hidden}, {_cost(stage, one['patches'])}"
     yield from _plan(facts["plan"])
     if facts["flops"]:
-        from sslkit.report.settings import flops
+        from sslkit.evaluate.budget import flops_text
 
-        said = (f"{flops(n)}{f' from step {step:,}' * bool(step)}" for step, n in facts["flops"].items())
+        said = (f"{flops_text(n)}{f' from step {step:,}' * bool(step)}" for step, n in facts["flops"].items())
         yield f"compute: {', '.join(said)} a step, with heads, decoders and backwards"
     if facts["graphs"] > 1:
         yield f"the masks take {facts['graphs']} shapes over the run; compiled, each is a graph of its own"

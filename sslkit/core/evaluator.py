@@ -56,7 +56,7 @@ class Scores(NamedTuple):
     """What a protocol found."""
 
     metrics: Mapping[str, float]
-    """By name; the first is the headline, and higher is better."""
+    """By name, those that the spec declares in `reported_metrics`; the first is the headline."""
     predictions: Predictions | None = None
     """Those behind the headline accuracy: they are stored, for intervals and for paired tests between runs."""
     tables: Mapping[str, Any] = {}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sslkit.errors import SpecError
 from sslkit.evaluate import statistics
+from sslkit.evaluate.budget import Budget, budget_of, mean_budget
 from sslkit.evaluate.comparison import Comparison, Measure, Meta, Pair, Score, Setting
 from sslkit.evaluate.groups import (
     Entry,
@@ -75,7 +76,24 @@ def compare(
     pairs = _adjusted(tested, measures)
     settings = tuple(_setting(group) for group in groups)
     metas = tuple(_metas(settings, measures, scores, pairs, level))
-    return Comparison(settings, measures, scores, pairs, metas, differing(groups), tuple(left_out), level)
+    budgets = tuple(_budget(group, labels) for group in groups)
+    return Comparison(
+        settings, measures, scores, pairs, metas, differing(groups), tuple(left_out), level, budgets
+    )
+
+
+def _budget(group: Group, labels: Sequence[str]) -> Budget:
+    """Until the last of the compared evaluations."""
+    return mean_budget(
+        [
+            budget_of(
+                entry.run_dir,
+                {"spec": entry.spec, "resolved": entry.resolved},
+                max(entry.results[label].step for label in labels),
+            )
+            for entry in group.entries
+        ]
+    )
 
 
 class _How(NamedTuple):

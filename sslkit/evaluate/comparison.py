@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from sslkit.evaluate.budget import Budget, warning
 from sslkit.evaluate.statistics import Difference, McNemar, Ranking, SeedSummary
 from sslkit.spec.metrics import Better
 
@@ -94,6 +95,13 @@ class Comparison(NamedTuple):
     left_out: tuple[str, ...]
     """Evaluations that only some of the runs have."""
     level: float
+    budgets: tuple[Budget, ...] = ()
+    """What each setting was given until it was measured."""
+
+    @property
+    def budget_warning(self) -> str | None:
+        """What to say where the settings had unequal budgets."""
+        return warning([setting.name for setting in self.settings], self.budgets)
 
     def score(self, setting: str, label: str) -> Score:
         """The score of one setting by one measure."""

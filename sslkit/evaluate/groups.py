@@ -17,6 +17,8 @@ from sslkit.train.lock import FREE, read_lock
 
 WEIGHTLESS = (*FREE, "seed", "evaluate", "checkpoint", "log")
 """Fields of a run that make no other setting: the seed, and those that leave the weights as they are."""
+LENGTH = ("epochs", "steps", "batch_size")
+"""Fields that say how long a run trains."""
 NAMING = ("name", "every", "train", "test", "baselines")
 """Fields of an evaluator that change no number; its data is known by the fingerprint."""
 
@@ -31,6 +33,8 @@ class Entry(NamedTuple):
     spec: Mapping[str, Any]
     """The locked one."""
     results: Mapping[str, Evaluation]
+    resolved: Mapping[str, Any] = {}
+    """What followed from the spec."""
 
     @property
     def seed(self) -> int:
@@ -76,7 +80,10 @@ def read_entries(run_dirs: Sequence[Path], step: int | None) -> list[Entry]:
     for one, other in combinations(run_dirs, 2):
         if one.resolve() == other.resolve():
             raise SpecError(f"{one} is given twice: a run cannot be compared with itself")
-    return [Entry(path, read_lock(path)["spec"], evaluations(path, step)) for path in run_dirs]
+    locks = {path: read_lock(path) for path in run_dirs}
+    return [
+        Entry(path, lock["spec"], evaluations(path, step), lock["resolved"]) for path, lock in locks.items()
+    ]
 
 
 def grouped(entries: Sequence[Entry]) -> list[Group]:
@@ -105,11 +112,16 @@ def setting_of(entry: Entry) -> dict[str, Any]:
 
 
 def differing(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
-    """Path in the spec -> its value in each setting, of all fields that are not the same in all; - where absent."""
+    """Path in the spec -> its value in each setting, of all fields that are not the same in all; - where absent.
+
+    The length of the run comes first, then what all settings have, and last what only some of them have.
+    """
     specs = [dict(leaves(setting_of(group.entries[0]))) for group in groups]
     paths = dict.fromkeys(path for spec in specs for path in spec)
     values = {path: tuple(spec.get(path, "-") for spec in specs) for path in paths}
-    return {path: row for path, row in values.items() if len(set(row)) > 1}
+    differ = [path for path, row in values.items() if len(set(row)) > 1]
+    differ.sort(key=lambda path: (path not in LENGTH, not all(path in spec for spec in specs)))
+    return {path: values[path] for path in differ}
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401

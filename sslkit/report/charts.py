@@ -29,6 +29,8 @@ class Line(NamedTuple):
     colour: int = 0
     dots: bool = False
     """Marks alone, without the line between them."""
+    level: bool = False
+    """Dashed and without marks: a value to compare with, from side to side."""
 
 
 class _Frame(NamedTuple):
@@ -153,6 +155,13 @@ def _decades(low: float, high: float) -> list[float]:
 
 def _curve(line: Line, frame: _Frame) -> Iterator[Html]:
     colour = f"c{line.colour % COLOURS}"
+    if line.level:
+        yield tag(
+            "polyline",
+            points=_points(list(zip(line.xs, line.ys, strict=True)), frame),
+            class_=f"level {colour}",
+        )
+        return
     if line.dots or len(line.xs) <= FEW:
         places = (frame.at(x, y) for x, y in zip(line.xs, line.ys, strict=True))
         yield tag("path", d="".join(f"M{a:.1f} {b:.1f}h0" for a, b in places), class_=f"dots {colour}")

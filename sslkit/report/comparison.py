@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from sslkit.evaluate import budget
 from sslkit.evaluate.comparison import Comparison, Measure, Meta, Pair, Score
 from sslkit.evaluate.statistics import NONE, p_text
 from sslkit.report import curves, pictures, scores, structure
@@ -65,13 +66,16 @@ def _head(found: Comparison) -> Head:
         ("Evaluations", ", ".join(measure.label for measure in found.measures)),
         ("Tests", str(len(tested))),
     ]
+    text = found.budget_warning
+    lines = [*([text] if text else []), *said[:3]]
     title = " · ".join(setting.name for setting in found.settings[:4])
-    return Head(title + (" …" if len(found.settings) > 4 else ""), "Comparison", said[:3], known)
+    return Head(title + (" …" if len(found.settings) > 4 else ""), "Comparison", lines, known)
 
 
 def _sections(found: Comparison, runs: dict[str, RunData]) -> list[Section]:
     each = list(runs.values())
     made: dict[str, tuple[str, Callable[[], Html | None]]] = {
+        "budgets": ("Budgets", lambda: _budgets(found)),
         "scores": ("Scores", lambda: _scores(found)),
         "significance": ("Significance", lambda: _significance(found)),
         "datasets": ("Over data sets", lambda: _metas(found)),
@@ -82,6 +86,18 @@ def _sections(found: Comparison, runs: dict[str, RunData]) -> list[Section]:
         "reconstructions": ("Held-out images", lambda: pictures.reconstructions(runs)),
     }
     return [Section(key, title, make, HOW.get(key, "")) for key, (title, make) in made.items()]
+
+
+def _budgets(found: Comparison) -> Html:
+    """What each setting was given, and in words where that is not the same."""
+    names = budget.shown(found.budgets)
+    rows: Iterable[list[Child]] = (
+        [setting.name, *(budget.text_of(name, getattr(each, name)) for name in names)]
+        for setting, each in zip(found.settings, found.budgets, strict=True)
+    )
+    headings = ["Setting", *(budget.TITLES[name] for name in names)]
+    text = found.budget_warning or "The budgets are the same."
+    return Html(table("What each setting was given until it was measured", headings, rows) + note(text))
 
 
 def _scores(found: Comparison) -> Html:

@@ -16,6 +16,8 @@ from sslkit.train.lock import trained_spec
 
 MOST = 30
 """Classes of a matrix; of more only pairs are shown."""
+BESIDE = 12
+"""Classes of a matrix that leaves room for the pairs beside it."""
 PAIRS = 10
 
 Counts = NDArray[np.int64]
@@ -77,14 +79,17 @@ def _one(found: Evaluation, predictions: StoredPredictions, names: Sequence[str]
         )
     wrong = int(matrix.sum() - np.trace(matrix))
     said = note(f"{found.label}: {wrong:,} of {matrix.sum():,} images are taken for another class.")
-    return Html(tag("div", shown, class_="beside") + said)
+    return Html(tag("div", shown, class_="beside" if len(names) <= BESIDE else None) + said)
 
 
 def _matrix(found: Evaluation, matrix: Counts, names: Sequence[str]) -> Html:
     """Rows are truths, shaded by share of the row."""
     rows = ([name, *_cells(row, i)] for i, (name, row) in enumerate(zip(names, matrix, strict=True)))
+    headings = (
+        tag("span", name) for name in names
+    )  # upright, so that columns are as narrow as their numbers
     made = table(
-        f"Confusion matrix of {found.label}: rows are the truth, columns the guess", ["", *names], rows
+        f"Confusion matrix of {found.label}: rows are the truth, columns the guess", ["", *headings], rows
     )
     return tag("div", made, class_="matrix")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sslkit.report.charts import Line, chart
 from sslkit.report.html import Html, grid, note
-from sslkit.report.run_data import RunData
+from sslkit.report.run_data import BASELINES, RunData
 
 EXTRA = ("gradient_norm", "images_per_s")
 """Further recorded quantities that have a panel."""
@@ -37,9 +37,15 @@ def _panels(runs: Sequence[RunData]) -> Iterator[tuple[str, Sequence[str]]]:
     for label in dict.fromkeys(key.split("/")[1] for key in _keys(runs, "eval/")):
         every = _keys(runs, f"eval/{label}/")
         chosen = [k for k in every if k.endswith("/accuracy")] or every[:1]
-        yield f"{label}: {_short(chosen[0])}", chosen
+        yield f"{label}: {_short(chosen[0])}{_direction(runs, label)}", chosen
     for key in EXTRA:
         yield {"images_per_s": "Images a second"}.get(key, key.replace("_", " ").capitalize()), (key,)
+
+
+def _direction(runs: Sequence[RunData], label: str) -> str:
+    """Said where it is not the usual one."""
+    scores = [run.evaluations[label] for run in runs if label in run.evaluations]
+    return " (lower is better)" * any(score.headline_better == "lower" for score in scores)
 
 
 def _keys(runs: Sequence[RunData], start: str) -> list[str]:
@@ -59,7 +65,23 @@ def _panel(title: str, runs: Sequence[RunData], keys: Sequence[str]) -> Html | N
             if xs and (len(xs) > 1 or not key.startswith("eval/")):
                 named = run.name if len(runs) > 1 else _short(key)
                 lines.append(Line(named, xs, ys, place if len(runs) > 1 else i))
-    return chart(title, lines) if lines else None
+    return chart(title, [*lines, *_levels(runs, keys[0], lines)]) if lines else None
+
+
+def _levels(runs: Sequence[RunData], key: str, lines: Sequence[Line]) -> Iterator[Line]:
+    """What untrained networks and raw pixels scored by the metric `key`; equal values of several runs stand once."""
+    of, _, rest = key.partition("/")
+    label, _, metric = rest.partition("/")
+    if of != "eval":
+        return
+    ends = [min(x for line in lines for x in line.xs), max(x for line in lines for x in line.xs)]
+    color = max(line.colour for line in lines) + 1
+    for name, kind in reversed(BASELINES.items()):
+        scored = {run.name: value for run in runs if (value := run.baseline(kind, label, metric)) is not None}
+        alike = len(set(scored.values())) == 1
+        for run, value in list(scored.items())[: 1 if alike else None]:
+            yield Line(name if alike else f"{run}, {name}", ends, [value, value], color, level=True)
+            color += 1
 
 
 def conflict(run: RunData) -> Html | None:

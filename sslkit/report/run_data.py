@@ -111,5 +111,5 @@ def share_axes(runs: Sequence[RunData]) -> Iterator[tuple[str, str, str]]:
     for label in dict.fromkeys(label for run in runs for label in run.evaluations):
         found = next(run.evaluations[label] for run in runs if label in run.evaluations)
         for metric in dict.fromkeys((found.headline, *(m for m in ("nmi", "top5") if m in found.metrics))):
-            if is_share(metric, finite(found.metrics[metric])):
+            if is_share(metric, finite(found.metrics[metric])) and found.better.get(metric) != "lower":
                 yield (label if metric == found.headline else f"{label} {metric}"), label, metric

@@ -154,18 +154,23 @@ def _progress(run: RunData) -> str:
 
 
 def _worth(run: RunData) -> Iterator[str]:
-    """Of each accuracy, against the untrained network where that is known."""
+    """Of each accuracy, against the untrained network and raw pixels where they are known."""
     for found in run.evaluations.values():
         name, value = found.headline, finite(found.metrics[found.headline])
         if value is None or name not in found.intervals:
             continue
-        start = _baseline(run, found, "untrained")
-        above = (
-            ""
-            if start is None
-            else f", {_signed(100 * (value - start))} points against the untrained network"
+        against = {"the untrained network": "untrained", "raw pixels": "raw_pixels"}
+        starts = {word: _baseline(run, found, key) for word, key in against.items()}
+        above = [
+            f"{_signed(100 * (value - start))} points against {word}"
+            for word, start in starts.items()
+            if start is not None
+        ]
+        yield ", ".join(
+            [f"{found.label} {name} {say(name, value)} {interval(found, name)}", " and ".join(above)][
+                : 1 + bool(above)
+            ]
         )
-        yield f"{found.label} {name} {say(name, value)} {interval(found, name)}{above}"
 
 
 def _signed(points: float) -> str:

@@ -8,12 +8,11 @@ from datetime import timedelta
 import yaml
 
 from sslkit.errors import SslkitError
+from sslkit.evaluate.budget import flops_text
 from sslkit.evaluate.scaling.sweep import read_sweep
 from sslkit.report.charts import number
 from sslkit.report.html import Child, Html, facts, folded, note, table, tag
 from sslkit.report.run_data import RunData, finite
-
-PREFIXES = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"))
 
 
 def spec(run: RunData) -> Html:
@@ -89,13 +88,7 @@ def _compute(run: RunData) -> Iterator[tuple[str, str, str]]:
     if "tokens" in row.values:
         yield "Tokens", f"{row.values['tokens']:,.0f}", ""
     if "flops" in row.values:
-        yield "Compute", flops(row.values["flops"]), " ".join(f"{n}." for n in row.notes if "FLOP" in n)
-
-
-def flops(value: float) -> str:
-    """For people: `3.2 PFLOP`."""
-    size, unit = next((p for p in PREFIXES if value >= p[0]), PREFIXES[-1])
-    return f"{number(value / size)} {unit}"
+        yield "Compute", flops_text(row.values["flops"]), " ".join(f"{n}." for n in row.notes if "FLOP" in n)
 
 
 def _energy(run: RunData) -> Iterator[tuple[str, str, str]]:

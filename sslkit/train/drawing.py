@@ -12,8 +12,10 @@ from sslkit.core.augment import to_float
 from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.evaluate.reading import Reading, evaluating
+from sslkit.evaluate.results import evaluations, steps
 from sslkit.evaluate.sources import Sources
 from sslkit.functional.resize import resize_center
+from sslkit.functional.varied import varied
 from sslkit.spec.run import RunSpec
 from sslkit.train import record
 from sslkit.train.compose import Composed
@@ -52,7 +54,8 @@ def draw_pictures(
 def draw_curves(run_dir: Path) -> list[Path]:
     """The curves of all records so far, and how terms got on where several were balanced."""
     path, records = run_dir / FIGURES / "curves.png", record.read(run_dir)
-    save_curves(path, records)
+    scores = evaluations(run_dir) if steps(run_dir) else {}
+    save_curves(path, records, {label for label, e in scores.items() if e.headline_better == "lower"})
     conflict = run_dir / FIGURES / "conflict.png"
     return [path, conflict] if save_conflict(conflict, records) else [path]
 
@@ -65,16 +68,16 @@ def _shown_source(sources: Sources, spec: RunSpec) -> Source:
 
 
 def _held_out(composed: Composed, reading: Reading, source: Source) -> Batch:
-    """Evenly spread images as every view shows them without augmentation."""
+    """Images of several classes, as every view shows them without augmentation."""
     device = reading.loading.parallel.device
-    count = min(SHOWN, len(source))
-    chosen = [readable(source, i * len(source) // count)[0] for i in range(count)]
+    places = varied(source.labels, len(source), SHOWN).tolist()
+    pixels = [readable(source, place)[0] for place in places]
     images = {}
     for name, view in composed.env.views.items():
         mean, std = moments(view, device)
         squares = torch.cat(
-            [resize_center(to_float(x[None]), view.size, reading.loading.crop) for x in chosen]
+            [resize_center(to_float(x[None]), view.size, reading.loading.crop) for x in pixels]
         )
         one = (squares.to(device) - mean) / std
         images[name] = one[None].expand(view.crops, -1, -1, -1, -1)
-    return Batch(images, torch.arange(count, device=device))
+    return Batch(images, torch.arange(len(places), device=device))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +26,10 @@ GAP, TITLE = 6, 30
 PANEL = (4.4, 3.0)
 """Inches of a panel of curves."""
 PANELS_A_ROW = 3
+BASELINES = {"untrained": "untrained", "raw pixels": "raw_pixels"}
+"""What people call them -> what records do."""
+LEVELS = ("0.35", "C3")
+"""Colors of their lines."""
 FEW = 30
 """Points of a curve up to which each has a mark."""
 MANY = 200
@@ -40,6 +44,14 @@ class Curve(NamedTuple):
     values: list[float]
     quantity: str = ""
     """What the values are, where the label says whose they are."""
+
+
+class Panel(NamedTuple):
+    """What stands in one pair of axes."""
+
+    curves: list[Curve]
+    levels: list[tuple[str, float]] = []  # noqa: RUF012
+    """(name, value) of dashed lines from side to side: what raw pixels or the untrained network scored."""
 
 
 def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -62,14 +74,19 @@ def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Se
     _save(figure, path)
 
 
-def save_curves(path: Path, records: Sequence[Mapping[str, float | None]]) -> None:
+def save_curves(
+    path: Path, records: Sequence[Mapping[str, float | None]], lower: Collection[str] = ()
+) -> None:
     """Write the curves in `records`: losses, learning rate and the headline of each evaluator over the steps.
+
+    What raw pixels and the untrained network scored, where that was measured, are dashed lines.
 
     Args:
         path: the PNG; it is replaced as a whole, and its folder is made.
         records: those of `metrics.jsonl`. Each has a `step`; other keys may be missing, None or not finite.
+        lower: labels of the evaluations of whose headline less is better, which the title says.
     """
-    _save_panels(path, _panels(records))
+    _save_panels(path, _panels(records, lower))
 
 
 def save_conflict(path: Path, records: Sequence[Mapping[str, float | None]]) -> bool:
@@ -86,22 +103,24 @@ def save_conflict(path: Path, records: Sequence[Mapping[str, float | None]]) -> 
     """
     panels = _conflict_panels(records)
     if panels:
-        _save_panels(path, panels)
+        _save_panels(path, {title: Panel(curves) for title, curves in panels.items()})
     return bool(panels)
 
 
-def _save_panels(path: Path, panels: Mapping[str, Sequence[Curve]]) -> None:
+def _save_panels(path: Path, panels: Mapping[str, Panel]) -> None:
     rows = max(1, math.ceil(len(panels) / PANELS_A_ROW))
     columns = max(1, math.ceil(len(panels) / rows))
     figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
     if not panels:
         figure.text(0.5, 0.5, "nothing recorded yet", ha="center", va="center")
-    last = max((curve.steps[-1] for curves in panels.values() for curve in curves), default=0)
-    for place, (title, curves) in enumerate(panels.items(), start=1):
+    last = max((curve.steps[-1] for panel in panels.values() for curve in panel.curves), default=0)
+    for place, (title, panel) in enumerate(panels.items(), start=1):
         axes = figure.add_subplot(rows, columns, place)
-        for curve in curves:
+        for curve in panel.curves:
             _plot(axes, curve)
-        _label(axes, title, curves, last)
+        for (name, value), color in zip(panel.levels, LEVELS, strict=False):
+            axes.axhline(value, color=color, linestyle="--", linewidth=1.2, label=f"{name} {value:.4g}")
+        _label(axes, title, panel.curves, last)
     _save(figure, path)
 
 
@@ -123,19 +142,31 @@ def _mosaic(pixels: Tensor) -> Tensor:
     return framed.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
 
 
-def _panels(records: Sequence[Mapping[str, float | None]]) -> dict[str, list[Curve]]:
-    """The curves of each panel by title; panels without a point are left out."""
+def _panels(records: Sequence[Mapping[str, float | None]], lower: Collection[str]) -> dict[str, Panel]:
+    """The panels by title; those without a point are left out."""
     keys = list(dict.fromkeys(key for record in records for key in record))
     terms = [key for key in keys if key.startswith("loss/")]
     panels = {"loss": ["loss", *(terms if len(terms) > 1 else [])], "learning rate": ["lr"]}
+    levels: dict[str, list[tuple[str, float]]] = {}
     for evaluator in dict.fromkeys(key.split("/")[1] for key in keys if key.startswith("eval/")):
         title = f"eval/{evaluator}" if evaluator in panels else evaluator
+        title += " (lower is better)" * (evaluator in lower)
         panels[title] = _headlines([key for key in keys if key.startswith(f"eval/{evaluator}/")])
+        levels[title] = list(_baselines(records, panels[title][0]))
     drawn = {
         title: [_curve(records, key) for key in wanted if key in keys] for title, wanted in panels.items()
     }
     full = {title: [curve for curve in curves if curve.steps] for title, curves in drawn.items()}
-    return {title: curves for title, curves in full.items() if curves}
+    return {title: Panel(curves, levels.get(title, [])) for title, curves in full.items() if curves}
+
+
+def _baselines(records: Sequence[Mapping[str, float | None]], key: str) -> Iterator[tuple[str, float]]:
+    """Of the headline `eval/NAME/METRIC`, where they were measured and are finite."""
+    for name, kind in BASELINES.items():
+        values = [record.get(key.replace("eval", f"baseline/{kind}", 1)) for record in records]
+        finite = [float(value) for value in values if value is not None and math.isfinite(value)]
+        if finite:
+            yield name, finite[-1]
 
 
 _WHOSE = {

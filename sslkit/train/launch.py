@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from sslkit.evaluate.budget import total_flops
 from sslkit.spec.run import RunSpec
 from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
@@ -13,7 +14,7 @@ from sslkit.train.drawing import FIGURES
 from sslkit.train.files import SUMMARY, read_summary, write_json
 from sslkit.train.lock import LOCK, SPEC, locked_spec, read_lock, require_same_run, version_changes
 from sslkit.train.parallel import start
-from sslkit.train.summary import peak_memory_mib, total_flops, weights_sha256
+from sslkit.train.summary import peak_memory_mib, weights_sha256
 from sslkit.train.trainer import SKIPPED, Outcome, Trainer
 
 Say = Callable[[str], None]

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live bar on a terminal, log lines elsewhere."""
+"""What a person sees while a run goes on: a live bar on a terminal, one updating line in a notebook, else log lines."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
+from sslkit.train.notebook import UpdatingLine
+
 SMOOTHING = 0.6
 """Share of the shown loss that a new record leaves; the records themselves are not smoothed."""
 REDRAW_EVERY = 0.1
 """Seconds between changes of the bar, which is as often as rich draws it."""
+NOTEBOOK_EVERY = 1.0
+"""Seconds between changes of the line in a notebook, each of which is a message to the browser."""
 LINE_EVERY = 10.0
 """Seconds between log lines where there is no terminal."""
 
@@ -42,8 +46,9 @@ class Progress:
         """
         self._console = console or Console(stderr=True)
         self._enabled, self._clock = enabled, clock
-        self._live = enabled and self._console.is_terminal
-        self._every = REDRAW_EVERY if self._live else line_every
+        self._live = enabled and self._console.is_terminal and not self._console.is_jupyter
+        self._line = UpdatingLine() if enabled and self._console.is_jupyter else None
+        self._every = REDRAW_EVERY if self._live else NOTEBOOK_EVERY if self._line else line_every
         self._bar: Bar | None = None
         self._task = TaskID(0)
         self._total = self._first = self._step = 0
@@ -104,14 +109,16 @@ class Progress:
         self._shown, self._current = self._clock(), True
         if self._bar is not None:
             self._bar.update(self._task, completed=self._step, text=self._text())
+            return
+        text = f"step {self._step:,}/{self._total:,}  epoch {self._epoch:.2f}  {self._text()}".rstrip()
+        if self._line is not None:
+            self._line.show(text)
         else:
-            self.note(
-                f"step {self._step:,}/{self._total:,}  epoch {self._epoch:.2f}  {self._text()}".rstrip()
-            )
+            self.note(text)
 
     def _text(self) -> str:
         """Everything but the step."""
-        parts = [] if self._loss is None else [f"loss {self._loss:.4f}"]
+        parts = [] if self._loss is None else [f"smoothed loss {self._loss:.4f}"]
         if "lr" in self._values:
             parts.append(f"lr {self._values['lr']:.2e}")
         if "images_per_s" in self._values:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import resource
 import sys
 from collections.abc import Mapping
@@ -63,13 +62,6 @@ def flops_of(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[int,
         )
     except Exception:
         return None
-
-
-def total_flops(per_step: Mapping[int, int], steps: int) -> int:
-    """Of the first `steps` steps, from what `flops_of` found."""
-    ends = [*list(per_step)[1:], math.inf]
-    lengths = [max(min(end, steps) - begin, 0) for begin, end in zip(per_step, ends, strict=True)]
-    return int(sum(length * flops for length, flops in zip(lengths, per_step.values(), strict=True)))
 
 
 def parameters(system: nn.Module) -> dict[str, int]:

@@ -30,6 +30,27 @@ def test_a_run_without_evaluation_says_what_was_written():
         "  runs/a/checkpoints/step-00000100",
         "  runs/a/figures/curves.png",
         "  runs/a/summary.json",
+        "next:",
+        "  sslkit report runs/a",
+        "  sslkit evaluate runs/a 'evaluate=[{kind: knn}]'",
+    ]
+
+
+def test_commands_can_be_copied_where_the_folder_has_spaces():
+    paths = {**PATHS, "run": "my runs/a"}
+    assert said(paths=paths, metrics=LAST)[-1] == "  sslkit report 'my runs/a'"
+    assert said(paths=paths, finished=False, stopped_by="SIGINT")[-1] == "  sslkit resume 'my runs/a'"
+
+
+def test_what_has_no_best_value_is_said_without():
+    """Of a metric of which neither more nor less is better, and of one that was never finite."""
+    table = said(
+        best={}, metrics={"eval/attention/entropy": 3.0, "eval/attention/distance": 1.0, "eval/b/loss": None}
+    )
+    assert table[2:5] == [
+        "                       last  best  (step)",
+        "  attention entropy  3.0000              ",
+        "             b loss                      ",
     ]
 
 

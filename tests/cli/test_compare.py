@@ -38,6 +38,9 @@ def row(printed: str, *words: str) -> str:
 def test_scores_tests_and_verdicts_are_printed(three, capsys):
     code, printed, err = call(capsys, "compare", *three)
     assert (code, err) == (OK, "")
+    assert printed.index("Budgets") < printed.index("Scores")
+    assert row(printed, "setting", "steps") == "setting steps"
+    assert "Budgets differ" not in printed
     assert row(printed, "setting", "runs") == "setting runs knn (knn@1)"
     assert row(printed, "1", "mae") == "1 mae 1 80.00 [75.80, 83.63]"
     assert row(printed, "objective.kind") == "objective.kind mae simmim byol"
@@ -49,6 +52,30 @@ def test_scores_tests_and_verdicts_are_printed(three, capsys):
     )
     assert "adjusted for all 3 comparisons (Holm)." in printed
     assert "the tests tell networks apart, not methods" in printed
+
+
+def test_unequal_budgets_come_first_and_are_said(tmp_path, capsys):
+    """Neither dashes of fields that one setting lacks nor a long list hide how long runs trained."""
+    long, short = ({f"field{i}": i for i in range(25)}, {})
+    runs = [
+        evaluated(
+            run_folder(tmp_path / name, name=name, batch_size=32, **fields), "knn", right(0.8), step=step
+        )
+        for name, fields, step in (
+            ("long", {"epochs": 50, "steps": None, "objective": long}, 600),
+            ("short", {"epochs": None, "steps": 36, "objective": short}, 36),
+        )
+    ]
+    printed = call(capsys, "compare", *runs)[1]
+    assert row(printed, "1 long") == "1 long 600 19,200"
+    assert row(printed, "2 short") == "2 short 36 1,152"
+    assert (
+        "Budgets differ, by these factors: steps by 16.7, images by 16.7 (steps: long 600, short 36)."
+        in printed
+    )
+    assert printed.index("Budgets differ") < printed.index("Scores")
+    fields = [line.split()[0] for line in printed.split("Fields that differ")[1].splitlines()[4:8]]
+    assert fields[:2] == ["epochs", "steps"]
 
 
 def test_several_seeds(tmp_path, capsys):

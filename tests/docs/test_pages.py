@@ -43,6 +43,25 @@ def test_every_built_in_kind_has_a_section_with_its_fields(family: str, kind: st
         assert name == "kind" or f"| `{name}` |" in section
 
 
+METHODS = [
+    kind for family, kind in BUILT_IN if family == "objective" and (DOCS / f"methods/{kind}.md").is_file()
+]
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_the_page_of_a_method_has_its_fields_and_no_others(kind: str, made: ModuleType) -> None:
+    page = made.expand(text(f"methods/{kind}.md"), f"methods/{kind}.md")
+    tables = page.split("| Field | Type | Default | Meaning |")
+    assert len(tables) == 2
+    for name in registry().kinds("objective")[kind].model_fields:
+        assert name == "kind" or f"| `{name}` |" in tables[1]
+
+
+def test_whole_families_are_shown_on_the_pages_of_interfaces_alone() -> None:
+    pages = [path for path in DOCS.rglob("*.md") if "<!-- kinds:" in path.read_text(encoding="utf-8")]
+    assert {path.parent.name for path in pages} == {"interfaces"}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_page_with_its_classes_and_an_example(family: str) -> None:
     page = text(f"interfaces/{family}.md")

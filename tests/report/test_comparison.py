@@ -30,7 +30,9 @@ def three(tmp_path):
 def test_scores_and_verdicts_are_those_of_the_comparison(three, tmp_path):
     found = compare(three)
     made = page(found, tmp_path)
-    assert made.sections == ["scores", "significance", "protocols", "differing"]
+    assert made.sections == ["budgets", "scores", "significance", "protocols", "differing"]
+    assert made.tables["What each setting was given until it was measured"][1] == ["mae", "10"]
+    assert "The budgets are the same." in made.text
     heading, first, *_ = made.tables["Scores with their intervals"]
     assert heading == ["Setting", "Runs", "knn accuracy"]
     score = found.score("mae", "knn")
@@ -41,6 +43,35 @@ def test_scores_and_verdicts_are_those_of_the_comparison(three, tmp_path):
     assert "knn: mae and simmim: no significant difference (p = 0.25)" in made.text
     assert "the tests tell networks apart, not methods" in made.text
     assert "p-values are adjusted for all 3 comparisons (Holm)." in made.text
+
+
+def test_where_lower_is_better_the_lower_setting_is(tmp_path):
+    runs = []
+    for name, losses in (("mae", (0.30, 0.31, 0.29)), ("simmim", (0.20, 0.21, 0.19))):
+        for seed, loss in enumerate(losses):
+            path = run_folder(tmp_path / f"{name}-{seed}", seed, name=name, objective={"kind": name})
+            better = {"loss": "lower"}
+            runs.append(
+                evaluated(path, "fill", None, metrics={"loss": loss}, better=better, protocol="fill@1")
+            )
+    made = page(compare(runs), tmp_path)
+    assert "fill: simmim better than mae by 0.1 [" in made.text
+    assert "] (lower is better), p < 0.001" in made.text
+    rows = made.tables["fill loss (lower is better): row less column"]
+    assert rows[1][2].startswith("+0.1p < 0.001, worse")
+    assert rows[2][1].startswith("-0.1p < 0.001, better")
+
+
+def test_unequal_budgets_are_said_at_the_top(tmp_path):
+    runs = [
+        evaluated(run_folder(tmp_path / name, name=name, batch_size=32), "knn", right(0.8, i), step=step)
+        for i, (name, step) in enumerate((("long", 600), ("short", 36)))
+    ]
+    made = page(compare(runs), tmp_path)
+    assert made.text.count("Budgets differ, by these factors: steps by 16.7, images by 16.7") == 2
+    assert made.tables["What each setting was given until it was measured"] == [
+        ["Setting", "steps", "images"], ["long", "600", "19,200"], ["short", "36", "1,152"],
+    ]  # fmt: skip
 
 
 def test_the_matrix_counts_from_the_row(three, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -82,6 +83,44 @@ def test_curves_of_one_run(run):
     assert "logistic: accuracy" not in titles(page), "one value is no curve"
 
 
+def test_curves_show_what_was_scored_before_training(tmp_path):
+    baselines = {"baseline/raw_pixels/knn/accuracy": 0.75, "baseline/untrained/knn/accuracy": 0.25}
+    steps = [{"step": s, "eval/knn/accuracy": s / 10, "loss": 1.0} for s in (1, 2)]
+    one = recorded(tmp_path / "one", [{"step": 0, **baselines}, *steps])
+    page = Page(curves.training([one]))
+    labels = {svg["aria-label"].partition(".")[0]: svg["aria-label"] for svg in page.all("svg")}
+    assert labels["knn: accuracy"] == (
+        "knn: accuracy. accuracy: 0.1 to 0.2; untrained: 0.25 to 0.25; raw pixels: 0.75 to 0.75"
+    )
+    assert labels["Loss"] == "Loss. loss: 1 to 1"
+    assert len([line for line in page.all("polyline") if line["class"].startswith("level ")]) == 2
+
+
+def test_of_several_runs_equal_baselines_stand_once(tmp_path):
+    steps = [{"step": s, "eval/knn/accuracy": s / 10} for s in (1, 2)]
+    runs = [
+        recorded(
+            tmp_path / name,
+            [
+                {
+                    "step": 0,
+                    "baseline/raw_pixels/knn/accuracy": 0.75,
+                    "baseline/untrained/knn/accuracy": start,
+                },
+                *steps,
+            ],
+            name=name,
+        )
+        for name, start in (("a", 0.25), ("b", 0.375))
+    ]
+    label = next(
+        svg["aria-label"] for svg in Page(curves.training(runs)).all("svg") if "knn" in svg["aria-label"]
+    )
+    assert label.endswith(
+        "a, untrained: 0.25 to 0.25; b, untrained: 0.375 to 0.375; raw pixels: 0.75 to 0.75"
+    )
+
+
 def test_curves_of_terms_and_of_runs(tmp_path):
     records = [{"step": s, "loss": 1.0, "loss/a": 2.0, "loss/b": 3.0, "lr": 0.1} for s in (1, 2)]
     one = recorded(tmp_path / "one", records)
@@ -109,7 +148,11 @@ def test_no_conflict_was_measured(run):
 
 def test_verdicts(tmp_path, run):
     assert scores.verdict(run).startswith("Finished after 8 steps, ")
-    assert "points against the untrained network. logistic accuracy" in scores.verdict(run)
+    assert re.search(
+        r"knn accuracy [\d.]+ % \[.*?\], [+−][\d.]+ points against the untrained network and [+−][\d.]+ points "
+        r"against raw pixels\. logistic accuracy [\d.]+ % \[[^]]*\]\.",
+        scores.verdict(run),
+    )
     stopped = run._replace(summary={**run.summary, "finished": False, "epoch": 0.5})
     assert scores.verdict(stopped).startswith("Stopped after 8 of 8 steps, 0.5 epochs.")
     assert scores.verdict(run._replace(summary={})).startswith("Not finished after 8 of 8 steps.")
@@ -250,14 +293,6 @@ def test_cost(run):
     assert "Training time 0:30:00" in text
     assert "Energy 2 Wh" in text
     assert "Energy is that of 4 GPUs, other programs included." in text
-
-
-@pytest.mark.parametrize(
-    ("value", "said"),
-    [(3.06e11, "306 GFLOP"), (2.5e15, "2.5 PFLOP"), (1e12, "1 TFLOP"), (5e6, "0.005 GFLOP")],
-)
-def test_flops_for_people(value, said):
-    assert settings.flops(value) == said
 
 
 def test_environment_and_spec(run):

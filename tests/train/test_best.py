@@ -134,7 +134,7 @@ LOSSES = {2: 0.5, 4: 0.2, 6: 0.4, 8: 0.3}
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """A run that keeps its last checkpoint and the best by a loss whose values are `LOSSES`, evaluation after evaluation."""
+    """A run that keeps its last checkpoint and the best by a loss whose values are `LOSSES`, one an evaluation."""
     losses = iter(LOSSES.values())
 
     def scores(self, subject):

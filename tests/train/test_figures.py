@@ -129,6 +129,31 @@ def test_curves_hold_the_recorded_points(tmp_path, drawn):
     assert len({axes.get_xlim() for axes in drawn[0].axes}) == 1
 
 
+BASELINES = {
+    "baseline/raw_pixels/knn/accuracy": 0.75, "baseline/raw_pixels/knn/top5": 0.9,
+    "baseline/untrained/knn/accuracy": 0.85, "baseline/untrained/linear/accuracy": float("nan"),
+}  # fmt: skip
+
+
+def test_what_was_scored_before_training_are_dashed_lines(tmp_path, drawn):
+    """A curve that climbs below the untrained network must not look like progress."""
+    save_curves(tmp_path / "curves.png", [{"step": 0, "epoch": 0.0, **BASELINES}, *records(300)])
+    by_title = {axes.get_title(): axes for axes in drawn[0].axes}
+    dashed = {
+        title: {line.get_label(): line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "--"}
+        for title, axes in by_title.items()
+    }
+    assert dashed.pop("knn") == {"untrained 0.85": 0.85, "raw pixels 0.75": 0.75}
+    assert not any(dashed.values()), "linear's was not finite, and losses have none"
+    low, high = by_title["knn"].get_ylim()
+    assert low < 0.75 < 0.85 < high, "lines are inside"
+
+
+def test_a_title_says_where_lower_is_better(tmp_path, drawn):
+    save_curves(tmp_path / "curves.png", records(300), {"rank"})
+    assert [axes.get_title() for axes in drawn[0].axes][-2:] == ["linear", "rank (lower is better)"]
+
+
 def test_single_objective_is_one_curve(tmp_path, drawn):
     save_curves(tmp_path / "c.png", [{"step": s, "loss": 1.0 / s, "loss/mae": 1.0 / s} for s in range(1, 9)])
     assert panels(drawn[0]) == {"loss": ["loss"]}

@@ -8,8 +8,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output
+from sslkit.evaluate.budget import total_flops
 from sslkit.train.compose import compose
-from sslkit.train.summary import flops_of, total_flops
+from sslkit.train.summary import flops_of
 from tests import tiny
 from tests.distributed import flops_worker
 from tests.distributed.forked import on_ranks

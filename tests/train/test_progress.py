@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from io import StringIO
+from types import ModuleType
 
 import pytest
 from rich.console import Console
@@ -43,7 +45,10 @@ def test_log_lines_are_few_and_hold_everything():
         run(progress, clock, 20, 2.0)
     steps = [int(re.match(r"step (\d+)/20", line)[1]) for line in lines(file)]
     assert steps == [1, 6, 11, 16, 20]
-    assert lines(file)[1] == "step 6/20  epoch 1.50  loss 0.2831  lr 1.50e-04  1,235 images/s  0:28 left"
+    assert (
+        lines(file)[1]
+        == "step 6/20  epoch 1.50  smoothed loss 0.2831  lr 1.50e-04  1,235 images/s  0:28 left"
+    )
     assert lines(file)[-1].endswith("0:00 left")
     assert "\x1b" not in file.getvalue()
 
@@ -130,6 +135,45 @@ def test_bar_shows_everything_in_one_line(width):
         r"\s*3/1500 .*━.* loss 0\.6133  lr 1\.50e-04  1,235 images/s  24:57 left  knn 0\.893$", last
     )
     assert "step 3  knn: accuracy 0.893" in plain(file)
+
+
+class Displayed:
+    """What IPython's `display` was asked for: the outputs of a cell, as they are now."""
+
+    def __init__(self):
+        self.outputs: list[str] = []
+
+    def display(self, *contents, raw=False, display_id=False, **options):
+        text = contents[0]["text/plain"] if raw else ""
+        self.outputs.append(text)
+        return Handle(self.outputs, len(self.outputs) - 1) if display_id else None
+
+
+class Handle:
+    """Of one output."""
+
+    def __init__(self, outputs, place):
+        self.outputs, self.place = outputs, place
+
+    def update(self, content, raw=False):
+        self.outputs[self.place] = content["text/plain"]
+
+
+def test_in_a_notebook_one_line_is_updated(monkeypatch):
+    """Each printed line would be an output of its own, and a long run would fill the page."""
+    shown = Displayed()
+    fake = ModuleType("IPython.display")
+    fake.display = shown.display
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    clock = Clock()
+    progress = Progress(Console(file=StringIO(), force_jupyter=True, width=120), clock=clock)
+    with progress:
+        progress.start(20, 0)
+        run(progress, clock, 20, 2.0)
+    assert len(shown.outputs) == 1
+    assert shown.outputs[0].startswith("step 20/20  epoch 5.00  smoothed loss 0.")
+    assert "0:00 left" in shown.outputs[0]
 
 
 def test_bar_starts_where_a_run_resumed_and_stops_with_it():

@@ -135,6 +135,14 @@ def test_large_batches_are_worked_on_in_parts(monkeypatch):
     assert max(sizes) == 2
 
 
+@pytest.mark.parametrize("labels", [torch.arange(40) // 10, torch.arange(40) % 4])
+def test_maps_are_of_several_classes_in_whatever_order_they_come(labels):
+    subject = Made(noise(40), net=told(random(2, 5)), labels=labels)
+    AttentionStatistics(max_images=40, shown=4).build()(subject)
+    _, shown = subject.read
+    assert sorted(labels[shown].tolist()) == [0, 1, 2, 3]
+
+
 def test_the_images_are_a_sample_of_the_split():
     for split in ("train", "test"):
         subject = Made(noise(40), net=told(random(2, 5)))
@@ -145,7 +153,7 @@ def test_the_images_are_a_sample_of_the_split():
         assert set(subject.splits) == {split}
         measured, shown = subject.read
         assert len(set(measured)) == 10
-        assert shown == measured[:3]
+        assert shown == [measured[place] for place in (0, 3, 6)], "evenly spread where there are no labels"
     other = Made(noise(40), net=told(random(2, 5)), seed=6)
     evaluator(other)
     assert other.read[0] != measured
