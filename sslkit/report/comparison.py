@@ -96,8 +96,9 @@ def _budgets(found: Comparison) -> Html:
         for setting, each in zip(found.settings, found.budgets, strict=True)
     )
     headings = ["Setting", *(budget.TITLES[name] for name in names)]
+    shown = table("What each setting was given until it was measured", headings, rows)
     text = found.budget_warning or "The budgets are the same."
-    return Html(table("What each setting was given until it was measured", headings, rows) + note(text))
+    return Html(shown + note(text)) if len(found.settings) > 1 else shown
 
 
 def _scores(found: Comparison) -> Html:

@@ -91,7 +91,7 @@ def _matrix(found: Evaluation, matrix: Counts, names: Sequence[str]) -> Html:
     made = table(
         f"Confusion matrix of {found.label}: rows are the truth, columns the guess", ["", *headings], rows
     )
-    return tag("div", made, class_="matrix")
+    return tag("div", made, class_="matrix" if len(names) <= BESIDE else "matrix large")
 
 
 def _cells(row: Counts, truth: int) -> Iterator[Child]:

@@ -122,7 +122,7 @@ class Progress:
         if "lr" in self._values:
             parts.append(f"lr {self._values['lr']:.2e}")
         if "images_per_s" in self._values:
-            parts.append(f"{self._values['images_per_s']:,.0f} images/s")
+            parts.append(f"{self._values['images_per_s']:,.0f} img/s")
         if self._step > self._first:
             pace = (self._clock() - self._began) / (self._step - self._first)  # evaluations included
             parts.append(f"{duration(pace * (self._total - self._step))} left")

@@ -29,9 +29,9 @@ def three(tmp_path):
     return [setting(tmp_path, name, by) for name, by in (("mae", 0), ("simmim", 2), ("byol", 40))]
 
 
-def row(printed: str, *words: str) -> str:
-    """The first line that holds all of `words`, with single spaces."""
-    lines = (" ".join(line.split()) for line in printed.splitlines())
+def row(printed: str, *words: str, after: str = "Scores, ") -> str:
+    """The first line behind the words `after` that holds all of `words`, with single spaces."""
+    lines = (" ".join(line.split()) for line in printed.partition(after)[2].splitlines())
     return next(line for line in lines if all(word in line for word in words))
 
 
@@ -39,7 +39,8 @@ def test_scores_tests_and_verdicts_are_printed(three, capsys):
     code, printed, err = call(capsys, "compare", *three)
     assert (code, err) == (OK, "")
     assert printed.index("Budgets") < printed.index("Scores")
-    assert row(printed, "setting", "steps") == "setting steps"
+    assert row(printed, "setting", after="Budgets") == "setting steps"
+    assert row(printed, "1 mae", after="Budgets") == "1 mae 10"
     assert "Budgets differ" not in printed
     assert row(printed, "setting", "runs") == "setting runs knn (knn@1)"
     assert row(printed, "1", "mae") == "1 mae 1 80.00 [75.80, 83.63]"
@@ -67,8 +68,8 @@ def test_unequal_budgets_come_first_and_are_said(tmp_path, capsys):
         )
     ]
     printed = call(capsys, "compare", *runs)[1]
-    assert row(printed, "1 long") == "1 long 600 19,200"
-    assert row(printed, "2 short") == "2 short 36 1,152"
+    assert row(printed, "1 long", after="Budgets") == "1 long 600 19,200"
+    assert row(printed, "2 short", after="Budgets") == "2 short 36 1,152"
     assert (
         "Budgets differ, by these factors: steps by 16.7, images by 16.7 (steps: long 600, short 36)."
         in printed
@@ -193,4 +194,7 @@ def test_runs_that_were_trained(tmp_path, capsys):
     accuracy = 100 * summary["metrics"]["eval/knn/accuracy"]
     assert row(printed, "2 high-0").startswith(f"2 high-0 1 {accuracy:.2f} [")
     assert row(printed, "1 low").startswith("1 low 2 ")
+    budgets = row(printed, "setting", after="Budgets"), row(printed, "1 low", after="Budgets")
+    assert budgets[0] == "setting steps epochs images tokens time", "FLOPs were not counted"
+    assert budgets[1].startswith("1 low 2 0.04545 64 ")
     assert "Tests: pooled t." in printed

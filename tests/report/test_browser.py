@@ -5,11 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from sslkit.evaluate.compare import compare
+from sslkit.evaluate.results import StoredPredictions
+from sslkit.report import confusion
 from sslkit.report.comparison import report_comparison
+from sslkit.report.html import tag
+from sslkit.report.page import Head, Section, page, write_page
 from sslkit.report.report import report
 from sslkit.train.launch import train
 from tests import tiny
@@ -144,3 +150,45 @@ def test_nothing_moves_while_pictures_come(driver, pages):
     assert driver.execute_script(shift) == 0
     heights = "return [...document.images].every(i => i.getAttribute('width') && i.getAttribute('height'))"
     assert driver.execute_script(heights)
+
+
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+SCROLLS = "return [...document.querySelectorAll('.matrix .scroll')].map(e => e.scrollWidth - e.clientWidth)"
+LINES = """
+return [...document.querySelectorAll('.matrix th, figcaption')].filter(e => e.textContent.trim()).map(e => {
+  const range = document.createRange();
+  range.selectNodeContents(e);
+  return [e.textContent, range.getClientRects().length];
+}).filter(([text, lines]) => lines > text.split(' ').length);
+"""
+
+
+@pytest.fixture
+def classes(tmp_path):
+    """A page with matrices of ten and of thirty classes, and captions as those of neighbours."""
+    long = [f"sulphur-crested cockatoo {i}" if i % 3 else CLASSES[i % 10] for i in range(30)]
+    labels = np.repeat(np.arange(30), 1000)
+    found = SimpleNamespace(label="knn")
+
+    def matrix(names):
+        here = labels[: 1000 * len(names)]
+        return confusion._one(found, StoredPredictions(here, np.roll(here, 300)), names)
+
+    pictures = [
+        tag("figure", tag("img", src=PIXEL, class_="thumb", alt=name), tag("figcaption", name))
+        for name in CLASSES
+    ]
+    row = tag("div", tag("div", pictures, class_="near"), class_="row")
+    sections = [
+        Section("ten", "Ten", lambda: matrix(CLASSES), ""),
+        Section("thirty", "Thirty", lambda: matrix(long), ""),
+        Section("row", "Row", lambda: tag("div", row, class_="gallery"), ""),
+    ]
+    return write_page(tmp_path / "classes.html", page(Head("classes", "Run", [], []), sections))
+
+
+def test_matrices_fit_and_names_of_classes_stay_whole(driver, classes):
+    show(driver, classes, 1280)
+    assert driver.execute_script(SCROLLS) == [0, 0], "no box scrolls sideways"
+    assert driver.execute_script(LINES) == [], "no word is broken"

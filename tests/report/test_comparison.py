@@ -64,7 +64,9 @@ def test_where_lower_is_better_the_lower_setting_is(tmp_path):
 
 def test_unequal_budgets_are_said_at_the_top(tmp_path):
     runs = [
-        evaluated(run_folder(tmp_path / name, name=name, batch_size=32), "knn", right(0.8, i), step=step)
+        evaluated(
+            run_folder(tmp_path / name, name=name, batch_size=32, steps=step), "knn", right(0.8, i), step=step
+        )
         for i, (name, step) in enumerate((("long", 600), ("short", 36)))
     ]
     made = page(compare(runs), tmp_path)
@@ -95,9 +97,12 @@ def test_fields_that_differ(tmp_path):
     extra = {f"field{i}": i for i in range(SHOWN + 4)}
     runs = [setting(tmp_path, "mae", 0, **extra), setting(tmp_path, "byol", 9)]
     tables = page(compare(runs), tmp_path).tables
-    assert tables["Fields of the spec that are not the same"][1] == ["field0", "0", "-"]
+    assert tables["Fields of the spec that are not the same"][1:3] == [
+        ["objective.kind", "mae", "byol"],
+        ["field0", "0", "-"],
+    ], "what only one setting has comes last"
     assert len(tables["Fields of the spec that are not the same"]) == 1 + SHOWN
-    assert tables["Further fields"][-1] == ["objective.kind", "mae", "byol"]
+    assert tables["Further fields"][-1] == [f"field{SHOWN + 3}", str(SHOWN + 3), "-"]
 
 
 def test_several_seeds(tmp_path):
@@ -144,7 +149,8 @@ def test_two_data_sets(three, tmp_path):
 
 def test_one_run_alone(tmp_path):
     made = page(compare([setting(tmp_path, "mae", 0)]), tmp_path)
-    assert made.sections == ["scores", "protocols"]
+    assert made.sections == ["budgets", "scores", "protocols"]
+    assert "udgets are the same" not in made.text
     assert "Significance: for two settings or more" in made.left_out()
 
 

@@ -46,8 +46,7 @@ def test_log_lines_are_few_and_hold_everything():
     steps = [int(re.match(r"step (\d+)/20", line)[1]) for line in lines(file)]
     assert steps == [1, 6, 11, 16, 20]
     assert (
-        lines(file)[1]
-        == "step 6/20  epoch 1.50  smoothed loss 0.2831  lr 1.50e-04  1,235 images/s  0:28 left"
+        lines(file)[1] == "step 6/20  epoch 1.50  smoothed loss 0.2831  lr 1.50e-04  1,235 img/s  0:28 left"
     )
     assert lines(file)[-1].endswith("0:00 left")
     assert "\x1b" not in file.getvalue()
@@ -131,9 +130,7 @@ def test_bar_shows_everything_in_one_line(width):
         run(progress, clock, 3, 1.0)
         progress.evaluated("knn", {"accuracy": 0.893})
     last = plain(file).rstrip("\n").split("\n")[-1].split("\r")[-1].strip()
-    assert re.match(
-        r"\s*3/1500 .*━.* loss 0\.6133  lr 1\.50e-04  1,235 images/s  24:57 left  knn 0\.893$", last
-    )
+    assert re.match(r"\s*3/1500 .*━.* loss 0\.6133  lr 1\.50e-04  1,235 img/s  24:57 left  knn 0\.893$", last)
     assert "step 3  knn: accuracy 0.893" in plain(file)
 
 
