@@ -56,6 +56,7 @@ class Progress:
         self._began = self._shown = clock()
         self._current = True
         self._loss: float | None = None
+        self._printed = ""
         self._values: dict[str, float] = {}
         self._headlines: dict[str, str] = {}
 
@@ -113,8 +114,9 @@ class Progress:
         text = f"step {self._step:,}/{self._total:,}  epoch {self._epoch:.2f}  {self._text()}".rstrip()
         if self._line is not None:
             self._line.show(text)
-        else:
+        elif text != self._printed:
             self.note(text)
+        self._printed = text
 
     def _text(self) -> str:
         """Everything but the step."""

@@ -281,7 +281,7 @@ def test_cost(run):
     text = Page(settings.cost(run)).text
     assert "Images seen 256" in text
     assert "Tokens " in text
-    assert "GFLOP" in text
+    assert "FLOP" in text
     assert "GPU hours" not in text
     assert "Energy is known where" in text
     gpu = run._replace(

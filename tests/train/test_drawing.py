@@ -43,7 +43,7 @@ def term(**changes):
     return {"kind": "mae", "masker": {"kind": "random", "ratio": 0.5}, "decoder": tiny.DECODER, **changes}
 
 
-def test_held_out_images_are_shown_evenly_spread(drawn, tmp_path):
+def test_held_out_images_of_several_classes_are_shown(drawn, tmp_path):
     _, paths = draw(tiny.spec(), tmp_path)
     assert paths == [tmp_path / "figures" / "reconstruction.png"]
     ((name, pictures, mean, std),) = drawn
@@ -51,8 +51,10 @@ def test_held_out_images_are_shown_evenly_spread(drawn, tmp_path):
     assert pictures.columns == ("input", "masked", "reconstruction")
     assert pictures.images.shape == (SHOWN, 3, 1, 8, 8)
     assert not pictures.images.requires_grad
-    test = Digits().build("test").images[[i * 360 // SHOWN for i in range(SHOWN)]]
-    torch.testing.assert_close(pictures.images[:, 0] * 0.4 + 0.3, test.float() / 255)
+    source = Digits().build("test")
+    places = source.labels.argsort(stable=True)[[i * 360 // SHOWN for i in range(SHOWN)]]
+    assert len(set(source.labels[places].tolist())) == SHOWN, "all of the eight are of other classes"
+    torch.testing.assert_close(pictures.images[:, 0] * 0.4 + 0.3, source.images[places].float() / 255)
 
 
 def test_the_same_images_are_hidden_alike_at_every_time(drawn, tmp_path):

@@ -69,6 +69,16 @@ def test_nothing_is_said_twice():
     assert len(lines(file)) == 2
 
 
+def test_the_last_line_is_not_repeated_before_the_last_evaluation():
+    progress, file, clock = made(terminal=False)
+    with progress:
+        progress.start(2, 0)
+        run(progress, clock, 2, 0.5)
+        progress.update(2, 0.5, {"loss": 0.5, "lr": 0.00015, "images_per_s": 1234.6})
+        progress.evaluated("knn", {"accuracy": 0.5})
+    assert [line.split("  ")[0] for line in lines(file)] == ["step 1/2", "step 2/2", "step 2"]
+
+
 def test_evaluations_are_printed_and_remembered():
     progress, file, clock = made(terminal=False, line_every=0)
     with progress:
