@@ -122,7 +122,7 @@ class Progress:
         """Everything but the step."""
         parts = [] if self._loss is None else [f"smoothed loss {self._loss:.4f}"]
         if "lr" in self._values:
-            parts.append(f"lr {self._values['lr']:.2e}")
+            parts.append(f"lr {self._values['lr']:{'.1e' if self._live else '.2e'}}")  # a bar has little room
         if "images_per_s" in self._values:
             parts.append(f"{self._values['images_per_s']:,.0f} img/s")
         if self._step > self._first:

@@ -158,7 +158,7 @@ SCROLLS = "return [...document.querySelectorAll('.matrix .scroll')].map(e => e.s
 LINES = """
 return [...document.querySelectorAll('.matrix th, figcaption')].filter(e => e.textContent.trim()).map(e => {
   const range = document.createRange();
-  range.selectNodeContents(e);
+  range.selectNodeContents(e.querySelector('span') || e);
   return [e.textContent, range.getClientRects().length];
 }).filter(([text, lines]) => lines > text.split(' ').length);
 """

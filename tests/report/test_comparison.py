@@ -102,7 +102,8 @@ def test_fields_that_differ(tmp_path):
         ["field0", "0", "-"],
     ], "what only one setting has comes last"
     assert len(tables["Fields of the spec that are not the same"]) == 1 + SHOWN
-    assert tables["Further fields"][-1] == [f"field{SHOWN + 3}", str(SHOWN + 3), "-"]
+    assert len(tables["Further fields"]) == 1 + len(extra) + 1 - SHOWN
+    assert {row[2] for row in tables["Further fields"][1:]} == {"-"}
 
 
 def test_several_seeds(tmp_path):

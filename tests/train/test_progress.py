@@ -140,7 +140,9 @@ def test_bar_shows_everything_in_one_line(width):
         run(progress, clock, 3, 1.0)
         progress.evaluated("knn", {"accuracy": 0.893})
     last = plain(file).rstrip("\n").split("\n")[-1].split("\r")[-1].strip()
-    assert re.match(r"\s*3/1500 .*━.* loss 0\.6133  lr 1\.50e-04  1,235 img/s  24:57 left  knn 0\.893$", last)
+    assert re.match(
+        r"\s*3/1500 .*━.* smoothed loss 0\.6133  lr 1\.5e-04  1,235 img/s  24:57 left  knn 0\.893$", last
+    )
     assert "step 3  knn: accuracy 0.893" in plain(file)
 
 
