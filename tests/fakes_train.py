@@ -16,6 +16,7 @@ from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.errors import DataError
+from sslkit.functional.numeric import at_least_float32
 from sslkit.spec.families import MaskerSpec
 from sslkit.spec.run import RunSpec
 from sslkit.train import rng
@@ -100,7 +101,7 @@ class Everything(Objective):
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         self.now.append(now["temperature"].clone())
         student, teacher = tokens
-        guess, goal = self.head(student.cls[0]).float(), self.slow(teacher.cls[0]).float()
+        guess, goal = (at_least_float32(x) for x in (self.head(student.cls[0]), self.slow(teacher.cls[0])))
         pull = (guess - goal.detach()).square().mean() / now["temperature"]
         push = (guess @ self.queue.detach().T).square().mean()
         rows = goal.detach()

@@ -11,7 +11,7 @@ from sslkit.core.backbone import Exported
 from sslkit.core.env import View
 from sslkit.nn.wrapped import Layout, Wrapped
 from sslkit_backbones.networks import create, load
-from sslkit_backbones.norms import plain_state
+from sslkit_backbones.norms import convert_or_refuse, plain_state
 
 if TYPE_CHECKING:
     from sslkit_backbones.timm_spec import Timm
@@ -26,6 +26,7 @@ def wrapped(spec: Timm, view: View) -> Wrapped:
     if spec.checkpoint is not None:
         load(net, spec.checkpoint, spec.name)
     arguments.pop("pretrained", None)
+    convert_or_refuse(net, spec.name, spec.batch_norm, spec.splits)
     width = int(net.num_features)
     prefix = int(getattr(net, "num_prefix_tokens", 0))  # timm's convolutional networks have no such attribute
     layout = Layout(prefix, channels_last=str(getattr(net, "output_fmt", "NCHW")) == "NHWC")

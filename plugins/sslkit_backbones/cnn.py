@@ -16,7 +16,7 @@ from sslkit.core.passes import Encode, Request, Tokens
 from sslkit.errors import SpecError
 from sslkit_backbones.cnn_spec import CNN
 from sslkit_backbones.networks import create, load
-from sslkit_backbones.norms import convert, plain_state
+from sslkit_backbones.norms import convert_or_refuse, plain_state
 
 
 @final
@@ -43,9 +43,7 @@ class ConvolutionalBackbone(Backbone):
         self.dim = self._map_of(view.size)[0]
         if spec.checkpoint is not None:
             load(self.net, spec.checkpoint, spec.name)
-        found = convert(self.net, spec.batch_norm, spec.splits)
-        if not found and spec.batch_norm != type(spec).model_fields["batch_norm"].default:
-            raise SpecError(f"backbone.batch_norm: {spec.name!r} has no batch norm; leave this out")
+        convert_or_refuse(self.net, spec.name, spec.batch_norm, spec.splits)
 
     def grid(self, size: int) -> Grid:
         """Places of the last feature map; `patch` is its stride. Found by tracing shapes, without computing."""

@@ -7,6 +7,8 @@ from typing import final
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
+from sslkit.errors import SpecError
+from sslkit.nn import batch_norm
 from sslkit.nn.batch_norm import BatchNorm, Mode
 
 
@@ -25,25 +27,18 @@ class Activated(nn.Module):
 
 
 def convert(net: nn.Module, mode: Mode, splits: int) -> int:
-    """Put batch norm of `mode` where `net` has torch's, with its values; return how many there were."""
-    count = 0
-    for name, child in list(net.named_children()):
-        if isinstance(child, nn.BatchNorm2d):
-            setattr(net, name, _converted(child, mode, splits))
-            count += 1
-        else:
-            count += convert(child, mode, splits)
-    return count
+    """Put batch norm of `mode` where `net` has torch's or timm's, with its values; return how many there were."""
+    return batch_norm.convert(net, mode, splits, _extended)
 
 
-def _converted(norm: nn.BatchNorm2d, mode: Mode, splits: int) -> nn.Module:
-    momentum = 0.1 if norm.momentum is None else norm.momentum
-    made = BatchNorm(
-        norm.num_features, mode, splits, scale=norm.affine, shift=norm.affine, eps=norm.eps, momentum=momentum
-    )
-    own = {key: value for key, value in norm.state_dict().items() if key in made.state_dict()}
-    made.load_state_dict(own)
-    return Activated(made, norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else made
+def _extended(norm: nn.Module, new: BatchNorm) -> nn.Module | None:
+    return Activated(new, norm.drop, norm.act) if isinstance(norm, BatchNormAct2d) else None
+
+
+def convert_or_refuse(net: nn.Module, name: str, mode: Mode, splits: int) -> None:
+    """`convert` a timm network called `name`. Raises SpecError where a mode is asked for and it has no batch norm."""
+    if not convert(net, mode, splits) and mode != "sync":
+        raise SpecError(f"backbone.batch_norm: {name!r} has no batch norm; leave this out")
 
 
 def plain_state(net: nn.Module) -> dict[str, Tensor]:

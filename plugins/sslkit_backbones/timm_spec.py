@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.spec.base import Problem
+from sslkit.spec.base import Count, Problem
 from sslkit.spec.families import BackboneSpec
+from sslkit.spec.projection import BatchNormMode, group_problems
 
 if TYPE_CHECKING:
     from sslkit.core.backbone import Backbone
@@ -32,6 +33,11 @@ class Timm(BackboneSpec):
     """Further arguments of `timm.create_model`, as `{img_size: 128}` for a vision transformer."""
     checkpoint: Path | None = None
     """Weights: a safetensors or torch file with timm's names."""
+    batch_norm: BatchNormMode = "sync"
+    """Images that share statistics, where the network has batch norm: all, so that ranks change nothing; those of a
+    rank; or those of one of `splits` groups, `shuffled` for a moving average."""
+    splits: Count = 1
+    """Groups of `split` and `shuffled`."""
     pretrained: bool = False
     """Whether timm loads the weights that it knows for this name; it may download them."""
 
@@ -45,7 +51,8 @@ class Timm(BackboneSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The weights must exist."""
+        """The weights must exist, and groups are of the modes that make them."""
+        yield from group_problems(self.batch_norm, self.splits)
         if self.checkpoint is not None and not self.checkpoint.is_file():
             yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
 

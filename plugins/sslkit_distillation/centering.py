@@ -35,6 +35,11 @@ class Center(nn.Module):
         """Whether `commit` wants sums of logits."""
         return self.centering == "center"
 
+    @property
+    def compares(self) -> bool:
+        """Whether the probabilities of a row depend on the other rows."""
+        return self.centering == "sinkhorn"
+
     def forward(self, logits: Tensor, temperature: Tensor, real: Tensor | None = None) -> Tensor:
         """Probabilities in at least float32.
 

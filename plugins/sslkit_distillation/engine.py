@@ -99,6 +99,7 @@ class SelfDistillation(Objective):
         self.student_head = head
         self.teacher_head = copy.deepcopy(head).requires_grad_(False)
         self.center, self.patch_center = center, patch_center
+        self.compares = bool(terms.koleo) or any(c is not None and c.compares for c in (center, patch_center))
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The weighted sum of the terms."""

@@ -253,8 +253,8 @@ def _problems(spec: DINO | IBOT, run: RunSpec) -> Iterator[Problem]:
     if spec.local == spec.view:
         yield Problem("local", f"is {spec.local!r}, as `view` is; name another view, or null")
     yield from _teacher_problems(spec.teacher, run)
-    if spec.koleo and (run.micro_batch_size or run.batch_size) < 2:
-        yield Problem("koleo", "compares images with each other and needs at least 2 in a forward")
+    if spec.koleo and run.batch_size < 2:
+        yield Problem("koleo", "compares images with each other and needs at least 2 in a batch")
 
 
 def _teacher_problems(teacher: str, run: RunSpec) -> Iterator[Problem]:

@@ -24,6 +24,8 @@ EPS = 1e-5  # of the batch norm without scale and shift that standardizes (`main
 class Decorrelation(Objective):
     """The correlations of one crop's dimensions with those of another, against the identity."""
 
+    compares = True
+
     def __init__(self, spec: BarlowTwins, env: Env) -> None:
         super().__init__()
         self.passes = (Encode(spec.view),)

@@ -105,9 +105,9 @@ class InfoNCE(ObjectiveSpec):
             yield Problem(
                 "queue", "is 0 and `in_batch` is false, so there are no negatives; give one of the two"
             )
-        if self.in_batch and not self.queue and (run.micro_batch_size or run.batch_size) < 2:
+        if self.in_batch and not self.queue and run.batch_size < 2:
             yield Problem(
-                "in_batch", "needs at least 2 images in a forward; raise the batch size or give a `queue`"
+                "in_batch", "needs at least 2 images in a batch; raise the batch size or give a `queue`"
             )
         if self.all_crops and not (self.symmetric and self.in_batch):
             yield Problem("all_crops", "needs `symmetric` and `in_batch`")

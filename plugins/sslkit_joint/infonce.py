@@ -37,6 +37,7 @@ class Contrast(Objective):
         super().__init__()
         self.spec = spec
         self.own = spec.net == "student"
+        self.compares = spec.in_batch
         views = [spec.view] if spec.key_view is None else [spec.view, spec.key_view]
         needed = [_seen(spec, view) for view in (views if self.own else views[:1])]
         self.passes = (*needed, *([] if self.own else [Encode(views[-1], net=spec.net)]))

@@ -23,6 +23,8 @@ from sslkit_joint.negative_free import SwAV
 class SwappedPrediction(Objective):
     """Every crop predicts the assignment of every other crop that is global."""
 
+    compares = True  # assignments use all prototypes alike
+
     def __init__(self, spec: SwAV, env: Env) -> None:
         super().__init__()
         self.spec = spec

@@ -23,6 +23,8 @@ from sslkit_joint.negative_free import VICReg
 class VarianceInvarianceCovariance(Objective):
     """Crops of an image close to each other, dimensions that vary over images and do not covary."""
 
+    compares = True
+
     def __init__(self, spec: VICReg, env: Env) -> None:
         super().__init__()
         self.passes = (Encode(spec.view),)

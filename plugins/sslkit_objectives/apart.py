@@ -96,5 +96,5 @@ class KoLeo(ObjectiveSpec):
 def _problems(spec: VarianceCovariance | Uniformity | KoLeo, run: RunSpec) -> Iterator[Problem]:
     if spec.view not in run.views:
         yield Problem("view", f"{spec.view!r} is not a view of this run. Known: {', '.join(run.views)}")
-    if min(run.batch_size, run.micro_batch_size or run.batch_size) < 2:
-        yield Problem("", "compares images with each other, so it needs at least 2 in a forward")
+    if run.batch_size < 2:
+        yield Problem("", "compares images with each other, so it needs at least 2 in a batch")

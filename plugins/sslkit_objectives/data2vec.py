@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from sslkit.core.env import Env
-from sslkit.core.passes import Mask
 from sslkit.nn.head import TokenHead
-from sslkit_objectives.masked import MaskedPrediction, Masking
+from sslkit_objectives.masked import MaskedPrediction, Masking, mean_of_hidden
 from sslkit_objectives.plugin import Data2Vec
 
 STD = 0.02  # data2vec_vision `modeling_cyclical.py`, `_init_weights`
@@ -17,5 +16,5 @@ def self_distillation_of_features(spec: Data2Vec, env: Env) -> MaskedPrediction:
     """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
     head = partial(TokenHead, env.net("student").dim, std=STD)
     return MaskedPrediction(
-        Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean, spec.regularize), env
+        Masking(spec.view, spec.masker, spec.target, "token", head, mean_of_hidden, spec.regularize), env
     )

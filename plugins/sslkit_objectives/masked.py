@@ -12,6 +12,8 @@ from sslkit.core.env import Env
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Mask, Mode, Output, Pictures, Tokens
 from sslkit.core.target import Target
+from sslkit.errors import SpecError
+from sslkit.functional.gather import all_rows
 from sslkit.spec.families import MaskerSpec, TargetSpec
 from sslkit_objectives.regularization import regularization
 from sslkit_objectives.regularizer import Regularizer
@@ -32,9 +34,30 @@ class Masking(NamedTuple):
     With a `Mask` as second argument it predicts the hidden patches only, `[L, dim]`.
     """
     reduce: Callable[[Mask, Tensor], Tensor]
-    """From a mask and the scores of its hidden patches `[L]` to the loss: `Mask.mean` or `Mask.batch_mean`."""
+    """From a mask and the scores of its hidden patches `[L]` to the loss: `Mask.mean` or `mean_of_hidden`."""
     regularizer: Regularizer | None = None
     """What keeps the features of different images apart."""
+
+
+def mean_of_hidden(mask: Mask, scores: Tensor) -> Tensor:
+    """Mean over all hidden patches of the batch, on all ranks, for `scores` `[L]`; 0 where none is hidden.
+
+    An image with more hidden patches weighs more (SimMIM, BEiT). Of a rank it is what makes the mean over ranks that of
+    one process: its own sum over an equal share of all that are hidden.
+    """
+    real = (mask.per_image > 0).to(scores.dtype)
+    counts = all_rows(real.sum()[None])
+    return (scores * real).sum() / (counts.sum() / len(counts)).clamp(min=1 / len(counts))
+
+
+def _varies(masking: Masking, env: Env) -> bool:
+    """Whether images hide unequal numbers of patches, so that their weights are known with the whole batch only."""
+    try:
+        with torch.random.fork_rng(devices=[]):  # what it is built from must not move the weights of the run
+            masker = masking.masker.build(env, masking.view)
+    except SpecError:  # who builds the masks of the run says what is wrong
+        return False
+    return any(stage.visible is None for stage in masker.stages())
 
 
 @final
@@ -48,8 +71,13 @@ class MaskedPrediction(Objective):
         self.crops = {masking.view: 1}
         self.rows = env.grid(masking.view).rows
         self.decoder = masking.decoder(self.target.dim)
-        self.reduce = masking.reduce
         self.regularizer = masking.regularizer
+        weighed = masking.reduce is mean_of_hidden and _varies(masking, env)
+        equal = masking.reduce is mean_of_hidden and not weighed
+        self.reduce = (
+            Mask.batch_mean if equal else masking.reduce
+        )  # the same number, and nothing to ask other ranks
+        self.compares = self.target.compares or self.regularizer is not None or weighed
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The loss of the hidden patches."""

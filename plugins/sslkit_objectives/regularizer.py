@@ -26,7 +26,7 @@ class Regularizer(Spec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Statistics need two images; covariance goes with variance."""
-        if min(run.batch_size, run.micro_batch_size or run.batch_size) < 2:
-            yield Problem("", "compares images with each other, so it needs at least 2 in a forward")
+        if run.batch_size < 2:
+            yield Problem("", "compares images with each other, so it needs at least 2 in a batch")
         if self.covariance and self.term != "variance":
             yield Problem("covariance", f"goes with term 'variance' only, found {self.term!r}; set it to 0")

@@ -5,9 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from sslkit.core.env import Env
-from sslkit.core.passes import Mask
 from sslkit.nn.head import TokenHead
-from sslkit_objectives.masked import MaskedPrediction, Masking
+from sslkit_objectives.masked import MaskedPrediction, Masking, mean_of_hidden
 from sslkit_objectives.plugin import SimMIM
 
 
@@ -15,5 +14,5 @@ def simple_masked_modelling(spec: SimMIM, env: Env) -> MaskedPrediction:
     """Mask tokens stand for hidden patches in the encoder; one linear layer predicts; each patch weighs the same."""
     head = partial(TokenHead, env.nets["student"].dim)
     return MaskedPrediction(
-        Masking(spec.view, spec.masker, spec.target, "token", head, Mask.batch_mean, spec.regularize), env
+        Masking(spec.view, spec.masker, spec.target, "token", head, mean_of_hidden, spec.regularize), env
     )

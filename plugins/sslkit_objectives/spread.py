@@ -22,6 +22,8 @@ Term = Callable[[Tensor], Tensor]
 class Spread(Objective):
     """The mean over crops of a statistic of the pooled features of all ranks' images; it has nothing to train."""
 
+    compares = True
+
     def __init__(self, spec: VarianceCovariance | Uniformity | KoLeo, term: Term, env: Env) -> None:
         super().__init__()
         env.view(spec.view)

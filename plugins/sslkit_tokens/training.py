@@ -47,6 +47,7 @@ class VectorQuantization(Objective):
         info = env.view(view)
         self.target: Target = target.build(env, view)
         self.passes = (Encode(view), *self.target.passes)
+        self.compares = self.target.compares
         self.crops = {view: 1}
         self.schedules = {"step": float}
         self.sample = min(codes.sample, self.grid.patches)

@@ -19,6 +19,11 @@ class Balancer(nn.Module, ABC):
 
     weighs_gradients: bool = False
     """Whether `weigh` decides, from the objectives' gradients on what they share."""
+    linear: bool = True
+    """Whether `forward` is linear in the losses, a constant aside, so that that of means is the mean of those of parts.
+
+    Where not (a product, a logarithm), all images of a rank reach it at once, however small the micro-batches are.
+    """
     space: Space = "parameters"
     """Where it weighs gradients. `features` differentiates each loss to the tokens only, and the student once."""
 

@@ -36,6 +36,12 @@ class Objective(nn.Module, ABC):
     """Online submodule -> its moving-average copy."""
     follows: str = "teacher"
     """The net whose momentum the twins share."""
+    compares: bool = False
+    """Whether the loss of an image depends on the other images of the batch, other than by a batch norm in it.
+
+    Micro-batches then go through the backbone one by one, and `forward` reads the tokens of all of them at once. Left
+    `False`, the loss of a batch must be the mean of the losses of its equal parts.
+    """
     schedules: Mapping[str, Schedule] = {}
     """Values that change over the run; `forward` receives them as 0-dim tensors, so they recompile nothing."""
 

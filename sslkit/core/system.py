@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.balancer import Balancer
@@ -17,6 +18,7 @@ from sslkit.core.plan import Plan, same_pass
 
 Now = Mapping[str, Mapping[str, Tensor]]
 """Objective -> scheduled name -> 0-dim tensor; under `WEIGHTS` the weights that change, by term."""
+Answering = Callable[..., list[Tokens]]
 WEIGHTS = "/"
 """No objective can be called so."""
 
@@ -71,7 +73,9 @@ class System(nn.Module):
         self._set_schedules(objectives, weights or {})
         self.plan: tuple[Encode, ...] = tuple(dict.fromkeys(p for o in objectives.values() for p in o.passes))
         self._wanted = {name: [self.plan.index(p) for p in o.passes] for name, o in objectives.items()}
-        self._student: Callable[..., list[Tokens]] | None = None
+        self._passes: Answering | None = None
+        self._student: Answering | None = None
+        self._others: Answering | None = None
         self._compiled: dict[str, Callable[..., Output]] = {}
         self.guided_by(())
 
@@ -101,6 +105,10 @@ class System(nn.Module):
         self._later = {
             self.plan.index(p): share for p, share in zip(self.late.asked, self.late.shares, strict=True)
         }
+        self.by_student = [i for i, run in enumerate(self.late.runs) if run.net == "student"]
+        """Those passes of `late` that are the student's, by their place,"""
+        self.by_others = [i for i in range(len(self.late.runs)) if i not in self.by_student]
+        """and the others."""
         self.places = [self.plan.index(self.late.asked[group[0]]) for group in self.late.members]
         """For each pass of `late`, a request of `plan` that it answers."""
 
@@ -153,10 +161,14 @@ class System(nn.Module):
         looked: Sequence[Tokens] = (),
     ) -> Stepped:
         """The losses of one micro-batch. `masks`: one for each pass of `plan`; `looked`: the answers of `look`."""
-        answers = (self._student or self._late)(images, masks)
-        cuts: tuple[Cut, ...] = ()
-        if self.balancer.space == "features":
-            answers, cuts = cut(answers)
+        answers = (self._passes or self._late)(images, masks)
+        if self.balancer.space != "features":
+            return self.losses_of(answers, now, looked)
+        answers, cuts = cut(answers)
+        return self.losses_of(answers, now, looked)._replace(cuts=cuts)
+
+    def losses_of(self, answers: Sequence[Tokens], now: Now, looked: Sequence[Tokens] = ()) -> Stepped:
+        """The losses of a batch whose passes have these `answers`, one for each pass of `late`."""
         tokens = self._shared(answers, looked)
         outputs: dict[str, Output] = {
             name: self._compiled.get(name, objective)(now[name], *[tokens[i] for i in self._wanted[name]])
@@ -166,19 +178,54 @@ class System(nn.Module):
         losses = tuple(self._weighted(term, outputs, now, inner) for term in self.terms)
         total: Tensor = self.balancer(torch.stack(losses))
         weights = self.balancer.factors()
-        return Stepped(total, outputs, losses, None if weights is None else weights.detach(), inner, cuts)
+        return Stepped(total, outputs, losses, None if weights is None else weights.detach(), inner)
+
+    def student_answers(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
+        """The answers to those passes of `late` that are the student's."""
+        return (self._student or self._by_student)(images, masks)
+
+    def other_answers(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
+        """The answers to the others."""
+        return (self._others or self._by_others)(images, masks) if self.by_others else []
+
+    def _by_student(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
+        return self._some(self.by_student, images, masks)
+
+    def _by_others(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
+        return self._some(self.by_others, images, masks)
+
+    def _some(
+        self, passes: Sequence[int], images: Mapping[str, Tensor], masks: Sequence[Mask | None]
+    ) -> list[Tokens]:
+        runs = [self.late.runs[i] for i in passes]
+        return self._answer(runs, images, [masks[self.places[i]] for i in passes])
+
+    @property
+    def compares(self) -> bool:
+        """Whether the loss of a batch is other than the mean of the losses of its parts.
+
+        That is so where an objective compares images, by itself or by a batch norm that it trains, and where a
+        balancer is not linear in the losses.
+        """
+        objectives: Iterable[Any] = self.objectives.values()
+        balancers: Iterable[Any] = (self.balancer, *self.inner.values())
+        return any(objective.compares or _norms_batches(objective) for objective in objectives) or not all(
+            balancer.linear for balancer in balancers
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy is not compiled, as torch has it of `compile`."""
         state = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {**state, "_student": None, "_compiled": {}}
+        return {**state, "_passes": None, "_student": None, "_others": None, "_compiled": {}}
 
     def compile_parts(self, **options: Any) -> None:  # noqa: ANN401
         """Compile the student's passes as one graph and each objective as another, instead of the whole forward.
 
         A compiled graph is differentiated as a whole, so where a backward is to end at the cut, so must the graph.
         """
-        self._student = torch.compile(self._late, **options)
+        self._passes = torch.compile(self._late, **options)
+        self._student = torch.compile(self._by_student, **options)
+        self._others = torch.compile(self._by_others, **options)
         self._compiled = {name: torch.compile(loss, **options) for name, loss in self.objectives.items()}
 
     def _weighted(
@@ -207,6 +254,11 @@ class System(nn.Module):
     def objective_tokens(self, name: str, tokens: Mapping[int, Tokens]) -> list[Tokens]:
         """The answers that objective `name` asked for, in its order."""
         return [tokens[i] for i in self._wanted[name]]
+
+
+def _norms_batches(module: nn.Module) -> bool:
+    """Whether it has a batch norm that uses the statistics of the batch before it."""
+    return any(isinstance(part, _BatchNorm) and part.training for part in module.modules())
 
 
 def _members(hybrid: str, objectives: Iterable[str]) -> tuple[str, ...]:

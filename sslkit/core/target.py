@@ -17,6 +17,8 @@ class Target(nn.Module, ABC):
     """Length of a prediction."""
     passes: tuple[Encode, ...] = ()
     """Further passes that it reads, such as a teacher's."""
+    compares: bool = False
+    """Whether what to predict of an image depends on the other images of the batch."""
 
     @abstractmethod
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal, final
 
 import torch
@@ -124,6 +125,42 @@ class BatchNorm(_BatchNorm):
     def extra_repr(self) -> str:
         """For people."""
         return f"{self.num_features}, mode={self.mode!r}, splits={self.splits}"
+
+
+Extend = Callable[[nn.Module, BatchNorm], nn.Module | None]
+"""A subclass of torch's batch norm that does more, and the batch norm in its place -> what does the same with it."""
+
+
+def convert(net: nn.Module, mode: Mode, splits: int = 1, extend: Extend = lambda old, new: None) -> int:
+    """Put batch norm of `mode` where `net` has torch's, with its values.
+
+    Args:
+        net: is changed in place; itself it must not be a batch norm.
+        mode: which images share statistics.
+        splits: groups of `split` and `shuffled`.
+        extend: for subclasses with a `forward` of their own, which are left alone where it gives None.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
+    for name, child in list(net.named_children()):
+        new = _converted(child, mode, splits, extend) if isinstance(child, _BatchNorm) else None
+        if new is not None:
+            setattr(net, name, new)
+        count += convert(child, mode, splits, extend) if new is None else 1
+    return count
+
+
+def _converted(norm: _BatchNorm, mode: Mode, splits: int, extend: Extend) -> nn.Module | None:
+    momentum = 0.1 if norm.momentum is None else norm.momentum
+    new = BatchNorm(
+        norm.num_features, mode, splits, scale=norm.affine, shift=norm.affine, eps=norm.eps, momentum=momentum
+    )
+    values = {key: value for key, value in norm.state_dict().items() if key in new.state_dict()}
+    new.load_state_dict(values)
+    plain = type(norm).forward is _BatchNorm.forward
+    return new if plain else extend(norm, new)
 
 
 def ranks() -> int:

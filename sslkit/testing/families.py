@@ -21,6 +21,7 @@ from sslkit.testing import (
     sources,
     training,
 )
+from sslkit.testing.micro_batches import require_same_step
 from sslkit.testing.report import Checks, require
 from sslkit.testing.stage import IMAGE, Probe, evaluated, helper, stage
 
@@ -58,8 +59,13 @@ def checks(spec: Spec) -> Checks:
     """
     run = evaluated(spec) if isinstance(spec, EvaluatorSpec) else stage(**_PARTS[spec.family](spec))
     own = _OWN[spec.family](spec) if spec.family in _OWN else {}
-    trained = training.checks(run) if spec.family in _TRAINED else {}
+    trained = _trained(run) if spec.family in _TRAINED else {}
     return {"fits the kit's run": partial(_fits, run), **own, **trained}
+
+
+def _trained(run: RunSpec) -> Checks:
+    halves = partial(require_same_step, run, run.batch_size // 2)
+    return {**training.checks(run), "makes the same step in micro-batches": halves}
 
 
 def _mae(**parts: Spec) -> Spec:

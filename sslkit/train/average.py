@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import final
+from typing import NamedTuple, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.core.backbone import Backbone
@@ -15,7 +15,8 @@ from sslkit.core.objective import Objective
 from sslkit.errors import SpecError
 from sslkit.spec.parts import NetSpec
 from sslkit.spec.schedule import value_at
-from sslkit.train.shards import local
+from sslkit.train.shards import in_place
+from sslkit.train.slots import Slot, buffer_slots, parameter_slots
 
 
 def frozen_copy(net: Backbone) -> Backbone:
@@ -33,16 +34,26 @@ def set_modes(nets: Mapping[str, nn.Module], specs: Mapping[str, NetSpec]) -> No
                     module.train()
 
 
+class Pairs(NamedTuple):
+    """Where averages are, and at the same places what they average."""
+
+    average: list[Slot]
+    online: list[Slot]
+
+
 @final
 class Averages:
-    """average <- momentum * average + (1 - momentum) * online: parameters, and batch-norm statistics if asked for."""
+    """average <- momentum * average + (1 - momentum) * online: parameters, and batch-norm statistics if asked for.
+
+    Values are looked up at every update: a module may be converted or moved, which can give it other tensors.
+    """
 
     def __init__(
         self, specs: Mapping[str, NetSpec], nets: Mapping[str, nn.Module], objectives: Mapping[str, Objective]
     ) -> None:
         self._specs = specs
-        self._pairs: dict[str, tuple[list[Tensor], list[Tensor]]] = {
-            name: _pair(_values(nets["student"], spec), _values(nets[name], spec))
+        self._pairs: dict[str, Pairs] = {
+            name: _pair(f"nets.{name}", _values(nets["student"], spec), _values(nets[name], spec))
             for name, spec in specs.items()
             if spec.backbone is None
         }
@@ -56,38 +67,50 @@ class Averages:
                 f"objectives.{label}: needs a net {objective.follows!r} whose momentum its heads follow; "
                 f"add `nets: {{{objective.follows}: {{}}}}`"
             )
-        pairs = _pair(
-            dict(objective.get_submodule(online).named_parameters()),
-            dict(objective.get_submodule(average).named_parameters()),
-        )
-        for ours, theirs in zip(self._pairs[objective.follows], pairs, strict=True):
+        twins = (parameter_slots(objective.get_submodule(name)) for name in (online, average))
+        more = _pair(f"objectives.{label}.{average}", *twins)
+        for ours, theirs in zip(self._pairs[objective.follows], more, strict=True):
             ours.extend(theirs)
 
     @torch.no_grad()
     def update(self, when: str, step: int, total: int) -> None:
         """Move the nets that update at `when`, by their momentum at `step` of `total`."""
-        for name, (online, average) in self._pairs.items():
+        for name, pairs in self._pairs.items():
             spec = self._specs[name]
-            if spec.update == when and average:
+            if spec.update == when and pairs.average:
+                average, online = ([in_place(slot.get()) for slot in slots] for slots in pairs)
                 torch._foreach_lerp_(average, online, 1.0 - value_at(spec.momentum, step, total))
 
 
-def _values(net: nn.Module, spec: NetSpec) -> dict[str, Tensor]:
+def _values(net: nn.Module, spec: NetSpec) -> dict[str, Slot]:
     """What is averaged: parameters, and the statistics of batch norm where the net uses averaged ones."""
     statistics = {
-        f"{prefix}.{name}": buffer
+        f"{prefix}.{name}": slot
         for prefix, module in net.named_modules()
         if isinstance(module, _BatchNorm) and spec.batch_norm == "average"
-        for name, buffer in module.named_buffers(recurse=False)
-        if buffer.is_floating_point()
+        for name, slot in buffer_slots(module).items()
     }
-    return dict(net.named_parameters()) | statistics
+    return parameter_slots(net) | statistics
 
 
-def _pair(online: Mapping[str, Tensor], average: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """This rank's values of common names: what only the student has (a mask token) is left out, as iBOT does."""
-    common = [(online[name], p) for name, p in average.items() if name in online]
-    for a, b in common:
-        if a.shape != b.shape:
-            raise SpecError(f"twins differ in shape: {tuple(a.shape)} and {tuple(b.shape)}")
-    return [local(a) for a, _ in common], [local(b) for _, b in common]
+def _pair(where: str, online: Mapping[str, Slot], average: Mapping[str, Slot]) -> Pairs:
+    """Slots of common names: what only the student has (a mask token) is left out, as iBOT does.
+
+    Raises:
+        SpecError: the average has what the student has not, or in another shape, type or place; it would stand still.
+    """
+    alone = [name for name in average if name not in online]
+    if alone:
+        raise SpecError(
+            f"{where}: has {alone[0]!r}, which what it averages has not; change both alike (one was parametrized?)"
+        )
+    for name, slot in average.items():
+        one, other = online[name].get(), slot.get()
+        if one.shape != other.shape:
+            raise SpecError(f"{where}: twins differ in shape: {tuple(one.shape)} and {tuple(other.shape)}")
+        if (one.dtype, one.device) != (other.dtype, other.device):
+            raise SpecError(
+                f"{where}: {name!r} is {other.dtype} on {other.device}, but what it averages is {one.dtype} on "
+                f"{one.device}; convert the whole system, not one net"
+            )
+    return Pairs(list(average.values()), [online[name] for name in average])

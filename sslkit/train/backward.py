@@ -6,7 +6,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import final
+from typing import Self, final
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,6 @@ from torch.distributed.tensor import DTensor
 from sslkit.core.balancer import Balancer
 from sslkit.core.draw import Draw
 from sslkit.core.system import Stepped, System
-from sslkit.errors import SpecError
 from sslkit.functional import gradients
 from sslkit.train.balance import Balance
 from sslkit.train.parallel import Parallel
@@ -35,6 +34,17 @@ class Backward(ABC):
 
         `measured`: the products of the terms' gradients are wanted of this step, whatever the balancer needs.
         """
+
+    @abstractmethod
+    def to_cut(self, stepped: Stepped, leaves: Sequence[Tensor], measured: bool, draw: Draw) -> None:
+        """Of a rank's share as a whole: from the losses to `leaves`, the tokens that they read of the student.
+
+        Heads get their gradients; those of the student follow by `through`. Nothing is exchanged before `finish`.
+        """
+
+    @abstractmethod
+    def through(self, answers: Sequence[Tensor], rows: slice) -> None:
+        """Through the student, for a micro-batch: `answers` are what it made for `leaf[:, rows]`, leaf by leaf."""
 
     @abstractmethod
     def finish(self, draw: Draw) -> Balance:
@@ -61,6 +71,30 @@ class Sum:
 
 
 @final
+class Pull(tuple[Tensor | None, ...]):
+    """The gradient of a loss on each leaf; None where it does not read it."""
+
+    @classmethod
+    def of(cls, loss: Tensor, leaves: Sequence[Tensor], *, more: bool) -> Self:
+        """Differentiate `loss`, which adds to the gradients of heads. `more`: the graph will be needed again."""
+        loss.backward(retain_graph=more)
+        pull = cls(leaf.grad for leaf in leaves)
+        _clear(leaves)
+        return pull
+
+    def on(self, answers: Sequence[Tensor], rows: slice) -> tuple[list[Tensor], list[Tensor]]:
+        """Those of `answers`, one for each leaf, that are read, and the gradients of their `rows`."""
+        pairs = [(a, pull[:, rows]) for a, pull in zip(answers, self, strict=True) if pull is not None]
+        return [answer for answer, _ in pairs], [gradient for _, gradient in pairs]
+
+    def through(self, answers: Sequence[Tensor], rows: slice, *, more: bool) -> None:
+        """Differentiate `answers`, which leaf by leaf are `rows` of what losses read."""
+        tensors, pulls = self.on(answers, rows)
+        if tensors:
+            torch.autograd.backward(tensors, pulls, retain_graph=more)
+
+
+@final
 class OfTotal(Backward):
     """The gradient of the balanced scalar; ranks exchange it in the last micro-batch.
 
@@ -76,6 +110,8 @@ class OfTotal(Backward):
         self._sharded = any(isinstance(p, DTensor) for p in self._all)
         self._rows = Sum()
         self._weights: Tensor | None = None
+        self._pull, self._pulls = Pull([]), list[Pull]()
+        self._local = False
 
     def exchange(self, run: nn.Module, last: bool, measured: bool) -> AbstractContextManager[None]:
         """Only in the last."""
@@ -88,27 +124,51 @@ class OfTotal(Backward):
         self._weights = stepped.weights
         if measured:
             for i, loss in enumerate(stepped.losses):
-                self._rows.add(i, len(stepped.losses), self._row(loss * share))
+                self._rows.add(i, len(stepped.losses), self._row([loss * share], [None]))
         (stepped.total * share).backward()
+
+    def to_cut(self, stepped: Stepped, leaves: Sequence[Tensor], measured: bool, draw: Draw) -> None:
+        """One backward, and one of each loss where that is measured."""
+        self._weights, self._local = stepped.weights, True
+        losses = stepped.losses if measured else ()
+        self._pulls = [Pull(self._untraced([loss], [None], leaves)) for loss in losses]
+        self._pull = Pull.of(stepped.total, leaves, more=False)
+
+    def through(self, answers: Sequence[Tensor], rows: slice) -> None:
+        """One backward, and one of each loss where that is measured."""
+        for i, pull in enumerate(self._pulls):
+            self._rows.add(i, len(self._pulls), self._row(*pull.on(answers, rows)))
+        self._pull.through(answers, rows, more=False)
 
     def finish(self, draw: Draw) -> Balance:
         """Only what was measured is left to join."""
+        if self._local and not self._sharded:
+            _exchange(self._all, self._parallel)
+        self._pull, self._pulls = Pull([]), []
         rows = self._rows.take()
         gram = None if rows is None else self._parallel.gram(self._parallel.reduce(rows))
         return Balance(self._weights, gram)
 
-    def _row(self, loss: Tensor) -> Tensor:
-        """The gradient of `loss` on the shared parameters, `[P]`, without a trace of it."""
+    def _row(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
+        """The gradient on the shared parameters, `[P]`, of `tensors` with these `gradients`."""
+        return _joined(self._shared, self._untraced(tensors, gradients, self._shared))
+
+    def _untraced(
+        self, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None], inputs: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """The gradients on `inputs`, without a trace of them."""
+        if not tensors:
+            return [None] * len(inputs)
         if not self._sharded:  # runs no hook of DistributedDataParallel, which counts on one backward
-            parts = torch.autograd.grad(loss, self._shared, retain_graph=True, allow_unused=True)
-            return _joined(self._shared, parts)
+            return list(torch.autograd.grad(tensors, inputs, gradients, retain_graph=True, allow_unused=True))
         kept = [p.grad for p in self._all]  # FSDP2 fills shards by hooks, which only `backward` runs
         _clear(self._all)
-        loss.backward(retain_graph=True)
-        row = _flat(self._shared)
+        torch.autograd.backward(tensors, gradients, retain_graph=True)
+        parts = [x.grad for x in inputs]
+        _clear(inputs)
         for parameter, gradient in zip(self._all, kept, strict=True):
             parameter.grad = gradient
-        return row
+        return parts
 
 
 @final
@@ -121,6 +181,7 @@ class OfEach(Backward):
         self._shared = _trained(system.nets["student"])
         self._own = _heads(system)
         self._rows = Sum()
+        self._pulls: list[Pull] = []
         self._reached: set[int] = set()
 
     def exchange(self, run: nn.Module, last: bool, measured: bool) -> AbstractContextManager[None]:
@@ -131,7 +192,19 @@ class OfEach(Backward):
         """K backwards through one forward."""
         count = len(stepped.losses)
         for i, loss in enumerate(stepped.losses):
-            self._rows.add(i, count, self._row(loss * share, i < count - 1))
+            (loss * share).backward(retain_graph=i < count - 1)
+            self._rows.add(i, count, self._row())
+
+    def to_cut(self, stepped: Stepped, leaves: Sequence[Tensor], measured: bool, draw: Draw) -> None:
+        """K backwards."""
+        last = len(stepped.losses) - 1
+        self._pulls = [Pull.of(loss, leaves, more=i < last) for i, loss in enumerate(stepped.losses)]
+
+    def through(self, answers: Sequence[Tensor], rows: slice) -> None:
+        """K backwards."""
+        for i, pull in enumerate(self._pulls):
+            pull.through(answers, rows, more=i < len(self._pulls) - 1)
+            self._rows.add(i, len(self._pulls), self._row())
 
     def finish(self, draw: Draw) -> Balance:
         """Weigh the rows by their Gram matrix, which is that of the whole batch on every rank."""
@@ -143,12 +216,12 @@ class OfEach(Backward):
         _assign(self._shared, weights.to(rows.dtype) @ rows)
         _clear([p for i, p in enumerate(self._shared) if i not in self._reached])  # by no loss: not trained
         self._reached.clear()
+        self._pulls = []
         _exchange(self._own, self._parallel)
         return Balance(weights, gram)
 
-    def _row(self, loss: Tensor, more: bool) -> Tensor:
-        """The gradient of `loss` on the shared parameters, `[P]`."""
-        loss.backward(retain_graph=more)
+    def _row(self) -> Tensor:
+        """The gradient on the shared parameters, `[P]`, taken from them."""
         self._reached.update(i for i, p in enumerate(self._shared) if p.grad is not None)
         row = _flat(self._shared)
         _clear(self._shared)
@@ -170,39 +243,64 @@ class OfFeatures(Backward):
         self._shared = _trained(system.nets["student"])
         self._own = _heads(system)
         self._answers: list[Tensor] = []
-        self._rows: list[Tensor] = []
+        self._pulls: list[Pull] = []
+        self._weighed, self._balance = Pull([]), Balance(None, None)
 
     def exchange(self, run: nn.Module, last: bool, measured: bool) -> AbstractContextManager[None]:
         """Never: `finish` exchanges the gradient."""
         return self._parallel.separate(run)
 
     def add(self, stepped: Stepped, share: float, measured: bool) -> None:
-        """K backwards from the losses to the cut. What no loss reads gets no gradient, not even zeros."""
-        leaves = [cut.leaf for cut in stepped.cuts]
-        rows = []
-        for loss in stepped.losses:
-            (loss * share).backward()
-            rows.append([z.grad for z in leaves])
-            _clear(leaves)
-        columns = list(zip(stepped.cuts, zip(*rows, strict=True), strict=True))
-        read = [(cut, parts) for cut, parts in columns if any(part is not None for part in parts)]
-        self._answers = [cut.answer for cut, _ in read]
-        self._rows = [
-            torch.stack([torch.zeros_like(cut.leaf) if part is None else part for part in parts])
-            for cut, parts in read
-        ]
+        """K backwards from the losses to the cut; the rest waits for `finish`."""
+        assert share == 1, (
+            "weights are those of the whole batch, so micro-batches go by `to_cut` and `through`"
+        )
+        self._set_pulls(stepped.losses, [cut.leaf for cut in stepped.cuts])
+        self._answers = [cut.answer for cut in stepped.cuts]
+
+    def to_cut(self, stepped: Stepped, leaves: Sequence[Tensor], measured: bool, draw: Draw) -> None:
+        """K backwards, which are weighed."""
+        self._set_pulls(stepped.losses, leaves)
+        self._weigh(draw)
+
+    def through(self, answers: Sequence[Tensor], rows: slice) -> None:
+        """One backward."""
+        self._weighed.through(answers, rows, more=False)
 
     def finish(self, draw: Draw) -> Balance:
-        """Weigh, then one backward through the student. Ranks hold the tokens of different images."""
-        products = torch.stack([gradients.products(rows.flatten(1)) for rows in self._rows]).sum(0)
-        gram = self._parallel.total(products) / self._parallel.world**2  # a rank's loss counts by 1 / world
-        weights = self._balancer.weigh(gram, draw)
-        joined = [torch.tensordot(weights.to(rows.dtype), rows, 1) for rows in self._rows]
-        torch.autograd.backward(self._answers, joined)
-        self._answers, self._rows = [], []
+        """Weigh, then one backward through the student, where that is still to be done."""
+        if self._answers:
+            self._weigh(draw)
+            self._weighed.through(self._answers, slice(None), more=False)
         _exchange(self._shared, self._parallel)
         _exchange(self._own, self._parallel)
-        return Balance(weights, gram)
+        balance, self._balance = self._balance, Balance(None, None)
+        self._answers, self._pulls, self._weighed = [], [], Pull([])
+        return balance
+
+    def _set_pulls(self, losses: Sequence[Tensor], leaves: Sequence[Tensor]) -> None:
+        last = len(losses) - 1
+        self._pulls = [Pull.of(loss, leaves, more=i < last) for i, loss in enumerate(losses)]
+
+    def _weigh(self, draw: Draw) -> None:
+        """What no loss reads gets no gradient, not even zeros. Ranks hold the tokens of different images."""
+        columns: list[Tensor | None] = [_stacked(parts) for parts in zip(*self._pulls, strict=True)]
+        read = [rows for rows in columns if rows is not None]
+        products = torch.stack([gradients.products(rows.flatten(1)) for rows in read]).sum(0)
+        gram = self._parallel.total(products) / self._parallel.world**2  # a rank's loss counts by 1 / world
+        weights = self._balancer.weigh(gram, draw)
+        self._weighed = Pull(
+            None if rows is None else torch.tensordot(weights.to(rows.dtype), rows, 1) for rows in columns
+        )
+        self._balance = Balance(weights, gram)
+
+
+def _stacked(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """The gradients of K losses on one leaf, `[K, ...]`, zero where a loss does not read it; None where none does."""
+    like = next((part for part in parts if part is not None), None)
+    if like is None:
+        return None
+    return torch.stack([torch.zeros_like(like) if part is None else part for part in parts])
 
 
 def _trained(module: nn.Module) -> list[nn.Parameter]:
@@ -242,21 +340,8 @@ def _exchange(parameters: Sequence[nn.Parameter], parallel: Parallel) -> None:
         _assign(reached, parallel.reduce(_flat(reached)))
 
 
-def backward_of(
-    system: System, parallel: Parallel, micro_batches: int = 1, path: str = "balance"
-) -> Backward:
-    """How this system's balancer, which the spec has at `path`, wants its gradients.
-
-    Raises:
-        SpecError: it weighs gradients on features, and a rank's share of the batch is cut into `micro_batches`.
-    """
+def backward_of(system: System, parallel: Parallel) -> Backward:
+    """How this system's balancer wants its gradients."""
     if not system.balancer.weighs_gradients:
         return OfTotal(system, parallel)
-    if system.balancer.space == "parameters":
-        return OfEach(system, parallel)
-    if micro_batches > 1:
-        raise SpecError(
-            f"{path}.space: `features` weighs the whole batch at once, but `micro_batch_size` cuts a rank's share "
-            f"into {micro_batches}; leave `micro_batch_size` out, or use `space: parameters`"
-        )
-    return OfFeatures(system, parallel)
+    return (OfEach if system.balancer.space == "parameters" else OfFeatures)(system, parallel)

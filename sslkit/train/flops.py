@@ -20,7 +20,14 @@ from sslkit.train.stages import Stages
 
 
 def step_flops(
-    system: System, env: Env, stages: Mapping[int, Stages], images: int, at_once: int, device: torch.device
+    system: System,
+    env: Env,
+    stages: Mapping[int, Stages],
+    images: int,
+    at_once: int,
+    device: torch.device,
+    *,
+    twice: bool = False,
 ) -> dict[int, int]:
     """What a step costs, by the step from which its masks have these shapes.
 
@@ -35,6 +42,7 @@ def step_flops(
         images: of a step, on all ranks.
         at_once: images that a loss sees: of a micro-batch, on all ranks.
         device: where it is to run.
+        twice: whether the student makes two forwards, as for micro-batches of losses that compare images.
 
     Raises:
         Exception: what a module raises that reads values of tensors.
@@ -45,7 +53,10 @@ def step_flops(
         for step, maskers in stages.items():
             masks = [_mask(p, env, maskers.get(i), at_once, device) for i, p in enumerate(hollow.plan)]
             with _Counter() as counter:
-                _forward_and_backward(hollow, _images(env, at_once, device), masks, device)
+                crops = _images(env, at_once, device)
+                _forward_and_backward(hollow, crops, masks, device)
+                if twice:
+                    hollow.student_answers(crops, masks)
             found[step] = counter.flops * images // at_once
     return found
 

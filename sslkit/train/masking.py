@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.masker import Masker, Scene, make_mask
+from sslkit.core.masker import Masker, Scene, make_mask, mask_of
 from sslkit.core.passes import Encode, Mask, Tokens
 from sslkit.train import rng
 from sslkit.train.feed import Batch
@@ -39,6 +39,15 @@ class Masking(nn.Module):
             view, masker = self.plan[i].view, self.maskers[i].at(progress)
             draw = rng.draw(self.seed, step, "mask", name, rows=_rows(batch, view))
             masks[name] = make_mask(masker, draw, _scene(masker, batch.images[view], answers))
+        return [None if request.mask is None else masks[_name(request)] for request in self.plan]
+
+    def joined(self, parts: Sequence[Sequence[Mask | None]], progress: float) -> list[Mask | None]:
+        """The masks of the whole batch, one for each pass of the plan, from those of its micro-batches in order."""
+        masks = {}
+        for name, i in self._first.items():
+            masker = self.maskers[i].at(progress)
+            hidden = [mask.hidden for mask in (part[i] for part in parts) if mask is not None]
+            masks[name] = mask_of(torch.cat(hidden, dim=1), masker.visible, masker.most)
         return [None if request.mask is None else masks[_name(request)] for request in self.plan]
 
     @torch.no_grad()

@@ -116,6 +116,36 @@ def make(
     return made
 
 
+def remade(
+    old: Optimizer, new: Optimizer, before: Mapping[str, nn.Parameter], now: Mapping[str, nn.Parameter]
+) -> Optimizer:
+    """`new`, which has no state yet, with the state of `old`: by name, as parameters were called before and are now.
+
+    Numbers take the type of the parameter that they belong to.
+
+    Raises:
+        SpecError: a parameter that has state is gone.
+    """
+    lost = [name for name, p in before.items() if old.state.get(p) and name not in now]
+    if lost:
+        raise SpecError(
+            f"the optimizer holds moments of {lost[0]!r}, which is no longer a parameter of the system; replace or "
+            "parametrize it before the first step"
+        )
+    state = {now[name]: old.state[p] for name, p in before.items() if old.state.get(p)}
+    places = {p: i for i, p in enumerate(p for group in new.param_groups for p in group["params"])}
+    by_place = {places[p]: values for p, values in state.items() if p in places}
+    kept = {
+        (group["decay"], group["lr_scale"]): group for group in old.param_groups
+    }  # some count their steps there
+    parameter_groups = [
+        {**group, **kept.get((group["decay"], group["lr_scale"]), {}), "params": group["params"]}
+        for group in new.state_dict()["param_groups"]
+    ]
+    new.load_state_dict({"state": by_place, "param_groups": parameter_groups})
+    return new
+
+
 def moments(spec: OptimizerSpec, step: int, total: int) -> dict[str, Any]:
     """`momentum` and `betas` at `step` of `total`, those of them that change over the run."""
     changing: dict[str, Any] = {}

@@ -105,6 +105,14 @@ class Parallel(ABC):
         dist.all_reduce(values)
         return values
 
+    def spread(self, values: Tensor) -> Tensor:
+        """The largest over ranks less the smallest, of each of `values`."""
+        if self.world == 1:
+            return torch.zeros_like(values)
+        both = torch.stack([values, -values])
+        dist.all_reduce(both, dist.ReduceOp.MAX)
+        return both.sum(0)
+
     def gather(self, rows: Tensor) -> Tensor:
         """The rows of all ranks, in rank order."""
         if self.world == 1:
@@ -163,7 +171,7 @@ class DataParallel(Parallel):
         return [norm.to(x.dtype) for norm, x in zip(_exact_norms(tensors), tensors, strict=True)]
 
     def wrap(self, system: System) -> nn.Module:
-        """The replica. Buffers are not broadcast: they are functions of gathered rows and equal everywhere."""
+        """The replica. Buffers are not broadcast: `statistics` makes those equal that ranks would have apart."""
         if not any(p.requires_grad for p in system.parameters()):
             return system
         ids = [self.device] if self.device.type == "cuda" else None

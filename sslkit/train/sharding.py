@@ -43,7 +43,13 @@ def shard(system: System, mesh: DeviceMesh) -> list[nn.Parameter]:
             if next(part.parameters(), None) is not None:
                 fully_shard(part, mesh=mesh)
     fully_shard(system, mesh=mesh, ignored_params=set(uncut.values()))
-    register_fsdp_forward_method(system, "look")  # it runs before the first forward, and both have one root
+    for name in (
+        "look",
+        "student_answers",
+        "other_answers",
+        "losses_of",
+    ):  # with `forward` they have one root
+        register_fsdp_forward_method(system, name)
     return [p for p in uncut.values() if p.requires_grad]
 
 
@@ -64,6 +70,10 @@ def filled(reading: System, system: System) -> Iterator[None]:
         return
     state = {name: whole(value) for name, value in system.state_dict().items()}
     reading.load_state_dict(state, assign=True)
+    for name, buffer in system.named_buffers():
+        if name not in state:  # no state of a checkpoint, but converted with the rest
+            prefix, _, key = name.rpartition(".")
+            reading.get_submodule(prefix).register_buffer(key, buffer, persistent=False)
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.backbone import Backbone
+from sslkit.core.draw import Draw
 from sslkit.core.env import Length
 from sslkit.core.masker import Masker
 from sslkit.core.passes import Output, Tokens
@@ -23,14 +23,15 @@ from sslkit.train import rng
 from sslkit.train.average import Averages, set_modes
 from sslkit.train.backward import backward_of
 from sslkit.train.balance import Balance, Balancing
+from sslkit.train.cached import Cached, Prepared, needs_whole, require_images_apart
+from sslkit.train.compile import compile_shards, compile_system, compiles
 from sslkit.train.feed import Batch
 from sslkit.train.masking import Masking, Rows
 from sslkit.train.parallel import Parallel
 from sslkit.train.shards import gathered, optimizer_placed, placed_as
+from sslkit.train.slots import Watch
 from sslkit.train.stages import masks_shapes, timeline
-
-SPARE_GRAPHS = 7
-"""Graphs of the forward that torch may make beside those that masks need; its own default for runs of one graph."""
+from sslkit.train.statistics import SharedStatistics, is_watched, require_equal_buffers
 
 
 class Losses(NamedTuple):
@@ -61,35 +62,27 @@ class Stepper:
         self.objectives: Mapping[str, Any] = dict(system.objectives.items())
         self.precision = resolved_precision(spec, parallel.device)
         self.peak_lr = spec.optimizer.peak_lr(spec.batch_size)
-        self.averages = Averages(spec.nets, dict(system.nets.items()), self.objectives)
-        self.parameters = [p for p in system.parameters() if p.requires_grad]
-        if not self.parameters:
-            raise SpecError(
-                "nothing to train: no parameter of the backbone or the objectives takes gradients"
-            )
+        self.micro_batches = len(
+            range(0, spec.batch_size // parallel.world, micro_batch_size(spec, parallel.world))
+        )
+        require_images_apart(system.nets["student"], self.micro_batches)
+        self._bind()
         self.optimizer = optim.make(spec.optimizer, self._groups(), parallel.norms, parallel.fused)
-        self._now = {
-            name: {key: torch.zeros((), device=parallel.device) for key in schedules}
-            for name, schedules in system.schedules.items()
-        }
+        self._cached = self._cache() if self.micro_batches > 1 and needs_whole(system) else None
         self._look = system.look
         if compiles(spec, parallel.device):
             graphs = masks_shapes(timeline(maskers, length.steps).values())
             if parallel.sharded:
                 compile_shards(system, spec, graphs)
             else:
-                compile_system(system, spec, graphs)
+                compile_system(system, spec, graphs, in_parts=self._cached is not None)
                 self._look = torch.compile(system.look, **spec.compile.options())
         self.run = parallel.wrap(system)
         self._one = torch.zeros(1, dtype=torch.int64, device=parallel.device)
-        self.micro_batches = len(
-            range(0, spec.batch_size // parallel.world, micro_batch_size(spec, parallel.world))
-        )
-        self.backward = backward_of(system, parallel, self.micro_batches, spec.balance_path)
         self.balancing = Balancing(system, parallel, length)
 
     def __call__(self, step: int, batches: Iterable[Batch]) -> Losses:
-        """Make step number `step` (from 0) from this rank's micro-batches, of which one is held at a time.
+        """Make step number `step` (from 0) from this rank's micro-batches. One is held at a time, unless `together`.
 
         Raises:
             ValueError: there are not as many micro-batches as the spec's batch sizes make.
@@ -99,7 +92,14 @@ class Stepper:
         norm = self._update(step)
         self._finish(step, outputs, balance)
         self.masking.commit(observed, self.parallel.gather)
+        if is_watched(step):
+            require_equal_buffers([self.system, self.masking], self.parallel)
         return Losses(total, _values(outputs) | balance.metrics(self.system.terms), norm)
+
+    @property
+    def together(self) -> bool:
+        """Whether objectives see all micro-batches of this rank at once, for which the student makes two forwards."""
+        return self._cached is not None
 
     def measures(self, step: int) -> bool:
         """Whether `log.conflict` wants the products of the terms' gradients of `step` (from 0)."""
@@ -139,12 +139,50 @@ class Stepper:
 
     def encode(self, batch: Batch, step: int) -> dict[int, Tokens]:
         """The answer to every pass of the plan, with the masks of `step`; for figures, under `whole`."""
+        batch = self._typed(batch)
         looked = self.reading.look(batch.images)
         masks = self.masking.sample(batch, self.reading.guidance(looked), step, self._progress(step))
         return self.reading.encode(batch.images, masks, looked)
 
     def _progress(self, step: int) -> float:
         return step / self.length.steps
+
+    def _bind(self) -> None:
+        """Refer to the system's tensors."""
+        system, device = self.system, self.parallel.device
+        self._watch = Watch(system)
+        self._trained = {name: p for name, p in system.named_parameters() if p.requires_grad}
+        self.parameters = list(self._trained.values())
+        if not self.parameters:
+            raise SpecError(
+                "nothing to train: no parameter of the backbone or the objectives takes gradients"
+            )
+        place = self.parameters[0].device
+        if place.type != device.type or device.index not in (None, place.index):
+            raise SpecError(
+                f"the system is on {place}, but its step was composed for {device}; say where to train by the spec's "
+                "`device`"
+            )
+        self.averages = Averages(self.spec.nets, dict(system.nets.items()), self.objectives)
+        self.backward = backward_of(system, self.parallel)
+        self._statistics = SharedStatistics([system], self.parallel)
+        self._dtype = next(p.dtype for p in self.parameters if p.is_floating_point())
+        self._wide = torch.promote_types(self._dtype, torch.float32)
+        self._now = {
+            name: {key: torch.zeros((), device=device, dtype=self._wide) for key in schedules}
+            for name, schedules in system.schedules.items()
+        }
+
+    def _follow(self) -> None:
+        """Refer to them anew where the system was converted, or parameters were replaced, since the last step."""
+        if not self._watch.changed():
+            return
+        before = self._trained
+        self._bind()
+        new = optim.make(self.spec.optimizer, self._groups(), self.parallel.norms, self.parallel.fused)
+        self.optimizer = optim.remade(self.optimizer, new, before, self._trained)
+        self.run = self.system  # lets go of what replicas exchange gradients by, before there is another
+        self.run = self.parallel.wrap(self.system)
 
     def _groups(self) -> list[dict[str, Any]]:
         student: Any = self.system.nets["student"]
@@ -156,6 +194,7 @@ class Stepper:
         return optim.groups(self.spec.optimizer, own, balancer, scales)
 
     def _prepare(self, step: int) -> None:
+        self._follow()
         rng.seed_torch(self.spec.seed, step, "torch", self.parallel.rank)
         self.averages.update("before_forward", step, self.length.steps)
         decay = value_at(self.spec.optimizer.weight_decay, step, self.length.steps)
@@ -165,35 +204,76 @@ class Stepper:
             for key, schedule in schedules.items():
                 self._now[name][key].fill_(schedule(step))
 
+    def _cache(self) -> Cached:
+        spec, parallel = self.spec, self.parallel
+        return Cached(self.system, self.masking, self.autocast, spec.seed, parallel.rank, self.micro_batches)
+
     def _accumulate(
         self, step: int, batches: Iterable[Batch]
     ) -> tuple[list[dict[str, Output]], list[Rows], Tensor, Balance]:
+        prepared, measured = (self._prepared(batch, step) for batch in batches), self.measures(step)
+        draw = rng.draw(self.spec.seed, step, "balance", rows=self._one)
+        joined = self._separate if self._cached is None else self._together
+        outputs, observed, total = joined(step, prepared, measured, draw)
+        return outputs, observed, total, self.backward.finish(draw)
+
+    def _separate(
+        self, step: int, micro_batches: Iterable[Prepared], measured: bool, draw: Draw
+    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor]:
+        """Losses of each micro-batch, whose gradients add up."""
         outputs: list[dict[str, Output]] = []
         observed: list[Rows] = []
-        total, measured = torch.zeros((), device=self.parallel.device), self.measures(step)
-        for i, batch in enumerate(batches):
+        total = torch.zeros((), device=self.parallel.device, dtype=self._wide)
+        for i, one in enumerate(micro_batches):
             with self.backward.exchange(self.run, i == self.micro_batches - 1, measured):
-                stepped, rows = self._forward(batch, step)
+                with self.autocast():
+                    stepped: Stepped = self.run(one.batch.images, one.masks, self._now, one.looked)
                 self.backward.add(stepped, 1 / self.micro_batches, measured)
             total += stepped.total.detach() / self.micro_batches
             outputs.append({name: _detached(output) for name, output in stepped.outputs.items()})
             self.balancing.add(stepped)
-            observed.append(rows)
+            observed.append(self._observed(step, one, stepped))
         if len(outputs) != self.micro_batches:
             raise ValueError(f"step {step}: {len(outputs)} micro-batches, expected {self.micro_batches}")
-        balance = self.backward.finish(rng.draw(self.spec.seed, step, "balance", rows=self._one))
-        return outputs, observed, total, balance
+        return outputs, observed, total
 
-    def _forward(self, batch: Batch, step: int) -> tuple[Stepped, Rows]:
-        """The losses of a micro-batch, and what the maskers saw of it."""
-        progress = self._progress(step)
+    def _together(
+        self, step: int, micro_batches: Iterable[Prepared], measured: bool, draw: Draw
+    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor]:
+        """Losses of all micro-batches at once."""
+        assert self._cached is not None, "asked only where objectives compare images"
+        with self.parallel.separate(self.run):
+            stepped, whole = self._cached(
+                step,
+                micro_batches,
+                self._now,
+                self._progress(step),
+                self.backward,
+                self.run,
+                measured,
+                draw,
+            )
+        self.balancing.add(stepped)
+        outputs = {name: _detached(output) for name, output in stepped.outputs.items()}
+        one = Prepared(whole.batch, whole.looked, whole.masks)
+        return [outputs], [self._observed(step, one, stepped)], stepped.total.detach()
+
+    def _typed(self, batch: Batch) -> Batch:
+        """Images in the type of the system, which may have been converted."""
+        return batch._replace(images={name: x.to(self._dtype) for name, x in batch.images.items()})
+
+    def _prepared(self, batch: Batch, step: int) -> Prepared:
+        """A micro-batch with its masks."""
+        batch = self._typed(batch)
         with self.autocast():
             looked = self._look(batch.images) if self.masking.guides else []
-            answers = self.system.guidance(looked)
-            masks = self.masking.sample(batch, answers, step, progress)
-            stepped: Stepped = self.run(batch.images, masks, self._now, looked)
-        told = self.system.scores(stepped.outputs)
-        return stepped, self.masking.observe(batch, answers, masks, told, progress)
+            masks = self.masking.sample(batch, self.system.guidance(looked), step, self._progress(step))
+        return Prepared(batch, looked, masks)
+
+    def _observed(self, step: int, one: Prepared, stepped: Stepped) -> Rows:
+        """What the maskers saw of a micro-batch."""
+        answers, scores = self.system.guidance(one.looked), self.system.scores(stepped.outputs)
+        return self.masking.observe(one.batch, answers, one.masks, scores, self._progress(step))
 
     def _update(self, step: int) -> Tensor | None:
         if step == 0:
@@ -212,6 +292,7 @@ class Stepper:
 
     @torch.no_grad()
     def _finish(self, step: int, outputs: Sequence[Mapping[str, Output]], balance: Balance) -> None:
+        self._statistics.average()
         self.averages.update("after_step", step, self.length.steps)
         for name, objective in self.objectives.items():
             carries = [output[name].carry for output in outputs]
@@ -255,42 +336,6 @@ def autocast_of(precision: str, device: torch.device) -> AbstractContextManager[
 def micro_batch_size(spec: RunSpec, world: int) -> int:
     """Images of one forward on one of `world` ranks."""
     return spec.micro_batch_size or max(1, spec.batch_size // world)
-
-
-def compile_system(system: System, spec: RunSpec, graphs: int = 1) -> None:
-    """Compile the forward as one graph for each of the `graphs` shapes that masks take, in place.
-
-    A balancer that weighs gradients on features makes it one for the student and one for each objective.
-    """
-    in_parts = system.balancer.space == "features"
-    made = graphs * len(system.objectives) if in_parts else graphs  # objectives of one class share a cache
-    _allow_graphs(system, spec, made)
-    (system.compile_parts if in_parts else system.compile)(**spec.compile.options())
-
-
-def compile_shards(system: System, spec: RunSpec, graphs: int = 1) -> None:
-    """Compile each unit of the nets and each objective as a graph, in place; what gathers shards stays outside."""
-    units = [unit for net in system.nets.values() if isinstance(net, Backbone) for unit in net.units()]
-    _allow_graphs(system, spec, graphs * (len(system.objectives) + 2 * len(spec.views) * len(units)))
-    for unit in units:
-        unit.forward = torch.compile(unit.forward, **spec.compile.options())  # hooks run around it
-    for objective in system.objectives.values():
-        objective.compile(**spec.compile.options())
-
-
-def _allow_graphs(system: System, spec: RunSpec, made: int) -> None:
-    config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + made)
-    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 32 * config.recompile_limit)
-    if system.balancer.weighs_gradients or spec.log.conflict is not None:
-        torch._functorch.config.donated_buffer = (
-            False  # K backwards through one forward read its buffers K times
-        )
-
-
-def compiles(spec: RunSpec, device: torch.device) -> bool:
-    """Whether this run compiles its forward."""
-    return device.type == "cuda" if spec.compile.enabled is None else spec.compile.enabled
 
 
 def resolved_precision(spec: RunSpec, device: torch.device) -> str:

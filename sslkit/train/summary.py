@@ -18,11 +18,12 @@ from sslkit.core.passes import Encode
 from sslkit.spec.families import MaskerSpec
 from sslkit.spec.run import RunSpec
 from sslkit.train import cost
+from sslkit.train.compile import compiles
 from sslkit.train.compose import Composed
 from sslkit.train.lock import device_name
 from sslkit.train.parallel import Parallel
 from sslkit.train.stages import masks_shapes, timeline
-from sslkit.train.stepper import compiles, module_parameters
+from sslkit.train.stepper import module_parameters
 
 
 def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str, Any]:
@@ -55,10 +56,17 @@ def flops_of(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[int,
     from sslkit.train.flops import step_flops  # torch's formulas take a tenth of a second to import
 
     stages = timeline(composed.step.masking.maskers, composed.length.steps)
-    at_once = composed.order.share.micro * parallel.world
+    twice = composed.step.together
+    at_once = spec.batch_size if twice else composed.order.share.micro * parallel.world
     try:
         return step_flops(
-            composed.step.reading, composed.env, stages, spec.batch_size, at_once, parallel.device
+            composed.step.reading,
+            composed.env,
+            stages,
+            spec.batch_size,
+            at_once,
+            parallel.device,
+            twice=twice,
         )
     except Exception:
         return None

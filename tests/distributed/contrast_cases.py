@@ -38,6 +38,7 @@ ALONE = {
 
 CONTRASTIVE: dict[str, dict[str, Any]] = {
     "contrast": {"objective": None, "objectives": JOINED, "nets": TEACHER},
+    "contrast_micro": {"objective": None, "objectives": JOINED, "nets": TEACHER, "micro_batch_size": 8},
     "moco": {"objective": None, "objectives": ALONE, "nets": TEACHER, "micro_batch_size": 8},
 }
 """Case -> changes of the tiny run."""

@@ -30,6 +30,7 @@ CONTEXT.set_forkserver_preload(
         "tests.distributed.balancer_worker",
         "tests.distributed.cnn_worker",
         "tests.distributed.fsdp_worker",
+        "tests.distributed.statistics_worker",
         "tests.distributed.worker",
         "torch._dynamo",
     ]

@@ -27,7 +27,9 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "lamb": ("mae", {"optimizer": LAMB}),
     "micro": ("micro", {}),
     "contrast": ("contrast", {}),
+    "contrast_micro": ("contrast_micro", {}),
     "moco": ("moco", {}),
+    "double": ("mae", {"nets": {"teacher": {"momentum": 0.9}}}),
     "negative_free": ("negative_free", {}),
     "lars": ("negative_free", {"optimizer": LARS}),
     "cnn": ("negative_free", {"backbone": CNN, "views": {"global": {**tiny.VIEW, "size": 32, "crops": 2}}}),
@@ -36,6 +38,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "curriculum": ("curriculum", {}),
     "queue": ("queue", {}),
     "pcgrad": ("micro", {**HYBRID, "balance": {"kind": "pcgrad"}}),
+    "features_micro": ("micro", {**HYBRID, "balance": {"kind": "pcgrad", "space": "features"}}),
+    "each_micro": ("contrast_micro", {"balance": {"kind": "pcgrad"}}),
     "features": ("mae", {**HYBRID, "balance": {"kind": "pcgrad", "space": "features"}}),
 }
 """Case -> a case of `worker`, and what is changed in it."""

@@ -22,9 +22,9 @@ from tests.distributed.forked import on_ranks, sslkit
 from tests.distributed.fsdp_cases import CASES, case_spec
 from tests.distributed.test_two_ranks import relative, torchrun
 
-ROUNDED = {"lamb", "centers", "pcgrad"}
+ROUNDED = {"lamb", "centers", "pcgrad", "contrast_micro", "features_micro", "each_micro"}
 """Sums in another order: timm's norms of shards, gradients of several passes that accumulate or are weighed."""
-ALONE = ["micro", "moco", "centers", "curriculum", "pcgrad"]
+ALONE = ["micro", "double", "moco", "centers", "curriculum", "pcgrad"]
 """What scores each image alone: no batch norm or queue of the tests' own asks for a group of ranks."""
 
 

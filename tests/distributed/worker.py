@@ -59,6 +59,7 @@ def case_spec(case: str) -> RunSpec:
             "nets": {"teacher": {"momentum": 0.9}},
             "micro_batch_size": 8,
         },
+        "varying": {"objective": {"kind": "simmim", "masker": {"kind": "bernoulli", "ratio": 0.5}}},
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
         **CONTRASTIVE,
         **DISTILLATION,

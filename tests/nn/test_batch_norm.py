@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.errors import SpecError
-from sslkit.nn.batch_norm import BatchNorm, batch_norm, over_ranks
+from sslkit.nn.batch_norm import BatchNorm, batch_norm, convert, over_ranks
 from tests.nn.split_batch_norm import SplitBatchNorm
 
 SHAPES = [(8, 6), (8, 6, 3), (8, 6, 3, 2)]
@@ -167,3 +167,28 @@ def test_the_trainer_takes_it_for_batch_norm_and_state_survives():
 def test_one_rank_has_its_own_statistics():
     mean, var = torch.randn(2, 1, 3)
     assert over_ranks(mean, var) == (mean, var)
+
+
+class Peculiar(nn.BatchNorm2d):
+    def forward(self, input):
+        return input
+
+
+def test_batch_norm_of_any_network_is_converted_with_its_values():
+    """At any depth and of any dimensions; what does more than torch's is left to who knows it."""
+    torch.manual_seed(0)
+    inner = nn.BatchNorm1d(4, eps=1e-3, momentum=0.2)
+    net = nn.Sequential(nn.BatchNorm2d(3, affine=False), nn.Sequential(inner), Peculiar(3), nn.LayerNorm(4))
+    inner.running_mean.normal_()
+    with torch.no_grad():
+        inner.weight.normal_()
+    assert convert(net, "local") == 2
+    new = net[1][0]
+    assert isinstance(new, BatchNorm)
+    assert (new.mode, new.eps, new.momentum) == ("local", 1e-3, 0.2)
+    x = torch.randn(6, 4)
+    torch.testing.assert_close(new.eval()(x), inner.eval()(x), rtol=0, atol=0)
+    assert net[0].weight is None
+    assert type(net[2]) is Peculiar
+    assert convert(net, "sync") == 0, "those are converted"
+    assert convert(net, "sync", extend=lambda old, new: new) == 3, "unless one says how"

@@ -11,9 +11,10 @@ import torch
 from sslkit.core.env import Length
 from sslkit.errors import SpecError
 from sslkit.spec.schedule import value_at
+from sslkit.train.compile import compiles
 from sslkit.train.compose import compose
 from sslkit.train.feed import Batch
-from sslkit.train.stepper import compiles, module_parameters, resolved_precision
+from sslkit.train.stepper import module_parameters, resolved_precision
 from tests import tiny
 from tests.fakes_train import compose_everything
 

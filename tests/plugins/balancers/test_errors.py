@@ -130,16 +130,6 @@ def test_mgda_and_a_weight_of_0(weight: Any) -> None:
     parse(tiny.fields(objective=None, objectives=terms, balance={"kind": "mgda"}))
 
 
-@pytest.mark.parametrize("path", ["balance", "objective.balance"])
-@pytest.mark.parametrize("kind", ["pcgrad", "gradnorm", "nash"])
-def test_features_and_micro_batches(path: str, kind: str) -> None:
-    fields = PLACES[path]({"kind": kind, "space": "features"}) | {"micro_batch_size": 8}
-    assert told(fields).startswith(
-        f"{path}.space: `features` weighs the whole batch at once, but `micro_batch_size`"
-    )
-    compose(parse(fields | {"micro_batch_size": 32}), tiny.CPU)  # the whole share in one piece
-
-
 def test_a_hybrid_as_objective_leaves_nothing_to_the_runs_own_balance() -> None:
     fields = short({"kind": "dwa"}) | {"balance": {"kind": "pcgrad"}}
     assert told(fields) == "balance: the hybrid has its own, `objective.balance`; set that one"
@@ -170,7 +160,6 @@ def test_weights_of_terms(weight: Any, message: str) -> None:
     "fields",
     [
         whole({"kind": "fixed", "weights": {"mae": 1}}),
-        short({"kind": "pcgrad", "space": "features"}) | {"micro_batch_size": 8},
         nested({"kind": "nash"}),
     ],
 )

@@ -128,9 +128,12 @@ def test_fields_out_of_range(fields: dict[str, object], message: str) -> None:
         parse(tiny.fields(objective=None, objectives=TERMS, balance=fields))
 
 
-def test_features_and_micro_batches_exclude_each_other() -> None:
-    spec = run_of("pcgrad on features", micro_batch_size=8)
-    with pytest.raises(
-        SpecError, match=r"^balance.space: `features` .* into 4; leave `micro_batch_size` out"
-    ):
-        composed(spec)
+def test_features_are_weighed_over_all_micro_batches() -> None:
+    """A weight of each micro-batch's own would give another step."""
+    ends = []
+    for micro in (None, 8):
+        spec = run_of("pcgrad on features", micro_batch_size=micro)
+        parts, _ = tiny.steps(spec, 2)
+        ends.append(parts.system.state_dict())
+    for name, value in ends[0].items():
+        torch.testing.assert_close(ends[1][name], value, rtol=1e-4, atol=1e-5)

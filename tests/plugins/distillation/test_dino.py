@@ -141,7 +141,7 @@ def test_heads_start_equal_and_only_the_students_trains():
         ({"views": {"global": tiny.VIEW, "local": tiny.VIEW}}, {}, "set `views.global.crops` to 2"),
         ({"nets": {}}, {}, "'teacher' is not a moving average of this run; add `nets: {teacher"),
         ({"nets": {"teacher": {"backbone": tiny.VIT}}}, {}, "'teacher' is not a moving average"),
-        ({"micro_batch_size": 1}, {"koleo": 0.1}, "needs at least 2 in a forward"),
+        ({"batch_size": 1}, {"koleo": 0.1}, "needs at least 2 in a batch"),
     ],
 )
 def test_what_does_not_fit_is_told_before_anything_is_built(changes, objective, match):

@@ -347,9 +347,10 @@ def test_what_does_not_fit_is_named(changes, path, message):
 
 
 def test_one_image_has_no_negatives():
-    run = tiny.fields(views=TWO, objective={"kind": "simclr"}, batch_size=4, micro_batch_size=1)
-    with pytest.raises(SpecError, match="at least 2 images in a forward"):
+    run = tiny.fields(views=TWO, objective={"kind": "simclr"}, batch_size=1)
+    with pytest.raises(SpecError, match="at least 2 images in a batch"):
         parse(run)
+    parse({**run, "batch_size": 4, "micro_batch_size": 1})
 
 
 def test_one_crop_is_too_few():

@@ -26,7 +26,7 @@ from sslkit.core.masker import Masker, Scene
 from sslkit.core.passes import Mask
 from sslkit.core.system import System
 from sslkit.errors import SpecError
-from sslkit.train import stepper
+from sslkit.train import compile as compiling
 from sslkit.train.compose import compose
 from sslkit.train.stages import timeline
 from sslkit_maskers.curriculum import CurriculumSampler
@@ -302,7 +302,7 @@ def test_it_resumes_in_the_middle_of_a_level_and_of_all_levels_bit_equal():
 @pytest.fixture
 def _fresh_compiler(monkeypatch):
     """No graph is allowed but those that the masks' shapes are known to need; more make `fullgraph` raise."""
-    monkeypatch.setattr(stepper, "SPARE_GRAPHS", 0)
+    monkeypatch.setattr(compiling, "SPARE_GRAPHS", 0)
     torch._dynamo.reset()
     counters.clear()
     with torch._dynamo.config.patch(recompile_limit=1, accumulated_recompile_limit=1):

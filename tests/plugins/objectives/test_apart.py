@@ -91,7 +91,7 @@ def test_training_with_it_spreads_features(kind):
     ("fields", "changes", "message"),
     [
         ({"view": "local"}, {}, "objectives.apart.view: 'local' is not a view of this run. Known: global"),
-        ({}, {"micro_batch_size": 1}, "objectives.apart: compares images with each other"),
+        ({}, {"batch_size": 1}, "objectives.apart: compares images with each other"),
     ],
 )
 def test_what_cannot_be_is_refused(kind, fields, changes, message):

@@ -136,7 +136,7 @@ def test_it_is_float32_under_autocast():
 @pytest.mark.parametrize(
     ("regularize", "changes", "message"),
     [
-        ({"term": "variance"}, {"micro_batch_size": 1}, "needs at least 2 in a forward"),
+        ({"term": "variance"}, {"batch_size": 1}, "needs at least 2 in a batch"),
         ({"term": "uniformity", "covariance": 0.1}, {}, "goes with term 'variance' only, found 'uniformity'"),
         ({"weight": 0}, {}, "objective.regularize.weight"),
         ({"term": "spread"}, {}, "objective.regularize.term"),
