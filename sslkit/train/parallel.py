@@ -23,6 +23,7 @@ from sslkit.core.system import System
 from sslkit.errors import SpecError
 from sslkit.functional import gradients
 from sslkit.train import sharding
+from sslkit.train.quiet import expect_warnings
 from sslkit.train.shards import local
 
 BUFFERS = (
@@ -128,7 +129,8 @@ class Parallel(ABC):
     def wait(self) -> None:
         """Until every rank is here."""
         if self.world > 1:
-            dist.barrier()
+            # torch takes the current device by itself, and warns of it
+            dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def close(self) -> None:
         """Leave the group."""
@@ -279,6 +281,7 @@ def choose_device(wanted: str) -> torch.device:
 
 def start(wanted: str, kind: Literal["ddp", "fsdp"] = "ddp") -> Parallel:
     """This process's place: `torchrun` sets WORLD_SIZE. One process has nobody to share with, whatever `kind` says."""
+    expect_warnings()
     device = choose_device(wanted)
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return Single(device)
