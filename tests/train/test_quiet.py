@@ -10,13 +10,14 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 
+from sslkit.spec.load import parse
 from sslkit.train.launch import train
 from sslkit.train.parallel import DataParallel, start
 from sslkit.train.quiet import expect_warnings
-from tests import tiny
+from tests.evaluate import every
 from tests.train.test_trainer import silent
 
-TOO_MANY = "This DataLoader will create 4 worker processes in total."
+TOO_MANY = "This DataLoader will create 2 worker processes in total."
 
 
 @pytest.fixture
@@ -28,12 +29,14 @@ def one_cpu(monkeypatch):
 
 def test_torch_warns_of_more_workers_than_cores(one_cpu):
     with pytest.warns(UserWarning, match=TOO_MANY):
-        DataLoader([1], num_workers=4)
+        DataLoader([1], num_workers=2)
 
 
-def test_a_run_with_the_default_of_workers_shows_no_warning(one_cpu, tmp_path):
-    """On workers, with an evaluation that decodes too."""
-    run = tiny.spec(tmp_path, workers=4, resident="0 GiB", steps=1, evaluate=[{"kind": "knn", "k": 3}])
+def test_a_run_with_more_workers_than_cores_shows_no_warning(one_cpu, tmp_path):
+    """As by default on a small machine: workers decode for training, and for the evaluation."""
+    data, knn = every.folders(tmp_path / "images"), [{"kind": "knn", "k": 3}]
+    fields = every.fields(data, out=str(tmp_path / "run"), workers=2, resident="0 GiB", steps=1, evaluate=knn)
+    run = parse(fields)
     with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         train(run, silent)
