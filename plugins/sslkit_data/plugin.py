@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -77,6 +77,7 @@ class Digits(SourceSpec):
 class Folder(SourceSpec):
     """Image files in a folder: class folders give the labels; loose files are unlabelled images."""
 
+    unchecked: ClassVar[str] = "it reads a folder of images"
     kind: Literal["folder"] = "folder"
     root: Path
     """Folder of class folders (images at any depth below them), or of images. Hidden names are skipped."""
@@ -95,7 +96,7 @@ class Folder(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: it reads files that only a user has."""
+        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
@@ -143,6 +144,7 @@ class Folder(SourceSpec):
 class CIFAR10(SourceSpec):
     """CIFAR-10: 50,000 training and 10,000 test images of 10 classes, 32 x 32. Never downloaded."""
 
+    unchecked: ClassVar[str] = "it reads the files of CIFAR-10"
     kind: Literal["cifar10"] = "cifar10"
     root: Path
     """Folder with `cifar-10-batches-py/` (torchvision's layout), or with `*train*.parquet`, `*test*.parquet`.
@@ -154,7 +156,7 @@ class CIFAR10(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: it reads files that only a user has."""
+        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
@@ -174,6 +176,7 @@ class CIFAR10(SourceSpec):
 class Parquet(SourceSpec):
     """Encoded images in the rows of parquet files, as on the Hugging Face hub. Their bytes stay in memory."""
 
+    unchecked: ClassVar[str] = "it reads parquet files of images"
     kind: Literal["parquet"] = "parquet"
     files: Path
     """A file, a folder of `*.parquet` at any depth, or a pattern such as `data/train-*.parquet`."""
@@ -192,7 +195,7 @@ class Parquet(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: it reads files that only a user has."""
+        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -29,6 +29,7 @@ class Segmentation(SourceSpec):
     Masks are grey or palette PNG files of their image's size; names may have folders in them. There are no labels.
     """
 
+    unchecked: ClassVar[str] = "it reads folders of images and masks"
     kind: Literal["segmentation"] = "segmentation"
     root: Path
     """Folder that holds the folders `images` and `masks`."""
@@ -46,7 +47,7 @@ class Segmentation(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: it reads files that only a user has."""
+        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:

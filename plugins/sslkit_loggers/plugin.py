@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -37,6 +37,7 @@ class TensorBoard(LoggerSpec):
 class WandB(LoggerSpec):
     """Scalars and figures for Weights & Biases. Needs `pip install 'sslkit[wandb]'`."""
 
+    unchecked: ClassVar[str] = "" if find_spec("wandb") else "wandb, an optional dependency, is not installed"
     kind: Literal["wandb"] = "wandb"
     project: str = Field("sslkit", min_length=1)
     """Project that the run is listed under."""

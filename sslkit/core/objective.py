@@ -47,7 +47,10 @@ class Objective(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
-        """The loss. Pure: buffers are read, never written."""
+        """The loss. Pure: buffers are read and never written, and nothing is drawn from torch's generator.
+
+        Its numbers depend on ranks and micro-batches; randomness belongs to maskers and augmentations.
+        """
 
     def before_update(self, step: int) -> None:
         """After backward, before the optimizer: adjust own gradients."""

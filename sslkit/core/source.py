@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.core.fingerprint import fingerprint_of
+from sslkit.errors import DataError
 
 
 class Source(ABC):
@@ -79,3 +81,25 @@ class Source(ABC):
     def resident(self) -> Tensor | None:
         """All images as one `[N, C, H, W]` uint8 tensor, where they are of one size and fit in memory."""
         return None
+
+
+def pixels(images: Tensor, channels: int) -> Tensor:
+    """`images` `[..., C, H, W]`, where they are what a source gives: uint8 with as many `channels`.
+
+    Anything else would be wrapped, cut off or taken for black somewhere between the source and the network.
+
+    Raises:
+        DataError: they are not.
+    """
+    if images.dtype == torch.uint8 and images.ndim >= 3 and images.shape[-3] == channels:
+        return images
+    if images.dtype.is_floating_point:
+        advice = "; bring floats to 0 to 255 and round them"
+    else:
+        advice = (
+            "" if images.dtype == torch.uint8 else "; divide 16-bit values by 257, and convert the others"
+        )
+    shape = tuple(images.shape[-3:])
+    raise DataError(
+        f"a source gives images as uint8 of 0 to 255, [{channels}, H, W], but this is {images.dtype} {shape}{advice}"
+    )

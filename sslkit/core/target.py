@@ -22,7 +22,10 @@ class Target(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
-        """What to predict for all patches, `[V, B, N, ...]`; `more` answers `passes`."""
+        """What to predict for all patches, `[V, B, N, ...]`; `more` answers `passes`.
+
+        It reads the image of `seen` and never the student's tokens, which training could make easy to predict.
+        """
 
     @abstractmethod
     def score(self, guess: Tensor, goal: Tensor) -> Tensor:

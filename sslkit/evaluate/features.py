@@ -15,7 +15,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.env import View
 from sslkit.core.evaluator import Make, Rows
 from sslkit.core.passes import Request, Tokens
-from sslkit.core.source import Source
+from sslkit.core.source import Source, pixels
 from sslkit.errors import DataError
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import Readout
@@ -120,7 +120,7 @@ def _batches(
         yield from _decoded(source, loading, chosen, starts)
         return
     for start in starts:
-        images = to_float(resident[chosen[start : start + loading.batch_size]])
+        images = to_float(pixels(resident, source.channels)[chosen[start : start + loading.batch_size]])
         places = torch.arange(start, start + len(images))
         yield places, to_uint8(resize_center(images, loading.view.size, loading.crop))
 
@@ -153,7 +153,7 @@ class _Centres(Dataset[tuple[int, Tensor | str]]):
 
     def __getitem__(self, place: int) -> tuple[int, Tensor | str]:
         try:
-            image = self.source.load(int(self.chosen[place]))
+            image = pixels(self.source.load(int(self.chosen[place])), self.source.channels)
         except DataError as error:
             return place, str(error)
         return place, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]

@@ -55,6 +55,10 @@ class Spec(BaseModel, ABC):
         allow_inf_nan=False,
     )
     family: ClassVar[str] = ""
+    unchecked: ClassVar[str] = ""
+    """Why `example` gives None, such as files that only a user has. The conformance kit asks for it."""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Name of a check of the conformance kit that this kind fails -> why. One that passes is then a failure."""
 
     def __init__(self, /, **fields: Any) -> None:  # noqa: ANN401
         """Check `fields`; raises SpecError, naming each that is wrong."""
@@ -102,7 +106,7 @@ class Spec(BaseModel, ABC):
         """A small instance for `sslkit plugins check` to build and run; torch-free, and it writes no files.
 
         Override it where fields are required or where the defaults make something large. None says that it
-        cannot run without what only a user has, such as files; the kit then leaves out what needs it built.
+        cannot run without what only a user has, such as files; `unchecked` then says what.
         """
         return cls()
 

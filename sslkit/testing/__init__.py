@@ -1,6 +1,6 @@
 """The conformance kit for plugins: `check_plugin("my-plugin").require()` in a test of your own."""
 
-from sslkit.testing.kit import check_plugin
+from sslkit.testing.kit import check_plugin, check_spec
 from sslkit.testing.report import Check, Report
 
-__all__ = ["Check", "Report", "check_plugin"]
+__all__ = ["Check", "Report", "check_plugin", "check_spec"]

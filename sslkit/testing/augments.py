@@ -9,13 +9,15 @@ from torch import Tensor
 
 from sslkit.core.augment import Augment
 from sslkit.spec.families import AugmentSpec
-from sslkit.testing.report import Checks, require
+from sslkit.testing.report import Checks, NotOffered, require
 from sslkit.testing.stage import CHANNELS, IMAGE
 from sslkit.train import rng
 
 IMAGES = 8
 SLACK = 1e-5
 """Float error that is let pass, in pixels of range 1."""
+CUT_SLACK = 2.0
+"""Mean difference of pixels of range 255 that integer arithmetic and rounding may make."""
 
 
 def checks(spec: AugmentSpec) -> Checks:
@@ -24,6 +26,7 @@ def checks(spec: AugmentSpec) -> Checks:
         "keeps shape, type and range": partial(_keeps_range, spec),
         "equal draws give equal images": partial(_repeats, spec),
         "an image depends on its own row only": partial(_independent, spec),
+        "cuts decoded images alike": partial(_cuts, spec),
     }
 
 
@@ -67,5 +70,32 @@ def _independent(spec: AugmentSpec) -> None:
     augment = spec.build(IMAGE)
     images = _images(augment)
     part = _run(augment, images[3:6], first=3)
-    same = torch.allclose(_run(augment, images)[3:6], part, rtol=0, atol=SLACK)
+    whole = _run(augment, images)
+    same = torch.allclose(whole[3:6], part, rtol=0, atol=SLACK)
     require(same, "an image depends on the others of its batch, so micro-batches and ranks would change it")
+    order = torch.tensor([5, 0, 7])
+    moved = augment(images[order], rng.draw(0, "augment", rows=order))
+    same = torch.allclose(whole[order], moved, rtol=0, atol=SLACK)
+    require(same, "an image depends on its place in the batch; take all randomness from `draw`")
+
+
+def _cuts(spec: AugmentSpec) -> None:
+    """What a worker does of an augmentation that brings the size about: images of many sizes, as bytes."""
+    augment = spec.build(IMAGE)
+    if not augment.fixes_size:
+        raise NotOffered("leaves the size as it is")
+    images = (_images(augment) * 255).to(torch.uint8)
+    rows = torch.arange(IMAGES)
+    cut = augment.cut(images, rng.draw(0, "augment", rows=rows))
+    shape = (IMAGES, CHANNELS, IMAGE, IMAGE)
+    require(
+        cut.dtype == torch.uint8 and cut.shape == shape,
+        f"`cut` gives {cut.dtype} {tuple(cut.shape)}, expected uint8 {shape}",
+    )
+    apart = augment.cut(list(images), rng.draw(0, "augment", rows=rows))
+    require(torch.equal(cut, apart), "`cut` gives others for a list of images than for a tensor of them")
+    part = augment.cut(list(images[3:6]), rng.draw(0, "augment", rows=rows[3:6]))
+    require(torch.equal(cut[3:6], part), "`cut` of an image depends on the others of its batch")
+    called = augment(images.float() / 255, rng.draw(0, "augment", rows=rows)) * 255
+    away = float((cut.float() - called).abs().mean())
+    require(away < CUT_SLACK, f"`cut` is {away:.3g} of 255 away from what a call gives, in the mean")

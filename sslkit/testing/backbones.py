@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import timm
@@ -17,10 +17,12 @@ from sslkit.core.masker import make_mask
 from sslkit.core.passes import Encode, Mask, Mode, Request, Tokens
 from sslkit.errors import SpecError
 from sslkit.spec.families import BackboneSpec, MaskerSpec
+from sslkit.testing.purity import part_of
 from sslkit.testing.report import Checks, NotOffered, require
 from sslkit.testing.scene import VIEW as SCENE_VIEW
 from sslkit.testing.scene import env_of, scene_of
 from sslkit.testing.stage import CHANNELS, IMAGE, LOCAL, helper
+from sslkit.testing.training import unless_refused
 from sslkit.train import rng
 
 VIEW = View(IMAGE, 2, CHANNELS, (0.5,) * CHANNELS, (0.25,) * CHANNELS)
@@ -35,11 +37,15 @@ def checks(spec: BackboneSpec) -> Checks:
         "cuts the grid that its spec says": partial(_grid, spec),
         "answers with tokens of the promised shapes": partial(_shapes, spec),
         "answers requests together as alone": partial(_together, spec),
-        "never sees hidden patches in `drop` mode": partial(_unless_refused, partial(_blind, spec, "drop")),
-        "never sees hidden patches in `token` mode": partial(_unless_refused, partial(_blind, spec, "token")),
-        "tells attention and keeps its tokens": partial(_unless_refused, partial(_attends, spec)),
+        "an image's tokens depend on itself only": partial(_apart, spec),
+        "never sees hidden patches in `drop` mode": unless_refused(partial(_blind, spec, "drop")),
+        "never sees hidden patches in `token` mode": unless_refused(partial(_blind, spec, "token")),
+        "tells attention and keeps its tokens": unless_refused(partial(_attends, spec)),
+        "tells the attention of every block": partial(_attentions, spec),
+        "has layers for each of its parameters": unless_refused(partial(_layers, spec)),
+        "is gathered in parts of its own": partial(_units, spec),
         "changes nothing in its copies": partial(_copies, spec),
-        "exports to timm": partial(_unless_refused, partial(_exports, spec)),
+        "exports to timm": unless_refused(partial(_exports, spec)),
     }
 
 
@@ -65,13 +71,6 @@ def _mask(grid: Grid) -> Mask:
     built = _masker().build(env_of(grid), SCENE_VIEW)
     rows = torch.arange(2 * IMAGES).reshape(2, IMAGES)
     return make_mask(built, rng.draw(0, "mask", rows=rows), scene_of(built, grid, rows))
-
-
-def _unless_refused(check: Callable[[], None]) -> None:
-    try:
-        check()
-    except SpecError as error:
-        raise NotOffered(f"refused: {error}") from None
 
 
 def _grid(spec: BackboneSpec) -> None:
@@ -146,6 +145,100 @@ def _together(spec: BackboneSpec) -> None:
 
 
 @torch.no_grad()
+def _apart(spec: BackboneSpec) -> None:
+    net, images = _built(spec), _images(IMAGE)
+    (whole,) = net([Request(images, None, "drop", ())])
+    for part in (slice(0, 1), slice(1, IMAGES)):
+        (some,) = net([Request(images[:, part], None, "drop", ())])
+        require(
+            _close(part_of(whole, part), some),
+            "an image's tokens depend on the others of its batch in evaluation mode; batches cut otherwise change them",
+        )
+
+
+def _attentions(spec: BackboneSpec) -> None:
+    """All blocks, as the evaluator `attention` asks; or the spec says that there is none to tell."""
+    net, images = _built(spec), _images(IMAGE)[0]
+    try:
+        answer = net.attentions(images)
+    except SpecError as error:
+        require(
+            not spec.tells_attention,
+            f"`attentions` refuses ({error}), but `tells_attention` is true: evaluators that need it then fail after "
+            "training; set it to False",
+        )
+        raise NotOffered(f"refused: {error}") from None
+    require(spec.tells_attention, "`attentions` answers, but `tells_attention` is False; set it to True")
+    require(answer.grid == net.grid(IMAGE), f"`attentions` tells {answer.grid}, and `grid` {net.grid(IMAGE)}")
+    tokens = answer.prefix + answer.grid.patches
+    count = 0
+    for weights in answer.layers:
+        count += 1
+        require(
+            weights.ndim == 4 and weights.shape[0] == IMAGES and weights.shape[2:] == (tokens, tokens),
+            f"block {count} has weights {tuple(weights.shape)}, expected ({IMAGES}, heads, {tokens}, {tokens})",
+        )
+        same = torch.allclose(weights.sum(-1), torch.ones(()).to(weights), rtol=0, atol=SLACK)
+        require(same, f"the rows of block {count}'s attention do not add up to 1")
+    require(count == net.depth, f"`attentions` tells {count} blocks of {net.depth}")
+
+
+def _layers(spec: BackboneSpec) -> None:
+    net = _built(spec)
+    for name, _ in net.named_parameters():
+        layer = net.layer_of(name)
+        require(
+            0 <= layer <= net.depth + 1, f"`layer_of({name!r})` is {layer}, expected 0 to {net.depth + 1}"
+        )
+
+
+def _units(spec: BackboneSpec) -> None:
+    net = _built(spec)
+    modules = list(net.modules())
+    units = list(net.units())
+    strange = [type(unit).__name__ for unit in units if not any(unit is module for module in modules)]
+    require(not strange, f"`units` names {', '.join(strange)}, which are no parts of the network")
+    for i, unit in enumerate(units):
+        outer = [type(earlier).__name__ for earlier in units[:i] if any(unit is m for m in earlier.modules())]
+        require(
+            not outer,
+            f"`units` names {', '.join(outer)} before a part of it; inner parts come before outer ones",
+        )
+
+
+@torch.no_grad()
+def _copies(spec: BackboneSpec) -> None:
+    """Teachers and exports are copies. Whatever happens to the original, a copy answers as before."""
+    net = _built(spec)
+    answers = _answers(net)
+    twin = copy.deepcopy(net)
+    for tensor in (*net.parameters(), *net.buffers()):
+        tensor.zero_()
+    for (what, before), (_, after) in zip(answers, _answers(twin), strict=True):
+        require(
+            torch.allclose(before, after, rtol=SLACK, atol=SLACK),
+            f"a copy's {what} follow the weights of the network it was copied from; no function that it keeps may hold "
+            "on to that network: keep modules and methods, not closures",
+        )
+
+
+def _answers(net: Backbone) -> list[tuple[str, Tensor]]:
+    """All that can be asked of a network, as far as it does not refuse."""
+    images = _images(IMAGE)
+    (tokens,) = net([Request(images, None, "drop", (0,))])
+    answers = [("tokens", tokens.cls), ("tokens", tokens.patch), ("layers", tokens.layers[0])]
+    with suppress(SpecError):
+        answers += [("attentions", weights.clone()) for weights in net.attentions(images[0]).layers]
+    with suppress(SpecError):
+        (asked,) = net([Request(images, None, "drop", (), attention=True)])
+        answers += [("attention", asked.attention)] if asked.attention is not None else []
+    with suppress(SpecError):
+        state = net.export().state
+        answers += [(f"export of {name}", value.clone()) for name, value in state.items()]
+    return answers
+
+
+@torch.no_grad()
 def _blind(spec: BackboneSpec, mode: Mode) -> None:
     """Other pixels in hidden patches change nothing."""
     net = _built(spec, mode)
@@ -164,36 +257,6 @@ def _blind(spec: BackboneSpec, mode: Mode) -> None:
 def _close(first: Tokens, second: Tokens) -> bool:
     pairs = ((first.cls, second.cls), (first.patch, second.patch))
     return all(torch.allclose(a, b, rtol=SLACK, atol=SLACK) for a, b in pairs)
-
-
-@torch.no_grad()
-def _copies(spec: BackboneSpec) -> None:
-    """Moving averages and fine-tuning copy networks: neither the answers nor the export of a copy may follow it."""
-    net = _built(spec)
-    copied = copy.deepcopy(net)
-    request = Request(_images(IMAGE), None, "drop", ())
-    (before,), exported = copied([request]), _exported_state(copied)
-    for value in (*net.parameters(), *net.buffers()):
-        if value.is_floating_point():
-            value.mul_(0.5).add_(0.25)
-    (after,), again = copied([request]), _exported_state(copied)
-    hint = "no function it keeps may hold on to the network it was made with"
-    require(
-        _close(before, after), f"a copy's tokens follow the weights of the network it was copied from; {hint}"
-    )
-    moved = [name for name, value in exported.items() if not torch.equal(value, again[name])]
-    require(
-        not moved,
-        f"what a copy exports follows the network it was copied from: {', '.join(moved[:3])}; {hint}",
-    )
-
-
-def _exported_state(net: Backbone) -> dict[str, Tensor]:
-    """The values that `net` exports; none where it cannot be exported."""
-    try:
-        return {name: value.clone() for name, value in net.export().state.items()}
-    except SpecError:
-        return {}
 
 
 def _exports(spec: BackboneSpec) -> None:

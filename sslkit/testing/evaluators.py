@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +14,14 @@ import torch
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.evaluator import Scores
+from sslkit.errors import DataError
 from sslkit.evaluate.reading import reading_of
 from sslkit.evaluate.sources import Sources
 from sslkit.evaluate.subject import evaluate
 from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.metrics import mismatches
 from sslkit.testing.report import Checks, require
-from sslkit.testing.stage import evaluated
+from sslkit.testing.stage import Noise, bare, evaluated
 from sslkit.testing.training import CPU
 from sslkit.train.compose import compose
 from sslkit.train.parallel import Single
@@ -31,7 +34,9 @@ def checks(spec: EvaluatorSpec) -> Checks:
     """The checks of an evaluator's scores of an untrained network on labelled images."""
     return {
         "gives finite scores": partial(_finite, spec),
+        "reports the metrics that it declares": partial(_declared, spec),
         "gives predictions, tables and figures that can be stored": partial(_storable, spec),
+        "says before a run what it needs": partial(_requires, spec),
         "repeats its scores": partial(_repeats, spec),
         "leaves the network as it was": partial(_harmless, spec),
     }
@@ -59,8 +64,24 @@ def _finite(spec: EvaluatorSpec) -> None:
     require(not bad, f"not a finite float: {', '.join(bad)}")
 
 
+def _declared(spec: EvaluatorSpec) -> None:
+    """By which checkpoints, comparisons and tables go, without having run it."""
+    wrong = list(mismatches(spec.reported_metrics(), _made(spec)[0]().metrics))
+    require(not wrong, "; ".join(wrong))
+
+
 def _is_number(value: object) -> bool:
     return isinstance(value, float) and math.isfinite(value)
+
+
+def _requires(spec: EvaluatorSpec) -> None:
+    """Asked before training; sources that lack something are refused with a DataError, not with a crash."""
+    evaluator, data = spec.build(), Noise()
+    for split in evaluator.needs:
+        require(split in ("train", "test"), f"`needs` names {split!r}; splits are train and test")
+        evaluator.require(split, data.build(split))
+        with suppress(DataError):
+            evaluator.require(split, bare(data.build(split)))
 
 
 def _storable(spec: EvaluatorSpec) -> None:

@@ -8,22 +8,28 @@ from typing import Any
 
 from sslkit.spec.base import Spec
 from sslkit.spec.explain import problems
-from sslkit.spec.families import EvaluatorSpec
+from sslkit.spec.families import EvaluatorSpec, TargetSpec
 from sslkit.spec.parts import LogSpec, ViewSpec
 from sslkit.spec.run import RunSpec
 from sslkit.testing import (
     augments,
     backbones,
+    balancers,
     evaluators,
     loggers,
     maskers,
     objectives,
     sources,
+    targets,
     training,
 )
 from sslkit.testing.micro_batches import require_same_step
-from sslkit.testing.report import Checks, require
-from sslkit.testing.stage import IMAGE, Probe, evaluated, helper, stage
+from sslkit.testing.ranks import require_same_on_ranks
+from sslkit.testing.report import Checks, Needs, require
+from sslkit.testing.stage import BATCH, IMAGE, Probe, evaluated, helper, stage
+from sslkit.testing.training import CPU
+from sslkit.train.compose import compose
+from sslkit.train.parallel import Single
 
 _PARTS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "backbone": lambda spec: {"backbone": spec},
@@ -37,7 +43,12 @@ _PARTS: dict[str, Callable[[Any], dict[str, Any]]] = {
 }
 """Family -> the fields of a run that hold a spec of it."""
 
+FITS = "fits the kit's run"
+NEEDS: Needs = {"*": FITS, **training.NEEDS}
+"""What must pass before another check makes sense."""
+
 _OWN: dict[str, Callable[[Any], Checks]] = {
+    "balancer": balancers.checks,
     "backbone": backbones.checks,
     "masker": maskers.checks,
     "objective": objectives.checks,
@@ -58,20 +69,25 @@ def checks(spec: Spec) -> Checks:
         PluginError: a kind that the kit needs beside it is not there.
     """
     run = evaluated(spec) if isinstance(spec, EvaluatorSpec) else stage(**_PARTS[spec.family](spec))
-    own = _OWN[spec.family](spec) if spec.family in _OWN else {}
     trained = _trained(run) if spec.family in _TRAINED else {}
-    return {"fits the kit's run": partial(_fits, run), **own, **trained}
+    own = targets.checks(spec, run) if isinstance(spec, TargetSpec) else _OWN[spec.family](spec)
+    return {FITS: partial(_fits, run, bool(trained)), **own, **trained}
 
 
 def _trained(run: RunSpec) -> Checks:
-    halves = partial(require_same_step, run, run.batch_size // 2)
-    return {**training.checks(run), "makes the same step in micro-batches": halves}
+    return {
+        **training.Training(run).checks(),
+        "makes the same step in micro-batches": partial(require_same_step, run, BATCH // 2),
+        "makes the same step on two ranks": partial(require_same_on_ranks, run),
+    }
 
 
 def _mae(**parts: Spec) -> Spec:
     return helper("objective", "mae").model_copy(update=parts)
 
 
-def _fits(run: RunSpec) -> None:
-    said = [f"{problem.path}: {problem.message}" for problem in problems(run)]
-    require(not said, "; ".join(said))
+def _fits(run: RunSpec, trained: bool) -> None:
+    messages = [f"{problem.path}: {problem.message}" for problem in problems(run)]
+    require(not messages, "; ".join(messages))
+    if trained:
+        compose(run, Single(CPU))

@@ -13,6 +13,8 @@ from sslkit.errors import PluginError
 from sslkit.spec.families import SourceSpec
 from sslkit.testing.report import Checks, require
 
+TRIED = 16
+"""Images that are loaded."""
 UNKNOWN = 255
 """In masks: pixels that are not told."""
 
@@ -22,6 +24,8 @@ def checks(spec: SourceSpec) -> Checks:
     return {
         "gives uint8 images": partial(_images, spec),
         "labels every image or none": partial(_labels, spec),
+        "names every image": partial(_names, spec),
+        "its attributes are numbers from -1": partial(_attributes, spec),
         "its masks fit its images": partial(_masks, spec),
         "has a stable fingerprint": partial(_fingerprint, spec),
         "its splits agree": partial(_splits, spec),
@@ -39,11 +43,18 @@ def _images(spec: SourceSpec) -> None:
     source = _train(spec)
     require(len(source) > 0, "has no images")
     resident = source.resident()
-    for index in (0, len(source) - 1):
+    if resident is not None:
+        shape = tuple(resident.shape)
+        right = resident.dtype == torch.uint8 and resident.ndim == 4 and shape[1] == source.channels
+        require(
+            right,
+            f"`resident` is {resident.dtype} {shape}, expected uint8 [N, {source.channels}, H, W] of 0 to 255",
+        )
+    for index in _some(source):
         image = source.load(index)
         found = f"image {index} is {image.dtype} {tuple(image.shape)}"
         right = image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == source.channels
-        require(right, f"{found}, expected uint8 [{source.channels}, H, W]")
+        require(right, f"{found}, expected uint8 [{source.channels}, H, W] of 0 to 255")
         require(torch.equal(image, source.load(index)), f"image {index} differs when it is loaded again")
         size = (image.shape[1], image.shape[2])
         require(source.sizes is None or size in source.sizes, f"{found}, a size that `sizes` leaves out")
@@ -54,10 +65,36 @@ def _images(spec: SourceSpec) -> None:
     )
 
 
+def _some(source: Source) -> list[int]:
+    """Places spread over all images, the first and the last among them."""
+    return sorted({round(i * (len(source) - 1) / (TRIED - 1)) for i in range(TRIED)})
+
+
+def _names(spec: SourceSpec) -> None:
+    """By which warnings and figures call an image."""
+    source = _train(spec)
+    names = [source.name(index) for index in _some(source)]
+    require(all(isinstance(name, str) and name for name in names), f"`name` gives {names[0]!r}; give a text")
+    require(
+        len(set(names)) == len(names), "`name` gives one name for several images; use the file or the row"
+    )
+
+
+def _attributes(spec: SourceSpec) -> None:
+    source = _train(spec)
+    for name, values in source.attributes.items():
+        found = f"attribute {name!r} is {values.dtype} {tuple(values.shape)}"
+        right = values.dtype == torch.int64 and values.shape == (len(source),)
+        require(right, f"{found}, expected int64 [{len(source)}]")
+        require(
+            int(values.min()) >= -1, f"attribute {name!r} has {int(values.min())}; -1 is unknown, 0 the first"
+        )
+
+
 def _masks(spec: SourceSpec) -> None:
     """Of sources that name regions; others give no masks."""
     source = _train(spec)
-    for index in (0, len(source) - 1):
+    for index in _some(source):
         mask = source.mask(index)
         if mask is None or not source.regions:
             require(

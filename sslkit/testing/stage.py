@@ -73,6 +73,12 @@ class Noise(SourceSpec):
         return NoiseSource(split, 64 if split == "train" else 32)
 
 
+def bare(source: Source) -> Source:
+    """`source` with nothing but its images and labels."""
+    source.attributes, source.regions = {}, ()
+    return source
+
+
 @final
 class Brightness(Objective):
     """Every token tells the mean of its image: reaches every parameter of any backbone."""

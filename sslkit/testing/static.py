@@ -21,6 +21,9 @@ from sslkit.spec.locate import annotation_of, options, slot_family, spec_class
 from sslkit.spec.schema import json_schema
 from sslkit.testing.report import Checks, require
 
+EXAMPLE = "makes an example"
+"""Name of the check without which nothing of a kind is tried."""
+
 
 def module_checks(module: str) -> Checks:
     """The checks of the module that an entry point names."""
@@ -32,6 +35,7 @@ def class_checks(cls: type[Spec]) -> Checks:
     return {
         "has a JSON schema": partial(_has_schema, cls),
         "describes itself and every field": partial(_is_described, cls),
+        "has one example": partial(_has_one_example, cls),
     }
 
 
@@ -39,7 +43,7 @@ def instance_checks(spec: Spec) -> Checks:
     """The checks of the class's example."""
     return {
         "goes to YAML and back": partial(_round_trips, spec),
-        "has one example": partial(_has_one_example, spec),
+        "sums itself up in one line": partial(_sums_up, spec),
     }
 
 
@@ -96,5 +100,16 @@ def _round_trips(spec: Spec) -> None:
         require(hash(back) == hash(spec), "equal specs must have equal hashes; keep its fields to plain data")
 
 
-def _has_one_example(spec: Spec) -> None:
-    require(type(spec).example() == spec, "`example` gives another spec at every call")
+def _has_one_example(cls: type[Spec]) -> None:
+    try:
+        first, second = cls.example(), cls.example()
+    except Exception:  # it cannot be made at all, which is told where it is made
+        return
+    require(first == second, "`example` gives another spec at every call; seed whatever is random in it")
+
+
+def _sums_up(spec: Spec) -> None:
+    text = spec.summary()
+    require(
+        bool(text.strip()) and "\n" not in text, f"`summary` gives {text!r}; one line says what the spec is"
+    )

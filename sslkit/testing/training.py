@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from functools import partial
-from typing import final
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from sslkit.errors import SpecError
 from sslkit.spec.parts import CompileSpec
 from sslkit.spec.run import RunSpec
-from sslkit.testing.report import Checks, require
+from sslkit.testing.report import Checks, Needs, NotOffered, require
 from sslkit.testing.stage import STEPS
 from sslkit.train.compose import compose
 from sslkit.train.feed import Batch, ResidentFeed
-from sslkit.train.parallel import Single
+from sslkit.train.parallel import Parallel, Single
 from sslkit.train.pipeline import Pipeline
 
 CPU = torch.device("cpu")
+HALF = STEPS // 2
+TRAINS, REPEATS = "trains every parameter, all finite", "repeats under a seed"
+NEEDS: Needs = {
+    REPEATS: TRAINS,
+    "resumes exactly": REPEATS,
+    "compiles to one graph": REPEATS,
+    "keeps its loss in float32 under bfloat16": TRAINS,
+    "makes the same step in micro-batches": REPEATS,
+    "makes the same step on two ranks": REPEATS,
+}
 
 Values = Mapping[str, Tensor]
 """Losses and metrics of a step, by name."""
@@ -29,8 +40,8 @@ Values = Mapping[str, Tensor]
 class Trial:
     """One training of a run, from its seed."""
 
-    def __init__(self, run: RunSpec) -> None:
-        self.composed = compose(run, Single(CPU))
+    def __init__(self, run: RunSpec, parallel: Parallel | None = None) -> None:
+        self.composed = compose(run, parallel or Single(CPU))
         self.system = self.composed.system
         pipeline = Pipeline(run.views, self.composed.env.views, run.seed)
         images = self.composed.source.resident()
@@ -45,77 +56,149 @@ class Trial:
         """Make the steps from `begin` to before `end`."""
         return [self._step(number) for number in range(begin, end)]
 
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of all that the system saves."""
+        return {name: value.clone() for name, value in self.system.state_dict().items()}
+
     def _step(self, number: int) -> Values:
         losses = self.composed.step(number, self.feed.step(number))
         return {"loss": losses.total, **losses.values}
 
 
-def checks(run: RunSpec) -> Checks:
+@final
+class Straight:
+    """The run that all checks compare with, made once: `STEPS` steps, saved half-way."""
+
+    def __init__(self, run: RunSpec) -> None:
+        torch.manual_seed(1)
+        trial = Trial(run)
+        self.finite: dict[str, bool] = {}
+        """Whether the gradient of the first step is, by parameter."""
+        handles = [
+            parameter.register_hook(partial(self._note_gradient, name))
+            for name, parameter in trial.system.named_parameters()
+            if parameter.requires_grad
+        ]
+        self.values = trial.steps(0, 1)
+        for handle in handles:
+            handle.remove()
+        self.values += trial.steps(1, HALF)
+        self.middle = trial.weights()
+        saved = io.BytesIO()
+        torch.save(trial.composed.step.state_dict(), saved)
+        self._saved = saved.getvalue()
+        self.values += trial.steps(HALF, STEPS)
+        self.end = trial.weights()
+
+    def checkpoint(self) -> Any:  # noqa: ANN401
+        """The state of the run half-way, as a resumed one reads it."""
+        return torch.load(io.BytesIO(self._saved), weights_only=True)
+
+    def _note_gradient(self, name: str, gradient: Tensor) -> None:
+        self.finite[name] = bool(gradient.isfinite().all())
+
+
+@final
+class Training:
     """The checks of a run whose specs include the one that is checked."""
-    return {
-        "trains every parameter, all finite": partial(_trains, run),
-        "repeats under a seed": partial(_repeats, run),
-        "resumes exactly": partial(_resumes, run),
-        "compiles to one graph": partial(_compiles, run),
-        "keeps its loss in float32 under bfloat16": partial(_keeps_precision, run),
-    }
+
+    def __init__(self, run: RunSpec) -> None:
+        self.run = run
+
+    @cached_property
+    def straight(self) -> Straight:
+        """The run from its first to its last step."""
+        return Straight(self.run)
+
+    def checks(self) -> Checks:
+        """By name."""
+        return {
+            TRAINS: self._trains,
+            REPEATS: self._repeats,
+            "resumes exactly": self._resumes,
+            "compiles to one graph": self._compiles,
+            "keeps its loss in float32 under bfloat16": self._keeps_precision,
+        }
+
+    def _trains(self) -> None:
+        for step, values in enumerate(self.straight.values[:1]):
+            _require_finite(values, step)
+        bad = [name for name, finite in self.straight.finite.items() if not finite]
+        require(
+            not bad,
+            f"gradients that are not finite at the first step: {', '.join(bad[:3])}; look for roots, logarithms and "
+            "quotients at 0, whose values are finite and whose slopes are not",
+        )
+        for step, values in enumerate(self.straight.values):
+            _require_finite(values, step)
+
+    def _repeats(self) -> None:
+        torch.manual_seed(2)  # nothing may depend on torch's generator as it was before the run
+        trial = Trial(self.run)
+        hint = "take randomness from what the component is given, not from `random`, NumPy or the clock"
+        for step, (first, second) in enumerate(
+            zip(self.straight.values[:HALF], trial.steps(0, HALF), strict=True)
+        ):
+            require_equal(first, second, f"two runs of one seed differ at step {step}; {hint}")
+        require_equal(
+            self.straight.middle, trial.weights(), f"two runs of one seed end with different weights; {hint}"
+        )
+
+    def _resumes(self) -> None:
+        """Straight through, and with nothing kept but the checkpoint."""
+        trial = Trial(self.run)
+        trial.composed.step.load_state_dict(self.straight.checkpoint())
+        hint = "keep all state in parameters and buffers"
+        resumed = trial.steps(HALF, STEPS)
+        for step, (first, second) in enumerate(
+            zip(self.straight.values[HALF:], resumed, strict=True), start=HALF
+        ):
+            require_equal(first, second, f"a resumed run differs at step {step}; {hint}")
+        require_equal(
+            self.straight.end, trial.weights(), f"a resumed run ends with different weights; {hint}"
+        )
+
+    def _compiles(self) -> None:
+        """One graph, no second one at the next step, and the numbers of the eager forward."""
+        compiled = self.run.model_copy(update={"compile": CompileSpec(enabled=True, backend="aot_eager")})
+        torch._dynamo.reset()
+        try:
+            with torch._dynamo.config.patch(error_on_recompile=True):
+                steps = Trial(compiled).steps(0, HALF)
+        finally:
+            torch._dynamo.reset()
+        for step, values in enumerate(self.straight.values[:HALF]):
+            for name, value in values.items():
+                close = torch.allclose(steps[step][name], value, rtol=1e-4, atol=1e-6)
+                require(
+                    close,
+                    f"{name} is {steps[step][name]:.6g} compiled and {value:.6g} eager at step {step}; let no branch "
+                    "depend on `torch.compiler.is_compiling` or on what a graph keeps as a constant",
+                )
+
+    def _keeps_precision(self) -> None:
+        (values,) = Trial(self.run.model_copy(update={"precision": "bfloat16"})).steps(0, 1)
+        _require_finite(values, step=0)
+        for name, value in values.items():
+            wide = value.dtype in (torch.float32, torch.float64)
+            require(wide or not name.startswith("loss"), f"{name} is {value.dtype}; compute it in float32")
 
 
-def _trains(run: RunSpec) -> None:
-    trial = Trial(run)
-    finite: dict[str, bool] = {}
-    handles = [
-        parameter.register_hook(partial(_note_gradient, name, finite))
-        for name, parameter in trial.system.named_parameters()
-        if parameter.requires_grad
-    ]
-    _require_finite(trial.steps(0, 1)[0], step=0)
-    for handle in handles:
-        handle.remove()
-    bad = [name for name, good in finite.items() if not good]
-    require(not bad, f"gradients that are not finite at the first step: {', '.join(bad[:3])}")
-    for step, values in enumerate(trial.steps(1, STEPS), start=1):
-        _require_finite(values, step)
+def unless_refused(check: Callable[[], None]) -> Callable[[], None]:
+    """`check`, left out where the component refuses with a SpecError what is asked of it."""
 
+    def tried() -> None:
+        try:
+            check()
+        except SpecError as error:
+            raise NotOffered(f"refused: {error}") from None
 
-def _note_gradient(name: str, finite: dict[str, bool], gradient: Tensor) -> None:
-    finite[name] = bool(gradient.isfinite().all())
+    return tried
 
 
 def _require_finite(values: Values, step: int) -> None:
     bad = [f"{name} = {value.item()}" for name, value in values.items() if not bool(value.isfinite())]
-    require(not bad, f"not finite at step {step}: {', '.join(bad)}")
-
-
-def _repeats(run: RunSpec) -> None:
-    results = []
-    for seed in (1, 2):  # of torch's generator, on which nothing may depend
-        torch.manual_seed(seed)
-        trial = Trial(run)
-        results.append((trial.steps(0, 2), dict(trial.system.state_dict())))
-    (losses, weights), (losses_again, weights_again) = results
-    for step, (first, second) in enumerate(zip(losses, losses_again, strict=True)):
-        require_equal(first, second, f"two runs of one seed differ at step {step}")
-    require_equal(weights, weights_again, "two runs of one seed end with different weights")
-
-
-def _resumes(run: RunSpec) -> None:
-    """Straight through, and stopped half-way with nothing kept but the checkpoint."""
-    half = STEPS // 2
-    whole, first, second = Trial(run), Trial(run), Trial(run)
-    expected = whole.steps(0, STEPS)[half:]
-    first.steps(0, half)
-    saved = io.BytesIO()
-    torch.save(first.composed.step.state_dict(), saved)
-    saved.seek(0)
-    second.composed.step.load_state_dict(torch.load(saved, weights_only=True))
-    hint = "keep all state in parameters and buffers"
-    for step, (straight, resumed) in enumerate(
-        zip(expected, second.steps(half, STEPS), strict=True), start=half
-    ):
-        require_equal(straight, resumed, f"a resumed run differs at step {step}; {hint}")
-    weights = whole.system.state_dict(), second.system.state_dict()
-    require_equal(*weights, f"a resumed run ends with different weights; {hint}")
+    require(not bad, f"not finite at step {step}: {', '.join(bad)}; a component may divide by 0 or overflow")
 
 
 def require_equal(first: Values, second: Values, otherwise: str) -> None:
@@ -126,26 +209,3 @@ def require_equal(first: Values, second: Values, otherwise: str) -> None:
 
 def _equal(first: Tensor | None, second: Tensor | None) -> bool:
     return first is not None and second is not None and torch.equal(first, second)
-
-
-def _compiles(run: RunSpec) -> None:
-    """One graph, no second one at the next step, and the numbers of the eager forward."""
-    compiled = run.model_copy(update={"compile": CompileSpec(enabled=True, backend="aot_eager")})
-    torch._dynamo.reset()
-    try:
-        with torch._dynamo.config.patch(error_on_recompile=True):
-            found = Trial(compiled).steps(0, 2)
-    finally:
-        torch._dynamo.reset()
-    for step, values in enumerate(Trial(run).steps(0, 2)):
-        for name, value in values.items():
-            close = torch.allclose(found[step][name], value, rtol=1e-4, atol=1e-6)
-            require(close, f"{name} is {found[step][name]:.6g} compiled and {value:.6g} eager at step {step}")
-
-
-def _keeps_precision(run: RunSpec) -> None:
-    (values,) = Trial(run.model_copy(update={"precision": "bfloat16"})).steps(0, 1)
-    _require_finite(values, step=0)
-    for name, value in values.items():
-        wide = value.dtype in (torch.float32, torch.float64)
-        require(wide or not name.startswith("loss"), f"{name} is {value.dtype}; compute it in float32")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sslkit.core.source import Source
+from sslkit.core.source import Source, pixels
 from sslkit.errors import DataError
 from sslkit.train.guard import leave_signals
 from sslkit.train.order import Order
@@ -159,7 +159,7 @@ def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
     for offset in range(min(len(source), ATTEMPTS)):
         candidate = (index + offset) % len(source)
         try:
-            return source.load(candidate), reasons
+            return pixels(source.load(candidate), source.channels), reasons
         except DataError as error:
             reasons.append((candidate, str(error)))
     raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")

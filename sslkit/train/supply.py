@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from sslkit.core.source import Source
+from sslkit.core.source import Source, pixels
 from sslkit.spec.parts import byte_count
 from sslkit.spec.run import RunSpec
 from sslkit.train.compose import Composed
@@ -67,10 +67,11 @@ def resident(
         unreadable: Is told of images that cannot be read, if all others are returned.
 
     Raises:
-        DataError: no image can be read.
+        DataError: no image can be read, or what the source holds are no uint8 images.
     """
     held = source.resident()
     if held is not None:
+        held = pixels(held, source.channels)
         return held if device.type == "cpu" or held.numel() <= budget else None
     if budget <= 0 or len(source.sizes or "?") > 1:
         return None

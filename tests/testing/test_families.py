@@ -89,7 +89,11 @@ def counted(module, said):
             "trains",
             "gradients that are not finite",
         ),
-        ({"loss": lambda m, x: x.square().mean() * random.random()}, "repeats", "differ at step 0: loss"),
+        (
+            {"loss": lambda m, x: x.square().mean() * random.random()},
+            "repeats",
+            "differ at step 0; take .*: loss",
+        ),
         ({"loss": counted}, "resumes", "differs at step 2; keep all state in .*: loss"),
         ({"loss": lambda m, x: x.square().mean()}, "float32", "bfloat16; compute it in float32"),
         (
@@ -173,17 +177,29 @@ def attending(request, tokens, asked=False, count=0, scale=1.0, dtype=torch.floa
             "change the tokens in 'drop'",
         ),
         ({"change": lambda r, t: t._replace(cls=t.cls + r.image.mean())}, "`token`", "tokens in 'token'"),
-        ({"change": lambda r, t: t._replace(attention=None)}, "attention", "was asked for and is None"),
-        ({"change": lambda r, t: attending(r, t, asked=True)}, "attention", "was not asked for and is there"),
+        (
+            {"change": lambda r, t: t._replace(attention=None)},
+            "keeps its tokens",
+            "was asked for and is None",
+        ),
+        (
+            {"change": lambda r, t: attending(r, t, asked=True)},
+            "keeps its tokens",
+            "was not asked for and is there",
+        ),
         (
             {"change": lambda r, t: attending(r, t, count=1)},
-            "attention",
+            "keeps its tokens",
             r"is \(2, 3, 2, 17\), expected .*16",
         ),
-        ({"change": lambda r, t: attending(r, t, scale=-1)}, "attention", "negative weights"),
-        ({"change": lambda r, t: attending(r, t, scale=2)}, "attention", "adds up to more than 1"),
-        ({"change": lambda r, t: attending(r, t, dtype=torch.float64)}, "attention", "expected float32"),
-        ({"change": lambda r, t: attending(r, t, shift=0.1)}, "attention", "changes the tokens"),
+        ({"change": lambda r, t: attending(r, t, scale=-1)}, "keeps its tokens", "negative weights"),
+        ({"change": lambda r, t: attending(r, t, scale=2)}, "keeps its tokens", "adds up to more than 1"),
+        (
+            {"change": lambda r, t: attending(r, t, dtype=torch.float64)},
+            "keeps its tokens",
+            "expected float32",
+        ),
+        ({"change": lambda r, t: attending(r, t, shift=0.1)}, "keeps its tokens", "changes the tokens"),
     ],
 )
 def test_backbones(fields, check, match):
@@ -235,8 +251,8 @@ def moody(source, split):
     ("change", "check", "match"),
     [
         (lambda source, split: None, "uint8", "has no training split"),
-        (changed(images=torch.zeros(20, 3, 8, 8)), "uint8", r"image 0 is torch.float32 \(3, 8, 8\)"),
-        (changed(channels=1), "uint8", r"expected uint8 \[1, H, W\]"),
+        (changed(images=torch.zeros(20, 3, 8, 8)), "uint8", r"`resident` is torch.float32 \(20, 3, 8, 8\)"),
+        (changed(channels=1), "uint8", r"expected uint8 \[N, 1, H, W\]"),
         (changed(sizes=frozenset({(8, 8)})), "uint8", "a size that `sizes` leaves out"),
         (changed(resident=lambda: torch.zeros(20, 3, 32, 32, dtype=torch.uint8)), "uint8", "differs between"),
         (moody, "uint8", "differs when it is loaded again"),

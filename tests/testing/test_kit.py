@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from importlib import invalidate_caches, metadata
 
 import pytest
+from PIL import Image
 
 from sslkit.cli.main import main
 from sslkit.errors import PluginError
-from sslkit.registry.manager import GROUP, registry
-from sslkit.testing import Check, Report, check_plugin, kit
+from sslkit.registry.discovery import GROUP
+from sslkit.registry.manager import registry
+from sslkit.testing import Check, Report, check_plugin, check_spec, kit
+from sslkit_data.plugin import Folder
 
 SHAPES = '''
     """Specs with a fault each, and one without."""
@@ -81,15 +85,54 @@ SHAPES = '''
         """Runs on data that only a user has."""
 
         kind: Literal["elsewhere"] = "elsewhere"
+        unchecked = "it reads a folder: of its own"
 
         @classmethod
         def example(cls):
             return None
 
 
+    class Silenced(Elsewhere):
+        """Does not say why."""
+
+        kind: Literal["silenced"] = "silenced"
+        unchecked = ""
+
+
+    class Excused(Sound):
+        """Says why, and has an example."""
+
+        kind: Literal["excused"] = "excused"
+        unchecked = "no reason"
+
+
+    class Foreseen(Sound):
+        """Fails as it says, and in one check says so wrongly."""
+
+        kind: Literal["foreseen"] = "foreseen"
+        step: Annotated[int, AfterValidator(lambda value: value + 1)] = 1
+        """Grows."""
+        expected_failures = {
+            "goes to YAML and back": "the step grows",
+            "closes without a record": "never",
+            "flies": "",
+        }
+
+
+    class Unbuildable(Sound):
+        """Cannot be built."""
+
+        kind: Literal["unbuildable"] = "unbuildable"
+
+        def build(self, run_dir, name):
+            return {}["no such key"]
+
+
     @hookimpl
     def sslkit_specs():
-        return [Sound, Undescribed, Drifting, Needy, Fickle, Elsewhere]
+        return [
+            Sound, Undescribed, Drifting, Needy, Fickle, Elsewhere, Silenced, Excused, Foreseen, Unbuildable
+        ]
 '''
 
 RUNTIME = '''
@@ -143,6 +186,8 @@ def fake(tmp_path, monkeypatch):
     registry.cache_clear()
     yield "sslkit-fake"
     registry.cache_clear()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sslkit_fake"]:
+        del sys.modules[name]
 
 
 BUILT_IN = sorted(metadata.distribution("sslkit").entry_points.select(group=GROUP).names)
@@ -182,7 +227,7 @@ def test_a_distribution_is_checked_with_all_its_plugins():
 def test_every_fault_of_a_distribution_is_reported(fake, capsys):
     report = check_plugin("SSLKIT_fake")  # as pip compares names
     found = {(check.subject, check.name): check for check in report.checks}
-    failed = {check.subject: (check.name, check.detail) for check in report.failures}
+    failed = {check.subject: (check.name, check.detail) for check in reversed(report.failures)}
     assert not report.passed
     assert set(failed) == {
         "sslkit-fake:heavy",
@@ -191,11 +236,15 @@ def test_every_fault_of_a_distribution_is_reported(fake, capsys):
         "logger/drifting",
         "logger/needy",
         "logger/fickle",
+        "logger/silenced",
+        "logger/excused",
+        "logger/foreseen",
+        "logger/unbuildable",
     }
     assert failed["sslkit-fake:heavy"][0] == "imports without torch"
     assert "sslkit_fake.heavy imports torch; import it" in failed["sslkit-fake:heavy"][1]
+    assert failed["sslkit-fake:absent"][0] == "loads"
     assert "No module named 'a_module_that_nobody_has'" in failed["sslkit-fake:absent"][1]
-    assert "a_module_that_nobody_has" in found["sslkit-fake:absent", "loads"].detail
     assert "below Undescribed, Undescribed.loud, Inner.bare" in failed["logger/undescribed"][1]
     assert failed["logger/drifting"] == (
         "goes to YAML and back",
@@ -204,13 +253,96 @@ def test_every_fault_of_a_distribution_is_reported(fake, capsys):
     assert failed["logger/needy"][0] == "makes an example"
     assert "override `example`: Needy.folder: is missing. Required." in failed["logger/needy"][1]
     assert failed["logger/fickle"][0] == "has one example"
-    assert found["logger/elsewhere", "runs"].state == "skipped"
+    assert found["logger/elsewhere", "makes an example"][2:] == ("skipped", "it reads a folder: of its own")
+    assert failed["logger/silenced"][0] == "makes an example"
+    assert (
+        "`example` gives None, so nothing of it can be tried: give one, or say in `unchecked`"
+        in (failed["logger/silenced"][1])
+    )
+    assert "though `unchecked` says 'no reason'; take it away" in failed["logger/excused"][1]
+    assert found["logger/foreseen", "goes to YAML and back"][2:] == (
+        "expected",
+        "the step grows (foreseen comes back from YAML as foreseen(level=1, step=3))",
+    )
+    assert found["logger/foreseen", "closes without a record"].state == "failed"
+    assert (
+        "passes, but `expected_failures` lists it"
+        in found["logger/foreseen", "closes without a record"].detail
+    )
+    assert found["logger/foreseen", "its expected failures fail"].detail == (
+        "`expected_failures` names 'flies', which is no check of this kind"
+    )
+    causes = [check.state for check in report.checks if check.subject == "logger/unbuildable"]
+    assert causes.count("failed") == 1, "one cause is told once"
+    assert "KeyError: 'no such key' (in plugin.py, line " in failed["logger/unbuildable"][1]
     assert found["logger/sound", "closes without a record"].state == "passed"
 
     assert main(["plugins", "check", fake]) == 2
     printed = capsys.readouterr().out.splitlines()
     assert printed[:-1] == report.lines()
-    assert printed[-1] == f"sslkit-fake: {len(report.checks)} checks, {len(report.failures)} failed"
+    assert printed[-1] == report.summary.replace("SSLKIT_fake", "sslkit-fake")
+    skipped = len(report.of("skipped"))
+    ran = len(report.checks) - skipped
+    assert printed[-1].startswith(
+        f"sslkit-fake: {ran} checks ran, {len(report.failures)} failed (1 more as expected); {skipped} left out: "
+    )
+    assert "it reads a folder (1)" in printed[-1]
+
+
+EMPTY = '''
+    """A plugin of which nothing can be tried."""
+
+    from typing import Literal
+    from sslkit import hookimpl
+    from sslkit.spec.families import LoggerSpec
+
+
+    class Elsewhere(LoggerSpec):
+        """Runs where only a user is."""
+
+        kind: Literal["elsewhere"] = "elsewhere"
+        unchecked = "it is not here"
+
+        @classmethod
+        def example(cls):
+            return None
+
+        def build(self, run_dir, name):
+            raise AssertionError
+
+
+    @hookimpl
+    def sslkit_specs():
+        return [Elsewhere]
+'''
+
+
+def test_a_plugin_of_which_nothing_was_tried_does_not_pass(fake, tmp_path, capsys):
+    (tmp_path / "sslkit_fake" / "plugin.py").write_text(textwrap.dedent(EMPTY))
+    (tmp_path / "sslkit_fake-1.0.dist-info" / "entry_points.txt").write_text(
+        "[sslkit]\nplugin = sslkit_fake.plugin\n"
+    )
+    report = check_plugin(fake)
+    assert [(check.subject, check.name) for check in report.failures] == [
+        ("sslkit-fake", "has a kind that can be tried")
+    ]
+    assert not report.passed
+    assert main(["plugins", "check", fake]) == 2
+    assert capsys.readouterr().out.endswith("1 left out: it is not here (1)\n")
+
+
+def test_a_spec_with_files_of_a_test_is_checked_alone(tmp_path):
+    for split in ("train", "test"):
+        for name in "ab":
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for i in range(3):
+                color = (len(split) * 20, ord(name), 9 * i)
+                Image.new("RGB", (12 + i, 10), color).save(folder / f"{i}.png")
+    report = check_spec(Folder(root=tmp_path / "train", test=tmp_path / "test"))
+    report.require()
+    assert {check.subject for check in report.checks} == {"source/folder"}
+    assert "gives uint8 images" in {check.name for check in report.of("passed")}
 
 
 def test_a_blocked_plugin_cannot_be_checked(fake, monkeypatch):

@@ -1,0 +1,59 @@
+"""Images of another type than uint8 would be wrapped, cut off or taken for black; every way in refuses them by name."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sslkit.core.source import pixels
+from sslkit.errors import DataError
+from sslkit.evaluate.features import _Centres
+from sslkit.train.feed import readable
+from sslkit.train.supply import resident
+from tests import tiny
+from tests.fakes_train import MadeSource, pictures
+
+TYPES = (torch.float32, torch.float64, torch.uint16, torch.int16, torch.bool)
+
+
+def source_of(dtype, *, held):
+    """Random images in another type, in memory or one by one."""
+    source = MadeSource(pictures(4).to(dtype))
+    if held:
+        source.resident = lambda: source.images
+    return source
+
+
+def unexpected(index, reason):
+    raise AssertionError(reason)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_training_refuses_other_types_in_memory_and_from_workers(dtype):
+    message = rf"gives images as uint8 of 0 to 255, \[\d, H, W\], but this is {dtype}"
+    with pytest.raises(DataError, match=message):
+        resident(source_of(dtype, held=True), 1 << 30, tiny.CPU.device, 0, unexpected)
+    with pytest.raises(DataError, match=message):
+        readable(source_of(dtype, held=False), 0)
+    with pytest.raises(DataError, match=message):
+        resident(source_of(dtype, held=False), 1 << 30, tiny.CPU.device, 0, unexpected)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_evaluation_refuses_other_types(dtype):
+    centers = _Centres(source_of(dtype, held=False), 8, 1.0, torch.arange(4))
+    place, reason = centers[1]
+    assert place == 1
+    assert f"but this is {dtype}" in reason
+    assert isinstance(_Centres(MadeSource(pictures(4)), 8, 1.0, torch.arange(4))[1][1], torch.Tensor)
+
+
+def test_the_message_says_what_to_do():
+    with pytest.raises(DataError, match=r"torch.uint16 \(1, 2, 2\); divide 16-bit values by 257"):
+        pixels(torch.zeros(1, 2, 2, dtype=torch.uint16), 1)
+    with pytest.raises(DataError, match="bring floats to 0 to 255 and round them"):
+        pixels(torch.zeros(1, 2, 2), 1)
+    with pytest.raises(DataError, match=r"\[3, H, W\], but this is torch.uint8 \(1, 2, 2\)$"):
+        pixels(torch.zeros(1, 2, 2, dtype=torch.uint8), 3)
+    images = torch.zeros(5, 3, 2, 2, dtype=torch.uint8)
+    assert pixels(images, 3) is images
