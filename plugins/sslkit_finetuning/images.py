@@ -14,7 +14,8 @@ from sslkit.core.evaluator import Subject
 from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.spec.parts import ViewSpec
-from sslkit.train.feed import Feed, ResidentFeed, WorkerFeed
+from sslkit.train.feed import Feed, ResidentFeed, WorkerFeed, on_device
+from sslkit.train.mps import exact_device
 from sslkit.train.order import Order, Share
 from sslkit.train.pipeline import Pipeline
 from sslkit.train.supply import resident
@@ -86,18 +87,20 @@ class Images:
         self.labels = self.source.labels.to(device)
         views = {VIEW: subject.view._replace(crops=1)}
         specs = {VIEW: crops.model_copy(update={"size": subject.view.size})}
-        self._pipeline = Pipeline(specs, views, subject.seed, in_workers=device.type == "cpu")
+        self._pipeline = Pipeline(specs, views, subject.seed, in_workers=exact_device(device).type == "cpu")
         self._device, self._workers = device, subject.workers
 
     def feed(self, steps: int) -> Feed:
         """The supply of `steps` steps."""
-        held = resident(self.source, HELD, self._device, self._workers, self._lost)
+        exact = exact_device(self._device)
+        held = resident(self.source, HELD, exact, self._workers, self._lost)
         if held is not None:
-            return ResidentFeed(held, self.order, self._pipeline, self._device)
-        return WorkerFeed(
-            self.source, Order(*self._plan), self._pipeline, self._device,
+            return on_device(ResidentFeed(held, self.order, self._pipeline, exact), self._device)
+        feed = WorkerFeed(
+            self.source, Order(*self._plan), self._pipeline, exact,
             workers=self._workers, start=0, stop=steps, unreadable=self._lost,
         )  # fmt: skip
+        return on_device(feed, self._device)
 
     def step(self, step: int, feed: Feed) -> Iterator[tuple[Tensor, Tensor]]:
         """Normalized images `[B, C, S, S]` and labels `[B]` of each part of `step`; steps are asked for in order."""

@@ -21,6 +21,7 @@ from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import Readout
 from sslkit.train.feed import Reasons
 from sslkit.train.guard import leave_signals
+from sslkit.train.mps import exact_device
 from sslkit.train.parallel import Parallel
 from sslkit.train.pipeline import moments
 
@@ -94,7 +95,8 @@ def _values(source: Source, make: Make, loading: Loading, chosen: Tensor) -> tup
         first = source.name(int(chosen[0])) if count else "none"
         raise DataError(f"none of the {count} images can be read; the first is {first}")
     values = torch.zeros(count, *shape, device=parallel.device) if values is None else values
-    return parallel.total(values), parallel.total(seen) > 0
+    exact = exact_device(parallel.device)  # protocols compute in float64
+    return parallel.total(values).to(exact), (parallel.total(seen) > 0).to(exact)
 
 
 def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:

@@ -47,7 +47,7 @@ def evaluate_network(
     readout: Readout | None = None,
     out: str | Path | None = None,
     seed: int = 0,
-    device: Literal["auto", "cpu", "cuda"] = "auto",
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     workers: int = 4,
 ) -> dict[str, Scores]:
     """Measure any network by the protocols of sslkit.

@@ -55,9 +55,11 @@ def principal_colours(features: Tensor, goal: Tensor, channels: int) -> Tensor:
     Both are placed on the scale of the goal, so that equal features have equal colours. A channel in which the goal
     does not vary is 0.5 throughout.
     """
-    rows = goal.detach().double().flatten(0, -2)
+    exact = goal.device if goal.device.type != "mps" else torch.device("cpu")  # which has float64
+    rows = goal.detach().to(exact).double().flatten(0, -2)
     axes = principal_axes(rows, channels)
     placed = rows @ axes
     low, high = placed.quantile(SHOWN, dim=0), placed.quantile(1 - SHOWN, dim=0)
-    values = (features.detach().double() @ axes - low) / torch.where(high > low, high - low, 1.0)
-    return torch.where(high > low, values, 0.5).clamp(0, 1).to(torch.float32)
+    placed = features.detach().to(exact).double() @ axes
+    values = (placed - low) / torch.where(high > low, high - low, 1.0)
+    return torch.where(high > low, values, 0.5).clamp(0, 1).to(goal.device, torch.float32)

@@ -38,11 +38,11 @@ class EvaluationSpec(Spec):
     """Folder for the results. Default: that of `run`; otherwise it must be given."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Seed of the protocols' randomness; a run's own protocols keep the run's."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute."""
     workers: int = Field(4, ge=0, le=1024)
     """Worker processes that decode images."""
-    precision: Literal["float32", "bfloat16"] | None = None
+    precision: Literal["float32", "bfloat16", "float16"] | None = None
     """Autocast type of forwards. Default: that of `run`, or bfloat16 on CUDA and float32 on a CPU."""
 
     @model_validator(mode="after")

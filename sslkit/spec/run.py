@@ -43,8 +43,8 @@ class RunSpec(Spec):
     """Seed of everything random."""
     out: Path | None = None
     """Run folder. Default: `runs/NAME`."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train; `auto` takes CUDA where there is a GPU."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; `auto` takes CUDA where there is a GPU. An Apple GPU has to be asked for: `mps`."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """What ranks under `torchrun` hold: whole replicas (`ddp`), or shards of all parameters and moments (`fsdp`)."""
     data: Source
@@ -73,8 +73,8 @@ class RunSpec(Spec):
     """Optimizer, learning rate and exclusions."""
     schedule: LearningRateSchedule = LearningRateSchedule()
     """Learning rate over the run."""
-    precision: Literal["float32", "bfloat16"] | None = None
-    """Autocast type; losses stay in float32. Default: bfloat16 where the device is CUDA, float32 on a CPU."""
+    precision: Literal["float32", "bfloat16", "float16"] | None = None
+    """Autocast type; losses stay in float32. `float16` scales the loss. Default: bfloat16 on CUDA, else float32."""
     compile: CompileSpec = CompileSpec()
     """`torch.compile` settings."""
     batch_size: Count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Self, final
 
@@ -19,6 +19,9 @@ from sslkit.functional import gradients
 from sslkit.train.balance import Balance
 from sslkit.train.parallel import Parallel
 from sslkit.train.shards import like, local
+
+Scaled = Callable[[Tensor], Tensor]
+"""What is differentiated in place of the total."""
 
 
 class Backward(ABC):
@@ -103,8 +106,8 @@ class OfTotal(Backward):
     by rounding.)
     """
 
-    def __init__(self, system: System, parallel: Parallel) -> None:
-        self._parallel = parallel
+    def __init__(self, system: System, parallel: Parallel, scaled: Scaled) -> None:
+        self._parallel, self._scaled = parallel, scaled
         self._shared = _trained(system.nets["student"])
         self._all = _trained(system)
         self._sharded = any(isinstance(p, DTensor) for p in self._all)
@@ -125,14 +128,14 @@ class OfTotal(Backward):
         if measured:
             for i, loss in enumerate(stepped.losses):
                 self._rows.add(i, len(stepped.losses), self._row([loss * share], [None]))
-        (stepped.total * share).backward()
+        (self._scaled(stepped.total) * share).backward()
 
     def to_cut(self, stepped: Stepped, leaves: Sequence[Tensor], measured: bool, draw: Draw) -> None:
         """One backward, and one of each loss where that is measured."""
         self._weights, self._local = stepped.weights, True
         losses = stepped.losses if measured else ()
         self._pulls = [Pull(self._untraced([loss], [None], leaves)) for loss in losses]
-        self._pull = Pull.of(stepped.total, leaves, more=False)
+        self._pull = Pull.of(self._scaled(stepped.total), leaves, more=False)
 
     def through(self, answers: Sequence[Tensor], rows: slice) -> None:
         """One backward, and one of each loss where that is measured."""
@@ -340,8 +343,13 @@ def _exchange(parameters: Sequence[nn.Parameter], parallel: Parallel) -> None:
         _assign(reached, parallel.reduce(_flat(reached)))
 
 
-def backward_of(system: System, parallel: Parallel) -> Backward:
-    """How this system's balancer wants its gradients."""
+def unscaled(total: Tensor) -> Tensor:
+    """`total` as it is."""
+    return total
+
+
+def backward_of(system: System, parallel: Parallel, scaled: Scaled = unscaled) -> Backward:
+    """How this system's balancer wants its gradients; those of the total are of what `scaled` makes of it."""
     if not system.balancer.weighs_gradients:
-        return OfTotal(system, parallel)
+        return OfTotal(system, parallel, scaled)
     return (OfEach if system.balancer.space == "parameters" else OfFeatures)(system, parallel)

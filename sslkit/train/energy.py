@@ -48,7 +48,8 @@ class Meter:
         """Joules, and how many counters there are of GPUs, CPUs and memory; `[4]` float64, to be summed over ranks."""
         kinds = [counter.of for counter in self._counters]
         counts = [kinds.count(of) for of in ("GPU", "CPU", "memory")]
-        return torch.tensor([self.joules, *counts], dtype=torch.float64, device=device)
+        here = device if device.type == "cuda" else "cpu"  # Apple's GPUs have no float64
+        return torch.tensor([self.joules, *counts], dtype=torch.float64, device=here)
 
     def poll(self) -> None:
         """Add what was used since the last look. At least every few minutes: a CPU's counter wraps after 65 kJ."""

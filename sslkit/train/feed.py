@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from sslkit.core.source import Source, pixels
 from sslkit.errors import DataError
 from sslkit.train.guard import leave_signals
+from sslkit.train.mps import has_float64
 from sslkit.train.order import Order
 from sslkit.train.pipeline import Pipeline
 
@@ -110,6 +111,28 @@ class WorkerFeed(Feed):
     def close(self) -> None:
         """Stop the workers."""
         self._batches = None
+
+
+@final
+class MovedFeed(Feed):
+    """A feed of the CPU whose images go to `device`; rows stay, as masks are drawn where they are."""
+
+    def __init__(self, feed: Feed, device: torch.device) -> None:
+        self.feed, self.device = feed, device
+
+    def step(self, step: int) -> Iterator[Batch]:
+        """The micro-batches of the feed."""
+        for batch in self.feed.step(step):
+            yield batch._replace(images={name: x.to(self.device) for name, x in batch.images.items()})
+
+    def close(self) -> None:
+        """Close the feed."""
+        self.feed.close()
+
+
+def on_device(feed: Feed, device: torch.device) -> Feed:
+    """`feed`, made for `exact_device(device)`, as the training on `device` wants it."""
+    return feed if has_float64(device) else MovedFeed(feed, device)
 
 
 class _Item(NamedTuple):

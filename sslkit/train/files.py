@@ -54,8 +54,8 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
 
 
 def sync_file(path: Path) -> None:
-    """Bring a written file to the disk."""
-    with path.open("rb") as file:
+    """Bring a written file to the disk. Windows does that only for one that is open for writing."""
+    with path.open("r+b") as file:
         os.fsync(file.fileno())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -32,7 +32,11 @@ class LARS(Optimizer):
         weight_decay: added to the gradient times the weight, before norms are taken.
         trust: called eta there, 0.001 in all of them.
         norms: of whole tensors, where a rank holds shards.
+
+    Under torch's `GradScaler` a step whose gradients are not finite changes nothing, as with torch's fused optimizers.
     """
+
+    _step_supports_amp_scaling = True  # what torch's `GradScaler` asks for; it then sets `found_inf`
 
     def __init__(
         self,
@@ -55,13 +59,14 @@ class LARS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        overflow: Tensor | None = getattr(self, "found_inf", None)
         for group in self.param_groups:
             weights = [p for p in group["params"] if p.grad is not None]
             if weights:
-                self._move(group, weights)
+                self._move(group, weights, overflow)
         return loss
 
-    def _move(self, group: dict[str, Any], weights: list[Tensor]) -> None:
+    def _move(self, group: dict[str, Any], weights: list[Tensor], overflow: Tensor | None) -> None:
         values = [local(p) for p in weights]
         updates: Any = [local(p.grad) for p in weights if p.grad is not None]
         if group.get("decay", True):
@@ -70,6 +75,9 @@ class LARS(Optimizer):
             ratios: Any = _ratios(self._norms(weights), self._norms(placed), group["trust"])
             torch._foreach_mul_(updates, ratios)
         directions = [local(self._direction(p)) for p in weights]
+        if overflow is not None:
+            _move_where_finite(values, directions, updates, group, overflow > 0)
+            return
         torch._foreach_mul_(directions, group["momentum"])
         torch._foreach_add_(directions, updates)
         torch._foreach_add_(values, directions, alpha=-group["lr"])
@@ -86,3 +94,17 @@ def _ratios(weights: Sequence[Tensor], updates: Sequence[Tensor], trust: float) 
     """Per tensor, trust ||w|| / ||u||, or 1 where either norm is 0."""
     norms = zip(weights, updates, strict=True)
     return [torch.where((w > 0) & (u > 0), trust * w / u, torch.ones_like(w)) for w, u in norms]
+
+
+def _move_where_finite(
+    values: Sequence[Tensor],
+    directions: Sequence[Tensor],
+    updates: Sequence[Tensor],
+    group: Mapping[str, Any],
+    overflow: Tensor,
+) -> None:
+    """The same step, or none at all where `overflow` (0-dim) is true."""
+    for value, direction, update in zip(values, directions, updates, strict=True):
+        moved = direction * group["momentum"] + update
+        direction.copy_(torch.where(overflow, direction, moved))
+        value.copy_(torch.where(overflow, value, value - group["lr"] * moved))

@@ -13,8 +13,9 @@ from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.drawing import FIGURES
 from sslkit.train.files import SUMMARY, read_summary, write_json
 from sslkit.train.lock import LOCK, SPEC, locked_spec, read_lock, require_same_run, version_changes
+from sslkit.train.memory import peak_memory_mib
 from sslkit.train.parallel import start
-from sslkit.train.summary import peak_memory_mib, weights_sha256
+from sslkit.train.summary import weights_sha256
 from sslkit.train.trainer import SKIPPED, Outcome, Trainer
 
 Say = Callable[[str], None]

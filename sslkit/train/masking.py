@@ -38,7 +38,9 @@ class Masking(nn.Module):
         for name, i in self._first.items():
             view, masker = self.plan[i].view, self.maskers[i].at(progress)
             draw = rng.draw(self.seed, step, "mask", name, rows=_rows(batch, view))
-            masks[name] = make_mask(masker, draw, _scene(masker, batch.images[view], answers))
+            image = batch.images[view]
+            mask = make_mask(masker, draw, _scene(masker, image.to(draw.device), answers))
+            masks[name] = Mask(*(part.to(image.device) for part in mask))  # drawn where the rows are
         return [None if request.mask is None else masks[_name(request)] for request in self.plan]
 
     def joined(self, parts: Sequence[Sequence[Mask | None]], progress: float) -> list[Mask | None]:

@@ -23,6 +23,7 @@ from sslkit.core.system import System
 from sslkit.errors import SpecError
 from sslkit.functional import gradients
 from sslkit.train import sharding
+from sslkit.train.mps import has_float64, mps_device, narrowed
 from sslkit.train.quiet import expect_warnings
 from sslkit.train.shards import local
 
@@ -61,6 +62,8 @@ class Parallel(ABC):
         Returns:
             The system to read between steps, under `whole`: this one, or a stand-in for it.
         """
+        if not has_float64(self.device):
+            narrowed(system)
         return system.to(self.device)
 
     def whole(self, system: System, reading: System) -> AbstractContextManager[None]:
@@ -268,10 +271,12 @@ def choose_device(wanted: str) -> torch.device:
     """The device of this rank: `auto` takes CUDA where there is a GPU.
 
     Raises:
-        SpecError: CUDA is asked for and there is none.
+        SpecError: CUDA is asked for and there is none, or `mps`, which one process may have.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise SpecError("device: cuda is asked for but torch sees no GPU; use `device=cpu` or `device=auto`")
+    if wanted == "mps":
+        return mps_device()
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -285,6 +290,7 @@ def start(wanted: str, kind: Literal["ddp", "fsdp"] = "ddp") -> Parallel:
     device = choose_device(wanted)
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return Single(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    nccl = device.type == "cuda" and dist.is_nccl_available()  # which torch for Windows is not built with
+    dist.init_process_group("nccl" if nccl else "gloo", timeout=PATIENCE)
     rank, world = dist.get_rank(), dist.get_world_size()
     return Sharded(device, rank, world) if kind == "fsdp" else DataParallel(device, rank, world)

@@ -19,6 +19,7 @@ from sslkit.train.best import Best
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded, load, step_of
 from sslkit.train.compose import make_system, make_views
 from sslkit.train.lock import read_lock, trained_spec
+from sslkit.train.loss_scale import LossScale
 from sslkit.train.shards import optimizer_placed, placed_as
 
 
@@ -106,6 +107,14 @@ def load_optimizer(optimizer: Optimizer, loaded: Loaded) -> None:
         optimizer.load_state_dict(optimizer_placed(loaded.state["optimizer"], optimizer))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _misfit(loaded, "optimizer", error) from None
+
+
+def load_loss_scale(scale: LossScale, loaded: Loaded) -> None:
+    """Put the loss scale of a checkpoint into `scale`. Raises CheckpointError where there is none to go on with."""
+    try:
+        scale.load_state_dict(loaded.state.get("loss_scale", {}))
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise _misfit(loaded, "loss scale", error) from None
 
 
 def _misfit(loaded: Loaded, part: str, error: Exception) -> CheckpointError:

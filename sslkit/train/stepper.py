@@ -26,7 +26,9 @@ from sslkit.train.balance import Balance, Balancing
 from sslkit.train.cached import Cached, Prepared, needs_whole, require_images_apart
 from sslkit.train.compile import compile_shards, compile_system, compiles
 from sslkit.train.feed import Batch
+from sslkit.train.loss_scale import LossScale, require_scalable
 from sslkit.train.masking import Masking, Rows
+from sslkit.train.mps import has_float64, require_possible
 from sslkit.train.parallel import Parallel
 from sslkit.train.shards import gathered, optimizer_placed, placed_as
 from sslkit.train.slots import Watch
@@ -56,6 +58,8 @@ class Stepper:
         self.system = system.train()
         set_modes(dict(system.nets.items()), spec.nets)
         self.masking = Masking(system.plan, maskers, spec.seed).to(parallel.device)
+        if not has_float64(parallel.device):
+            require_possible(system, self.masking, spec.balance_path)
         system.guided_by(self.masking.guides)
         self.reading = parallel.place(system)
         """What evaluators and figures read, under `whole`: the system, or where that is in shards a stand-in."""
@@ -66,6 +70,7 @@ class Stepper:
             range(0, spec.batch_size // parallel.world, micro_batch_size(spec, parallel.world))
         )
         require_images_apart(system.nets["student"], self.micro_batches)
+        self.loss_scale = self._loss_scale()
         self._bind()
         self.optimizer = optim.make(spec.optimizer, self._groups(), parallel.norms, parallel.fused)
         self._cached = self._cache() if self.micro_batches > 1 and needs_whole(system) else None
@@ -94,7 +99,8 @@ class Stepper:
         self.masking.commit(observed, self.parallel.gather)
         if is_watched(step):
             require_equal_buffers([self.system, self.masking], self.parallel)
-        return Losses(total, _values(outputs) | balance.metrics(self.system.terms), norm)
+        values = _values(outputs) | balance.metrics(self.system.terms) | self.loss_scale.metrics()
+        return Losses(total, values, norm)
 
     @property
     def together(self) -> bool:
@@ -115,6 +121,7 @@ class Stepper:
             "system": self.system.state_dict(),
             "masking": self.masking.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "loss_scale": self.loss_scale.state_dict(),
         }
         joined: dict[str, Any] = gathered(state, self.parallel.first)
         return joined
@@ -124,6 +131,7 @@ class Stepper:
         self.system.load_state_dict(placed_as(state["system"], self.system.state_dict()))
         self.masking.load_state_dict(state["masking"])
         self.optimizer.load_state_dict(optimizer_placed(state["optimizer"], self.optimizer))
+        self.loss_scale.load_state_dict(state.get("loss_scale", {}))
 
     def whole(self) -> AbstractContextManager[None]:
         """Around reading `reading`. All ranks must enter it."""
@@ -164,7 +172,7 @@ class Stepper:
                 "`device`"
             )
         self.averages = Averages(self.spec.nets, dict(system.nets.items()), self.objectives)
-        self.backward = backward_of(system, self.parallel)
+        self.backward = backward_of(system, self.parallel, self.loss_scale.scaled)
         self._statistics = SharedStatistics([system], self.parallel)
         self._dtype = next(p.dtype for p in self.parameters if p.is_floating_point())
         self._wide = torch.promote_types(self._dtype, torch.float32)
@@ -192,6 +200,14 @@ class Stepper:
         balancer = [p for one in balancers for p in one.parameters() if p.requires_grad]
         scales = optim.layer_scales(self.spec.optimizer, student)
         return optim.groups(self.spec.optimizer, own, balancer, scales)
+
+    def _loss_scale(self) -> LossScale:
+        scales = self.precision == "float16"
+        if scales:
+            path = self.spec.balance_path if self.system.balancer.weighs_gradients else None
+            compares = self.spec.log.conflict is not None
+            require_scalable(self.spec.optimizer.name, path, compares, self.parallel.sharded)
+        return LossScale(scales, self.parallel.device)
 
     def _prepare(self, step: int) -> None:
         self._follow()
@@ -280,13 +296,14 @@ class Stepper:
             self._check_gradients()
         for objective in self.objectives.values():
             objective.before_update(step)
+        self.loss_scale.unscale(self.optimizer)
         limit = self.spec.optimizer.clip
         norm = (
             None
             if limit is None
             else optim.clip(self.parameters, limit, self.spec.optimizer.clip_per, self.parallel.norms)
         )
-        self.optimizer.step()
+        self.loss_scale.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
@@ -330,7 +347,11 @@ def _values(outputs: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
 
 def autocast_of(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Reduced precision for the block, or nothing for `float32`."""
-    return contextlib.nullcontext() if precision == "float32" else torch.autocast(device.type, torch.bfloat16)
+    return (
+        contextlib.nullcontext()
+        if precision == "float32"
+        else torch.autocast(device.type, getattr(torch, precision))
+    )
 
 
 def micro_batch_size(spec: RunSpec, world: int) -> int:

@@ -13,8 +13,9 @@ from sslkit.core.source import Source, pixels
 from sslkit.spec.parts import byte_count
 from sslkit.spec.run import RunSpec
 from sslkit.train.compose import Composed
-from sslkit.train.feed import Feed, Reasons, ResidentFeed, WorkerFeed, readable
+from sslkit.train.feed import Feed, Reasons, ResidentFeed, WorkerFeed, on_device, readable
 from sslkit.train.guard import leave_signals
+from sslkit.train.mps import exact_device
 from sslkit.train.pipeline import Pipeline
 
 AT_ONCE = 64
@@ -36,13 +37,16 @@ def supply(
         DataError: no image can be read, or too many cannot.
     """
     source, order, views = composed.source, composed.order, composed.env.views
-    images = resident(source, byte_count(spec.resident), device, spec.workers, unreadable)
+    exact = exact_device(device)
+    images = resident(source, byte_count(spec.resident), exact, spec.workers, unreadable)
     if images is not None:
-        return ResidentFeed(images, order, Pipeline(spec.views, views, spec.seed), device)
-    return WorkerFeed(
-        source, order, Pipeline(spec.views, views, spec.seed, in_workers=augments_in_workers(spec, device)), device,
+        return on_device(ResidentFeed(images, order, Pipeline(spec.views, views, spec.seed), exact), device)
+    in_workers = augments_in_workers(spec, exact)
+    feed = WorkerFeed(
+        source, order, Pipeline(spec.views, views, spec.seed, in_workers=in_workers), exact,
         workers=spec.workers, start=start, stop=composed.length.steps, unreadable=unreadable,
     )  # fmt: skip
+    return on_device(feed, device)
 
 
 def augments_in_workers(spec: RunSpec, device: torch.device) -> bool:

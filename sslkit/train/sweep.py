@@ -6,7 +6,6 @@ What watches over cells for days is light: torch is imported for the table at th
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import signal
@@ -219,6 +218,13 @@ def _claimed(path: Path, wait: bool = False) -> Iterator[int | None]:
     Raises:
         SpecError: the file system knows no locks.
     """
+    try:
+        import fcntl  # POSIX only
+    except ImportError:
+        raise SpecError(
+            f"{path}: sweeps keep a cell to one process by file locks of POSIX systems, which this system does not "
+            "have; make the cells one by one with `sslkit run`, or sweep on Linux, macOS or WSL"
+        ) from None
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))

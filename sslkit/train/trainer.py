@@ -31,7 +31,7 @@ from sslkit.train.guard import CAUSES, FiniteGuard, StopRequest, UnreadableImage
 from sslkit.train.lock import write_lock
 from sslkit.train.parallel import Parallel
 from sslkit.train.progress import Progress
-from sslkit.train.restore import load_masking, load_optimizer, load_system
+from sslkit.train.restore import load_loss_scale, load_masking, load_optimizer, load_system
 from sslkit.train.stepper import Losses
 from sslkit.train.summary import resolved, weights_sha256
 from sslkit.train.supply import supply
@@ -322,6 +322,7 @@ class Trainer:
         load_system(self.composed.system, loaded)
         load_masking(self.stepper.masking, loaded)
         load_optimizer(self.stepper.optimizer, loaded)
+        load_loss_scale(self.stepper.loss_scale, loaded)
 
     def _prepare_folder(self) -> None:
         for folder in (self.run_dir / FOLDER, self.run_dir / FIGURES):

@@ -9,7 +9,8 @@ from torch import nn
 
 from sslkit.core.passes import Encode
 from sslkit.train.compose import compose
-from sslkit.train.summary import passes, peak_memory_mib, resolved, weights_sha256
+from sslkit.train.memory import peak_memory_mib
+from sslkit.train.summary import passes, resolved, weights_sha256
 from tests import tiny
 from tests.fakes_train import compose_everything
 
