@@ -57,18 +57,27 @@ class Run:
         """The spec as YAML: what was set, or with `full` every field."""
         return dump(self.spec, full=full)
 
-    def fit(self) -> Result:
+    def fit(self, *, data_changed: bool = False) -> Result:
         """Train to the end and return the result; a folder that holds this run already is continued.
+
+        Args:
+            data_changed: continue although the data are not those that the run began with.
 
         Raises:
             SslkitError: the run cannot be made, or stopped on an error that a user can mend.
         """
-        return _result(train(self.spec))
+        return _result(train(self.spec, data_changed=data_changed))
 
 
-def resume_run(run_dir: str | Path) -> Result:
-    """Continue the run in `run_dir` to its end."""
-    return _result(resume(Path(run_dir)))
+def resume_run(run_dir: str | Path, *overrides: str, data_changed: bool = False) -> Result:
+    """Continue the run in `run_dir` to its end.
+
+    Args:
+        run_dir: the run folder.
+        overrides: `key.path=value` of fields that may change, as `workers=8` or `data.root=/new/place`.
+        data_changed: go on although the data are not those that the run began with.
+    """
+    return _result(resume(Path(run_dir), assignments=overrides, data_changed=data_changed))
 
 
 def load_backbone(run_dir: str | Path, checkpoint: str = "last") -> Backbone:

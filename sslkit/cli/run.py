@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 from sslkit.cli.closing import close
-from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+from sslkit.cli.spec_arguments import add_data_changed, add_spec_arguments, load_spec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     add_spec_arguments(parser)
+    add_data_changed(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: the spec's `out`, or runs/NAME)"
     )
@@ -28,7 +29,7 @@ def execute(args: argparse.Namespace) -> int:
     spec = load_spec(args)
     from sslkit.train.launch import train
 
-    return close(train(spec, say=_say))
+    return close(train(spec, _say, args.data_changed))
 
 
 def _say(text: str) -> None:

@@ -21,6 +21,15 @@ def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_data_changed(parser: argparse.ArgumentParser) -> None:
+    """Add `--data-changed`."""
+    parser.add_argument(
+        "--data-changed",
+        action="store_true",
+        help="continue a run although its data are not those that it began with; the lock records what changed",
+    )
+
+
 def load_spec(args: argparse.Namespace) -> RunSpec:
     """The spec that the arguments name, overrides applied.
 

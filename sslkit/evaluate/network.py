@@ -20,6 +20,7 @@ from sslkit.spec.families import BackboneSpec
 from sslkit.spec.parts import Normalize, Readout, ViewSpec
 from sslkit.spec.run import RunSpec
 from sslkit.train import rng
+from sslkit.train.lock import begun_anew
 from sslkit.train.restore import restore
 
 VIEW = "evaluated"
@@ -162,7 +163,7 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
         if made is None or not issubclass(made, BackboneSpec) or "checkpoint" not in made.model_fields:
             unable = f"no plugin here can load a {kind!r} from a file"
             raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unable)}")
-        backbone = made.model_validate({**said["backbone"], "checkpoint": path})
+        backbone = made.model_validate({**begun_anew(said["backbone"]), "checkpoint": path})
         return backbone, ViewSpec.model_validate(said["view"]), Readout.model_validate(said["readout"])
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: {_unknown(error)}; export it again") from None

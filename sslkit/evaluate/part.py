@@ -18,6 +18,7 @@ from sslkit.core.objective import Objective, Part
 from sslkit.errors import CheckpointError, SpecError, SslkitError
 from sslkit.registry.manager import kinds, registry
 from sslkit.spec.families import BackboneSpec
+from sslkit.train.lock import begun_anew
 from sslkit.train.restore import Restored, restore
 
 BACKBONE = "backbone."
@@ -129,7 +130,7 @@ def _backbone(path: Path, said: Mapping[str, Any], view: View, state: Mapping[st
     own = {key.removeprefix(BACKBONE): value for key, value in state.items() if key.startswith(BACKBONE)}
     try:
         with torch.random.fork_rng(devices=[]):  # weights that are replaced at once must not move the run's
-            net: Backbone = cls(**said["spec"]).build(view._replace(size=said["size"]))
+            net: Backbone = cls(**begun_anew(said["spec"])).build(view._replace(size=said["size"]))
         missing = net.load_state_dict(own, strict=False).missing_keys
     except (SslkitError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its backbone cannot be made again: {error}") from None

@@ -33,6 +33,8 @@ class BackboneSpec(Spec):
     family: ClassVar[str] = "backbone"
     tells_attention: ClassVar[bool] = True
     """Whether the network may answer `attentions`; evaluators that need it are refused before training where not."""
+    first_weights: ClassVar[tuple[str, ...]] = ("checkpoint", "pretrained")
+    """Fields that say which weights the network begins with. A run that trained has its own, and goes without them."""
 
     @abstractmethod
     def build(self, view: View) -> BackboneModule:

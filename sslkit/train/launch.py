@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sslkit.evaluate.budget import total_flops
+from sslkit.spec.load import parse_as
 from sslkit.spec.run import RunSpec
 from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.drawing import FIGURES
 from sslkit.train.files import SUMMARY, read_summary, write_json
-from sslkit.train.lock import LOCK, SPEC, locked_spec, read_lock, require_same_run, version_changes
+from sslkit.train.lineage import Lineage, require_data_of_finished
+from sslkit.train.lock import (
+    LOCK,
+    SPEC,
+    changes_of,
+    continued_spec,
+    has_checkpoint,
+    locked_spec,
+    read_lock,
+    require_same_run,
+    version_changes,
+    without_first_weights,
+)
 from sslkit.train.memory import peak_memory_mib
 from sslkit.train.parallel import start
 from sslkit.train.summary import weights_sha256
@@ -21,40 +34,68 @@ from sslkit.train.trainer import SKIPPED, Outcome, Trainer
 Say = Callable[[str], None]
 
 
-def train(spec: RunSpec, say: Say = print) -> dict[str, Any]:
+def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> dict[str, Any]:
     """Run `spec` in its folder and return the summary.
 
-    A folder that holds the same run continues it, or returns its summary where it is finished.
+    A folder that holds the same run continues it, with the fields that may change as `spec` has them, or returns its
+    summary where it is finished.
+
+    Args:
+        spec: the run.
+        say: is told each line for people.
+        data_changed: continue a run although its data are not those that it began with.
 
     Raises:
         SpecError: the folder holds a different run, or the spec cannot be run.
-        DataError: images are missing or unreadable.
+        DataError: images are missing or unreadable, or not those that the run began with.
         TrainingError: a loss was not finite, or nothing could be saved.
     """
     require_same_run(spec, spec.run_dir)
-    if (spec.run_dir / LOCK).is_file() and Checkpoints(spec.run_dir / FOLDER).all():
-        say(f"{spec.run_dir} holds this run already: continuing it")
-        return resume(spec.run_dir, say, spec.parallel)
-    return _run(spec, None, say)
+    if not has_checkpoint(spec.run_dir):
+        return _run(spec, None, say)
+    say(f"{spec.run_dir} holds this run already: continuing it")
+    done = read_summary(spec.run_dir)
+    if not done.get("finished"):
+        return _continue(spec, say, data_changed)
+    if not data_changed:
+        require_data_of_finished(spec)
+    return _finished(spec.run_dir, done, say)
 
 
-def resume(run_dir: Path, say: Say = print, parallel: Literal["ddp", "fsdp"] | None = None) -> dict[str, Any]:
+def resume(
+    run_dir: Path, say: Say = print, assignments: Sequence[str] = (), data_changed: bool = False
+) -> dict[str, Any]:
     """Continue the run in `run_dir` from its newest whole checkpoint and return the summary.
 
-    `parallel`: what ranks hold from now on; None keeps what the run began with.
+    Args:
+        run_dir: the run folder.
+        say: is told each line for people.
+        assignments: `key.path=value` of fields that may change: see `FREE` in `sslkit.train.changes`.
+        data_changed: go on although the data are not those that the run began with.
 
     Raises:
         CheckpointError: the folder holds no run, or no checkpoint can be read.
+        SpecError: a field may not change.
+        DataError: images are missing, or not those that the run began with.
     """
-    spec = locked_spec(run_dir)
-    spec = spec if parallel is None else spec.model_copy(update={"parallel": parallel})
+    read_lock(run_dir)
     done = read_summary(run_dir)
     if done.get("finished"):
-        say(f"{run_dir} is finished: {done['step']} steps")
-        return done
-    if not Checkpoints(run_dir / FOLDER).all():
-        say(f"{run_dir} has no checkpoint yet: starting over")
-        return _run(spec, None, say)
+        return _finished(run_dir, done, say)
+    if has_checkpoint(run_dir):
+        return _continue(continued_spec(run_dir, assignments), say, data_changed)
+    say(f"{run_dir} has no checkpoint yet: starting over")
+    return _run(locked_spec(run_dir, assignments), None, say)
+
+
+def _finished(run_dir: Path, done: dict[str, Any], say: Say) -> dict[str, Any]:
+    say(f"{run_dir} is finished: {done['step']} steps")
+    return done
+
+
+def _continue(spec: RunSpec, say: Say, data_changed: bool) -> dict[str, Any]:
+    """Go on in the folder of `spec`, which has a checkpoint; the networks need no weights to begin with."""
+    run_dir = spec.run_dir
     loaded, damaged = Checkpoints(run_dir / FOLDER).newest()
     for reason in damaged:
         say(f"warning: passed over a checkpoint: {reason}")
@@ -62,13 +103,14 @@ def resume(run_dir: Path, say: Say = print, parallel: Literal["ddp", "fsdp"] | N
         say(
             f"warning: versions differ from those that started the run, so results may too: {', '.join(changed)}"
         )
-    return _run(spec, loaded, say)
+    begun = parse_as(RunSpec, without_first_weights(spec.model_dump(mode="json")))
+    return _run(begun, loaded, say, Lineage(run_dir, changes_of(spec, run_dir), data_changed))
 
 
-def _run(spec: RunSpec, loaded: Loaded | None, say: Say) -> dict[str, Any]:
+def _run(spec: RunSpec, loaded: Loaded | None, say: Say, lineage: Lineage | None = None) -> dict[str, Any]:
     parallel = start(spec.device, spec.parallel)
     try:
-        trainer = Trainer(spec, parallel, loaded=loaded)
+        trainer = Trainer(spec, parallel, loaded=loaded, lineage=lineage)
         if parallel.first:
             _announce(trainer, say)
         outcome = trainer.run()
@@ -88,6 +130,8 @@ def _announce(trainer: Trainer, say: Say) -> None:
         f"lr {trainer.stepper.peak_lr:.4g} ({spec.optimizer.lr:g} {spec.optimizer.scale}), "
         f"{trainer.stepper.precision} on {trainer.parallel.device}, in {spec.run_dir}"
     )
+    for note in trainer.lineage.notes:
+        say(note)
     if spec.parallel == "fsdp" and trainer.parallel.world == 1:
         say("note: parallel=fsdp shares nothing in one process; start the run under torchrun to share it")
 

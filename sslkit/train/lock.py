@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,12 @@ from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import kinds, used_plugins
 from sslkit.spec.explain import walk
 from sslkit.spec.families import BackboneSpec
-from sslkit.spec.load import dump, parse, parse_as, read_yaml
+from sslkit.spec.load import changed, dump, override, parse, parse_as, read_yaml
 from sslkit.spec.metrics import refusal
 from sslkit.spec.run import RunSpec
+from sslkit.train.changes import DATA, FREE, Changes, changes, file_paths, other_run
 from sslkit.train.checkpoint import FOLDER, Checkpoints
-from sslkit.train.files import write_text
+from sslkit.train.files import read_summary, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -39,19 +41,19 @@ PACKAGES = (
     "faiss-cpu",
     "scikit-learn",
 )
-FREE = ("out", "workers", "name", "parallel")
-"""Fields that may differ between the spec of a run and the one given to continue it: they change no number.
-
-`parallel` changes rounding at most, as a change of the number of ranks does.
-"""
 
 
-def write_lock(spec: RunSpec, run_dir: Path, resolved: Mapping[str, Any]) -> None:
-    """Write `spec.yaml` and `spec.lock.yaml`."""
+def write_lock(
+    spec: RunSpec, run_dir: Path, resolved: Mapping[str, Any], data: Mapping[str, Any] | None = None
+) -> None:
+    """Write `spec.yaml` and `spec.lock.yaml`. `data`: fingerprints of what the run reads."""
     plugins = used_plugins(part for _, part in walk(spec))
     lock = {
         "spec": spec.model_dump(mode="json"),
         "resolved": dict(resolved),
+        "data": dict(data or {}),
+        "lineage": [],
+        "folder": str(Path.cwd()),
         "plugins": dict(plugins),
         "packages": package_versions(),
         "python": platform.python_version(),
@@ -60,7 +62,12 @@ def write_lock(spec: RunSpec, run_dir: Path, resolved: Mapping[str, Any]) -> Non
         "command": sys.argv,
     }
     write_text(run_dir / SPEC, dump(spec))
-    write_text(run_dir / LOCK, yaml.safe_dump(lock, sort_keys=False, allow_unicode=True))
+    rewrite_lock(run_dir, lock)
+
+
+def rewrite_lock(run_dir: Path, lock: Mapping[str, Any]) -> None:
+    """Replace the lock of the run in `run_dir`."""
+    write_text(run_dir / LOCK, yaml.safe_dump(dict(lock), sort_keys=False, allow_unicode=True))
 
 
 def read_lock(run_dir: Path) -> dict[str, Any]:
@@ -80,53 +87,115 @@ def read_lock(run_dir: Path) -> dict[str, Any]:
     return lock
 
 
-def locked_spec(run_dir: Path) -> RunSpec:
-    """The resolved spec of the run in `run_dir`, with `out` set to where it is now."""
-    return _parsed({**read_lock(run_dir)["spec"], "out": str(run_dir)})
+def has_checkpoint(run_dir: Path) -> bool:
+    """Whether `run_dir` holds a run that saved anything."""
+    return (run_dir / LOCK).is_file() and bool(Checkpoints(run_dir / FOLDER).all())
+
+
+def locked_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
+    """The resolved spec of the run in `run_dir`, with `out` and the files that it names set to where they are now."""
+    return parse(override(_located(run_dir), assignments))
 
 
 def trained_spec(run_dir: Path) -> RunSpec:
-    """As `locked_spec`, for a run that trained: without the files that its networks began with, which may be gone."""
-    spec = read_lock(run_dir)["spec"]
+    """As `locked_spec`, for a run that trained.
+
+    Its data and the weights that it began with, which may be gone, are not looked for.
+    """
+    return parse_as(RunSpec, without_first_weights(_located(run_dir)))
+
+
+def continued_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
+    """What a run with a checkpoint goes on with: its spec with overrides, and no weights to begin with.
+
+    Raises:
+        SpecError: a changed field makes another run, or the spec does not fit any more, as data that are gone.
+    """
+    wanted = override(without_first_weights(_located(run_dir)), assignments)
+    spec = parse_as(RunSpec, wanted)
+    wrong = other_run(changes_of(spec, run_dir), list(file_paths(spec)))
+    if wrong:
+        raise SpecError(
+            f"{', '.join(wrong)}: cannot change when a run is continued: that is another run, to be started in another "
+            f"folder with --out. May change: {', '.join([DATA, *FREE])}"
+        )
+    return parse(wanted)
+
+
+def without_first_weights(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a run, without those that say which weights its networks begin with."""
     nets = {
-        name: {**net, "backbone": _begun_anew(net.get("backbone"))}
-        for name, net in spec.get("nets", {}).items()
+        name: {**net, "backbone": begun_anew(net.get("backbone"))}
+        for name, net in fields.get("nets", {}).items()
     }
-    return _parsed({**spec, "backbone": _begun_anew(spec.get("backbone")), "nets": nets, "out": str(run_dir)})
+    return {**fields, "backbone": begun_anew(fields.get("backbone")), "nets": nets}
 
 
-def _parsed(fields: Mapping[str, Any]) -> RunSpec:
-    """The spec in `fields`, without a `checkpoint.best` that is refused today: no checkpoint was ever kept by it."""
-    spec = parse_as(RunSpec, fields)
-    if spec.checkpoint.best is not None and refusal(spec.checkpoint.best, spec.evaluate):
-        fields = {**fields, "checkpoint": {**fields["checkpoint"], "best": None}}
-    return parse(fields)
-
-
-def _begun_anew(backbone: Any) -> Any:  # noqa: ANN401
-    """The fields of `backbone` without its `checkpoint`, where it has one that it can do without."""
-    if not isinstance(backbone, dict) or backbone.get("checkpoint") is None:
+def begun_anew(backbone: Any) -> Any:  # noqa: ANN401
+    """The fields of `backbone` without its first weights, as far as it can do without."""
+    cls = kinds("backbone").get(str(backbone.get("kind"))) if isinstance(backbone, dict) else None
+    if cls is None or not issubclass(cls, BackboneSpec):
         return backbone
-    cls = kinds("backbone").get(str(backbone.get("kind")))
-    field = cls.model_fields.get("checkpoint") if cls is not None and issubclass(cls, BackboneSpec) else None
-    return backbone if field is None or field.is_required() else {**backbone, "checkpoint": None}
+    fields = {name: cls.model_fields[name] for name in cls.first_weights if name in cls.model_fields}
+    return {**backbone, **{name: field.default for name, field in fields.items() if not field.is_required()}}
+
+
+def _located(run_dir: Path) -> dict[str, Any]:
+    """The locked spec; relative paths that lead nowhere from here are those of the folder where the run began."""
+    lock = read_lock(run_dir)
+    fields, folder = _accepted({**lock["spec"], "out": str(run_dir)}), lock.get("folder")
+    if folder is None or Path(folder) == Path.cwd():
+        return fields
+    moved = [
+        (path, str(Path(folder) / value))
+        for path, value in file_paths(parse_as(RunSpec, fields)).items()
+        if not value.expanduser().is_absolute() and _leads(Path(folder) / value)
+    ]
+    return changed(fields, moved)
+
+
+def _accepted(fields: dict[str, Any]) -> dict[str, Any]:
+    """`fields` without a `checkpoint.best` that is refused today: no checkpoint was ever kept by it."""
+    spec = parse_as(RunSpec, fields)
+    if spec.checkpoint.best is None or not refusal(spec.checkpoint.best, spec.evaluate):
+        return fields
+    return {**fields, "checkpoint": {**fields["checkpoint"], "best": None}}
+
+
+def _leads(path: Path) -> bool:
+    """Whether there is something, or some file that a pattern names."""
+    return path.exists() or next(iter(glob.iglob(str(path), recursive=True)), None) is not None  # noqa: PTH207
+
+
+def changes_of(spec: RunSpec, run_dir: Path) -> Changes:
+    """What differs between `spec` and the lock in `run_dir`, first weights and the folder aside."""
+    now, then = spec.model_dump(mode="json"), parse_as(RunSpec, _located(run_dir)).model_dump(mode="json")
+    found = dict(changes(without_first_weights(then), without_first_weights(now)))
+    return {path: values for path, values in found.items() if path != "out"}
 
 
 def differences(spec: RunSpec, run_dir: Path) -> list[str]:
-    """Fields in which the run in `run_dir` is not the one of `spec`; those that change no number are free."""
-    ours, theirs = spec.model_dump(mode="json"), locked_spec(run_dir).model_dump(mode="json")
-    return [key for key in ours if key not in FREE and ours[key] != theirs.get(key)]
+    """Fields in which the run in `run_dir` is not the one of `spec`, those aside that may change.
+
+    Once it is finished nothing is evaluated any more, so that `evaluate` counts.
+    """
+    ours, theirs = spec.model_dump(mode="json"), parse_as(RunSpec, _located(run_dir)).model_dump(mode="json")
+    free = set(FREE) - ({"evaluate"} if read_summary(run_dir).get("finished") else set())
+    return [key for key in ours if key not in free and ours[key] != theirs.get(key)]
 
 
 def require_same_run(spec: RunSpec, run_dir: Path) -> None:
     """Pass where `run_dir` holds no run, one that never saved a checkpoint, or the very run that `spec` describes.
 
+    Data at another place pass where the lock knows their content, which is compared when they are opened.
+
     Raises:
         SpecError: it holds a different one.
     """
-    if not (run_dir / LOCK).is_file() or not Checkpoints(run_dir / FOLDER).all():
+    if not has_checkpoint(run_dir):
         return
-    different = differences(spec, run_dir)
+    compared = bool(read_lock(run_dir).get("data"))
+    different = [field for field in differences(spec, run_dir) if not (compared and field == DATA)]
     if different:
         raise SpecError(
             f"{run_dir}: holds a different run (its {', '.join(different)} differ{'s' * (len(different) == 1)}). "

@@ -28,6 +28,7 @@ from sslkit.train.drawing import FIGURES, draw_curves, draw_pictures
 from sslkit.train.energy import Energy, Meter, counters, energy_of
 from sslkit.train.feed import Feed
 from sslkit.train.guard import CAUSES, FiniteGuard, StopRequest, UnreadableImages, broken
+from sslkit.train.lineage import Lineage, require_within
 from sslkit.train.lock import write_lock
 from sslkit.train.parallel import Parallel
 from sslkit.train.progress import Progress
@@ -58,7 +59,14 @@ class Outcome(NamedTuple):
 class Trainer:
     """Runs a spec in its folder, from the start or from a checkpoint."""
 
-    def __init__(self, spec: RunSpec, parallel: Parallel, *, loaded: Loaded | None = None) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        parallel: Parallel,
+        *,
+        loaded: Loaded | None = None,
+        lineage: Lineage | None = None,
+    ) -> None:
         self.spec, self.parallel, self.run_dir = spec, parallel, spec.run_dir
         self.composed: Composed = compose(spec, parallel)
         self.stepper, self.length = self.composed.step, self.composed.length
@@ -69,6 +77,9 @@ class Trainer:
         self.sources = Sources()
         self.sources.put(spec.data, "train", self.composed.source)
         require_splits(spec.evaluate, spec.data, self.sources, self.composed.source.channels)
+        self.lineage = lineage or Lineage(self.run_dir)
+        self.lineage.require_same_data(spec, self.sources, parallel, begun=loaded is not None)
+        require_within(self.start, self.length.steps, self.run_dir)
         if loaded is not None:
             self._restore(loaded)
         if parallel.first:
@@ -327,7 +338,11 @@ class Trainer:
     def _prepare_folder(self) -> None:
         for folder in (self.run_dir / FOLDER, self.run_dir / FIGURES):
             folder.mkdir(parents=True, exist_ok=True)
+        facts = partial(resolved, self.spec, self.composed, self.parallel)
         if self.start == 0:
-            write_lock(self.spec, self.run_dir, resolved(self.spec, self.composed, self.parallel))
+            write_lock(self.spec, self.run_dir, facts(), self.lineage.record_data())
+        else:
+            self.lineage.write(self.start, facts)
+        if self.start == 0 or self.lineage.data:  # other images have other numbers
             (self.run_dir / SKIPPED).unlink(missing_ok=True)
         record.rewind(self.run_dir, self.start if self.start else -1, self.meta.get("evaluated", True))
