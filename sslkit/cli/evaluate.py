@@ -65,7 +65,8 @@ def _print(what: Path, result: Mapping[str, Any]) -> None:
     print(f"{what} at step {result['step']}")
     for label, metrics in result["metrics"].items():
         values = "  ".join(f"{name} {value:.6g}" for name, value in metrics.items())
-        print(f"  {label} ({result['protocols'][label]}): {values}")
+        variant = f" {result['variants'][label]}" if result["variants"].get(label) else ""
+        print(f"  {label} ({result['protocols'][label]}){variant}: {values}")
     if result["unreadable"]:
         print(f"  {len(result['unreadable'])} images could not be read and are left out; the files list them")
     print(f"written: {result['folder']}")

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.errors import DataError, SpecError
-from sslkit.evaluate.results import Evaluation, evaluations
-from sslkit.train.lock import FREE, read_lock
+from sslkit.evaluate.results import NAMING, Evaluation, evaluations
+from sslkit.train.lock import read_lock
 
-WEIGHTLESS = (*FREE, "seed", "evaluate", "checkpoint", "log")
+SPEED = ("out", "workers", "name", "parallel", "resident", "augment_on")
+"""Fields of a run that change no number, or low bits at most."""
+WEIGHTLESS = (*SPEED, "seed", "evaluate", "checkpoint", "log")
 """Fields of a run that make no other setting: the seed, and those that leave the weights as they are."""
 LENGTH = ("epochs", "steps", "batch_size")
 """Fields that say how long a run trains."""
-NAMING = ("name", "every", "train", "test", "baselines")
-"""Fields of an evaluator that change no number; its data is known by the fingerprint."""
 
 ROUNDING = 1e-5
 """By which a stored accuracy may miss that of the stored predictions."""

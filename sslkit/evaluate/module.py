@@ -84,4 +84,4 @@ def evaluate_network(
     shown = view_of(run)
     net = network if isinstance(network, Backbone) else Wrapped(network, shown, forward, layout)
     folder = Path() if out is None else Path(out)
-    return measure(Network(run, net, shown, None, folder, 0, None), write=out is not None)[0]
+    return measure(Network(run, net, shown, None, folder, 0, None), write=out is not None).scores

@@ -19,7 +19,19 @@ from sslkit.spec.metrics import Better, directions_of_settings
 EVALUATIONS = "evaluations"
 """Folder inside a run's."""
 
+NAMING = ("name", "every", "train", "test", "baselines")
+"""Fields of an evaluator that change no number; its data is known by the fingerprint."""
+
 Integers = NDArray[np.int64]
+
+
+class Variant(NamedTuple):
+    """How an evaluation differs from the run's own of that label; all of it empty for the run's own."""
+
+    words: str = ""
+    """For people, such as `on photos`."""
+    stem: str = ""
+    """What stands behind the label in the name of its files."""
 
 
 class StoredPredictions(NamedTuple):
@@ -67,6 +79,13 @@ class Evaluation(NamedTuple):
     """The file."""
     better: Mapping[str, Better | None] = {}
     """Metric -> the direction in which it is better; None where neither is, or where it is not known."""
+    variant: str = ""
+    """How it differs from the run's own evaluation of that label, such as `on photos`; empty for the run's own."""
+
+    @property
+    def title(self) -> str:
+        """The label, and in what this is not the run's own."""
+        return f"{self.label} {self.variant}".rstrip()
 
     @property
     def headline(self) -> str:
@@ -115,6 +134,8 @@ def steps(run_dir: Path) -> list[int]:
 def evaluations(run_dir: Path, step: int | None = None) -> dict[str, Evaluation]:
     """Label -> results, at `step`, or by default each at the last step that has them.
 
+    Those that are not the run's own, but of other data and the like, are there too, by the names of their files.
+
     Raises:
         CheckpointError: there are none, none of that step, or a file is damaged.
     """
@@ -125,10 +146,11 @@ def evaluations(run_dir: Path, step: int | None = None) -> dict[str, Evaluation]
         raise CheckpointError(f"{run_dir}: no evaluation of step {step}. Known: {', '.join(map(str, known))}")
     chosen = known if step is None else [step]
     paths = [path for s in chosen for path in sorted(folder_of(run_dir, s).glob("*.json"))]
-    return {path.stem: _read(path) for path in paths}
+    return {path.stem: read_evaluation(path) for path in paths}
 
 
-def _read(path: Path) -> Evaluation:
+def read_evaluation(path: Path) -> Evaluation:
+    """The results in one file. Raises CheckpointError where it is damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         intervals = {name: (low, high) for name, (low, high) in found.pop("intervals").items()}

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sslkit.core.evaluator import Scores
 from sslkit.errors import SpecError
 from sslkit.evaluate.cache import FEATURES, FeatureStore
 from sslkit.evaluate.network import Network, of_run, open_network
 from sslkit.evaluate.reading import Reading, reading_of
-from sslkit.evaluate.results import folder_of
+from sslkit.evaluate.results import Variant, folder_of
 from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.store import About, store
 from sslkit.evaluate.subject import evaluate
+from sslkit.evaluate.variants import reference_of, variant_of
 from sslkit.registry.manager import used_plugins
 from sslkit.spec.evaluation import EvaluationSpec
 from sslkit.spec.explain import walk
@@ -25,6 +26,17 @@ from sslkit.train.lock import package_versions
 from sslkit.train.parallel import Parallel, start
 from sslkit.train.stepper import autocast_of, resolved_precision
 from sslkit.train.summary import weights_sha256
+
+
+class Measured(NamedTuple):
+    """What an evaluation came to."""
+
+    scores: dict[str, Scores]
+    """By label."""
+    unreadable: set[str]
+    """Why images were left out."""
+    variants: dict[str, str]
+    """Label -> how what was written differs from the run's own; empty for the run's own."""
 
 
 def evaluate_run(
@@ -57,20 +69,19 @@ def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = F
 
 
 def _evaluated(network: Network, only: Sequence[str], keep: bool) -> dict[str, Any]:
-    found, unreadable = measure(network, only, keep)
+    found, unreadable, variants = measure(network, only, keep)
     return {
         "step": network.step,
         "folder": str(folder_of(network.folder, network.step)),
         "metrics": {label: dict(scores.metrics) for label, scores in found.items()},
         "protocols": {e.label: e.build().protocol for e in network.spec.evaluate if e.label in found},
+        "variants": variants,
         "unreadable": sorted(unreadable),
     }
 
 
-def measure(
-    network: Network, only: Sequence[str] = (), keep: bool = False, write: bool = True
-) -> tuple[dict[str, Scores], set[str]]:
-    """What each evaluator found, by label, and the images that could not be read.
+def measure(network: Network, only: Sequence[str] = (), keep: bool = False, write: bool = True) -> Measured:
+    """What each evaluator found, by label.
 
     Args:
         network: what is measured.
@@ -99,7 +110,7 @@ def _wanted(spec: RunSpec, folder: Path, only: Sequence[str]) -> dict[int, Evalu
 
 def _measured(
     network: Network, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel, keep: bool, write: bool
-) -> tuple[dict[str, Scores], set[str]]:
+) -> Measured:
     spec, unreadable, sources = network.spec, set[str](), Sources()
     require_splits(wanted, spec.data, sources, network.view.channels)
     reading = reading_for(network, parallel, unreadable.add)
@@ -107,9 +118,17 @@ def _measured(
     features = kept_features(network, reading, digest) if keep and parallel.world == 1 else None
     found = evaluate(network.net, wanted, spec.data, reading, sources, features)
     about = About(network.folder, network.step, digest, network.checkpoint, tuple(sorted(unreadable)))
+    variants: dict[str, str] = {}
     if write and parallel.first:
-        store(about, wanted, found, spec.data, reading, sources)
-    return found, unreadable
+        folder, reference = folder_of(network.folder, network.step), reference_of(network)
+
+        def name(evaluator: EvaluatorSpec, record: Mapping[str, Any]) -> Variant:
+            variant = variant_of(evaluator, spec.data, record, folder, reference)
+            variants[evaluator.label] = variant.words
+            return variant
+
+        store(about, wanted, found, spec.data, reading, sources, name)
+    return Measured(found, unreadable, variants)
 
 
 def _moved(network: Network, parallel: Parallel) -> None:

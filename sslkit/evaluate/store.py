@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslkit.core.evaluator import Scores
 from sslkit.evaluate.reading import Reading
-from sslkit.evaluate.results import folder_of, packed
+from sslkit.evaluate.results import Variant, folder_of, packed, steps
 from sslkit.evaluate.sources import Sources, source_of
 from sslkit.evaluate.statistics import accuracy_interval
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
@@ -16,6 +16,14 @@ from sslkit.spec.metrics import directions
 from sslkit.train.files import write_bytes, write_json
 
 FIGURES = "figures"
+
+Name = Callable[[EvaluatorSpec, Mapping[str, Any]], Variant]
+"""How the result of an evaluator, as it will be written, differs from the run's own."""
+
+
+def plain_name(evaluator: EvaluatorSpec, record: Mapping[str, Any]) -> Variant:
+    """It is the run's own."""
+    return Variant()
 
 
 class About(NamedTuple):
@@ -35,8 +43,11 @@ def store(
     data: SourceSpec,
     reading: Reading,
     sources: Sources,
+    name: Name = plain_name,
 ) -> list[Path]:
     """Write each evaluator's scores, predictions and figures into the run folder; returns the figures.
+
+    `name` says how a result is told from the run's own, which goes by the label alone.
 
     Files are whole or absent, and made anew where they exist. Only the first rank may call it.
     """
@@ -45,11 +56,6 @@ def store(
     drawn: list[Path] = []
     for spec in evaluators.values():
         scores, label = found[spec.label], spec.label
-        figures = dict(_draw(about.run_dir / FIGURES, label, scores))
-        drawn += figures.values()
-        if scores.predictions is not None:
-            labels, guesses = (x.cpu().numpy() for x in scores.predictions)
-            write_bytes(folder / f"{label}.npz", packed(labels, guesses))
         record = _common(about, reading) | {
             "label": label,
             "protocol": spec.build().protocol,
@@ -58,11 +64,24 @@ def store(
             "better": directions(spec.reported_metrics(), scores.metrics),
             "intervals": _intervals(scores),
             "tables": dict(scores.tables),
-            "figures": {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()},
             "data": _data(spec, data, sources),
         }
-        write_json(folder / f"{label}.json", record)
+        variant = name(spec, record)
+        stem = f"{label}{variant.stem}"
+        figures = dict(_draw(_figures(about, variant, folder), stem, scores))
+        drawn += figures.values()
+        if scores.predictions is not None:
+            labels, guesses = (x.cpu().numpy() for x in scores.predictions)
+            write_bytes(folder / f"{stem}.npz", packed(labels, guesses))
+        places = {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()}
+        write_json(folder / f"{stem}.json", record | {"figures": places, "variant": variant.words})
     return drawn
+
+
+def _figures(about: About, variant: Variant, folder: Path) -> Path:
+    """Where figures go: those of the run's newest evaluation where its others are, any other beside its results."""
+    newest = about.step >= max(steps(about.run_dir), default=0)
+    return folder if variant.words or not newest else about.run_dir / FIGURES
 
 
 def _common(about: About, reading: Reading) -> dict[str, Any]:

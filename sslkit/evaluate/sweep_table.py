@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslkit.evaluate.groups import leaves
+from sslkit.evaluate.groups import SPEED, leaves
 from sslkit.evaluate.results import evaluations, steps
 from sslkit.evaluate.scaling.sweep import read_run, tokens
 from sslkit.evaluate.statistics import SeedSummary, seed_summary
@@ -17,12 +17,12 @@ from sslkit.spec.metrics import Better
 from sslkit.spec.sweep import Cell, Grid
 from sslkit.train.cost import encoded
 from sslkit.train.files import write_json, write_text
-from sslkit.train.lock import FREE, read_lock
+from sslkit.train.lock import read_lock
 from sslkit.train.record import read
 from sslkit.train.sweep import finished, require_format
 
 JSON, CSV = "sweep.json", "sweep.csv"
-SEEDLESS = (*FREE, "seed")
+SEEDLESS = (*SPEED, "seed")
 """Fields of a run that make no other setting."""
 AMOUNTS = ("images", "seconds", "compute", "conflict", "cosine")
 """What is said of a setting beside its metrics, where it has it."""
@@ -239,6 +239,8 @@ def _headlines(runs: Sequence[Measured]) -> tuple[Headline, ...]:
 
 def _of_run(run_dir: Path) -> Iterator[Headline]:
     for label, made in evaluations(run_dir).items() if steps(run_dir) else ():
+        if made.variant:
+            continue
         share = made.headline in made.intervals  # of an accuracy over images, whose predictions are kept
         note, better = " (lower is better)", made.headline_better
         title = f"{label} ({made.protocol})" + ", %" * share + note * (better == "lower")

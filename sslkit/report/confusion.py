@@ -29,7 +29,7 @@ def confusion(run: RunData) -> Html | None:
     if not kept:
         return None
     spec = _spec(run)
-    first, *others = ((e.label, _one(e, p, class_names(spec, e, p))) for e, p in kept)
+    first, *others = ((e.title, _one(e, p, class_names(spec, e, p))) for e, p in kept)
     return Html(join([first[1], *(folded(f"Confusion of {label}", shown) for label, shown in others)]))
 
 
@@ -71,14 +71,14 @@ def _one(found: Evaluation, predictions: StoredPredictions, names: Sequence[str]
     if pairs:
         shown.append(
             table(
-                f"Most confused by {found.label}",
+                f"Most confused by {found.title}",
                 ["Truth", "Taken for", "Images", "Of the class"],
                 pairs,
                 (0, 1),
             )
         )
     wrong = int(matrix.sum() - np.trace(matrix))
-    said = note(f"{found.label}: {wrong:,} of {matrix.sum():,} images are taken for another class.")
+    said = note(f"{found.title}: {wrong:,} of {matrix.sum():,} images are taken for another class.")
     return Html(tag("div", shown, class_="beside" if len(names) <= BESIDE else None) + said)
 
 
@@ -89,7 +89,7 @@ def _matrix(found: Evaluation, matrix: Counts, names: Sequence[str]) -> Html:
         tag("span", name) for name in names
     )  # upright, so that columns are as narrow as their numbers
     made = table(
-        f"Confusion matrix of {found.label}: rows are the truth, columns the guess", ["", *headings], rows
+        f"Confusion matrix of {found.title}: rows are the truth, columns the guess", ["", *headings], rows
     )
     return tag("div", made, class_="matrix" if len(names) <= BESIDE else "matrix large")
 

@@ -36,7 +36,7 @@ def _objectives(run: RunData, name: str) -> Iterator[Html]:
 def others(run: RunData) -> Html | None:
     """Figures of evaluators that have no section of their own."""
     shown = [
-        tag("figure", tag("figcaption", found.label), image)
+        tag("figure", tag("figcaption", found.title), image)
         for found in run.evaluations.values()
         if not found.protocol.startswith("attention@")
         for image in pictures(run, found)

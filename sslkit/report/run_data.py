@@ -89,9 +89,10 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def _in_order(found: Mapping[str, Evaluation], lock: Mapping[str, Any]) -> dict[str, Evaluation]:
-    """As the spec lists them, others after."""
+    """As the spec lists them, others after, and last those that are not the run's own."""
     asked = [str(e.get("name") or e.get("kind")) for e in lock["spec"].get("evaluate", [])]
-    return {label: found[label] for label in dict.fromkeys([*asked, *found]) if label in found}
+    others = sorted(found, key=lambda label: bool(found[label].variant))
+    return {label: found[label] for label in dict.fromkeys([*asked, *others]) if label in found}
 
 
 def finite(value: object) -> float | None:
@@ -108,7 +109,8 @@ def is_share(name: str, value: float | None) -> bool:
 
 def share_axes(runs: Sequence[RunData]) -> Iterator[tuple[str, str, str]]:
     """(axis, label, metric) of what a radar can hold: what lies between 0 and 1 in every run that has it."""
-    for label in dict.fromkeys(label for run in runs for label in run.evaluations):
+    labels = (label for run in runs for label, found in run.evaluations.items() if not found.variant)
+    for label in dict.fromkeys(labels):
         found = next(run.evaluations[label] for run in runs if label in run.evaluations)
         for metric in dict.fromkeys((found.headline, *(m for m in ("nmi", "top5") if m in found.metrics))):
             if is_share(metric, finite(found.metrics[metric])) and found.better.get(metric) != "lower":

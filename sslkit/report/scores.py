@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sslkit.evaluate.groups import NAMING, leaves
-from sslkit.evaluate.results import Evaluation
+from sslkit.evaluate.groups import leaves
+from sslkit.evaluate.results import NAMING, Evaluation
 from sslkit.report.charts import number
 from sslkit.report.html import Child, Html, folded, join, note, table, tag
 from sslkit.report.radar import shares
@@ -51,12 +51,12 @@ def scores(run: RunData) -> Html | None:
 
 def details(run: RunData) -> Html | None:
     """All metrics and settings of each evaluation, folded; None without any."""
-    return join([folded(label, _everything(e)) for label, e in run.evaluations.items()]) or None
+    return join([folded(e.title, _everything(e)) for e in run.evaluations.values()]) or None
 
 
 def _cells(run: RunData, found: Evaluation, known: list[str]) -> Iterator[Child]:
     name = found.headline
-    yield found.label
+    yield found.title
     yield tag("code", found.protocol)
     yield name.replace("_", " ")
     yield tag("strong", say(name, finite(found.metrics[name])))
@@ -69,7 +69,7 @@ def _cells(run: RunData, found: Evaluation, known: list[str]) -> Iterator[Child]
 
 
 def _baseline(run: RunData, found: Evaluation, which: str) -> float | None:
-    return run.baseline(which, found.label, found.headline)
+    return None if found.variant else run.baseline(which, found.label, found.headline)
 
 
 def _images(found: Evaluation) -> int:
@@ -80,19 +80,20 @@ def _images(found: Evaluation) -> int:
 
 def _said(run: RunData) -> str:
     said = "Intervals cover the choice of test images, by their stored predictions; another seed may differ by more."
-    readout = next(iter(run.evaluations.values())).readout
+    every = list(run.evaluations.values())
+    readout = next((found for found in every if not found.variant), every[0]).readout
     layer = "the last block" if readout.get("layer", -1) == -1 else f"block {readout['layer']}"
     return f"{said} Every protocol reads {readout.get('net')}, {layer}, pooled by {readout.get('pool')}."
 
 
 def _everything(found: Evaluation) -> Html:
     metrics = table(
-        f"Metrics of {found.label}",
+        f"Metrics of {found.title}",
         ["Metric", "Value"],
         ((name.replace("_", " "), say(name, finite(value))) for name, value in found.metrics.items()),
     )
     asked = ([key, _setting(value)] for key, value in found.settings.items() if key not in NAMING)
-    settings = table(f"Settings of {found.label}", ["Setting", "Value"], asked, (0, 1))
+    settings = table(f"Settings of {found.title}", ["Setting", "Value"], asked, (0, 1))
     return tag("div", metrics, settings, _left_out(found), class_="pair")
 
 
@@ -157,7 +158,7 @@ def _worth(run: RunData) -> Iterator[str]:
     """Of each accuracy, against the untrained network and raw pixels where they are known."""
     for found in run.evaluations.values():
         name, value = found.headline, finite(found.metrics[found.headline])
-        if value is None or name not in found.intervals:
+        if value is None or name not in found.intervals or found.variant:
             continue
         against = {"the untrained network": "untrained", "raw pixels": "raw_pixels"}
         starts = {word: _baseline(run, found, key) for word, key in against.items()}

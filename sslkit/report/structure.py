@@ -26,7 +26,7 @@ DRAWN = frozenset({("geometry", "spectrum"), ("attention", "layers")})
 
 def of_protocol(run: RunData, protocol: str) -> list[Evaluation]:
     """The evaluations by `protocol`, whatever its version."""
-    return [e for e in run.evaluations.values() if e.protocol.startswith(f"{protocol}@")]
+    return [e for e in run.evaluations.values() if e.protocol.startswith(f"{protocol}@") and not e.variant]
 
 
 def geometry(runs: Mapping[str, RunData]) -> Html | None:
