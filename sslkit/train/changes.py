@@ -22,6 +22,7 @@ FREE: Mapping[str, str] = {
     "device": "low bits of results",
     "compile": "low bits of results",
     "parallel": "low bits of results",
+    "micro_batch_size": "low bits of results; more with dropout and with batch norm in mode `local`",
 }
 """Field -> what a change of it does. Any other makes another run, but `data`, which is held against its content."""
 DATA = "data"

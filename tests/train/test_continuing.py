@@ -63,6 +63,7 @@ VALUES = {
     "device": "auto",
     "compile": {"enabled": False},
     "parallel": "fsdp",
+    "micro_batch_size": 8,
 }
 """Another value of every field that may change."""
 
@@ -122,7 +123,6 @@ def test_a_run_that_goes_on_as_it_was_has_no_lineage(cut, whole):
         "seed=9",
         "optimizer.lr=0.5",
         "steps=9",
-        "micro_batch_size=8",
         "precision=bfloat16",
         "readout.pool=mean",
     ],
