@@ -132,7 +132,8 @@ def test_features_are_weighed_over_all_micro_batches() -> None:
     """A weight of each micro-batch's own would give another step."""
     ends = []
     for micro in (None, 8):
-        spec = run_of("pcgrad on features", micro_batch_size=micro)
+        plain = {"name": "sgd", "lr": 0.1}  # Adam divides rounding errors by gradients near 0
+        spec = run_of("pcgrad on features", micro_batch_size=micro, optimizer=plain)
         parts, _ = tiny.steps(spec, 2)
         ends.append(parts.system.state_dict())
     for name, value in ends[0].items():
