@@ -27,7 +27,8 @@ def test_a_run_is_made_and_summed_up(tmp_path, capsys):
     )
     assert any(line.startswith("tiny: 8 steps in ") for line in rest)
     assert "untrained  raw pixels" in out
-    written = [line.strip() for line in rest[rest.index("written:") + 1 :]]
+    assert rest[-2:] == ["next:", f"  sslkit report {tmp_path / 'run'}"]
+    written = [line.strip() for line in rest[rest.index("written:") + 1 : -2]]
     assert written == [
         str(tmp_path / "run" / name)
         for name in (
