@@ -289,7 +289,7 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_it_resumes_exactly_and_compiles_to_one_graph(name):
     """What the examples of the conformance kit leave out; batch norm of groups included."""
-    checks = training.checks(parse(tiny.fields(**{"views": TWO, "batch_size": 16, **RUNS[name]})))
+    checks = training.Training(parse(tiny.fields(**{"views": TWO, "batch_size": 16, **RUNS[name]}))).checks()
     checks["resumes exactly"]()
     checks["compiles to one graph"]()
 

@@ -24,7 +24,7 @@ CROPS = {"views": {"global": {**tiny.VIEW, "crops": 2}}}
 
 
 def run_of(term, **changes):
-    return tiny.spec(objective=None, objectives={"mim": MIM, "apart": term}, batch_size=8, **changes)
+    return tiny.spec(objective=None, objectives={"mim": MIM, "apart": term}, **{"batch_size": 8, **changes})
 
 
 def first(run):
