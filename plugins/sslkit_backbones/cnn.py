@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslkit.core.backbone import Backbone, Exported
 from sslkit.core.env import Grid, View
 from sslkit.core.passes import Encode, Request, Tokens
-from sslkit.errors import SpecError
+from sslkit.errors import SpecError, reason_of
 from sslkit_backbones.cnn_spec import CNN
 from sslkit_backbones.networks import create, load
 from sslkit_backbones.norms import convert_or_refuse, plain_state
@@ -63,7 +63,7 @@ class ConvolutionalBackbone(Backbone):
             shape = net(torch.empty(1, channels, size, size, device="meta")).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             raise SpecError(
-                f"backbone.name: {self.architecture!r} cannot read images of {size} pixels: {error}"
+                f"backbone.name: {self.architecture!r} cannot read images of {size} pixels: {reason_of(error)}"
             ) from None
         if len(shape) != 4 or shape[1] not in (self.net.num_features, self.net.head_hidden_size):
             raise SpecError(

@@ -17,7 +17,7 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
 from sslkit.core.env import View
-from sslkit.errors import CheckpointError, SpecError
+from sslkit.errors import CheckpointError, SpecError, reason_of
 from sslkit_backbones.plugin import ViT
 from sslkit_backbones.resample import with_fitting_tables
 
@@ -50,10 +50,12 @@ def create(name: str, arguments: dict[str, Any], drop_path: float | None, patter
     """The timm network; anything that timm refuses becomes a SpecError. `pattern` is where names are looked for."""
     try:
         return timm.create_model(name, **arguments, drop_path_rate=drop_path)
-    except (TypeError, AssertionError, ValueError, RuntimeError) as error:
+    except Exception as error:
         if not timm.is_model(name):
             raise unknown(name, pattern) from None
-        raise SpecError(f"backbone: timm cannot build {name!r} with {arguments}: {error}") from None
+        raise SpecError(
+            f"backbone: timm cannot build {name!r} with {arguments}: {reason_of(error)}"
+        ) from None
 
 
 def unknown(name: str, pattern: str) -> SpecError:

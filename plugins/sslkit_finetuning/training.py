@@ -85,10 +85,10 @@ def train(model: Classifier, images: Images, recipe: Recipe, classes: int, seed:
     """
     order = images.order
     steps, length = recipe.epochs * order.steps_per_epoch, order.steps_per_epoch
-    optimizer = _optimizer(model, recipe)
+    peak = recipe.optimizer.peak_lr(order.batch)
+    optimizer, losses = _optimizer(model, recipe, peak), []
     trained = [p for p in model.parameters() if p.requires_grad]
     mix = _mixup(recipe, classes)
-    peak, losses = recipe.optimizer.peak_lr(order.batch), []
     feed = images.feed(steps)
     model.train()
     with torch.enable_grad(), contextlib.closing(feed):
@@ -123,13 +123,13 @@ def _require_reached(backbone: Backbone) -> None:
         )
 
 
-def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+def _optimizer(model: Classifier, recipe: Recipe, peak: float) -> torch.optim.Optimizer:
     try:
         scales: Mapping[nn.Parameter, float] = optim.layer_scales(recipe.optimizer, model.backbone)
     except SpecError as error:
         raise SpecError(f"{str(error).partition(': ')[2]}; set `layer_decay: null`") from None
     groups = optim.groups(recipe.optimizer, model.named_parameters(), (), MappingProxyType(dict(scales)))
-    return optim.make(recipe.optimizer, groups)
+    return optim.make(recipe.optimizer, groups, peak=peak)
 
 
 def _mixup(recipe: Recipe, classes: int) -> Mixup | None:

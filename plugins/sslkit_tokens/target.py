@@ -12,7 +12,7 @@ from torch import Tensor
 from sslkit.core.env import Grid, View
 from sslkit.core.passes import Tokens
 from sslkit.core.target import Target
-from sslkit.errors import SpecError
+from sslkit.errors import SpecError, reason_of
 from sslkit.functional.numeric import at_least_float32
 from sslkit_tokens.palette import token_image
 from sslkit_tokens.plugin import VQToken
@@ -73,7 +73,9 @@ def token_target(spec: VQToken, view: View, grid: Grid) -> TokenTarget:
     try:
         ids = source.module(torch.zeros(1, view.channels, source.size, source.size))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise SpecError(f"target: {source.name} fails on an image of {source.size} pixels: {error}") from None
+        raise SpecError(
+            f"target: {source.name} fails on an image of {source.size} pixels: {reason_of(error)}"
+        ) from None
     _require_ids(ids, source)
     _require_grid(ids, source, grid)
     return TokenTarget(source, view, grid)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sslkit.core.env import View
 from sslkit.core.passes import Request
-from sslkit.errors import SpecError
+from sslkit.errors import SpecError, reason_of
 from sslkit.evaluate.part import Loaded, read_part
 from sslkit.functional.codes import nearest_code
 from sslkit_tokens.palette import code_colours, fixed_colours
@@ -111,12 +111,12 @@ def _of_module(spec: VQToken, view: View) -> Source:
     try:
         make = getattr(import_module(place), name)
     except (ImportError, AttributeError) as error:
-        raise SpecError(f"target.module: cannot import {spec.module!r}: {error}") from None
+        raise SpecError(f"target.module: cannot import {spec.module!r}: {reason_of(error)}") from None
     try:
         with torch.random.fork_rng(devices=[]):  # its weights must not move those of the run
             made = make(**spec.arguments)
     except (TypeError, ValueError) as error:
-        raise SpecError(f"target.arguments: {spec.module} refuses them: {error}") from None
+        raise SpecError(f"target.arguments: {spec.module} refuses them: {reason_of(error)}") from None
     if not isinstance(made, nn.Module):
         raise SpecError(
             f"target.module: {spec.module} gives a {type(made).__name__}, expected a torch module"

@@ -58,6 +58,10 @@ class Backbone(nn.Module, ABC):
     def serve(self, passes: Sequence[Encode]) -> None:
         """Told once which passes will run as the student, to leave out parameters that none of them uses."""
 
+    def notes(self) -> Sequence[str]:
+        """What people who train it should know, in sentences that a run prints at its start. None, the default."""
+        return ()
+
     def units(self) -> Sequence[nn.Module]:
         """Parts whose parameters are read in their own `forward` only; `parallel=fsdp` gathers one at a time.
 

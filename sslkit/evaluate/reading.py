@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -13,8 +12,9 @@ from torch import nn
 from sslkit.core.backbone import Backbone
 from sslkit.core.env import Env, View
 from sslkit.core.system import System
-from sslkit.errors import SpecError
+from sslkit.errors import SpecError, reason_of
 from sslkit.evaluate.features import Loading, Unreadable
+from sslkit.nn.modes import evaluating
 from sslkit.spec.parts import Readout
 from sslkit.spec.run import RunSpec
 from sslkit.train.parallel import Parallel
@@ -71,20 +71,8 @@ def head_of(system: System, readout: Readout) -> nn.Module | None:
         try:
             rows, _ = head(torch.zeros(2, net.dim, device=device)).shape
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
-            raise SpecError(f"readout.head: {readout.head!r} takes no features: {error}. {known}") from None
+            raise SpecError(
+                f"readout.head: {readout.head!r} takes no features: {reason_of(error)}. {known}"
+            ) from None
     assert rows == 2, "one row for each image"
     return head
-
-
-@contextlib.contextmanager
-def evaluating(*nets: nn.Module | None) -> Iterator[None]:
-    """Evaluation mode for the block; every module gets its own mode back."""
-    found = [net for net in nets if net is not None]
-    modes = [(module, module.training) for net in found for module in net.modules()]
-    try:
-        for net in found:
-            net.eval()
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode

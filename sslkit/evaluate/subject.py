@@ -16,8 +16,9 @@ from sslkit.core.system import System
 from sslkit.errors import DataError, SslkitError
 from sslkit.evaluate.cache import FeatureStore
 from sslkit.evaluate.features import Encoder, net_encoder, pixel_encoder, require_labels, rows
-from sslkit.evaluate.reading import Reading, evaluating
+from sslkit.evaluate.reading import Reading
 from sslkit.evaluate.sources import Sources, source_of
+from sslkit.nn.modes import evaluating
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.train import rng
 

@@ -14,6 +14,7 @@ from sslkit.core.backbone import Backbone, Exported
 from sslkit.core.env import Grid, View
 from sslkit.core.passes import Request, Tokens
 from sslkit.errors import SpecError, reason_of
+from sslkit.nn.modes import evaluating
 
 Forward = Callable[..., Tensor]
 """The network and images `[B, C, S, S]` -> features: `[B, D]`, a map `[B, D, h, w]` or `[B, h, w, D]`, or tokens
@@ -23,8 +24,8 @@ Networks are copied (fine-tuning, moving averages), so it is told which one to r
 of the network will do too.
 """
 
-Pool = Callable[[nn.Module, Tensor], Tensor]
-"""The network and what `Forward` answers -> one vector an image, `[B, D]`."""
+Pool = Callable[[nn.Module, Tensor], Tensor | None]
+"""The network and what `Forward` answers -> one vector an image, `[B, D]`; None: as if there were no such function."""
 
 
 class Layout(NamedTuple):
@@ -37,7 +38,10 @@ class Layout(NamedTuple):
     has_class: bool = True
     """Whether the first of the P tokens is a class token; `False`: they are registers only, and are left out."""
     stride: int | None = None
-    """Pixels from one patch to the next. Default: the side of the image over that of the map, rounded down."""
+    """Pixels from one patch to the next; a map of more patches than that gives is not believed to have it.
+
+    Default: the side of the image over that of the map, rounded down.
+    """
 
 
 PLAIN = Layout()
@@ -58,6 +62,7 @@ class Wrapped(Backbone):
         layout: Layout = PLAIN,
         exported: Callable[[Any], Exported] | None = None,
         pool: Pool | None = None,
+        advice: str = "",
     ) -> None:
         """Wrap `module` and try it on one black image of `view`.
 
@@ -68,6 +73,7 @@ class Wrapped(Backbone):
             layout: how to read them.
             exported: how the network that it is told is exported, where it can be.
             pool: what makes the class token of features. Default: the class token, or the mean of the patches.
+            advice: what to do where it cannot read images of `SIZE` pixels, which stands for their side.
 
         Raises:
             SpecError: it cannot read such images, answers something else than features, or `forward` would go on
@@ -77,8 +83,9 @@ class Wrapped(Backbone):
         self.module = module
         self._forward = None if forward is None else _of_any_copy(forward, module)
         self._layout, self._exported, self._pool = layout, exported, pool
-        self._channels = view.channels
+        self._channels, self._size, self._advice = view.channels, view.size, advice
         self._patches: dict[int, int] = {}
+        self._left_out: tuple[str, ...] = ()
         self.dim = self._tried(view.size)[0].shape[-1]
 
     def grid(self, size: int) -> Grid:
@@ -90,10 +97,31 @@ class Wrapped(Backbone):
             raise SpecError(
                 f"a {self._kind} gives {self._patches[size]} tokens, which are no square of patches"
             )
-        return Grid(side, side, self._layout.stride or size // side)
+        stride = self._layout.stride
+        fits = stride is not None and 1 < side <= math.ceil(size / stride)
+        return Grid(side, side, stride if stride is not None and fits else size // side)
 
     def serve(self, passes: Sequence[object]) -> None:
-        """Nothing is left out."""
+        """Leave out parameters that no answer depends on, as those of a classifier; they keep their values."""
+        trained = {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+        with evaluating(self.module), torch.enable_grad():
+            cls, patch = self._read(self._features(self._black(self._size)))
+            total = cls.float().sum() + patch.float().sum()
+            gradients = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
+        idle = [name for name, gradient in zip(trained, gradients, strict=True) if gradient is None]
+        for name in idle:
+            trained[name].requires_grad_(False)
+        self._left_out = tuple(idle)
+
+    def notes(self) -> Sequence[str]:
+        """Which parameters are not trained."""
+        if not self._left_out:
+            return ()
+        first = ", ".join(self._left_out[:3])
+        return (
+            f"{len(self._left_out)} parameters of the {self._kind} take no part in its features and are not trained, "
+            f"as {first}",
+        )
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
         """One answer for each request, in order."""
@@ -128,7 +156,8 @@ class Wrapped(Backbone):
     def _read(self, out: Tensor) -> tuple[Tensor, Tensor]:
         """`[B, D]` and `[B, N, D]`."""
         cls, patch = self._split(out)
-        return (cls if self._pool is None else self._pool(self.module, out)), patch
+        vector = None if self._pool is None else self._pool(self.module, out)
+        return (cls if vector is None else vector), patch
 
     def _split(self, out: Tensor) -> tuple[Tensor, Tensor]:
         if out.ndim == 2:
@@ -140,34 +169,36 @@ class Wrapped(Backbone):
         has_class = self._layout.prefix and self._layout.has_class
         return (out[:, 0] if has_class else patch.mean(1)), patch
 
+    def _black(self, size: int) -> Tensor:
+        device = next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
+        return torch.zeros(1, self._channels, size, size, device=device)
+
     @torch.no_grad()
     def _tried(self, size: int) -> tuple[Tensor, Tensor]:
         """The features of one black image."""
-        modes = [(module, module.training) for module in self.module.modules()]
-        device = next((parameter.device for parameter in self.module.parameters()), torch.device("cpu"))
         try:
-            image = torch.zeros(1, self._channels, size, size, device=device)
-            out: object = self._features_in_evaluation(image)
+            with evaluating(self.module):
+                out: object = self._features(self._black(size))
         except Exception as error:
+            advice = f"; {self._advice.replace('SIZE', str(size))}" if self._advice else ""
             raise SpecError(
-                f"a {self._kind} cannot read images [1, {self._channels}, {size}, {size}]: {reason_of(error)}"
+                f"a {self._kind} cannot read images [1, {self._channels}, {size}, {size}]: {reason_of(error)}{advice}"
             ) from None
-        finally:
-            for module, training in modes:
-                module.training = training
         if not isinstance(out, Tensor) or out.ndim not in (2, 3, 4) or len(out) != 1:
-            found = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
             raise SpecError(
-                f"a {self._kind} gives {found} for one image; expected features [1, D], a map [1, D, h, w] or "
-                "tokens [1, N, D]; pass a `forward` that gives them"
+                f"a {self._kind} gives {_described(out)} for one image; expected features [1, D], a map [1, D, h, w] "
+                "or tokens [1, N, D]; in Python, `evaluate_network` takes a `forward` that gives them"
             )
         cls, patch = self._read(out)
         self._patches[size] = patch.shape[1]
         return cls, patch
 
-    def _features_in_evaluation(self, image: Tensor) -> object:
-        self.module.eval()
-        return self._features(image)
+
+def _described(out: object) -> str:
+    if isinstance(out, Tensor):
+        return str(list(out.shape))
+    parts = f" of {len(out)}" if isinstance(out, list | tuple) else ""
+    return f"{type(out).__name__}{parts}"
 
 
 def _of_any_copy(forward: Forward, module: nn.Module) -> Forward:

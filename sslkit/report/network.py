@@ -14,9 +14,10 @@ from sslkit.errors import DataError
 from sslkit.evaluate.cache import FeatureStore
 from sslkit.evaluate.features import net_encoder, rows
 from sslkit.evaluate.network import Network, of_run
-from sslkit.evaluate.reading import Reading, evaluating
+from sslkit.evaluate.reading import Reading
 from sslkit.evaluate.run import kept_features, reading_for
 from sslkit.evaluate.sources import Sources
+from sslkit.nn.modes import evaluating
 from sslkit.train.parallel import start
 from sslkit.train.summary import weights_sha256
 

@@ -166,10 +166,10 @@ class OptimizerSpec(Spec):
     """Base learning rate, before `scale`."""
     scale: Literal["/256", "/512", "sqrt/1024", "absolute"] = "/256"
     """lr x batch / 256 (MAE, DINO, BYOL), / 512 (SimMIM), x sqrt(batch / 1024) (DINOv2), or lr as it is."""
-    betas: tuple[Value, Value] = (0.9, 0.95)
-    """Adam's moments (MAE: 0.9, 0.95; SimMIM and BEiT: 0.9, 0.999). Optimizers without them ignore this."""
-    momentum: Value = 0.9
-    """Momentum of SGD-like optimizers, possibly on a schedule. Adam-like ones ignore it."""
+    betas: tuple[Value, Value] | None = None
+    """Adam's moments (SimMIM and BEiT: 0.9, 0.999). Default: 0.9, 0.95 for `adamw` (MAE), else the optimizer's own."""
+    momentum: Value | None = None
+    """Momentum of SGD-like optimizers, possibly on a schedule. Default: 0.9, or the optimizer's own (Muon: 0.95)."""
     trust: float = Field(1e-3, gt=0)
     """Trust coefficient of `lars` (BYOL, SimCLR, Barlow Twins, MoCo v3, MAE: 0.001). Others ignore it."""
     eps: float | None = Field(None, gt=0)
@@ -191,12 +191,9 @@ class OptimizerSpec(Spec):
         """Decay shrinks weights."""
         if min(ends(self.weight_decay)) < 0:
             yield Problem("weight_decay", f"must not be below 0, found {self.weight_decay}")
-        for name, value in {
-            "momentum": self.momentum,
-            "betas.0": self.betas[0],
-            "betas.1": self.betas[1],
-        }.items():
-            if not all(0 <= end < 1 for end in ends(value)):
+        betas = {f"betas.{i}": beta for i, beta in enumerate(self.betas or ())}
+        for name, value in {"momentum": self.momentum, **betas}.items():
+            if value is not None and not all(0 <= end < 1 for end in ends(value)):
                 yield Problem(name, f"must stay from 0 to below 1, found {value}")
 
     def peak_lr(self, batch_size: int) -> float:

@@ -11,11 +11,12 @@ import torch
 from sslkit.core.augment import to_float
 from sslkit.core.source import Source
 from sslkit.errors import DataError
-from sslkit.evaluate.reading import Reading, evaluating
+from sslkit.evaluate.reading import Reading
 from sslkit.evaluate.results import evaluations, steps
 from sslkit.evaluate.sources import Sources
 from sslkit.functional.resize import resize_center
 from sslkit.functional.varied import varied
+from sslkit.nn.modes import evaluating
 from sslkit.spec.run import RunSpec
 from sslkit.train import record
 from sslkit.train.compose import Composed

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -16,10 +14,13 @@ from sslkit.core.backbone import Backbone
 from sslkit.errors import SpecError
 from sslkit.spec.parts import OptimizerSpec
 from sslkit.spec.schedule import Ramp, value_at
+from sslkit.train import timm_optimizer
 from sslkit.train.lars import LARS, Norms
 from sslkit.train.shards import local
 
 Named = Iterable[tuple[str, nn.Parameter]]
+BETAS = (0.9, 0.95)
+"""Of `adamw`: MAE's (`main_pretrain.py`)."""
 CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
 
 
@@ -34,19 +35,23 @@ def groups(
     One-dimensional parameters (biases, norm scales) and those that `no_decay` names are not decayed; class and mask
     tokens, which have more dimensions, are (timm's rule, PARITY: MAE). `never` joins those without decay.
     """
-    members: dict[tuple[bool, float], list[nn.Parameter]] = {(True, 1.0): [], (False, 1.0): list(never)}
-    for name, parameter in decayable:
-        if not parameter.requires_grad:
-            continue
+    named = [(name, parameter) for name, parameter in decayable if parameter.requires_grad]
+    fallback = timm_optimizer.outside_muon(spec.name, named)
+    members: dict[tuple[bool, float, bool], list[nn.Parameter]] = {
+        (True, 1.0, False): [],
+        (False, 1.0, False): list(never),
+    }
+    for name, parameter in named:
         excluded = name.endswith(spec.no_decay) if spec.no_decay else False
         one_dimensional = parameter.ndim <= 1 and not spec.decay_one_dimensional
-        key = (not (excluded or one_dimensional), scales.get(parameter, 1.0))
+        key = (not (excluded or one_dimensional), scales.get(parameter, 1.0), parameter in fallback)
         members.setdefault(key, []).append(parameter)
-    return [
-        {"params": params, "decay": decay, "lr_scale": scale, **({} if decay else {"weight_decay": 0.0})}
-        for (decay, scale), params in members.items()
-        if params
-    ]
+    return [_group(params, *key) for key, params in members.items() if params]
+
+
+def _group(params: list[nn.Parameter], decay: bool, scale: float, fallback: bool) -> dict[str, Any]:
+    group: dict[str, Any] = {"params": params, "decay": decay, "lr_scale": scale}
+    return group | ({} if decay else {"weight_decay": 0.0}) | ({"use_fallback": True} if fallback else {})
 
 
 def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, float]:
@@ -74,6 +79,7 @@ def make(
     parameter_groups: list[dict[str, Any]],
     norms: Norms = torch._foreach_norm,
     fused: bool = True,
+    peak: float | None = None,
 ) -> Optimizer:
     """The optimizer called `spec.name`. Its learning rate and decay are set at each step.
 
@@ -83,37 +89,22 @@ def make(
         norms: of whole tensors, where a rank holds shards.
         fused: AdamW in one kernel, the fastest. Where a tensor may be cut it must not be: on a CPU that kernel rounds
             the last elements of a tensor, which fill no vector of the processor, in another way than the rest.
+        peak: the run's largest learning rate. Default: `spec.lr`.
 
     Raises:
         SpecError: timm has no optimizer of that name, or it cannot be built, or it needs second derivatives.
     """
     eps: dict[str, Any] = {} if spec.eps is None else {"eps": spec.eps}
-    momentum = value_at(spec.momentum, 0, 1)
-    betas = value_at(spec.betas[0], 0, 1), value_at(spec.betas[1], 0, 1)
+    rate = spec.lr if peak is None else peak
     if spec.name == "adamw":
+        first, second = (value_at(beta, 0, 1) for beta in spec.betas or BETAS)
         return torch.optim.AdamW(
-            parameter_groups, lr=spec.lr, betas=betas, fused=fused, foreach=not fused, **eps
+            parameter_groups, lr=rate, betas=(first, second), fused=fused, foreach=not fused, **eps
         )
     if spec.name == "lars":
-        return LARS(parameter_groups, spec.lr, momentum, trust=spec.trust, norms=norms)
-    if spec.name not in list_optimizers():
-        close = difflib.get_close_matches(spec.name, list_optimizers(), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        raise SpecError(f"optimizer.name: timm has no optimizer {spec.name!r}.{hint}")
-    info = get_optimizer_info(spec.name)
-    if info.second_order:
-        raise SpecError(
-            f"optimizer.name: {spec.name!r} needs second derivatives, which training does not compute"
-        )
-    extra: dict[str, Any] = {"betas": betas} if info.has_betas and info.num_betas == 2 else {}
-    extra |= eps if info.has_eps else {}
-    try:
-        made: Optimizer = create_optimizer_v2(
-            parameter_groups, opt=spec.name, lr=spec.lr, weight_decay=0.0, momentum=momentum, **extra
-        )
-    except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
-        raise SpecError(f"optimizer: {spec.name!r} cannot be built: {error}") from None
-    return made
+        momentum = timm_optimizer.MOMENTUM if spec.momentum is None else value_at(spec.momentum, 0, 1)
+        return LARS(parameter_groups, rate, momentum, trust=spec.trust, norms=norms)
+    return timm_optimizer.build(spec, parameter_groups, rate)
 
 
 def remade(
@@ -135,15 +126,18 @@ def remade(
     state = {now[name]: old.state[p] for name, p in before.items() if old.state.get(p)}
     places = {p: i for i, p in enumerate(p for group in new.param_groups for p in group["params"])}
     by_place = {places[p]: values for p, values in state.items() if p in places}
-    kept = {
-        (group["decay"], group["lr_scale"]): group for group in old.param_groups
-    }  # some count their steps there
+    kept = {_key(group): group for group in old.param_groups}  # some count their steps there
     parameter_groups = [
-        {**group, **kept.get((group["decay"], group["lr_scale"]), {}), "params": group["params"]}
+        {**group, **kept.get(_key(group), {}), "params": group["params"]}
         for group in new.state_dict()["param_groups"]
     ]
     new.load_state_dict({"state": by_place, "param_groups": parameter_groups})
     return new
+
+
+def _key(group: Mapping[str, Any]) -> tuple[bool, float, bool]:
+    """What sets a group apart from others."""
+    return group["decay"], group["lr_scale"], group.get("use_fallback", False)
 
 
 def moments(spec: OptimizerSpec, step: int, total: int) -> dict[str, Any]:
@@ -151,7 +145,7 @@ def moments(spec: OptimizerSpec, step: int, total: int) -> dict[str, Any]:
     changing: dict[str, Any] = {}
     if isinstance(spec.momentum, Ramp):
         changing["momentum"] = spec.momentum.at(step, total)
-    if any(isinstance(beta, Ramp) for beta in spec.betas):
+    if spec.betas is not None and any(isinstance(beta, Ramp) for beta in spec.betas):
         changing["betas"] = tuple(value_at(beta, step, total) for beta in spec.betas)
     return changing
 

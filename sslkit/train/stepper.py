@@ -72,7 +72,7 @@ class Stepper:
         require_images_apart(system.nets["student"], self.micro_batches)
         self.loss_scale = self._loss_scale()
         self._bind()
-        self.optimizer = optim.make(spec.optimizer, self._groups(), parallel.norms, parallel.fused)
+        self.optimizer = self._optimizer()
         self._cached = self._cache() if self.micro_batches > 1 and needs_whole(system) else None
         self._look = system.look
         if compiles(spec, parallel.device):
@@ -187,10 +187,14 @@ class Stepper:
             return
         before = self._trained
         self._bind()
-        new = optim.make(self.spec.optimizer, self._groups(), self.parallel.norms, self.parallel.fused)
-        self.optimizer = optim.remade(self.optimizer, new, before, self._trained)
+        self.optimizer = optim.remade(self.optimizer, self._optimizer(), before, self._trained)
         self.run = self.system  # lets go of what replicas exchange gradients by, before there is another
         self.run = self.parallel.wrap(self.system)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        """Without state."""
+        parallel = self.parallel
+        return optim.make(self.spec.optimizer, self._groups(), parallel.norms, parallel.fused, self.peak_lr)
 
     def _groups(self) -> list[dict[str, Any]]:
         student: Any = self.system.nets["student"]

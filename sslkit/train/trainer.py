@@ -149,6 +149,9 @@ class Trainer:
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
+        student: Any = self.composed.system.nets["student"]
+        for note in student.notes():
+            self.progress.note(f"note: {note}")
         if self.start == 0:
             self._baselines()
         elif not self.meta.get("evaluated", True) and self._evaluate(self.start):

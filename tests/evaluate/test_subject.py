@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 
 from sslkit.errors import DataError
-from sslkit.evaluate.reading import evaluating, reading_of
+from sslkit.evaluate.reading import reading_of
 from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.subject import NetSubject, evaluate
+from sslkit.nn.modes import evaluating
 from sslkit.train import rng
 from sslkit.train.compose import compose
 from sslkit_data.plugin import Digits, Folder

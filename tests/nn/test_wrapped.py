@@ -32,6 +32,13 @@ class Tokens(nn.Module):
         return torch.cat([torch.full((len(images), self.prefix, 5), 7.0), patch], 1)
 
 
+class Speechless(nn.Module):
+    """Refuses every image without a reason."""
+
+    def forward(self, images):
+        raise AssertionError
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_maps(channels_last):
     torch.manual_seed(0)
@@ -69,6 +76,44 @@ def test_tokens(prefix):
     assert wrapped.grid(8) == Grid(2, 2, 4)
 
 
+def test_registers_only():
+    """Tokens before the patches of which none is a class token are left out."""
+    (tokens,) = Wrapped(Tokens(3), VIEW, layout=Layout(3, has_class=False))([request()])
+    assert tokens.patch.shape == (2, 4, 4, 5)
+    torch.testing.assert_close(tokens.cls, tokens.patch.mean(2))
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "expected"), [(2, None, 4), (3, 3, 3), (4, 2, 2), (2, 5, 5), (3, 5, 2)]
+)
+def test_a_stride_is_believed_where_it_can_give_the_map(side, stride, expected):
+    """8 pixels in steps of 3, rounded up, are 3 places; of 5, only 2."""
+    net = nn.AdaptiveAvgPool2d(side)
+    assert Wrapped(net, VIEW, layout=Layout(stride=stride)).grid(8) == Grid(side, side, expected)
+
+
+def test_a_function_pools_and_its_parameters_are_trained():
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.norm, self.unused = nn.Conv2d(3, 5, 4, 4), nn.LayerNorm(5), nn.Linear(5, 2)
+
+        def forward(self, images):
+            return self.conv(images)
+
+    net = Headed()
+    wrapped = Wrapped(net, VIEW, pool=lambda module, out: module.norm(out.mean((2, 3))))
+    (tokens,) = wrapped([request()])
+    torch.testing.assert_close(tokens.cls, net.norm(tokens.patch.mean(2)))
+    wrapped.serve([])
+    trained = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert trained == {"conv.weight", "conv.bias", "norm.weight", "norm.bias"}
+    assert wrapped.notes() == (
+        "2 parameters of the Headed take no part in its features and are not trained, as unused.weight, unused.bias",
+    )
+    assert all(p.grad is None for p in net.parameters())
+
+
 def test_the_last_features_are_a_layer_too():
     wrapped = Wrapped(Tokens(1), VIEW, layout=Layout(1))
     (tokens,) = wrapped([request(layers=(0, -1))])
@@ -97,6 +142,10 @@ def test_what_it_cannot_do_is_said():
         (
             nn.Sequential(nn.Flatten(0)),
             r"^a Sequential gives \[192\] for one image; expected features \[1, D\]",
+        ),
+        (
+            Speechless(),
+            r"^a Speechless cannot read .*: AssertionError in test_wrapped.py, line \d+: `raise AssertionError`$",
         ),
         (nn.LSTM(8, 2), r"^a LSTM cannot read images|^a LSTM gives tuple"),
     ],

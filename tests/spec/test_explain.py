@@ -182,7 +182,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "optimizer.betas",
         [0.9],
-        "optimizer.betas.1: is missing. Adam's moments (MAE: 0.9, 0.95; SimMIM and BEiT: 0.9, 0.999). Optimizers without them ignore this.",
+        "optimizer.betas.1: is missing. Adam's moments (SimMIM and BEiT: 0.9, 0.999). Default: 0.9, 0.95 for `adamw` (MAE), else the optimizer's own.",
     ),
     ("optimizer.betas", [0.9, 1.0], "optimizer.betas.1: must stay from 0 to below 1, found 1.0"),
     ("optimizer.weight_decay", -1, "..: must not be below 0, found -1.0"),

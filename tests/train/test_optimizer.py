@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import inspect
 import re
 import warnings
 
@@ -267,7 +269,7 @@ def test_optimizers_that_cannot_be_used_say_why(name, message):
 
 def test_every_optimizer_of_timm_is_built_or_refused_readably():
     refused = {}
-    for name in optim.list_optimizers():
+    for name in optim.timm_optimizer.list_optimizers():
         spec = OptimizerSpec(name=name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # kron recommends a package
@@ -275,8 +277,121 @@ def test_every_optimizer_of_timm_is_built_or_refused_readably():
                 optim.make(spec, optim.groups(spec, network().named_parameters()))
             except SpecError as error:
                 refused[name] = str(error)
-    assert len(refused) < len(optim.list_optimizers()) / 2
+    assert len(refused) < len(optim.timm_optimizer.list_optimizers()) / 2
     assert all(repr(name) in message for name, message in refused.items())
+
+
+INFOS = {
+    name: optim.timm_optimizer.get_optimizer_info(name) for name in optim.timm_optimizer.list_optimizers()
+}
+CORRECTED = [name for name, info in INFOS.items() if (info.defaults or {}).get("corrected_weight_decay")]
+
+
+@pytest.mark.parametrize("name", CORRECTED)
+def test_corrected_weight_decay_is_in_relation_to_the_runs_peak(name):
+    """lr ** 2 / peak, as timm's with `lr` at the peak of its schedule; it was / `spec.lr`, before scaling."""
+    spec = OptimizerSpec(name=name, lr=0.01)
+    scales = {}
+    net = network()
+    layer = next(iter(net.parameters()))
+    scales[layer] = 0.5
+    groups = optim.groups(spec, net.named_parameters(), scales=scales)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # kron recommends a package
+        optimizer = optim.make(spec, groups, peak=0.16)
+    assert all(group["max_lr_snapshot"] == 0.16 * group["lr_scale"] for group in optimizer.param_groups)
+    assert {group["corrected_weight_decay"] for group in optimizer.param_groups} == {True}
+
+
+def test_a_run_gives_its_peak_to_corrected_weight_decay():
+    """With no gradient at all a step of `sgdc` is the decay alone, at the peak: lr * weight decay."""
+    run = tiny.spec(optimizer={"name": "sgdc", "lr": 0.01, "scale": "/256"}, batch_size=32)
+    step = compose(run, tiny.CPU).step
+    assert step.peak_lr == pytest.approx(0.01 * 32 / 256)
+    assert {group["max_lr_snapshot"] for group in step.optimizer.param_groups} == {step.peak_lr}
+    weight = nn.Parameter(torch.ones(2, 2))
+    spec = OptimizerSpec(name="sgdc", lr=0.01)
+    alone = optim.make(spec, optim.groups(spec, [("w", weight)]), peak=0.5)
+    optim.assign(alone, 0.5, 0.1)
+    weight.grad = torch.zeros(2, 2)
+    alone.step()
+    torch.testing.assert_close(weight.detach(), torch.full((2, 2), 1 - 0.5 * 0.1))
+
+
+def test_what_a_spec_leaves_open_is_the_optimizers_own():
+    """Moments of the class or of timm's entry; 0.9 where SGD and its like have no momentum of their own."""
+    for name, info in INFOS.items():
+        if isinstance(info.opt_class, str) or info.second_order:
+            continue  # of a package that is not here, or refused
+        defaults = {k: v.default for k, v in inspect.signature(info.opt_class).parameters.items()} | (
+            info.defaults or {}
+        )
+        spec = OptimizerSpec(name=name, lr=0.01)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # kron recommends a package
+            with contextlib.suppress(SpecError):
+                group = optim.make(spec, optim.groups(spec, network().named_parameters())).param_groups[0]
+                for key in ("betas", "eps", "beta2", "alpha", "momentum_decay", "trust_coeff"):
+                    if key in group and key in defaults and name != "adamw":
+                        assert group[key] == defaults[key], (name, key)
+                if "momentum" in group and info.has_momentum:
+                    assert group["momentum"] == (defaults["momentum"] or 0.9), name
+
+
+def test_moments_of_adamw_and_lars_are_those_of_the_references():
+    def group(name):
+        return optim.make(
+            OptimizerSpec(name=name), [{"params": [nn.Parameter(torch.zeros(2, 2))]}]
+        ).param_groups[0]
+
+    assert group("adamw")["betas"] == (0.9, 0.95)
+    assert group("lars")["momentum"] == 0.9
+    assert group("muon")["momentum"] == 0.95
+
+
+def test_muon_is_for_weights_inside_the_network():
+    """The first layer, embeddings, the last layers of heads, biases and norms are its AdamW's."""
+    run = tiny.spec(
+        optimizer={"name": "muon", "lr": 0.01},
+        nets={"teacher": {}},
+        objective={
+            "kind": "byol",
+            "projector": {"hidden": 16, "out": 8},
+            "predictor": {"hidden": 16, "out": 8},
+        },
+        views={"global": {**tiny.VIEW, "crops": 2}},
+    )
+    composed, _ = tiny.steps(run, 1)
+    state = composed.step.optimizer.state
+    names = {p: name for name, p in composed.system.named_parameters()}
+    muon = {names[p] for p, values in state.items() if values["use_muon"]}
+    inner = ("attn.qkv.weight", "attn.proj.weight", "mlp.fc1.weight", "mlp.fc2.weight")
+    expected = {f"nets.student.net.blocks.{i}.{part}" for i in range(2) for part in inner}
+    assert {name for name in muon if name.startswith("nets.")} == expected
+    heads = {name for name in muon if name.startswith("objectives.")}
+    assert {".".join(name.split(".")[2:]) for name in heads} == {
+        "projector.layers.0.weight",
+        "predictor.layers.0.weight",
+    }
+    fallback = [group for group in composed.step.optimizer.param_groups if group.get("use_fallback")]
+    assert {"nets.student.net.patch_embed.proj.weight", "nets.student.net.cls_token"} <= {
+        names[p] for group in fallback for p in group["params"]
+    }
+
+
+def test_a_system_that_is_converted_keeps_muons_groups():
+    """The optimizer is made anew with the state of the old one; groups must not take each other's place."""
+    net = network()
+    spec = OptimizerSpec(name="muon", lr=0.01)
+    named = [(f"nets.student.{name}", p) for name, p in net.named_parameters() if p.requires_grad]
+    old, new = (optim.make(spec, optim.groups(spec, named)) for _ in range(2))
+    again = optim.remade(old, new, dict(named), dict(named))
+
+    def groups(optimizer):
+        return [(g["decay"], g.get("use_fallback", False), len(g["params"])) for g in optimizer.param_groups]
+
+    assert groups(again) == groups(old)
+    assert {fallback for _, fallback, _ in groups(old)} == {True, False}
 
 
 class Layered(Backbone):

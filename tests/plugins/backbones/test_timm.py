@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import timm
 import torch
@@ -10,6 +12,8 @@ from sslkit import Timm
 from sslkit.core.env import Grid, View
 from sslkit.core.passes import Request
 from sslkit.errors import SpecError
+from sslkit.train.launch import train
+from tests import tiny
 
 
 def view(size=32):
@@ -41,10 +45,164 @@ def test_features_are_timms(name, arguments, grid, prefix):
     if expected.ndim == 4:
         expected = expected.flatten(1, 2) if expected.shape[-1] == net.dim else expected.flatten(2).mT
     assert torch.equal(tokens.patch[0], expected[:, prefix:])
-    cls = expected[:, 0] if prefix else expected.mean(1)
-    torch.testing.assert_close(tokens.cls[0], cls)
     assert net.grid(32) == grid
     assert net.grid(32).patches == tokens.patch.shape[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "size"),
+    [
+        ("test_resnet", {}, 32),
+        ("test_convnext", {}, 32),
+        ("test_vit", {"img_size": 32}, 32),
+        ("test_vit", {"img_size": 32, "global_pool": "avg"}, 32),
+        ("test_vit", {"img_size": 32, "global_pool": "avg", "class_token": False, "reg_tokens": 3}, 32),
+        ("test_vit", {"img_size": 32, "global_pool": "map"}, 32),
+        ("test_vit_relpos", {"img_size": 32}, 32),
+        ("volo_d1_224", {"img_size": 64}, 64),
+        ("pit_ti_224", {}, 224),
+    ],
+)
+def test_the_class_token_is_the_vector_that_timms_classifier_reads(name, arguments, size):
+    """Norms and attention of heads included: `convnext`'s and `fc_norm` were left out."""
+    torch.manual_seed(0)
+    net = Timm(name=name, arguments=arguments).build(view(size))
+    shift(net)
+    images = torch.randn(2, 3, size, size)
+    tokens = read(net, images)
+    with torch.no_grad():
+        theirs = net.module.forward_head(net.module.forward_features(images), pre_logits=True)
+    assert theirs.shape == (2, net.dim)
+    assert torch.equal(tokens.cls[0], theirs)
+
+
+def shift(net):
+    """Scales and shifts of norms begin at 1 and 0, where a norm too many or too few may hide."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in net.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=generator))
+
+
+def test_a_norm_before_the_mlp_of_a_head_is_applied():
+    """Where timm's vector is wider than the features, theirs is read before the MLP."""
+    torch.manual_seed(0)
+    net = Timm(name="test_mambaout").build(view())
+    shift(net)
+    images = torch.randn(2, 3, 32, 32)
+    tokens = read(net, images)
+    head = net.module.head
+    with torch.no_grad():
+        torch.testing.assert_close(tokens.cls[0], head.norm(tokens.patch[0].mean(1)))
+        wide = net.module.forward_head(net.module.forward_features(images), pre_logits=True)
+        torch.testing.assert_close(head.pre_logits(tokens.cls[0]), wide)
+
+
+def test_registers_are_neither_class_token_nor_patches():
+    """A network with registers and no class token gave its first register."""
+    arguments = {"img_size": 32, "global_pool": "", "class_token": False, "reg_tokens": 3}
+    torch.manual_seed(0)
+    net = Timm(name="test_vit", arguments=arguments).build(view())
+    images = torch.randn(2, 3, 32, 32)
+    tokens = read(net, images)
+    with torch.no_grad():
+        every = net.module.forward_features(images)
+    assert every.shape[1] == 3 + 4
+    assert torch.equal(tokens.patch[0], every[:, 3:])
+    torch.testing.assert_close(tokens.cls[0], every[:, 3:].mean(1))
+
+
+def test_a_class_token_that_timm_does_not_count_is_no_patch():
+    torch.manual_seed(0)
+    net = Timm(name="volo_d1_224", arguments={"img_size": 64}).build(view(64))
+    assert not hasattr(net.module, "num_prefix_tokens"), "timm counts it now: choose another network"
+    images = torch.randn(2, 3, 64, 64)
+    tokens = read(net, images)
+    with torch.no_grad():
+        every = net.module.forward_features(images)
+    assert torch.equal(tokens.patch[0], every[:, 1:])
+    assert torch.equal(tokens.cls[0], every[:, 0])
+    assert net.grid(64) == Grid(4, 4, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("test_convnext", 0),
+        ("test_mambaout", 2),
+        ("lcnet_035", 2),
+        ("test_vit_relpos", 0),
+        ("test_resnet", 0),
+    ],
+)
+def test_networks_with_parameters_in_their_head_are_trained(name, left_out, tmp_path):
+    """Their heads took no part in any loss, which ended the run before its first step."""
+    arguments = {"img_size": 32} if "vit" in name else {}
+    run = tiny.spec(
+        tmp_path / "run",
+        backbone={"kind": "timm", "name": name, "arguments": arguments},
+        views={"global": {**tiny.VIEW, "size": 32, "crops": 2}},
+        objective={"kind": "simclr"},
+        steps=2,
+        batch_size=4,
+    )
+    composed, losses = tiny.steps(run, 2)
+    assert all(map(math.isfinite, losses))
+    net = composed.system.nets["student"]
+    idle = [name for name, p in net.module.named_parameters() if not p.requires_grad]
+    assert len(idle) == left_out
+    assert len(net.notes()) == (1 if left_out else 0)
+    for note in net.notes():
+        assert note.startswith(
+            f"{left_out} parameters of the {type(net.module).__name__} take no part in its features"
+        )
+        assert idle[0] in note
+    exported = net.export()
+    again = timm.create_model(exported.architecture, **exported.arguments)
+    again.load_state_dict(exported.state, strict=True)
+
+
+def test_what_is_left_out_is_told_at_the_start_of_a_run(tmp_path, capsys):
+    run = tiny.spec(
+        tmp_path / "run",
+        backbone={"kind": "timm", "name": "lcnet_035"},
+        views={"global": {**tiny.VIEW, "size": 32, "crops": 2}},
+        objective={"kind": "simclr"},
+        steps=1,
+        batch_size=4,
+    )
+    train(run, lambda text: None)
+    printed = capsys.readouterr()
+    assert (
+        "note: 2 parameters of the MobileNetV3 take no part in its features and are not trained, as conv_head"
+        in (printed.out + printed.err)
+    )
+
+
+def test_attention_biases_follow_the_weights_in_evaluation_mode():
+    """timm keeps gathered biases until `train()` is called, so a moving average kept its first ones."""
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, 128, 128)
+    net = Timm(name="efficientvit_m0", arguments={"img_size": 128}).build(view(128))
+    shift(net)  # its residual branches begin at 0
+    first = read(net, images).patch
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if name.endswith("attention_biases"):
+                p.normal_()
+    exported = net.export()
+    again = timm.create_model(exported.architecture, **exported.arguments).eval()
+    again.load_state_dict(exported.state)
+    now = read(net, images).patch
+    assert not torch.equal(now, first)
+    with torch.no_grad():
+        assert torch.equal(now[0], again.forward_features(images).flatten(2).mT)
+
+
+def test_a_map_whose_size_is_rounded_up_has_its_true_stride():
+    net = Timm(name="test_resnet").build(view(72))
+    assert net.grid(72) == Grid(3, 3, 32)
+    assert net.grid(64) == Grid(2, 2, 32)
 
 
 def test_weights_of_a_file(tmp_path):
@@ -75,6 +233,31 @@ def test_names_and_arguments_that_timm_does_not_know():
         Timm(name="test_resnet", arguments={"nonsense": 1}).build(view())
 
 
-def test_images_of_another_size_are_refused():
-    with pytest.raises(SpecError, match=r"a VisionTransformer cannot read images \[1, 3, 8, 8\]"):
-        Timm(name="test_vit").build(view(8))
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        (
+            "deit_tiny_patch16_224",
+            r"`arguments: \{img_size: 48\}` \(or `\{dynamic_img_size: true\}` for views of several sizes\)$",
+        ),
+        ("test_vit_relpos", r"`arguments: \{img_size: 48\}`$"),
+    ],
+)
+def test_images_of_another_size_are_refused_with_the_argument_to_give(name, advice):
+    with pytest.raises(SpecError, match=rf"a Vision\w+ cannot read images \[1, 3, 48, 48\]: \S.*{advice}"):
+        Timm(name=name).build(view(48))
+
+
+def test_no_reason_is_empty():
+    """timm asserts without a word."""
+    with pytest.raises(SpecError, match=r"cannot read images \[1, 3, 48, 48\]: \S"):
+        Timm(name="gcvit_xxtiny").build(view(48))
+    with pytest.raises(SpecError, match=r"timm cannot build 'test_vit' with .*: \S"):
+        Timm(name="test_vit", arguments={"num_heads": 0}).build(view())
+
+
+def test_networks_of_several_outputs_are_refused():
+    with pytest.raises(
+        SpecError, match=r"'crossvit_tiny_240': a CrossVit gives list of 2 for one image; expected"
+    ):
+        Timm(name="crossvit_tiny_240", arguments={"img_size": 240}).build(view(240))

@@ -1,0 +1,26 @@
+"""timm's attentions with biases of their own, without the cache that outlives a change of weights."""
+
+from __future__ import annotations
+
+import types
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def uncache(net: nn.Module) -> None:
+    """Let LeViT, EfficientFormer and their like gather their attention biases at every forward.
+
+    In evaluation mode they keep what they gathered until `train()` is called. A moving average never is in training
+    mode, so it would go on with its first biases.
+    """
+    for module in net.modules():
+        if hasattr(module, "attention_bias_cache") and hasattr(module, "get_attention_biases"):
+            module.get_attention_biases = types.MethodType(_biases, module)  # type: ignore[assignment]
+
+
+def _biases(module: Any, device: torch.device) -> Tensor:  # noqa: ANN401
+    """`[heads, N, N]`."""
+    biases: Tensor = module.attention_biases[:, module.attention_bias_idxs]
+    return biases
