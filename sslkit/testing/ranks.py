@@ -23,6 +23,7 @@ from sslkit.spec.run import RunSpec
 from sslkit.testing.report import NotOffered
 from sslkit.testing.steps import Left, differing, left_behind, with_descent
 from sslkit.testing.training import CPU
+from sslkit.train.compose import compose
 from sslkit.train.parallel import DataParallel, Single
 
 WORLD = 2
@@ -78,7 +79,7 @@ class Ranks:
                 self.stop()
         for answer in filter(None, answers):
             if answer.refused:
-                raise NotOffered(f"refused: {answer.error}")
+                raise NotOffered(answer.error)
             if answer.error:
                 raise PluginError(f"fails on {WORLD} ranks: {answer.error}")
         first = answers[0]
@@ -163,11 +164,16 @@ def read(stream: IO[bytes]) -> bytes | None:
 
 def answer_to(data: bytes, rank: int) -> Answer:
     """What `rank` makes of the pickled run in `data`."""
+    parallel = DataParallel(CPU, rank, WORLD)
     try:
         run: Any = pickle.loads(data)
-        return Answer(left_behind(run, DataParallel(CPU, rank, WORLD)))
-    except (SpecError, NotOffered) as error:
-        return Answer(None, str(error), refused=True)
+        try:
+            compose(run, parallel)
+        except SpecError as error:  # it is refused before the first step
+            return Answer(None, f"refused: {error}", refused=True)
+        return Answer(left_behind(run, parallel))
+    except NotOffered as reason:
+        return Answer(None, str(reason), refused=True)
     except Exception as error:  # a plugin may raise anything
         return Answer(None, f"{type(error).__name__}: {error}")
 
