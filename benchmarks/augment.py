@@ -34,6 +34,7 @@ from sslkit.spec.parts import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
 from sslkit.train.feed import Feed, ResidentFeed, WorkerFeed
 from sslkit.train.order import Order, Share
 from sslkit.train.pipeline import Pipeline
+from sslkit.train.workers import Loading
 from sslkit_data.decode import Decoder
 
 CPU = torch.device("cpu")
@@ -184,7 +185,8 @@ def small_images(rounds: int) -> None:
         def workers(count: int, *, augment: bool, order: Order = order, recipe: str = recipe) -> None:
             made = pipeline(recipe, 32)
             made.in_workers = augment
-            drain(WorkerFeed(source, order, made, CPU, workers=count, start=0, stop=steps, unreadable=print))
+            how = Loading(count, "batch_size", print)
+            drain(WorkerFeed(source, order, made, CPU, start=0, stop=steps, how=how, unreadable=print))
 
         sides = {
             "held in memory": lambda ours=ours, order=order: drain(ResidentFeed(images, order, ours, CPU)),

@@ -38,6 +38,7 @@ _PUBLIC = {
     "CheckpointSpec": "sslkit.spec.parts",
     "LogSpec": "sslkit.spec.parts",
     "CompileSpec": "sslkit.spec.parts",
+    "Interrupted": "sslkit.errors",
     "SslkitError": "sslkit.errors",
     "hookimpl": "sslkit.registry.hookspecs",
 }

@@ -4,6 +4,7 @@ from sslkit.api import Result as Result
 from sslkit.api import Run as Run
 from sslkit.api import load_backbone as load_backbone
 from sslkit.api import resume_run as resume_run
+from sslkit.errors import Interrupted as Interrupted
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.evaluate.compare import compare as compare
 from sslkit.evaluate.module import evaluate_network as evaluate_network

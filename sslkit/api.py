@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self, final
 
 from sslkit.core.backbone import Backbone
+from sslkit.errors import Interrupted
 from sslkit.spec.explain import check
 from sslkit.spec.load import dump, load
 from sslkit.spec.run import RunSpec
@@ -65,6 +66,7 @@ class Run:
 
         Raises:
             SslkitError: the run cannot be made, or stopped on an error that a user can mend.
+            Interrupted: a signal stopped the run, which is saved. It is a KeyboardInterrupt: a loop over runs ends.
         """
         return _result(train(self.spec, data_changed=data_changed))
 
@@ -76,6 +78,10 @@ def resume_run(run_dir: str | Path, *overrides: str, data_changed: bool = False)
         run_dir: the run folder.
         overrides: `key.path=value` of fields that may change, as `workers=8` or `data.root=/new/place`.
         data_changed: go on although the data are not those that the run began with.
+
+    Raises:
+        SslkitError: it cannot be continued, or stopped on an error that a user can mend.
+        Interrupted: a signal stopped the run, which is saved.
     """
     return _result(resume(Path(run_dir), assignments=overrides, data_changed=data_changed))
 
@@ -94,4 +100,11 @@ def load_backbone(run_dir: str | Path, checkpoint: str = "last") -> Backbone:
 
 
 def _result(summary: dict[str, Any]) -> Result:
+    if not summary["finished"]:
+        by, run_dir = summary["stopped_by"], summary["paths"]["run"]
+        raise Interrupted(
+            f"stopped by {by} at step {summary['step']}; `sslkit resume {run_dir}` or "
+            f"`sslkit.resume_run({run_dir!r})` continues",
+            by,
+        )
     return Result(summary["metrics"], summary["best"], summary["paths"], summary)

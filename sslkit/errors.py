@@ -41,6 +41,26 @@ class TrainingError(SslkitError):
     """A run cannot go on; the message names the step and the last good checkpoint."""
 
 
+class StorageError(SslkitError, OSError):
+    """A file could not be written, as on a full disk; the message names it. Also what Python calls such an error."""
+
+
+class WorkerError(SslkitError):
+    """Worker processes died or stand still; the message names the cause and the field to change."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal stopped a run, which is saved; the message has the command that continues it.
+
+    Like Ctrl-C it passes through `except Exception`: a loop over runs does not go on to the next one.
+    """
+
+    def __init__(self, message: str, signal: str) -> None:
+        """`signal`: its name, such as `SIGTERM`."""
+        super().__init__(message)
+        self.signal = signal
+
+
 def reason_of(error: BaseException) -> str:
     """What `error` says or, where that is nothing, its type, its place and the line of code that raised it."""
     if message := str(error).strip():

@@ -12,6 +12,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+from tests.full_disk import small_disk
+
 torch.set_num_threads(1)
 settings.register_profile(
     "sslkit", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -56,6 +58,13 @@ def golden():
             }
 
     return load
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A folder that is a disk of 4 MiB; skips where nobody may mount one."""
+    with small_disk(tmp_path / "disk") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

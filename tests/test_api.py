@@ -28,7 +28,7 @@ from sslkit import (
     resume_run,
 )
 from sslkit.core.passes import Request
-from sslkit.errors import CheckpointError, SpecError
+from sslkit.errors import CheckpointError, Interrupted, SpecError
 from sslkit.train.feed import ResidentFeed
 from sslkit.train.parallel import Single
 from sslkit.train.pipeline import Pipeline
@@ -124,8 +124,8 @@ def test_a_stopped_run_is_resumed_from_python(tmp_path, monkeypatch):
     whole = Run(**fields(out=tmp_path / "whole")).fit()
     with monkeypatch.context() as patch:
         stop_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        stopped = Run(**fields(out=tmp_path / "cut")).fit()
-    assert not stopped.summary["finished"]
+        with pytest.raises(Interrupted, match="stopped by SIGTERM at step 4"):
+            Run(**fields(out=tmp_path / "cut")).fit()
     resumed = resume_run(str(tmp_path / "cut"))
     assert resumed.summary["weights_sha256"] == whole.summary["weights_sha256"]
 

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from sslkit.core.evaluator import Subject
 from sslkit.core.source import Source
-from sslkit.errors import DataError
+from sslkit.errors import DataError, WorkerError
 from sslkit.spec.parts import ViewSpec
 from sslkit.train.feed import Feed, ResidentFeed, WorkerFeed, on_device
 from sslkit.train.mps import exact_device
 from sslkit.train.order import Order, Share
 from sslkit.train.pipeline import Pipeline
 from sslkit.train.supply import resident
+from sslkit.train.workers import Loading
 
 HELD = 2 << 30
 """Bytes of images that are kept on the training device, as a run's `resident`."""
@@ -98,14 +99,20 @@ class Images:
             return on_device(ResidentFeed(held, self.order, self._pipeline, exact), self._device)
         feed = WorkerFeed(
             self.source, Order(*self._plan), self._pipeline, exact,
-            workers=self._workers, start=0, stop=steps, unreadable=self._lost,
+            start=0, stop=steps, how=Loading(self._workers, "batch_size"), unreadable=self._lost,
         )  # fmt: skip
         return on_device(feed, self._device)
 
     def step(self, step: int, feed: Feed) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalized images `[B, C, S, S]` and labels `[B]` of each part of `step`; steps are asked for in order."""
+        """Normalized images `[B, C, S, S]` and labels `[B]` of each part of `step`; steps are asked for in order.
+
+        Raises:
+            WorkerError: worker processes died.
+        """
         for batch, (indices, _) in zip(feed.step(step), self.order.micro_batches(step), strict=True):
             yield batch.images[VIEW][0], self.labels[indices.to(self._device)]
+        if feed.failure is not None:
+            raise WorkerError(feed.failure)
 
     def _lost(self, index: int, reason: str) -> None:
         raise DataError(f"an image could be read a moment ago and no longer can: {reason}")

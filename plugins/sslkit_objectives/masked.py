@@ -102,12 +102,13 @@ class MaskedPrediction(Objective):
         predicted = self.target.to_image(self.decoder(seen), seen, *more)
         if predicted is None:
             return {}
+        goal = self.target.goal_image(self.target(seen, *more), seen)
+        self._require_shape(predicted, seen.image if goal is None else goal)
         hidden = self._pixels(seen.mask.hidden, seen.image)
         columns = {
             "input": seen.image,
             "masked": torch.where(hidden, torch.zeros_like(seen.image), seen.image),
         }
-        goal = self.target.goal_image(self.target(seen, *more), seen)
         if goal is None:
             columns["reconstruction"] = self._filled(seen.mask, predicted, seen.image)
         else:
@@ -115,6 +116,14 @@ class MaskedPrediction(Objective):
         largest = max(column.shape[-1] for column in columns.values())
         images = [_enlarged(c[0].to(seen.image.dtype), largest // c.shape[-1]) for c in columns.values()]
         return {"reconstruction": Pictures(tuple(columns), torch.stack(images, dim=1))}
+
+    def _require_shape(self, predicted: Tensor, shown: Tensor) -> None:
+        """Raises ValueError where the target's image is not as large as what it is shown beside."""
+        if predicted.shape != shown.shape:
+            raise ValueError(
+                f"{type(self.target).__name__}.to_image returned {list(predicted.shape)}, "
+                f"expected {list(shown.shape)} as of the image"
+            )
 
     def _filled(self, mask: Mask, predicted: Tensor, image: Tensor) -> Tensor:
         return torch.where(self._pixels(mask.hidden, image), predicted.to(image.dtype), image)

@@ -1,4 +1,4 @@
-"""The closing summary of a run, for people, with the command that comes next. Torch-free."""
+"""The closing summary of a run, for people, its exit code, and the command that comes next. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sslkit.train.signals import exit_code
+
 
 def close(summary: Mapping[str, Any]) -> int:
-    """Print what a run came to and return the exit code, 0."""
+    """Print what a run came to. Returns 0, or for a run that a signal stopped what shells give for that signal."""
     if os.environ.get("RANK", "0") == "0":
         print("\n".join(lines(summary)), flush=True)
-    return 0
+    return 0 if summary["finished"] else exit_code(summary["stopped_by"])
 
 
 def lines(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -20,7 +22,8 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
     run_dir = shlex.quote(summary["paths"]["run"])
     yield ""
     if not summary["finished"]:
-        yield f"stopped by {summary['stopped_by']} at step {summary['step']}; everything is saved. Go on with:"
+        saved = "everything is saved" if summary["paths"]["checkpoint"] else "there is no checkpoint yet"
+        yield f"stopped by {summary['stopped_by']} at step {summary['step']}; {saved}. Go on with:"
         yield f"  sslkit resume {run_dir}"
         return
     yield f"{summary['name']}: {summary['step']} steps in {_duration(summary['seconds'])}" + _loss(

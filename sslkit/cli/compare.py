@@ -50,7 +50,6 @@ def execute(args: argparse.Namespace) -> int:
     found = compare(args.run_dirs, args.evaluator, args.step, args.level, args.pair_seeds, args.seed)
     _show(found)
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.json, found.to_json())
         print(f"written: {args.json}")
     if args.html:

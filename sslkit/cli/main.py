@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import TextIO
 
-from sslkit.errors import PluginConflictWarning, SslkitError
+from sslkit.errors import Interrupted, PluginConflictWarning, SslkitError
 
 COMMANDS = {
     "run": "Train what a spec says, and evaluate it.",
@@ -71,13 +71,17 @@ def _guarded(command: str, words: Sequence[str], debug: bool) -> int:
             code = _execute(command, words)
         sys.stdout.flush()  # a closed pipe shows itself here and not at exit
         return code
+    except Interrupted as error:
+        from sslkit.train.signals import exit_code
+
+        return _fail(str(error), exit_code(error.signal), debug)
     except KeyboardInterrupt:
         return _fail(None if not debug else "interrupted", INTERRUPTED, debug)
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except SslkitError as error:
-        return _fail(f"error: {error}", USER_ERROR, debug)
+        return _fail("\n".join([f"error: {error}", *_notes(error)]), USER_ERROR, debug)
     except OSError as error:
         if error.errno not in _USER_ERRNOS:
             return _fail(_bug_text(error), BUG, debug)
@@ -150,7 +154,13 @@ def _unknown(word: str) -> str:
 
 def _bug_text(error: Exception) -> str:
     kind = type(error).__name__
-    return f"bug: {kind}: {error}\nThis is a bug in sslkit or a plugin; run with --debug for the traceback."
+    notes = "".join(f"\n{note}" for note in _notes(error))
+    return f"bug: {kind}: {error}{notes}\nThis is a bug in sslkit or a plugin; run with --debug for the traceback."
+
+
+def _notes(error: BaseException) -> Sequence[str]:
+    """What was added to `error` on its way, such as where the last checkpoint is."""
+    return getattr(error, "__notes__", ())
 
 
 def _fail(message: str | None, code: int, debug: bool) -> int:

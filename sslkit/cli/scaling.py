@@ -48,7 +48,6 @@ def execute(args: argparse.Namespace) -> int:
     report = analyse(read_sweep(args.results), Question(**given))
     _show(report)
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.json, as_json(report))
         print(f"written: {args.json}")
     if args.figure:
@@ -93,11 +92,12 @@ def _require_drawable(path: Path | None) -> None:
 
 
 def _draw(path: Path, report: Report, extrapolate: list[float]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     from sslkit.evaluate.scaling.figure import Labels, draw_joint_law, draw_power_law
     from sslkit.evaluate.scaling.forms import JointLaw
+    from sslkit.train.files import draw_whole
 
-    if isinstance(report.law, JointLaw):
-        draw_joint_law(path, report.law, report.names.y, extrapolate)
+    law = report.law
+    if isinstance(law, JointLaw):
+        draw_whole(path, lambda file: draw_joint_law(file, law, report.names.y, extrapolate))
     else:
-        draw_power_law(path, report.law, Labels(*report.names), extrapolate)
+        draw_whole(path, lambda file: draw_power_law(file, law, Labels(*report.names), extrapolate))

@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the cells that are this worker's, and print the table of all that are finished."""
     made = _grid(args)
+    from sslkit.train.signals import exit_code
     from sslkit.train.sweep import Stop, require_format, require_own_folders, run_cells, share_of, together
 
     if args.table is not None:
@@ -52,6 +53,8 @@ def execute(args: argparse.Namespace) -> int:
     ended = together(share, ended)
     if share.rank == 0:
         _tell(made, share, ended, args.table, stop.signal)
+    if stop.signal is not None:
+        return exit_code(stop.signal)
     return 2 if any(one.state == "failed" for one in ended) else 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
@@ -14,6 +15,7 @@ import torch
 
 from sslkit.core.evaluator import Rows
 from sslkit.core.source import Source
+from sslkit.errors import StorageError
 from sslkit.train.files import write_whole
 
 FEATURES = "features"
@@ -37,7 +39,10 @@ class FeatureStore:
         if found is None:
             found = make()
             if len(found.indices) == len(source):
-                self._write(path, found)
+                try:
+                    self._write(path, found)
+                except StorageError as error:  # the next evaluation makes them again
+                    warnings.warn(f"{error}; features are not kept", stacklevel=2)
         return found
 
     def find(self, source: Source, layer: int) -> Rows | None:
@@ -62,7 +67,6 @@ class FeatureStore:
         return Rows(torch.from_numpy(values), indices, labels if len(labels) else None, classes)
 
     def _write(self, path: Path, rows: Rows) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         labels = torch.empty(0, dtype=torch.int64) if rows.labels is None else rows.labels
         parts: dict[str, Any] = {
             "indices": rows.indices.cpu().numpy(),

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from sslkit.core.backbone import Exported
 from sslkit.errors import SpecError
 from sslkit.spec.run import RunSpec
+from sslkit.train.files import write_bytes, write_whole
 from sslkit.train.restore import restore
 
 
@@ -21,6 +22,7 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
     Raises:
         SpecError: the ending of `out` is none of these.
         CheckpointError: no such run or checkpoint.
+        StorageError: `out` could not be written.
     """
     if out.suffix not in {".safetensors", ".pt", ".pth"} or out.is_dir():
         raise SpecError(
@@ -29,22 +31,13 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
     restored = restore(run_dir, checkpoint)
     exported = restored.net.export()
     state = {name: value.detach().cpu().contiguous() for name, value in exported.state.items()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        if out.suffix == ".safetensors":
-            metadata = {
-                "architecture": exported.architecture,
-                "arguments": json.dumps(dict(exported.arguments)),
-            }
-            metadata |= {"changes": "\n".join(exported.changes)} if exported.changes else {}
-            metadata |= {"sslkit": json.dumps(_reading(restored.spec))}
-            temporary.write_bytes(save(state, {"format": "pt", **metadata}))
-        else:
-            torch.save(state, temporary)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    if out.suffix == ".safetensors":
+        metadata = {"architecture": exported.architecture, "arguments": json.dumps(dict(exported.arguments))}
+        metadata |= {"changes": "\n".join(exported.changes)} if exported.changes else {}
+        metadata |= {"sslkit": json.dumps(_reading(restored.spec))}
+        write_bytes(out, save(state, {"format": "pt", **metadata}))
+    else:
+        write_whole(out, lambda file: torch.save(state, file))
     return exported
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.backbone import Backbone
@@ -19,8 +20,8 @@ from sslkit.core.source import Source, pixels
 from sslkit.errors import DataError
 from sslkit.functional.resize import resize_center
 from sslkit.spec.parts import Readout
+from sslkit.train import workers as processes
 from sslkit.train.feed import Reasons
-from sslkit.train.guard import leave_signals
 from sslkit.train.mps import exact_device
 from sslkit.train.parallel import Parallel
 from sslkit.train.pipeline import moments
@@ -58,6 +59,7 @@ def rows(source: Source, make: Make, loading: Loading, only: Tensor | None = Non
 
     Raises:
         DataError: no image can be read.
+        WorkerError: worker processes died or are stuck.
     """
     chosen = torch.arange(len(source)) if only is None else only.cpu()
     values, seen = _values(source, make, loading, chosen)
@@ -83,13 +85,16 @@ def _values(source: Source, make: Make, loading: Loading, chosen: Tensor) -> tup
     starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
     values: Tensor | None = None
     seen = torch.zeros(count, device=parallel.device)
-    for batch, images in _batches(source, loading, chosen, starts):
-        places, indices = batch.to(parallel.device), chosen[batch].to(parallel.device)
-        made = make(_normalized(images.to(parallel.device), loading.view), indices).float()
-        if values is None:
-            values = torch.zeros(count, *made.shape[1:], device=parallel.device)
-        values[places] = made
-        seen[places] = 1.0
+    with contextlib.closing(
+        _batches(source, loading, chosen, starts)
+    ) as batches:  # no worker outlives an error
+        for batch, images in batches:
+            places, indices = batch.to(parallel.device), chosen[batch].to(parallel.device)
+            made = make(_normalized(images.to(parallel.device), loading.view), indices).float()
+            if values is None:
+                values = torch.zeros(count, *made.shape[1:], device=parallel.device)
+            values[places] = made
+            seen[places] = 1.0
     shape = _shape(values, parallel)
     if shape is None:
         first = source.name(int(chosen[0])) if count else "none"
@@ -115,7 +120,7 @@ def _normalized(images: Tensor, view: View) -> Tensor:
 
 def _batches(
     source: Source, loading: Loading, chosen: Tensor, starts: Sequence[int]
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Generator[tuple[Tensor, Tensor], None, None]:
     """(places in `chosen`, uint8 images at the view's size) of the batches that begin at `starts`."""
     resident = source.resident()
     if resident is None:
@@ -131,15 +136,9 @@ def _decoded(
     source: Source, loading: Loading, chosen: Tensor, starts: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     plan = [list(range(start, min(start + loading.batch_size, len(chosen)))) for start in starts]
-    loader = DataLoader(
-        _Centres(source, loading.view.size, loading.crop, chosen),
-        batch_sampler=plan,
-        num_workers=loading.workers,
-        collate_fn=_readable,
-        worker_init_fn=leave_signals,
-        generator=torch.Generator(),  # otherwise starting it would advance torch's own
-    )
-    for places, images, reasons in loader:
+    centers = _Centres(source, loading.view.size, loading.crop, chosen)
+    how = processes.Loading(loading.workers, "readout.batch_size")
+    for places, images, reasons in processes.batches(centers, plan, _readable, how):
         for place, reason in reasons:
             loading.unreadable(source, int(chosen[place]), reason)
         if len(places):

@@ -18,6 +18,7 @@ from sslkit.core.objective import Objective, Part
 from sslkit.errors import CheckpointError, SpecError, SslkitError
 from sslkit.registry.manager import kinds, registry
 from sslkit.spec.families import BackboneSpec
+from sslkit.train.files import write_bytes
 from sslkit.train.lock import begun_anew
 from sslkit.train.restore import Restored, restore
 
@@ -41,12 +42,13 @@ def export_part(run_dir: Path, name: str, out: Path, checkpoint: str = "last") -
     Raises:
         SpecError: the run has no such part, or `out` does not end in .safetensors.
         CheckpointError: no such run or checkpoint.
+        StorageError: `out` could not be written.
     """
     if out.suffix != ".safetensors" or out.is_dir():
         raise SpecError(f"{out}: must be a file that ends in .safetensors")
     restored = restore(run_dir, checkpoint)
     part = _find(_parts(restored), name, run_dir)
-    write_whole(out, save(_state(restored, part), _metadata(restored, part, name)))
+    write_bytes(out, save(_state(restored, part), _metadata(restored, part, name)))
 
 
 def read_part(path: Path, name: str) -> Loaded:
@@ -70,17 +72,6 @@ def read_part(path: Path, name: str) -> Loaded:
     backbone = _backbone(path, json.loads(metadata["backbone"]), view, state)
     rest = {key: value for key, value in state.items() if not key.startswith(BACKBONE)}
     return Loaded(backbone, view, rest, json.loads(metadata["settings"]))
-
-
-def write_whole(out: Path, content: bytes) -> None:
-    """Replace `out` by `content`; a failure leaves the old file."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _parts(restored: Restored) -> dict[str, Part]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslkit.core.evaluator import Scores
-from sslkit.errors import SpecError
+from sslkit.errors import SpecError, StorageError
 from sslkit.evaluate.cache import FEATURES, FeatureStore
 from sslkit.evaluate.network import Network, of_run, open_network
 from sslkit.evaluate.reading import Reading, reading_of
@@ -64,6 +64,7 @@ def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = F
         SpecError: the protocols do not fit the network, or there is none of that label.
         CheckpointError: a run, checkpoint or file is missing or damaged.
         DataError: images or labels are missing.
+        StorageError: results could not be written; its notes have them.
     """
     return _evaluated(open_network(spec), only, keep)
 
@@ -127,7 +128,12 @@ def _measured(
             variants[evaluator.label] = variant.words
             return variant
 
-        store(about, wanted, found, spec.data, reading, sources, name)
+        try:
+            store(about, wanted, found, spec.data, reading, sources, name)
+        except StorageError as error:  # as on a full disk: what was measured is at least told
+            for label, scores in found.items():
+                error.add_note(f"{label}: " + ", ".join(f"{k} {v:.4g}" for k, v in scores.metrics.items()))
+            raise
     return Measured(found, unreadable, variants)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from sslkit.evaluate.sources import Sources, source_of
 from sslkit.evaluate.statistics import accuracy_interval
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.spec.metrics import directions
-from sslkit.train.files import write_bytes, write_json
+from sslkit.train.files import draw_whole, write_bytes, write_json
+from sslkit.train.optional import component, optional
 
 FIGURES = "figures"
 
@@ -44,15 +46,19 @@ def store(
     reading: Reading,
     sources: Sources,
     name: Name = plain_name,
+    warn: Callable[[str], None] = warnings.warn,
 ) -> list[Path]:
     """Write each evaluator's scores, predictions and figures into the run folder; returns the figures.
 
     `name` says how a result is told from the run's own, which goes by the label alone.
 
-    Files are whole or absent, and made anew where they exist. Only the first rank may call it.
+    Files are whole or absent, and made anew where they exist. Only the first rank may call it. A figure that cannot
+    be drawn is left out, and `warn` is told.
+
+    Raises:
+        StorageError: a file could not be written.
     """
     folder = folder_of(about.run_dir, about.step)
-    folder.mkdir(parents=True, exist_ok=True)
     drawn: list[Path] = []
     for spec in evaluators.values():
         scores, label = found[spec.label], spec.label
@@ -68,7 +74,7 @@ def store(
         }
         variant = name(spec, record)
         stem = f"{label}{variant.stem}"
-        figures = dict(_draw(_figures(about, variant, folder), stem, scores))
+        figures = dict(_draw(_figures(about, variant, folder) / stem, spec, scores, warn))
         drawn += figures.values()
         if scores.predictions is not None:
             labels, guesses = (x.cpu().numpy() for x in scores.predictions)
@@ -96,12 +102,14 @@ def _common(about: About, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _draw(folder: Path, label: str, scores: Scores) -> Iterator[tuple[str, Path]]:
+def _draw(
+    stem: Path, spec: EvaluatorSpec, scores: Scores, warn: Callable[[str], None]
+) -> Iterator[tuple[str, Path]]:
     for name, draw in scores.figures.items():
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{label}-{name}.png"
-        draw(path)
-        yield name, path
+        path = stem.with_name(f"{stem.name}-{name}.png")
+        with optional(f"figure {path.name} of {component(spec)}", warn):
+            draw_whole(path, draw)
+            yield name, path
 
 
 def _intervals(scores: Scores) -> dict[str, tuple[float, float]]:

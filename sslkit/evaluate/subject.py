@@ -21,6 +21,7 @@ from sslkit.evaluate.sources import Sources, source_of
 from sslkit.nn.modes import evaluating
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.train import rng
+from sslkit.train.optional import component
 
 FeatureCache = dict[tuple[int, int], Features]
 """Features by (source, layer), shared by the evaluators of one round."""
@@ -127,4 +128,7 @@ def evaluate(
                 results[spec.label] = spec.build()(subject)
             except SslkitError as error:
                 raise type(error)(f"evaluate.{place}: {error}") from None
+            except Exception as error:
+                error.add_note(f"It came from evaluate.{place}: {component(spec)}.")
+                raise
     return results

@@ -129,7 +129,6 @@ def table(made: Grid, failed: Mapping[str, str] | None = None, level: float = 0.
 
 def write_table(found: SweepTable, folder: Path) -> None:
     """Write `sweep.json` and `sweep.csv`."""
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / JSON, found.to_json())
     write_text(folder / CSV, found.to_csv())
 
@@ -137,7 +136,6 @@ def write_table(found: SweepTable, folder: Path) -> None:
 def export_table(found: SweepTable, path: Path) -> None:
     """Write the table to `path`, as its ending says."""
     require_format(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".json":
         write_json(path, found.to_json())
     else:

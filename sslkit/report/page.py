@@ -46,6 +46,9 @@ def page(head: Head, sections: Sequence[Section]) -> str:
         except SslkitError as error:
             missing.append((section.title, str(error)))
             continue
+        except Exception as error:  # as of what a plugin stored: the other sections are there all the same
+            missing.append((section.title, f"{type(error).__name__}: {error}"))
+            continue
         if made is None:
             missing.append((section.title, section.how))
         else:
@@ -62,7 +65,6 @@ def page(head: Head, sections: Sequence[Section]) -> str:
 
 def write_page(path: Path, text: str) -> Path:
     """Write `text` to `path`, whole or not at all; its folder is made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
     return path
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from sslkit import __version__, catalog
 from sslkit.errors import PluginError
+from sslkit.train.files import write_text
 
 TEMPLATE = Path(__file__).parent / "template"
 SUFFIX = ".tmpl"
@@ -60,6 +61,7 @@ def new_plugin(name: str, directory: Path, family: str = "target") -> Path:
 
     Raises:
         PluginError: the name cannot be used, or the folder has something in it.
+        StorageError: a file could not be written.
     """
     names = _names(name, family)
     folder = directory / name
@@ -70,9 +72,8 @@ def new_plugin(name: str, directory: Path, family: str = "target") -> Path:
         for source in sorted(part.rglob(f"*{SUFFIX}")):
             inside = source.relative_to(part).with_suffix("").as_posix()
             path = folder / inside.replace("package/", f"{names.package}/")
-            path.parent.mkdir(parents=True, exist_ok=True)
             text = Template(source.read_text(encoding="utf-8")).substitute(values)
-            path.write_text(text, encoding="utf-8")
+            write_text(path, text)
     return folder
 
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
-from sslkit.errors import CheckpointError
-from sslkit.train.files import sync_file, sync_folder, write_json
+from sslkit.errors import CheckpointError, StorageError
+from sslkit.train.files import sync_folder, write_json, write_whole
 
 FORMAT = 1
 STATE = "state.pt"
@@ -45,7 +45,7 @@ class Checkpoints:
         """Write the checkpoint of `step`, then drop what is neither new nor `best` (a step).
 
         Raises:
-            OSError: it could not be written; nothing of it stays, and older checkpoints are untouched.
+            StorageError: it could not be written; nothing of it stays, and older checkpoints are untouched.
         """
         final_path = self.folder / f"step-{step:08d}"
         temporary = self.folder / f".writing-{step:08d}"
@@ -55,12 +55,23 @@ class Checkpoints:
             if final_path.exists():  # moved aside, not deleted: that would take long enough to be killed in
                 final_path.rename(_fresh(self.folder / f".writing-old-{step:08d}"))
             temporary.rename(final_path)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            sync_folder(self.folder)
+        except (OSError, RuntimeError) as error:  # torch reports some errors as RuntimeError
             shutil.rmtree(temporary, ignore_errors=True)
-            raise OSError(f"checkpoint of step {step} could not be written: {error}") from error
-        sync_folder(self.folder)
+            raise StorageError(f"checkpoint of step {step} could not be written: {error}") from error
         self.prune(best)
         return final_path
+
+    def amend(self, step: int, changes: Mapping[str, Any], best: int | None) -> None:
+        """Put `changes` into what the checkpoint of `step` says beside its state, then drop as `save` does.
+
+        Raises:
+            CheckpointError: there is no such checkpoint.
+            StorageError: it could not be written; the checkpoint stays as it was.
+        """
+        path = self.folder / f"step-{step:08d}"
+        write_json(path / META, {**_read_meta(path), **changes})
+        self.prune(best)
 
     def prune(self, best: int | None) -> None:
         """Drop checkpoints that are neither among the newest nor the best, and half-written ones."""
@@ -137,8 +148,7 @@ def _fresh(path: Path) -> Path:
 def _write(folder: Path, state: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
     import torch
 
-    torch.save(dict(state), folder / STATE)
-    sync_file(folder / STATE)
+    write_whole(folder / STATE, lambda file: torch.save(dict(state), file))
     write_json(folder / META, {**meta, "sha256": checksum(folder / STATE)})
 
 

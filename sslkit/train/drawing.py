@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from sslkit.train import record
 from sslkit.train.compose import Composed
 from sslkit.train.feed import Batch, readable
 from sslkit.train.figures import save_conflict, save_curves, save_pictures
+from sslkit.train.line_file import Warn
+from sslkit.train.optional import component, optional
 from sslkit.train.pipeline import moments
 
 FIGURES = "figures"
@@ -31,34 +34,50 @@ SHOWN = 8
 
 @torch.no_grad()
 def draw_pictures(
-    composed: Composed, reading: Reading, sources: Sources, spec: RunSpec, run_dir: Path
+    composed: Composed,
+    reading: Reading,
+    sources: Sources,
+    spec: RunSpec,
+    run_dir: Path,
+    warn: Warn = warnings.warn,
 ) -> list[Path]:
-    """The figures that the objectives make of held-out images (or, without a test split, of training images)."""
+    """The figures that the objectives make of held-out images (or, without a test split, of training images).
+
+    One that cannot be drawn is left out, and `warn` is told the component.
+    """
     system, stepper = composed.step.reading, composed.step
-    batch = _held_out(composed, reading, _shown_source(sources, spec))
-    paths = []
-    with evaluating(system), stepper.autocast():
-        tokens = stepper.encode(batch, 0)
+    paths: list[Path] = []
+    with optional("figures of held-out images", warn), evaluating(system), stepper.autocast():
+        tokens = stepper.encode(_held_out(composed, reading, _shown_source(sources, spec)), 0)
         objectives: Mapping[str, Any] = dict(system.objectives.items())
+        specs = {term.name: term.spec for term in spec.all_terms()}
         for name, objective in objectives.items():
-            for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
-                stem = title if len(objectives) == 1 else f"{name.replace('/', '-')}-{title}"
-                path = run_dir / FIGURES / f"{stem}.png"
+            with optional(f"figures of {name!r}: {component(specs[name])}", warn):
+                prefix = "" if len(objectives) == 1 else f"{name.replace('/', '-')}-"
                 view = composed.env.views[objective.passes[0].view]
-                save_pictures(
-                    path, pictures._replace(images=pictures.images.float().cpu()), view.mean, view.std
-                )
-                paths.append(path)
+                for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
+                    path = run_dir / FIGURES / f"{prefix}{title}.png"
+                    shown = pictures._replace(images=pictures.images.float().cpu())
+                    save_pictures(path, shown, view.mean, view.std)
+                    paths.append(path)
     return paths
 
 
-def draw_curves(run_dir: Path) -> list[Path]:
-    """The curves of all records so far, and how terms got on where several were balanced."""
-    path, records = run_dir / FIGURES / "curves.png", record.read(run_dir)
-    scores = evaluations(run_dir) if steps(run_dir) else {}
-    save_curves(path, records, {label for label, e in scores.items() if e.headline_better == "lower"})
-    conflict = run_dir / FIGURES / "conflict.png"
-    return [path, conflict] if save_conflict(conflict, records) else [path]
+def draw_curves(run_dir: Path, warn: Warn = warnings.warn) -> list[Path]:
+    """The curves of all records so far, and how terms got on where several were balanced.
+
+    One that cannot be drawn is left out, and `warn` is told.
+    """
+    folder, records, paths = run_dir / FIGURES, record.read(run_dir), list[Path]()
+    with optional("figure curves.png", warn):
+        scores = evaluations(run_dir) if steps(run_dir) else {}
+        lower = {label for label, e in scores.items() if e.headline_better == "lower"}
+        save_curves(folder / "curves.png", records, lower)
+        paths.append(folder / "curves.png")
+    with optional("figure conflict.png", warn):
+        if save_conflict(folder / "conflict.png", records):
+            paths.append(folder / "conflict.png")
+    return paths
 
 
 def _shown_source(sources: Sources, spec: RunSpec) -> Source:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from sslkit.core.source import Source, pixels
-from sslkit.errors import DataError
-from sslkit.train.guard import leave_signals
+from sslkit.errors import DataError, WorkerError
+from sslkit.train import workers as processes
 from sslkit.train.mps import has_float64
 from sslkit.train.order import Order
 from sslkit.train.pipeline import Pipeline
@@ -34,6 +34,11 @@ class Batch(NamedTuple):
 
 class Feed(ABC):
     """An endless supply of batches from any step on."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why worker processes are gone. Batches then come from this process, slowly: enough to save and leave."""
+        return None
 
     @abstractmethod
     def step(self, step: int) -> Iterator[Batch]:
@@ -73,32 +78,26 @@ class WorkerFeed(Feed):
         pipeline: Pipeline,
         device: torch.device,
         *,
-        workers: int,
         start: int,
         stop: int,
+        how: processes.Loading,
         unreadable: Callable[[int, str], None],
     ) -> None:
         self.order, self.pipeline, self.device, self.unreadable = order, pipeline, device, unreadable
-        plan = _Plan(order, start, stop)
-        self._loader = DataLoader(
-            _Cutter(source, pipeline),
-            batch_sampler=plan,
-            num_workers=workers,
-            collate_fn=_as_it_is,
-            pin_memory=device.type == "cuda",
-            prefetch_factor=2 if workers else None,
-            worker_init_fn=leave_signals,
-            generator=torch.Generator(),  # otherwise starting it would advance the step's own generator
-        )
+        self._cutter, self._how = _Cutter(source, pipeline), how._replace(pin_memory=device.type == "cuda")
+        self._plan = _Plan(order, start, stop)
         self._batches: Iterator[_Cut | DataError] | None = None
+        self._failure: str | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """What befell the workers."""
+        return self._failure
 
     def step(self, step: int) -> Iterator[Batch]:
         """The next micro-batches; the workers run ahead. Raises DataError where no image can be read."""
-        if self._batches is None:
-            self._batches = iter(self._loader)
-        share = self.order.share
-        for _ in range(self.order.batch // share.world // share.micro):
-            batch = next(self._batches)
+        for items in self._plan.of(step):
+            batch = self._next(items)
             if isinstance(batch, DataError):
                 raise batch
             crops, rows, reasons = batch
@@ -108,9 +107,23 @@ class WorkerFeed(Feed):
             moved = {name: x.to(self.device, non_blocking=True) for name, x in crops.items()}
             yield Batch(self.pipeline.rest(moved, step, here), here)
 
+    def _next(self, items: list[_Item]) -> _Cut | DataError:
+        """The micro-batch of `items`: from the workers, which are there by now, or made here where they died."""
+        if self._failure is None:
+            try:
+                if self._batches is None:
+                    self._batches = processes.batches(self._cutter, self._plan, _as_it_is, self._how)
+                return next(self._batches)
+            except WorkerError as error:
+                self._failure = str(error)
+                self._how.warn(f"{error}. Saving as soon as this step is done without workers")
+        return self._cutter.__getitems__(items)
+
     def close(self) -> None:
         """Stop the workers."""
-        self._batches = None
+        batches, self._batches = self._batches, None
+        if isinstance(batches, Generator):
+            batches.close()
 
 
 @final
@@ -119,6 +132,11 @@ class MovedFeed(Feed):
 
     def __init__(self, feed: Feed, device: torch.device) -> None:
         self.feed, self.device = feed, device
+
+    @property
+    def failure(self) -> str | None:
+        """That of the feed."""
+        return self.feed.failure
 
     def step(self, step: int) -> Iterator[Batch]:
         """The micro-batches of the feed."""
@@ -154,8 +172,12 @@ class _Plan:
 
     def __iter__(self) -> Iterator[list[_Item]]:
         for step in range(self.start, self.stop):
-            for indices, rows in self.order.micro_batches(step):
-                yield [_Item(i, step, r) for i, r in zip(indices.tolist(), rows.tolist(), strict=True)]
+            yield from self.of(step)
+
+    def of(self, step: int) -> Iterator[list[_Item]]:
+        """The items of the micro-batches of `step`."""
+        for indices, rows in self.order.micro_batches(step):
+            yield [_Item(i, step, r) for i, r in zip(indices.tolist(), rows.tolist(), strict=True)]
 
 
 @final

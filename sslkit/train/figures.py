@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from torch import Tensor
 
 from sslkit.core.passes import Pictures
+from sslkit.train.files import write_whole
 
 DPI = 150
 PICTURE = 160
@@ -251,10 +251,4 @@ def _running_mean(curve: Curve) -> tuple[list[float], list[float]]:
 
 def _save(figure: Figure, path: Path) -> None:
     """A reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(temporary, format="png", dpi=DPI)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=DPI))

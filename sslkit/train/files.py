@@ -1,32 +1,129 @@
-"""Files that are whole or absent: temporary file, fsync, rename."""
+"""Files that are whole or absent: temporary file, fsync, rename. Whatever fails names the file and what to do."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast, final
+
+from sslkit.errors import StorageError
 
 SUMMARY = "summary.json"
 """What a run writes at its end."""
+_ADVICE = {
+    errno.ENOSPC: "Free some space on its disk",
+    errno.EDQUOT: "Free some of the quota of its disk",
+    errno.EFBIG: "Raise the limit of file sizes (`ulimit -f`)",
+    errno.EACCES: "Choose a folder that may be written",
+    errno.EPERM: "Choose a folder that may be written",
+    errno.EROFS: "Choose a folder on a disk that may be written",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+}
+
+
+@contextlib.contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Around writing `path`: the one place that turns an error of the system into one for people.
+
+    Raises:
+        StorageError: names the file, the reason and what to do.
+    """
+    try:
+        yield
+    except StorageError:  # of a file inside
+        raise
+    except OSError as error:
+        reason, advice = error.strerror or " ".join(str(error).split()), _ADVICE.get(error.errno or 0)
+        text = f"{path}: could not be written: {reason}" + (f". {advice}" if advice else "")
+        raise StorageError(text) from error
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Replace the file at `path` by what `write` puts into it; a crash leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Replace the file at `path` by what `write` puts into it; a crash leaves the old one or the new one.
+
+    Its folder is made.
+
+    Raises:
+        StorageError: it could not be written; the old one stays.
+    """
+
+    def fill(temporary: Path) -> None:
+        with temporary.open("wb") as raw:
+            _fill(raw, write)
+
+    _replace(path, path.with_name(f".{path.name}.{os.getpid()}.tmp"), fill)
+
+
+def draw_whole(path: Path, draw: Callable[[Path], object]) -> None:
+    """As `write_whole`, for a `draw` that takes a path and reads the format from its ending."""
+    _replace(path, path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}"), draw)
+
+
+def _replace(path: Path, temporary: Path, fill: Callable[[Path], object]) -> None:
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fill(temporary)
+            with temporary.open("rb+") as file:  # some systems sync only what may be written
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def _fill(raw: BinaryIO, write: Callable[[BinaryIO], object]) -> None:
+    """Let `write` write. Raises OSError as the system gave it, whatever a library made of it."""
+    file = _Noting(raw)
     try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk names no file
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        write(cast(BinaryIO, file))
+    except Exception as error:  # torch says "unexpected pos 64 vs 0" of a full disk
+        raise file.error or error from None
+
+
+@final
+class _Noting(io.BufferedIOBase):
+    """A file that keeps the first error of the system, as libraries replace it by words of theirs."""
+
+    def __init__(self, raw: BinaryIO) -> None:
+        super().__init__()
+        self._raw = raw
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:  # noqa: ANN401
+        """As of any file."""
+        try:
+            return self._raw.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def flush(self) -> None:
+        """As of any file."""
+        if not self._raw.closed:
+            self._raw.flush()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """As of any file."""
+        return self._raw.seek(offset, whence)
+
+    def tell(self) -> int:
+        """As of any file."""
+        return self._raw.tell()
+
+    def seekable(self) -> bool:
+        """As `open` makes it."""
+        return True
+
+    def writable(self) -> bool:
+        """As `open` makes it."""
+        return True
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -51,12 +148,6 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def sync_file(path: Path) -> None:
-    """Bring a written file to the disk. Windows does that only for one that is open for writing."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())
 
 
 def sync_folder(path: Path) -> None:

@@ -1,17 +1,16 @@
-"""Guards: a loss that is no longer finite, images that cannot be read, a request to stop."""
+"""Guards: a loss that is no longer finite, images that cannot be read."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
-from typing import Any, Self, final
+from typing import final
 
 import torch
 from torch import Tensor
 
 from sslkit.errors import DataError, TrainingError
+from sslkit.train.line_file import LineFile, Warn
 from sslkit.train.shards import local
 
 CAUSES = (
@@ -61,8 +60,17 @@ def broken(parameters: Iterable[tuple[str, Tensor]]) -> str | None:
 class UnreadableImages:
     """Counts and lists images that were skipped, and stops the run past a share."""
 
-    def __init__(self, path: Path, total: int, share: float, name: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        total: int,
+        share: float,
+        name: Callable[[int], str],
+        warn: Warn = lambda text: None,
+    ) -> None:
+        """`warn` is told where the disk is full: the list is then written later."""
         self._path, self._total, self._share, self._name = path, total, share, name
+        self._file = LineFile(path, warn)
         self.reasons: dict[int, str] = dict(_listed(path))
 
     def add(self, index: int, reason: str) -> None:
@@ -75,9 +83,7 @@ class UnreadableImages:
             return
         self.reasons[index] = reason
         name, said = (" ".join(text.split()) for text in (self._name(index), reason))
-        # File names may be any bytes, which UTF-8 may not hold.
-        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{index}\t{name}\t{said}\n")
+        self._file.add([f"{index}\t{name}\t{said}"])
         if len(self.reasons) > self._share * self._total:
             raise DataError(
                 f"{len(self.reasons)} of {self._total} images cannot be read, more than max_corrupt={self._share}; "
@@ -90,42 +96,3 @@ def _listed(path: Path) -> Iterator[tuple[int, str]]:
     for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else ():
         index, _, reason = line.split("\t", 2)
         yield int(index), reason
-
-
-def leave_signals(worker: int) -> None:
-    """Start of a worker process: signals to the whole process group are the main process's to handle.
-
-    Ctrl-C and `timeout` reach every process. A worker that died of it would end the run before it is saved.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
-
-
-@final
-class StopRequest:
-    """SIGTERM and SIGINT ask the run to save and leave; a second SIGINT leaves at once."""
-
-    def __init__(self) -> None:
-        self.signal: str | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        """Listen, where this is the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                self._previous[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: its owner handles signals
-                break
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Give the signals back."""
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = signal.Signals(number).name

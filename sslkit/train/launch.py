@@ -27,9 +27,10 @@ from sslkit.train.lock import (
     without_first_weights,
 )
 from sslkit.train.memory import peak_memory_mib
+from sslkit.train.outcome import Outcome
 from sslkit.train.parallel import start
 from sslkit.train.summary import weights_sha256
-from sslkit.train.trainer import SKIPPED, Outcome, Trainer
+from sslkit.train.trainer import SKIPPED, Trainer
 
 Say = Callable[[str], None]
 
@@ -49,6 +50,9 @@ def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> dict[s
         SpecError: the folder holds a different run, or the spec cannot be run.
         DataError: images are missing or unreadable, or not those that the run began with.
         TrainingError: a loss was not finite, or nothing could be saved.
+        WorkerError: worker processes died; everything until then is saved.
+        StorageError: `summary.json` could not be written.
+        Interrupted: a second signal came. After the first, the summary says `finished: False` and `stopped_by`.
     """
     require_same_run(spec, spec.run_dir)
     if not has_checkpoint(spec.run_dir):
@@ -143,8 +147,10 @@ def _flops(run_dir: Path, steps: int) -> int | None:
 
 
 def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
-    with trainer.stepper.whole():
-        weights = weights_sha256(trainer.stepper.reading)
+    weights = None
+    if outcome.agreed:
+        with trainer.stepper.whole():
+            weights = weights_sha256(trainer.stepper.reading)
     run_dir = trainer.run_dir
     records = record.read(run_dir)
     last = {
@@ -154,7 +160,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
         if not key.startswith("baseline/") and key != "warning"
     }
     baselines = {k: v for entry in records for k, v in entry.items() if k.startswith("baseline/")}
-    kept = trainer.checkpoints.all()
+    kept = trainer.saver.checkpoints.all()
     return {
         "name": trainer.spec.name,
         "finished": outcome.finished,

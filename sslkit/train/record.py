@@ -12,7 +12,9 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sslkit.core.logger import Logger
+from sslkit.train.files import write_text
+from sslkit.train.line_file import LineFile, Warn
+from sslkit.train.loggers import Loggers
 from sslkit.train.parallel import Parallel
 
 METRICS = "metrics.jsonl"
@@ -32,9 +34,15 @@ class Recorder:
     """Holds records as tensors and writes them in bulk, about once a second."""
 
     def __init__(
-        self, run_dir: Path, loggers: Sequence[Logger], parallel: Parallel, watch: Watch = unwatched
+        self,
+        run_dir: Path,
+        loggers: Loggers,
+        parallel: Parallel,
+        watch: Watch = unwatched,
+        warn: Warn = lambda text: None,
     ) -> None:
-        self.path = run_dir / METRICS
+        """`warn` is told where the disk is full: records are then held, and written later."""
+        self.file = LineFile(run_dir / METRICS, warn)
         self.loggers, self.parallel, self._watch = loggers, parallel, watch
         self.latest: dict[str, float] = {}
         self._held: list[tuple[dict[str, float], dict[str, Tensor]]] = []
@@ -69,19 +77,16 @@ class Recorder:
         if not self.parallel.first:
             return
         self._line(record)
-        step = int(record["step"])
-        for logger in self.loggers:
-            logger.metrics(step, {k: v for k, v in record.items() if k != "step"})
+        self.loggers.metrics(int(record["step"]), {k: v for k, v in record.items() if k != "step"})
 
     def _line(self, record: Mapping[str, Any]) -> None:
         if self.parallel.first:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({k: _json_number(v) for k, v in record.items()}) + "\n")
+            self.file.add([json.dumps({k: _json_number(v) for k, v in record.items()})])
 
     def close(self) -> None:
-        """Close the loggers."""
-        for logger in self.loggers:
-            logger.close()
+        """Write what the disk did not take yet, and close the loggers."""
+        self.file.retry()
+        self.loggers.close()
 
 
 def read(run_dir: Path) -> list[dict[str, Any]]:
@@ -98,20 +103,23 @@ def read(run_dir: Path) -> list[dict[str, Any]]:
     return records
 
 
-def rewind(run_dir: Path, step: int, evaluated: bool = True) -> None:
+def rewind(run_dir: Path, step: int, evaluated: bool = True, held: Sequence[str] = ()) -> None:
     """Drop records after `step`: the resumed run makes them again, bit-equal.
 
-    Where `step` was not `evaluated` before the checkpoint, records of its evaluation go too.
+    Where `step` was not `evaluated` before the checkpoint, records of its evaluation go too. `held` are lines that the
+    disk had not taken when the checkpoint was written.
+
+    Raises:
+        StorageError: the file could not be written.
     """
+    records = read(run_dir)
+    records += [record for record in map(json.loads, held) if record not in records]
     kept = [
         record
-        for record in read(run_dir)
+        for record in records
         if record["step"] < step or (record["step"] == step and (evaluated or not _is_evaluation(record)))
     ]
-    path = run_dir / METRICS
-    temporary = path.with_suffix(".rewound")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
-    temporary.replace(path)
+    write_text(run_dir / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
 
 def _is_evaluation(record: Mapping[str, Any]) -> bool:

@@ -7,16 +7,17 @@ from typing import Any, final
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from sslkit.core.source import Source, pixels
 from sslkit.spec.parts import byte_count
 from sslkit.spec.run import RunSpec
 from sslkit.train.compose import Composed
 from sslkit.train.feed import Feed, Reasons, ResidentFeed, WorkerFeed, on_device, readable
-from sslkit.train.guard import leave_signals
+from sslkit.train.line_file import Warn
 from sslkit.train.mps import exact_device
 from sslkit.train.pipeline import Pipeline
+from sslkit.train.workers import Loading, batches
 
 AT_ONCE = 64
 """Images that a worker decodes at a time."""
@@ -26,15 +27,21 @@ Unreadable = Callable[[int, str], None]
 
 
 def supply(
-    spec: RunSpec, composed: Composed, device: torch.device, start: int, unreadable: Unreadable
+    spec: RunSpec,
+    composed: Composed,
+    device: torch.device,
+    start: int,
+    unreadable: Unreadable,
+    warn: Warn = lambda text: None,
 ) -> Feed:
     """The batches of `spec` from step `start` on.
 
     Images that fit in `spec.resident` and are of one size are held on `device`; others come from workers. Either
-    gives the same batches.
+    gives the same batches. `warn` is told what befalls workers.
 
     Raises:
         DataError: no image can be read, or too many cannot.
+        WorkerError: workers died while they decoded the images to be held.
     """
     source, order, views = composed.source, composed.order, composed.env.views
     exact = exact_device(device)
@@ -42,11 +49,17 @@ def supply(
     if images is not None:
         return on_device(ResidentFeed(images, order, Pipeline(spec.views, views, spec.seed), exact), device)
     in_workers = augments_in_workers(spec, exact)
+    how = Loading(spec.workers, batch_field(spec), warn)
     feed = WorkerFeed(
         source, order, Pipeline(spec.views, views, spec.seed, in_workers=in_workers), exact,
-        workers=spec.workers, start=start, stop=composed.length.steps, unreadable=unreadable,
+        start=start, stop=composed.length.steps, how=how, unreadable=unreadable,
     )  # fmt: skip
     return on_device(feed, device)
+
+
+def batch_field(spec: RunSpec) -> str:
+    """The field that sets how many images a worker hands over at a time."""
+    return "batch_size" if spec.micro_batch_size is None else "micro_batch_size"
 
 
 def augments_in_workers(spec: RunSpec, device: torch.device) -> bool:
@@ -97,15 +110,8 @@ def resident(
 
 def _decoded(source: Source, shape: torch.Size, workers: int) -> Iterator[tuple[Tensor | None, Reasons]]:
     """The images in order, in batches; None for a batch with an image of another shape."""
-    loader = DataLoader(
-        _Decoder(source, shape),
-        batch_size=AT_ONCE,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=leave_signals,
-        generator=torch.Generator(),  # otherwise starting it would advance torch's own generator
-    )
-    return iter(loader)
+    plan = [list(range(i, min(i + AT_ONCE, len(source)))) for i in range(0, len(source), AT_ONCE)]
+    return batches(_Decoder(source, shape), plan, _as_it_is, Loading(workers, "resident"))
 
 
 @final

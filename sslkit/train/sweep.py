@@ -18,13 +18,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, final
 
-from sslkit.errors import SpecError, SslkitError
+from sslkit.errors import Interrupted, SpecError, SslkitError
 from sslkit.registry.manager import registry
 from sslkit.spec.load import dump, parse_as
 from sslkit.spec.run import RunSpec
 from sslkit.spec.sweep import Cell, Grid, SweepSpec, grid, read_sweep_spec
 from sslkit.train.files import read_summary, write_text
 from sslkit.train.lock import differences, require_same_run
+from sslkit.train.signals import listened
 
 if TYPE_CHECKING:
     from sslkit.evaluate.sweep_table import SweepTable
@@ -134,7 +135,7 @@ def require_format(path: Path) -> None:
 
 @final
 class Stop:
-    """SIGTERM and Ctrl-C: the cell that runs saves and ends, and no other begins. A second Ctrl-C ends it at once."""
+    """A signal: the cell that runs saves and ends, and no other begins. A second signal ends the cell at once."""
 
     def __init__(self) -> None:
         self.signal: str | None = None
@@ -143,8 +144,8 @@ class Stop:
 
     def __enter__(self) -> Self:
         """Listen, where this is the main thread."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(ValueError):  # not the main thread: its owner handles signals
+        with contextlib.suppress(ValueError):  # not the main thread: its owner handles signals
+            for number in listened():
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -166,10 +167,11 @@ class Stop:
             self._process = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        again = self.signal is not None
         self.signal = self.signal or signal.Signals(number).name
-        if self._process is not None:  # a first Ctrl-C of a terminal reached it already; SIGTERM adds nothing
-            self._process.send_signal(signal.SIGINT if again and number == signal.SIGINT else signal.SIGTERM)
+        if (
+            self._process is not None
+        ):  # what a terminal told it already counts once, as it comes at the same time
+            self._process.send_signal(signal.SIGTERM)
 
 
 def _prefixed(say: Say, where: str) -> Say:
@@ -347,6 +349,7 @@ def sweep(
 
     Raises:
         SpecError: a cell is wrong; none was started.
+        Interrupted: a signal came; what is finished is in the table's files. It is a KeyboardInterrupt.
     """
     if isinstance(base, RunSpec):
         fields = base.model_dump(mode="json", exclude_unset=True)
@@ -360,7 +363,10 @@ def sweep(
     require_own_folders(made.cells)
     with Stop() as stop:
         ended = run_cells(made, Share(), stop, say)
-    return write_results(made, ended)
+    results = write_results(made, ended)
+    if stop.signal is not None:
+        raise Interrupted(f"{made.name}: stopped by {stop.signal}; the same call goes on", stop.signal)
+    return results
 
 
 def _axes(given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.evaluator import Scores
 from sslkit.core.source import Source
-from sslkit.errors import SslkitError, TrainingError
+from sslkit.errors import Interrupted, TrainingError, WorkerError
 from sslkit.evaluate.reading import Reading, reading_of
 from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.store import About, store
@@ -19,40 +20,30 @@ from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.schedule import is_due
 from sslkit.train import record
+from sslkit.train.agreement import Agreement
 from sslkit.train.best import Best
-from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
+from sslkit.train.checkpoint import FOLDER, Loaded
 from sslkit.train.clock import Clock
 from sslkit.train.collapse import CollapseGuard
 from sslkit.train.compose import Composed, compose
 from sslkit.train.drawing import FIGURES, draw_curves, draw_pictures
 from sslkit.train.energy import Energy, Meter, counters, energy_of
-from sslkit.train.feed import Feed
-from sslkit.train.guard import CAUSES, FiniteGuard, StopRequest, UnreadableImages, broken
+from sslkit.train.feed import Batch, Feed
+from sslkit.train.guard import CAUSES, FiniteGuard, UnreadableImages, broken
 from sslkit.train.lineage import Lineage, require_within
 from sslkit.train.lock import write_lock
+from sslkit.train.loggers import open_loggers
+from sslkit.train.outcome import Outcome
 from sslkit.train.parallel import Parallel
 from sslkit.train.progress import Progress
 from sslkit.train.restore import load_loss_scale, load_masking, load_optimizer, load_system
+from sslkit.train.saver import Saver
+from sslkit.train.signals import Abandoned, StopRequest
 from sslkit.train.stepper import Losses
 from sslkit.train.summary import resolved, weights_sha256
 from sslkit.train.supply import supply
 
 SKIPPED = "skipped.txt"
-
-
-class Outcome(NamedTuple):
-    """How a run ended."""
-
-    step: int
-    finished: bool
-    stopped_by: str | None
-    """Name of the signal that stopped it."""
-    seconds: float
-    """Training time, over all parts of a run that was stopped and resumed."""
-    skipped: int
-    """Images that could not be read."""
-    energy: Energy | None
-    """Of training, like the time; None where no counter could be read from the start to the end."""
 
 
 @final
@@ -70,10 +61,10 @@ class Trainer:
         self.spec, self.parallel, self.run_dir = spec, parallel, spec.run_dir
         self.composed: Composed = compose(spec, parallel)
         self.stepper, self.length = self.composed.step, self.composed.length
-        self.checkpoints = Checkpoints(self.run_dir / FOLDER, spec.checkpoint.keep)
         self.best = Best(spec)
         self.meta: Mapping[str, Any] = loaded.meta if loaded else {}
-        self.start = loaded.step if loaded else 0
+        self.start = self.done = loaded.step if loaded else 0
+        self._saved, self._abandoned = self.start, False
         self.sources = Sources()
         self.sources.put(spec.data, "train", self.composed.source)
         require_splits(spec.evaluate, spec.data, self.sources, self.composed.source.channels)
@@ -88,16 +79,19 @@ class Trainer:
         self.best.restore(self.meta.get("best", {}), partial(record.read, self.run_dir))
         self._unscored: set[str] = set()
         self.reading = self._reading()
-        loggers = (
-            [logger.build(self.run_dir, spec.name) for logger in spec.log.loggers] if parallel.first else []
+        self.progress = Progress(enabled=parallel.first)
+        loggers = open_loggers(
+            spec.log.loggers if parallel.first else (), self.run_dir, spec.name, self._warn
         )
         self.collapse = CollapseGuard(spec.log.collapse, self.stepper.peak_lr)
         self.collapse.restore(self.meta.get("collapse", {}))
-        self.recorder = record.Recorder(self.run_dir, loggers, parallel, self.collapse.look)
+        self.recorder = record.Recorder(self.run_dir, loggers, parallel, self.collapse.look, self._warn)
+        self.saver = Saver(self.run_dir, spec.checkpoint.keep, self.recorder.file, self._warn)
+        self.stop = StopRequest(self.saver.last_good, parallel.first)
+        self.agreement = Agreement(parallel)
         self.guard = FiniteGuard(list(self.stepper.objectives), parallel.device)
-        self.progress = Progress(enabled=parallel.first)
-        source = self.composed.source
-        self.skipped = UnreadableImages(self.run_dir / SKIPPED, len(source), spec.max_corrupt, source.name)
+        source, listed = self.composed.source, self.run_dir / SKIPPED
+        self.skipped = UnreadableImages(listed, len(source), spec.max_corrupt, source.name, self._warn)
         self.clock = Clock(float(self.meta.get("seconds", 0.0)), self._meter())
 
     @property
@@ -108,44 +102,101 @@ class Trainer:
         return net
 
     def run(self) -> Outcome:
-        """Train to the end, or until a signal; either leaves a checkpoint of the last step behind."""
-        feed = self._feed()
+        """Train to the end, or until a signal; either leaves a checkpoint of the last step behind.
+
+        Raises:
+            TrainingError: a loss was not finite, or something could not be saved.
+            WorkerError: worker processes died; all steps until then are saved.
+            Interrupted: a second signal came.
+        """
+        feed, at_once = self._feed(), False
         try:
-            with StopRequest() as stop, self.progress:
-                with self.clock.paused():
-                    self._before()
-                self.progress.start(self.length.steps, self.start)
-                self.clock.rate(self.start * self.spec.batch_size)
-                done, stopped = self._loop(feed, stop)
-                if not stopped:
-                    with self.clock.paused():
-                        self._figures(done)
+            with self.stop, self.progress:
+                stopped = self._run(feed)
+        except Interrupted:
+            at_once = True
+            raise
         finally:
             feed.close()
-            self.recorder.close()
-        by = stop.signal if stopped else None
-        skipped = len(self.skipped.reasons)
-        return Outcome(done, not stopped, by, self.clock.seconds, skipped, self._energy())
+            if not at_once:
+                self.recorder.close()
+        by = (self.stop.signal or "another rank") if stopped else None
+        agreed = self.parallel.world == 1 or not (stopped and self._abandoned)
+        skipped, energy = len(self.skipped.reasons), self._energy() if agreed else None
+        return Outcome(self.done, not stopped, by, self.clock.seconds, skipped, energy, agreed)
 
-    def _loop(self, feed: Feed, stop: StopRequest) -> tuple[int, bool]:
-        """Train; return the steps that are done and whether a signal ended it."""
+    def _run(self, feed: Feed) -> bool:
+        """Evaluate what is owed and train; return whether a signal ended it."""
+        try:
+            with self.clock.paused(), self.stop.abandoning():
+                self._before()
+            self.progress.start(self.length.steps, self.start)
+            self.clock.rate(self.start * self.spec.batch_size)
+            stopped = self._loop(feed)
+            if not stopped:
+                with self.clock.paused(), self.stop.abandoning():
+                    self._figures(self.done)
+            if self.parallel.first:
+                self.saver.finish()
+            return stopped
+        except Abandoned:
+            self._abandoned = True
+            return True
+        except Exception as error:
+            if self.saver.checkpoints.all() and (last_good := self.saver.last_good()) not in str(error):
+                error.add_note(last_good)
+            raise
+
+    def _loop(self, feed: Feed) -> bool:
+        """Train; return whether a signal ended it."""
         for step in range(self.start, self.length.steps):
-            losses = self.stepper(step, feed.step(step))
-            done = step + 1
+            batches = self._batches(feed, step)
+            if batches is None:
+                return True
+            losses = self.stepper(step, batches)
+            self.done = done = step + 1
             self.guard.watch(done, losses.values)
             last = done == self.length.steps
             if done % self.spec.log.every == 0 or last or done == 1 or self.stepper.measures(step):
                 self._record(done, losses)
-            if self._leaving(done, stop):
-                self._save(done, evaluated=False, final=True)
-                return done, True
-            evaluated = self._evaluate_or_save(done)
-            if last or evaluated or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch):
-                self._save(done, evaluated=evaluated, final=last)
-            if self.collapse.stopping:
-                self._save(done, evaluated=evaluated, final=True)
-                raise TrainingError(self.collapse.reason(self.run_dir))
-        return self.length.steps, False
+            if self._leaving(feed):
+                self._save(done, final=True)
+                if feed.failure is not None:
+                    raise WorkerError(f"step {done}: {feed.failure}. {self.saver.last_good()}")
+                return True
+            self._after(done)
+        return False
+
+    def _batches(self, feed: Feed, step: int) -> Iterator[Batch] | None:
+        """The micro-batches of `step`, of which the first is there; None where a signal came before it was.
+
+        An error until then costs no step: nothing of it has been computed.
+        """
+        batches = feed.step(step)
+        if self.parallel.world > 1:  # the others are in the step already
+            return batches
+        try:
+            with self.stop.abandoning():
+                return chain([next(batches)], batches)
+        except (Abandoned, Exception) as error:
+            if self._saved != step:
+                self._save(step, evaluated=self.saver.complete, final=True)
+            if isinstance(error, Abandoned):
+                return None
+            raise
+
+    def _after(self, done: int) -> None:
+        """What is due after `done` steps: a checkpoint first, so that an evaluation that fails costs no training."""
+        last, due = done == self.length.steps, self._due(done)
+        saved = False
+        if last or due or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch):
+            saved = self._save(done, final=last)
+        if due:
+            self._evaluate(done, due)
+            self._evaluated(done, saved=saved, final=last)
+        if self.collapse.stopping:
+            self._save(done, evaluated=self.saver.complete, final=True)
+            raise TrainingError(self.collapse.reason(self.run_dir))
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
@@ -154,14 +205,13 @@ class Trainer:
             self.progress.note(f"note: {note}")
         if self.start == 0:
             self._baselines()
-        elif not self.meta.get("evaluated", True) and self._evaluate(self.start):
-            self._save(self.start, evaluated=True)
+        elif not self.meta.get("evaluated", True) and (due := self._due(self.start)):
+            self._evaluate(self.start, due)
+            self._evaluated(self.start, saved=True, final=self.start == self.length.steps)
 
-    def _leaving(self, done: int, stop: StopRequest) -> bool:
-        """Whether a rank was asked to stop; ranks agree on it at the steps where they record."""
-        if self.parallel.world == 1:
-            return stop.signal is not None
-        return done % self.spec.log.every == 0 and self.parallel.any(stop.signal is not None)
+    def _leaving(self, feed: Feed) -> bool:
+        """Whether a rank was asked to stop, or has lost its workers."""
+        return self.agreement.any(self.stop.signal is not None or feed.failure is not None)
 
     def _record(self, done: int, losses: Losses) -> None:
         values = {"loss": losses.total, **losses.values}
@@ -183,30 +233,16 @@ class Trainer:
         self.recorder.flush()
         for finding in self.collapse.news():
             self.progress.note(f"warning: {finding.text}")
-        self.guard.check(self._last_good)
+        self.guard.check(self.saver.last_good)
 
-    def _last_good(self) -> str:
-        kept = self.checkpoints.all()
-        if not kept:
-            return "There is no checkpoint before it."
-        return f"The last good checkpoint is {kept[-1]}; `sslkit resume {self.run_dir}` continues from it."
+    def _warn(self, text: str) -> None:
+        self.progress.note(f"warning: {text}")
 
-    def _evaluate_or_save(self, done: int) -> bool:
-        """`_evaluate`, where an evaluator that fails costs no training."""
-        try:
-            return self._evaluate(done)
-        except SslkitError:
-            self._save(done, evaluated=False, final=True)
-            raise
-
-    def _evaluate(self, done: int) -> bool:
-        """Run the evaluators that are due after `done` steps; report whether there were any."""
-        last, due = done == self.length.steps, self._due(done)
-        if not due:
-            return False
+    def _evaluate(self, done: int, due: Mapping[int, EvaluatorSpec]) -> None:
+        """Run the evaluators `due` after `done` steps."""
         self._flush()
         self.progress.update(done, self.length.epoch(done), self.recorder.latest)
-        with self.clock.paused(), self.stepper.whole():
+        with self.clock.paused(), self.stop.abandoning(), self.stepper.whole():
             results = self._scores(self.net, due)
             metrics = {
                 f"eval/{label}/{name}": value
@@ -218,9 +254,15 @@ class Trainer:
             for label, scores in results.items():
                 self.progress.evaluated(label, scores.metrics)
             self._store(done, due, results)
-            if not last:
+            if done < self.length.steps:
                 self._figures(done)
-        return True
+
+    def _evaluated(self, done: int, *, saved: bool, final: bool) -> None:
+        """Put the evaluation of `done` into its checkpoint, of which the state is written already."""
+        if not saved:
+            self._save(done, evaluated=True, final=final)
+        elif self.parallel.first and self.saver.complete:
+            self.saver.amend(done, {"best": self.best.state(), "evaluated": True}, self.best.step)
 
     def _note_best(self, done: int, metrics: Mapping[str, float]) -> None:
         self.best.update(done, metrics)
@@ -234,7 +276,12 @@ class Trainer:
         if self.parallel.first:
             unreadable = tuple(sorted(self._unscored))
             about = About(self.run_dir, done, weights_sha256(self.net), None, unreadable)
-            self._show(done, store(about, due, found, self.spec.data, self.reading, self.sources))
+            self.saver.store(
+                lambda: self._show(
+                    done,
+                    store(about, due, found, self.spec.data, self.reading, self.sources, warn=self._warn),
+                )
+            )
 
     def _baselines(self) -> None:
         """Scores of raw pixels and of the untrained net, for the evaluators that ask for them."""
@@ -252,20 +299,24 @@ class Trainer:
     def _figures(self, done: int) -> None:
         with self.stepper.whole():
             if self.parallel.first:
-                paths = draw_pictures(self.composed, self.reading, self.sources, self.spec, self.run_dir)
-                self._show(done, paths + draw_curves(self.run_dir))
+                paths = draw_pictures(
+                    self.composed, self.reading, self.sources, self.spec, self.run_dir, self._warn
+                )
+                self._show(done, paths + draw_curves(self.run_dir, self._warn))
 
     def _show(self, done: int, paths: Sequence[Path]) -> None:
-        for logger in self.recorder.loggers:
-            for path in paths:
-                logger.figure(done, path.stem, path)
+        self.recorder.loggers.figures(done, paths)
 
-    def _save(self, done: int, *, evaluated: bool, final: bool = False) -> None:
-        """Write a checkpoint. `evaluated`: no evaluation of this step is still to be made."""
+    def _save(self, done: int, *, evaluated: bool = False, final: bool = False) -> bool:
+        """Write a checkpoint; return whether that is done. `evaluated`: no evaluation of this step is still owed.
+
+        Raises:
+            TrainingError: weights are not finite, or the `final` checkpoint could not be written.
+        """
         self._flush()
         self._require_finite(done)
         state = self.stepper.state_dict()  # on every rank: shards are gathered
-        energy = self._energy()
+        energy, path = self._energy(), None
         if self.parallel.first:
             meta = {
                 "epoch": self.length.epoch(done),
@@ -275,14 +326,12 @@ class Trainer:
                 "collapse": self.collapse.state(),
                 "evaluated": evaluated or not self._due(done),
             }
-            try:
-                path = self.checkpoints.save(done, state, meta, self.best.step)
-            except OSError as error:
-                self._unsaved(error, final)
-            else:
-                for logger in self.recorder.loggers:
-                    logger.saved(done, path)
-        self.parallel.wait()
+            path = self.saver.save(done, state, meta, self.best.step, final=final)
+            if path is not None:
+                self.recorder.loggers.saved(done, path)
+        saved = self.parallel.any(path is not None)  # the others wait for it
+        self._saved = done if saved else self._saved
+        return saved
 
     def _require_finite(self, done: int) -> None:
         """A gradient may be infinite where the loss is not; the next loss would tell, after the checkpoint."""
@@ -290,19 +339,13 @@ class Trainer:
         if self.parallel.any(name is not None):
             where = f"in {name}" if name else "of another rank's"
             raise TrainingError(
-                f"step {done}: values {where} are not finite, though all losses were. {self._last_good()} {CAUSES}"
+                f"step {done}: values {where} are not finite, though all losses were. {self.saver.last_good()} {CAUSES}"
             )
 
     def _due(self, done: int) -> dict[int, EvaluatorSpec]:
         """The evaluators to run after `done` steps, by their place in the spec."""
         last, every = done == self.length.steps, self.length.steps_per_epoch
         return {i: e for i, e in enumerate(self.spec.evaluate) if last or e.due(done, every)}
-
-    def _unsaved(self, error: OSError, final: bool) -> None:
-        """A full disk must not end a run that can still save later; at the end there is no later."""
-        if final:
-            raise TrainingError(f"{error}. {self._last_good()} Free some space first.") from None
-        self.progress.note(f"warning: {error}; training goes on and tries again at the next checkpoint")
 
     def _meter(self) -> Meter:
         """Goes on from what a resumed run had; where it had nothing, the whole stays unknown."""
@@ -327,10 +370,12 @@ class Trainer:
         if source is self.composed.source:
             self.skipped.add(index, reason)
         else:
-            self.progress.note(f"warning: left out of evaluation: {reason}")
+            self._warn(f"left out of evaluation: {reason}")
 
     def _feed(self) -> Feed:
-        return supply(self.spec, self.composed, self.parallel.device, self.start, self.skipped.add)
+        return supply(
+            self.spec, self.composed, self.parallel.device, self.start, self.skipped.add, self._warn
+        )
 
     def _restore(self, loaded: Loaded) -> None:
         load_system(self.composed.system, loaded)
@@ -348,4 +393,5 @@ class Trainer:
             self.lineage.write(self.start, facts)
         if self.start == 0 or self.lineage.data:  # other images have other numbers
             (self.run_dir / SKIPPED).unlink(missing_ok=True)
-        record.rewind(self.run_dir, self.start if self.start else -1, self.meta.get("evaluated", True))
+        evaluated, held = self.meta.get("evaluated", True), self.meta.get("records", ())
+        record.rewind(self.run_dir, self.start if self.start else -1, evaluated, held)

@@ -62,6 +62,18 @@ def test_a_stopped_run_says_how_to_go_on():
     ]
 
 
+def test_a_run_stopped_before_its_first_checkpoint_says_so():
+    told = said(finished=False, stopped_by="SIGTERM", step=0, paths={**PATHS, "checkpoint": None})
+    assert told[1] == "stopped by SIGTERM at step 0; there is no checkpoint yet. Go on with:"
+
+
+@pytest.mark.parametrize(
+    ("by", "code"), [(None, 0), ("SIGINT", 130), ("SIGUSR2", 140), ("another rank", 143)]
+)
+def test_the_exit_code_is_the_one_of_the_signal(by, code, capsys):
+    assert close({**SUMMARY, "finished": by is None, "stopped_by": by}) == code
+
+
 BEST = {
     "eval/knn/accuracy": {"value": 0.9, "step": 50},
     "eval/knn/top5": {"value": 0.99, "step": 60},

@@ -301,5 +301,8 @@ def test_a_disk_that_is_full(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(torch, "save", save)
     seen = call(capsys, "run", write(tmp_path / "spec.yaml", steps=2), "--out", tmp_path / "run")
     assert_only_error(
-        seen, "checkpoint of step 2 could not be written", "No space left on device", "Free some space first."
+        seen,
+        "checkpoint of step 2 could not be written",
+        "No space left on device",
+        "Free some space on its disk.",
     )

@@ -31,6 +31,7 @@ CONTEXT.set_forkserver_preload(
         "tests.distributed.cnn_worker",
         "tests.distributed.fsdp_worker",
         "tests.distributed.statistics_worker",
+        "tests.distributed.signal_worker",
         "tests.distributed.worker",
         "torch._dynamo",
     ]

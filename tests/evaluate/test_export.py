@@ -102,8 +102,8 @@ def test_an_old_file_is_replaced_only_by_a_whole_one(finished, tmp_path, monkeyp
     out = tmp_path / "net.pt"
     out.write_bytes(b"old")
 
-    def fail(state, path):
-        path.write_bytes(b"half of it")
+    def fail(state, file):
+        file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", fail)

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from sslkit.core.passes import Request
 from sslkit.errors import CheckpointError, SpecError
-from sslkit.evaluate.part import export_part, read_part, write_whole
+from sslkit.evaluate.part import export_part, read_part
 from sslkit.train.launch import train
 from sslkit.train.restore import restore
 from tests import tiny
@@ -110,12 +110,3 @@ def test_reading_does_not_move_torchs_generator(finished, tmp_path):
     torch.manual_seed(4)
     read_part(tmp_path / "a.safetensors", "tokenizer")
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_an_old_file_is_replaced_only_by_a_whole_one(tmp_path):
-    out = tmp_path / "deep" / "a"
-    write_whole(out, b"old")
-    with pytest.raises(TypeError):
-        write_whole(out, "text")
-    assert out.read_bytes() == b"old"
-    assert list(out.parent.iterdir()) == [out]

@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from sslkit.errors import CheckpointError
+from sslkit.errors import CheckpointError, StorageError
 from sslkit.train import checkpoint
 from sslkit.train.checkpoint import META, STATE, Checkpoints, checksum, load, step_of
 
@@ -57,13 +57,13 @@ def test_an_error_while_writing_leaves_nothing_behind(tmp_path, monkeypatch, err
     checkpoints = Checkpoints(tmp_path / "c")
     checkpoints.save(1, STATE_DICT, {}, None)
 
-    def fail(state, path):
-        path.write_bytes(b"half of it")
+    def fail(state, file):
+        file.write(b"half of it")
         raise error
 
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", fail)
-        with pytest.raises(OSError, match=r"^checkpoint of step 2 could not be written: "):
+        with pytest.raises(StorageError, match=r"^checkpoint of step 2 could not be written: "):
             checkpoints.save(2, STATE_DICT, {}, None)
     assert everything(tmp_path / "c") == ["step-00000001"]
     assert checkpoints.newest()[0].step == 1
@@ -104,6 +104,22 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert seen[4] == [4, 5]
     assert seen[6] == [4, 6, 7]
     assert seen[7] == [4, 7, 100000000], "by number and not by name"
+
+
+def test_what_an_evaluation_found_is_put_into_the_checkpoint_before_it(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (1, 2, 3):
+        checkpoints.save(step, STATE_DICT, {"evaluated": False, "epoch": step}, 1)
+        before = (tmp_path / f"step-{step:08d}" / STATE).stat().st_mtime_ns
+        checkpoints.amend(step, {"evaluated": True}, 1 if step < 3 else 3)
+        assert (tmp_path / f"step-{step:08d}" / STATE).stat().st_mtime_ns == before, (
+            "the state is written once"
+        )
+        assert kept(checkpoints) == {1: [1], 2: [1, 2], 3: [3]}[step]
+    meta = load(tmp_path / "step-00000003").meta
+    assert (meta["evaluated"], meta["epoch"], meta["step"]) == (True, 3, 3)
+    with pytest.raises(CheckpointError, match=r"step-00000009.*cannot be read"):
+        checkpoints.amend(9, {}, None)
 
 
 def test_folders_that_are_no_checkpoints_are_left_alone(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 
@@ -15,6 +16,7 @@ from sslkit.spec.parts import ViewSpec
 from sslkit.train.feed import ResidentFeed, WorkerFeed, readable
 from sslkit.train.order import Order, Share
 from sslkit.train.pipeline import Pipeline
+from sslkit.train.workers import Loading
 from sslkit_data.plugin import Folder
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
@@ -36,7 +38,7 @@ def unexpected(index, reason):
 def worker_feed(source, *, workers=0, start=0, stop=STOP, unreadable=unexpected, order=ORDER):
     return WorkerFeed(
         source, order, made_pipeline(source.channels), tiny.CPU.device,
-        workers=workers, start=start, stop=stop, unreadable=unreadable,
+        start=start, stop=stop, how=Loading(workers, "batch_size"), unreadable=unreadable,
     )  # fmt: skip
 
 
@@ -134,13 +136,15 @@ def test_feeding_leaves_torchs_generator_alone(workers):
     assert torch.equal(before, torch.get_rng_state())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
+)
 def test_workers_outlive_a_signal_to_the_whole_group(number):
     """The main process still needs their batches to end its step."""
     feed = worker_feed(MadeSource(pictures(COUNT)), workers=1, stop=60)
     try:
         first = list(feed.step(0))
-        for worker in feed._batches._workers:
+        for worker in multiprocessing.active_children():
             os.kill(worker.pid, number)
         later = [batch for step in range(1, 60) for batch in feed.step(step)]
     finally:

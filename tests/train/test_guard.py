@@ -1,16 +1,12 @@
-"""Guards: losses, images, signals."""
+"""Guards: losses, images."""
 
 from __future__ import annotations
-
-import os
-import signal
-import threading
 
 import pytest
 import torch
 
 from sslkit.errors import DataError, TrainingError
-from sslkit.train.guard import FiniteGuard, StopRequest, UnreadableImages, broken
+from sslkit.train.guard import FiniteGuard, UnreadableImages, broken
 from tests import tiny
 
 NAN, INF = float("nan"), float("inf")
@@ -118,41 +114,3 @@ def test_any_name_can_be_listed(tmp_path):
     images = UnreadableImages(tmp_path / "s", 100, 1.0, lambda index: "a\tb\nc\u2028\udcff")
     images.add(1, "because\t\udcff")
     assert len(UnreadableImages(tmp_path / "s", 100, 1.0, str).reasons) == 1
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_noted_and_the_handlers_come_back(number):
-    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    with StopRequest() as stop:
-        assert stop.signal is None
-        os.kill(os.getpid(), number)
-        assert stop.signal == number.name
-    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
-
-
-def test_a_second_interrupt_leaves_at_once():
-    with StopRequest() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-    assert stop.signal == "SIGINT"
-
-
-def test_a_second_sigterm_is_patient():
-    with StopRequest() as stop:
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert stop.signal == "SIGTERM"
-
-
-def test_another_thread_leaves_signals_to_their_owner():
-    before, noted = signal.getsignal(signal.SIGTERM), []
-
-    def run():
-        with StopRequest() as stop:
-            noted.append((stop.signal, signal.getsignal(signal.SIGTERM)))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    assert noted == [(None, before)]

@@ -48,7 +48,7 @@ def test_a_signal_in_the_last_step_leaves_the_final_evaluation_to_resume(whole, 
 def test_an_evaluation_that_was_cut_off_while_it_was_saved_stands_once(whole, tmp_path, monkeypatch):
     stopped_at(8, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", lambda *args: pytest.exit("killed"))
+        patch.setattr(Checkpoints, "amend", lambda *args: pytest.exit("killed"))
         with pytest.raises(pytest.exit.Exception):
             resume(tmp_path, silent)
     assert sum("eval/knn/accuracy" in entry for entry in record.read(tmp_path)) == 1
@@ -62,7 +62,7 @@ def test_an_evaluator_that_fails_costs_no_training(whole, tmp_path, monkeypatch)
 
     with monkeypatch.context() as patch:
         patch.setattr(KNearest, "__call__", fail)
-        with pytest.raises(DataError, match=r"^evaluate\.0: nothing to measure$"):
+        with pytest.raises(DataError, match=r"^evaluate\.0: nothing to measure"):
             train(tiny.spec(tmp_path, evaluate=[KNN]), silent)
     assert [path.name for path in Checkpoints(tmp_path / FOLDER).all()][-1] == "step-00000008"
     summary = resume(tmp_path, silent)

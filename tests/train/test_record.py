@@ -12,8 +12,11 @@ import torch
 
 from sslkit.core.logger import Logger
 from sslkit.train import record
+from sslkit.train.loggers import Loggers
 from sslkit.train.record import METRICS, Recorder, read, rewind
 from tests import tiny
+
+NOBODY = Loggers({}, pytest.fail)
 
 
 @final
@@ -37,7 +40,7 @@ def losses(value):
 
 def test_records_are_held_until_the_flush_and_then_stand_in_order(tmp_path):
     listener = Listener()
-    recorder = Recorder(tmp_path, [listener], tiny.CPU)
+    recorder = Recorder(tmp_path, Loggers({"it": listener}, pytest.fail), tiny.CPU)
     recorder.add({"step": 1, "lr": 0.5}, losses(1.0))
     recorder.add({"step": 2, "lr": 0.25}, losses(2.0))
     assert read(tmp_path) == []
@@ -56,7 +59,7 @@ def test_records_are_held_until_the_flush_and_then_stand_in_order(tmp_path):
 
 
 def test_held_values_may_change_on_the_device_after_they_are_flushed(tmp_path):
-    recorder = Recorder(tmp_path, [], tiny.CPU)
+    recorder = Recorder(tmp_path, NOBODY, tiny.CPU)
     value = torch.tensor(1.0)
     recorder.add({"step": 1}, {"loss": value})
     recorder.flush()
@@ -67,14 +70,16 @@ def test_held_values_may_change_on_the_device_after_they_are_flushed(tmp_path):
 
 
 def test_the_latest_value_of_every_metric_is_known(tmp_path):
-    recorder = Recorder(tmp_path, [], tiny.CPU)
+    recorder = Recorder(tmp_path, NOBODY, tiny.CPU)
     recorder.write({"step": 1, "loss": 3.0})
     recorder.write({"step": 2, "eval/knn/accuracy": 0.5})
     assert recorder.latest == {"step": 2, "loss": 3.0, "eval/knn/accuracy": 0.5}
 
 
 def test_what_is_not_finite_is_null_and_the_file_stays_json(tmp_path):
-    Recorder(tmp_path, [], tiny.CPU).write({"step": 1, "loss": float("nan"), "lr": float("inf"), "x": 1.5})
+    Recorder(tmp_path, NOBODY, tiny.CPU).write(
+        {"step": 1, "loss": float("nan"), "lr": float("inf"), "x": 1.5}
+    )
     (line,) = (tmp_path / METRICS).read_text().splitlines()
     assert json.loads(line, parse_constant=lambda name: pytest.fail(name)) == {
         "step": 1, "loss": None, "lr": None, "x": 1.5,
@@ -84,7 +89,7 @@ def test_what_is_not_finite_is_null_and_the_file_stays_json(tmp_path):
 def test_reading_is_due_once_a_second(tmp_path, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(record.time, "monotonic", lambda: now[0])
-    recorder = Recorder(tmp_path, [], tiny.CPU)
+    recorder = Recorder(tmp_path, NOBODY, tiny.CPU)
     assert not recorder.due
     now[0] += 1.5
     assert recorder.due
@@ -95,7 +100,7 @@ def test_reading_is_due_once_a_second(tmp_path, monkeypatch):
 def test_other_ranks_write_nothing(tmp_path, monkeypatch):
     listener = Listener()
     monkeypatch.setattr(tiny.CPU, "rank", 1)
-    recorder = Recorder(tmp_path, [listener], tiny.CPU)
+    recorder = Recorder(tmp_path, Loggers({"it": listener}, pytest.fail), tiny.CPU)
     recorder.add({"step": 1}, losses(1.0))
     recorder.flush()
     assert recorder.latest["loss"] == 1.0
@@ -131,9 +136,15 @@ def test_rewinding_drops_what_came_after_a_step(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [METRICS]
 
 
+def test_lines_that_the_disk_had_not_taken_come_from_the_checkpoint_once(tmp_path):
+    write(tmp_path, '{"step": 1}\n', '{"step": 2}\n')
+    rewind(tmp_path, 4, held=['{"step": 2}', '{"step": 3, "loss": 0.5}', '{"step": 5}'])
+    assert read(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 3, "loss": 0.5}]
+
+
 def test_records_of_one_flush_may_tell_different_things(tmp_path):
     """`log.conflict` measures some steps only."""
-    recorder = Recorder(tmp_path, [], tiny.CPU)
+    recorder = Recorder(tmp_path, NOBODY, tiny.CPU)
     recorder.add({"step": 1}, losses(1.0))
     recorder.add({"step": 2}, {**losses(2.0), "balance/conflict": torch.tensor(0.5)})
     recorder.add({"step": 3}, losses(3.0))

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import sslkit
-from sslkit.errors import SpecError
+from sslkit.errors import Interrupted, SpecError
 from sslkit.spec.sweep import SweepSpec, grid
 from sslkit.train import record
 from sslkit.train import sweep as module
@@ -274,6 +274,24 @@ def test_a_signal_stops_the_cell_and_then_the_sweep(tmp_path, fake):
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "signals are given back"
 
 
+def test_what_schedulers_send_stops_a_sweep_too_and_a_loop_over_sweeps(tmp_path, fake):
+    base = tmp_path / "base.yaml"
+    base.write_text(yaml.safe_dump(tiny.fields()))
+
+    def ask():
+        wait_for(tmp_path / "out" / "waits")
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    with pytest.raises(Interrupted, match="stopped by SIGUSR1; the same call goes on") as caught:
+        module.sweep(base, {"seed": (0, 17, 1)}, out=tmp_path / "out", say=lambda _: None)
+    thread.join()
+    assert isinstance(caught.value, KeyboardInterrupt)
+    assert (tmp_path / "out" / "sweep.json").is_file(), "what is finished is in the table"
+    assert not (tmp_path / "out" / "seed-1").exists()
+
+
 def test_a_signal_between_cells_begins_no_other(tmp_path, fake):
     made, stop = cells(tmp_path, seed=(0, 1)), Stop()
     with stop:
@@ -283,7 +301,7 @@ def test_a_signal_between_cells_begins_no_other(tmp_path, fake):
     assert not any(times_made(made).values())
 
 
-def test_a_second_interrupt_reaches_the_cell_as_one():
+def test_a_second_signal_reaches_the_cell_as_one():
     """The first asks it to save, the second to leave at once."""
     code = (
         "import signal, sys, time; got = []\n"
@@ -299,7 +317,7 @@ def test_a_second_interrupt_reaches_the_cell_as_one():
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.3)
         os.kill(os.getpid(), signal.SIGINT)
-        assert process.communicate(timeout=30)[0] == b"[15, 2]\n"
+        assert process.communicate(timeout=30)[0] == b"[15, 15]\n"
         assert stop.wait(process) == 0
 
 

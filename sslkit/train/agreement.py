@@ -1,0 +1,40 @@
+"""What ranks agree on in every step, without waiting for each other."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import torch
+import torch.distributed as dist
+
+from sslkit.train.parallel import Parallel
+
+
+@final
+class Agreement:
+    """Whether any rank wants to stop. Every rank must ask after every step."""
+
+    def __init__(self, parallel: Parallel) -> None:
+        """Of several ranks each answer is that to the question before: it travels while the next step is made."""
+        self._alone = parallel.world == 1
+        # on the CPU: no device waits
+        self._group: Any = None if self._alone else dist.new_group(backend="gloo")
+        self._asked: tuple[torch.Tensor, dist.Work] | None = None
+
+    def any(self, wants: bool) -> bool:
+        """Whether a rank wanted to stop one question ago; of one process, whether it `wants` to now."""
+        if self._alone:
+            return wants
+        answer = self._answer()
+        flag = torch.tensor(float(wants))
+        work = dist.all_reduce(flag, group=self._group, async_op=True)
+        assert work is not None, "of an asynchronous call"
+        self._asked = (flag, work)
+        return answer
+
+    def _answer(self) -> bool:
+        if self._asked is None:
+            return False
+        flag, work = self._asked
+        work.wait()
+        return bool(flag > 0)
