@@ -14,9 +14,11 @@ from PIL import Image
 
 from sslkit.train import parallel
 from sslkit.train.compose import compose
-from sslkit.train.feed import WorkerFeed
-from sslkit.train.files import sync_file
+from sslkit.train.feed import WorkerFeed, _as_it_is
+from sslkit.train.files import write_text
 from sslkit.train.pipeline import Pipeline
+from sslkit.train.signals import leave_signals
+from sslkit.train.workers import Loading, _Shared
 from tests import tiny
 from tests.conftest import ROOT
 
@@ -70,9 +72,8 @@ def test_a_written_file_is_synced_by_a_handle_that_may_write(
 
     modes = []
     monkeypatch.setattr(os, "fsync", lambda d: modes.append(fcntl.fcntl(d, fcntl.F_GETFL) & os.O_ACCMODE))
-    (tmp_path / "a").write_text("x", encoding="utf-8")
-    sync_file(tmp_path / "a")
-    assert modes == [os.O_RDWR]
+    write_text(tmp_path / "a", "x")
+    assert modes == [os.O_RDWR, os.O_RDONLY], "the file, and then its folder, which Windows leaves out"
     assert (tmp_path / "a").read_text(encoding="utf-8") == "x"
 
 
@@ -89,12 +90,11 @@ def test_workers_can_begin_anew(tmp_path: Path) -> None:
     pipeline = Pipeline(run.views, composed.env.views, run.seed, in_workers=True)
     feed = WorkerFeed(
         composed.source, composed.order, pipeline, torch.device("cpu"),
-        workers=0, start=0, stop=1, unreadable=lambda *_: None,
+        start=0, stop=1, how=Loading(0, "batch_size"), unreadable=lambda *_: None,
     )  # fmt: skip
-    loader = feed._loader
-    there = pickle.loads(pickle.dumps((loader.dataset, loader.collate_fn, loader.worker_init_fn)))[0]
-    items = next(iter(loader.batch_sampler))
-    ours, theirs = loader.dataset.__getitems__(items), there.__getitems__(items)
+    there = pickle.loads(pickle.dumps((feed._cutter, _Shared(_as_it_is), leave_signals)))[0]
+    items = next(iter(feed._plan))
+    ours, theirs = feed._cutter.__getitems__(items), there.__getitems__(items)
     assert torch.equal(ours[0]["global"], theirs[0]["global"])
 
 
