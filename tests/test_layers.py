@@ -37,7 +37,7 @@ ALLOWED = {
     "core": {"errors", "spec", "core"},
     "functional": {"errors", "functional"},
     "nn": {"errors", "functional", "core", "nn"},
-    "train": {"errors", "spec", "registry", "core", "functional", "train", "evaluate"},
+    "train": {"errors", "spec", "registry", "core", "functional", "nn", "train", "evaluate"},
     "evaluate": {"errors", "spec", "registry", "core", "functional", "nn", "train", "evaluate"},
 }
 """Layer -> layers of `sslkit` that it may import, functions included. `cli`, `api`, `testing` take all."""
