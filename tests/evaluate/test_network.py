@@ -95,9 +95,14 @@ def test_other_protocols_on_a_run_come_beside_its_own(run):
 
 def test_what_is_set_replaces_what_the_run_says(run):
     other = evaluate_spec(spec(run=str(run), data={"kind": "digits", "test_share": 0.5}))
-    assert evaluations(run)["knn"].data["test"]["images"] == 899
+    by_title = {found.title: found for found in evaluations(run).values()}
+    assert by_title["knn on digits"].data["test"]["images"] == 899
     wide = evaluate_spec(spec(run=str(run), readout={"layer": 0, "pool": "mean"}))
-    assert evaluations(run)["knn"].readout["layer"] == 0
+    layers = {
+        found.title: found.readout["layer"] for found in evaluations(run).values() if found.label == "knn"
+    }
+    assert layers.pop("knn") == layers.pop("knn on digits") == -1, "the run's own stays"
+    assert list(layers.values()) == [0]
     assert flat(other) != flat(wide)
 
 
