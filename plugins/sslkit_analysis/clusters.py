@@ -38,9 +38,7 @@ def clustered(measured: Measured, clusters: int | None, restarts: int, seed: int
     if count < 2:
         return {}
     if count >= len(measured.unit):
-        raise DataError(
-            f"{count} clusters of {len(measured.unit)} images say nothing; give a smaller `clusters`"
-        )
+        raise DataError(few_images(count, len(measured.unit)))
     unit = measured.unit.cpu().numpy()
     found = k_means(unit, count, restarts, seed)
     if measured.labels is None:
@@ -52,6 +50,11 @@ def clustered(measured: Measured, clusters: int | None, restarts: int, seed: int
         "silhouette": silhouette(unit, found),
         "label_silhouette": silhouette(unit, labels),
     }
+
+
+def few_images(clusters: int, images: int) -> str:
+    """What is wrong with as many clusters as images, or more."""
+    return f"{clusters} clusters of {images} images say nothing; give a smaller `clusters`"
 
 
 def k_means(values: Floats, count: int, restarts: int, seed: int) -> Integers:

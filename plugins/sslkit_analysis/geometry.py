@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import final
 
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Scores, Subject
+from sslkit.core.evaluator import Evaluator, Scores, Setting, Subject
 from sslkit.errors import DataError
 from sslkit.functional.collapse import feature_std
 from sslkit.functional.dimension import likelihood_dimension, neighbour_distances, two_nn
 from sslkit.functional.geometry import mean_cosine, uniformity_in_blocks
 from sslkit.functional.spectrum import effective_rank, isoscore, participation_ratio, rankme, singular_values
-from sslkit_analysis.clusters import clustered
+from sslkit.spec.base import Problem
+from sslkit_analysis.clusters import clustered, few_images
 from sslkit_analysis.figures import draw_spectrum
 from sslkit_analysis.plugin import FeatureGeometry
-from sslkit_analysis.positives import aligned_classes, aligned_views
-from sslkit_analysis.sample import Measured, choose, measure
+from sslkit_analysis.positives import aligned_classes, aligned_views, without_pairs
+from sslkit_analysis.sample import LEAST, Measured, choose, measure
 
 
 @final
@@ -29,6 +31,22 @@ class Geometry(Evaluator):
     def __init__(self, spec: FeatureGeometry, protocol: str) -> None:
         self.spec, self.protocol = spec, protocol
         self.needs = (spec.split,)
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """Images enough for neighbors and clusters, and labels for pairs of a class."""
+        spec, source = self.spec, setting.sources[self.spec.split]
+        images = min(len(source), spec.max_images)
+        if images < LEAST:
+            yield Problem("", f"the {spec.split} split has {images} images; geometry needs at least {LEAST}")
+            return
+        if spec.neighbours >= images:
+            yield Problem("neighbours", _too_many(spec.neighbours, images))
+        clusters = spec.clusters or len(source.classes)
+        if clusters >= images:
+            yield Problem("clusters", few_images(clusters, images))
+        if spec.positives == "classes":
+            reason = without_pairs(source.labels)
+            yield from () if reason is None else [Problem("positives", reason)]
 
     def __call__(self, subject: Subject) -> Scores:
         """Every metric of the spec's description, the spectrum as a table and as a figure."""
@@ -74,12 +92,13 @@ class Geometry(Evaluator):
     def _dimensions(self, values: Tensor) -> dict[str, float]:
         neighbours = self.spec.neighbours
         if neighbours >= len(values):
-            raise DataError(
-                f"{neighbours} neighbours are asked for, but there are only {len(values)} images; "
-                "give a smaller `neighbours`"
-            )
+            raise DataError(_too_many(neighbours, len(values)))
         distances = neighbour_distances(values, neighbours)
         return {
             "two_nn": float(two_nn(distances, self.spec.discard)),
             "mle_dimension": float(likelihood_dimension(distances)),
         }
+
+
+def _too_many(neighbours: int, images: int) -> str:
+    return f"{neighbours} neighbours are asked for, but there are only {images} images; give a smaller `neighbours`"

@@ -77,6 +77,11 @@ class FeatureGeometry(EvaluatorSpec):
             **dict.fromkeys(("ari", "nmi", "label_silhouette"), LABELLED),
         }
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to crop where views are not compared."""
+        if self.positives != "views":
+            yield Problem("scale", f"is for `positives: views`, found {self.positives!r}; leave it out")
+
     def build(self) -> Evaluator:
         """The protocol."""
         from sslkit_analysis.geometry import Geometry

@@ -54,13 +54,21 @@ def aligned_classes(measured: Measured, seed: int) -> float:
     Raises:
         DataError: there are no labels, or no class has two images.
     """
-    if measured.labels is None:
-        raise DataError("`positives: classes` needs labels; use `views` or `none`")
+    reason = without_pairs(measured.labels)
+    if reason is not None or measured.labels is None:
+        raise DataError(reason)
     one, two = class_pairs(measured.labels.cpu(), seed)
-    if len(one) == 0:
-        raise DataError("`positives: classes` needs a class with two images; use `views` or `none`")
     unit = measured.unit.double()
     return float(alignment(unit[one.to(unit.device)], unit[two.to(unit.device)]))
+
+
+def without_pairs(labels: Tensor | None) -> str | None:
+    """Why images with these labels `[N]` make no pairs of a class; None where they make some."""
+    if labels is None:
+        return "`positives: classes` needs labels; use `views` or `none`"
+    if not bool((labels.bincount() > 1).any()):
+        return "`positives: classes` needs a class with two images; use `views` or `none`"
+    return None
 
 
 def class_pairs(labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,9 @@ from torch import Tensor
 from sslkit.core.evaluator import Split, Subject
 from sslkit.errors import DataError
 
+LEAST = 4
+"""Images that geometry needs."""
+
 
 class Measured(NamedTuple):
     """Features of the images that are measured."""
@@ -47,8 +50,10 @@ def measure(subject: Subject, split: Split, most: int) -> Measured:
         whole = subject.features(split)
         kept = choose(len(whole.values), most, subject.seed).to(whole.values.device)
         values, labels, classes, places = whole.values[kept], whole.labels[kept], len(whole.classes), kept
-    if len(values) < 4:
-        raise DataError(f"the {split} split has {len(values)} readable images; geometry needs at least 4")
+    if len(values) < LEAST:
+        raise DataError(
+            f"the {split} split has {len(values)} readable images; geometry needs at least {LEAST}"
+        )
     _require_finite(values, places, split)
     return Measured(values, F.normalize(values, dim=1), labels, classes)
 

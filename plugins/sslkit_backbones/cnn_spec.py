@@ -67,6 +67,16 @@ class CNN(BackboneSpec):
         if self.checkpoint is not None and not self.checkpoint.is_file():
             yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """First values that weights replace, and what is for training only."""
+        if self.frozen_in(run):
+            for field in ("batch_norm", "views_apart", "drop_path"):
+                yield Problem(field, "has no effect, as this net is frozen; leave it out")
+        if self.checkpoint is not None:
+            yield Problem(
+                "zero_init_last", "has no effect, as the weights of `checkpoint` replace it; leave it out"
+            )
+
     def build(self, view: View) -> Backbone:
         """The network, its weights from torch's generator or from `checkpoint`."""
         from sslkit_backbones.cnn import ConvolutionalBackbone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 from sslkit.nn.init import rescale_residuals, truncated_normal, truncated_normal_, xavier
 from sslkit.nn.positions import sincos_positions
 from sslkit_backbones.plugin import ViT
+
+MOST_PREFIX = 17
+"""Tokens in front of the patches, and one more (DINOv3: 5)."""
 
 
 def initialize(net: Any, spec: ViT) -> None:  # noqa: ANN401
@@ -36,6 +40,25 @@ def _fix_positions(net: Any) -> None:  # noqa: ANN401
     extra = net.pos_embed.shape[1] - len(table)
     table = torch.cat([table.new_zeros(extra, table.shape[1]), table])
     net.pos_embed = nn.Parameter(table.to(net.pos_embed.dtype)[None], requires_grad=False)
+
+
+def is_sincos(table: Tensor) -> bool:
+    """Whether positions `[1, T, D]` are a sin-cos table, MAE's or MoCo v3's, behind some tokens.
+
+    True as well where no square grid fits, so that nothing is known.
+    """
+    count, width = table.shape[1:]
+    sides = [(extra, math.isqrt(count - extra)) for extra in range(min(count, MOST_PREFIX))]
+    grids = [(extra, side) for extra, side in sides if side * side == count - extra]
+    if width % 4 or not grids:
+        return width % 4 == 0
+    return any(_is_sincos(table[0, extra:].cpu().double(), side) for extra, side in grids)
+
+
+def _is_sincos(patches: Tensor, side: int) -> bool:
+    columns_first = sincos_positions(patches.shape[1], side, side)
+    rows_first = columns_first.roll(patches.shape[1] // 2, dims=1)
+    return any(torch.allclose(patches, table, atol=1e-3) for table in (columns_first, rows_first))
 
 
 def _as_mae(net: Any) -> None:  # noqa: ANN401

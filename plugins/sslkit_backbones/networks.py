@@ -85,10 +85,20 @@ def create_vit(spec: ViT, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
     return net
 
 
-def load(net: nn.Module, path: Path, name: str) -> None:
-    """Load weights from `path`; positions, bias tables and patch kernels of other sizes are resampled as timm does."""
+def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
+    """Load weights from `path`; positions, bias tables and patch kernels of other sizes are resampled as timm does.
+
+    Returns:
+        The table of positions as the file has it, `[1, T, D]`; None where it has none.
+    """
+    tables: list[Tensor] = []
+
+    def converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+        tables.extend(value for key, value in state.items() if key == "pos_embed")
+        return _converted(state, net)
+
     try:
-        load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=_converted)
+        load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=converted)
     except Exception as error:
         reason = str(error).strip().splitlines()
         detail = "\n  ".join(line.strip() for line in reason[:4])
@@ -96,6 +106,7 @@ def load(net: nn.Module, path: Path, name: str) -> None:
             f"backbone.checkpoint: {path} does not fit {name!r}:\n  {detail}\n"
             "Give weights of the same architecture, patch, width and depth."
         ) from None
+    return tables[0] if tables else None
 
 
 def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:

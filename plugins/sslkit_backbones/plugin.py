@@ -66,6 +66,11 @@ class ViT(BackboneSpec):
         named = re.search(r"patch(\d+)", self.name)
         return self.patch or (int(named[1]) if named else None)
 
+    @property
+    def blocks(self) -> int | None:
+        """`depth`, where it is set."""
+        return self.depth
+
     def grid(self, size: int) -> Grid | None:
         """Rows and columns of patches of a `size` x `size` image."""
         patch = self.patch_size
@@ -80,6 +85,11 @@ class ViT(BackboneSpec):
             yield Problem("width", f"sin-cos positions need a multiple of 4, found {self.width}")
         if self.width and self.heads and self.positions == "rotary" and self.width % (4 * self.heads):
             yield Problem("width", f"rotary positions need a multiple of 4 for each head, found {self.width}")
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Stochastic depth of a network that is not trained."""
+        if self.frozen_in(run):
+            yield Problem("drop_path", "has no effect, as this net is frozen; leave it out")
 
     def build(self, view: View) -> Backbone:
         """The network, its weights from torch's generator or from `checkpoint`."""
@@ -123,6 +133,11 @@ class Swin(BackboneSpec):
         stages = 4 if self.depths is None else len(self.depths)
         return int(self.patch * 2 ** (stages - 1))
 
+    @property
+    def blocks(self) -> int | None:
+        """Those of the last stage, where they are set."""
+        return None if self.depths is None else self.depths[-1]
+
     def grid(self, size: int) -> Grid:
         """Tokens of the last stage; they are what is hidden and predicted."""
         return _cut(size, self.stride, f"a token of the last stage of {self.stride} pixels")
@@ -137,6 +152,11 @@ class Swin(BackboneSpec):
             if self.width and self.width * 2**stage % heads:
                 width = self.width * 2**stage
                 yield Problem("heads", f"{heads} heads do not divide the width {width} of stage {stage}")
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Stochastic depth of a network that is not trained."""
+        if self.frozen_in(run):
+            yield Problem("drop_path", "has no effect, as this net is frozen; leave it out")
 
     def build(self, view: View) -> Backbone:
         """The network, its weights from torch's generator or from `checkpoint`."""

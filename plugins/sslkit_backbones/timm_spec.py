@@ -56,6 +56,13 @@ class Timm(BackboneSpec):
         if self.checkpoint is not None and not self.checkpoint.is_file():
             yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Timm's weights, which a file replaces."""
+        if self.checkpoint is not None:
+            yield Problem(
+                "pretrained", "has no effect, as the weights of `checkpoint` replace timm's; keep one of them"
+            )
+
     def build(self, view: View) -> Backbone:
         """The network, its weights from torch's generator, from `checkpoint` or from timm."""
         from sslkit_backbones.any_timm import wrapped

@@ -16,9 +16,10 @@ from sslkit.core.env import Grid, View
 from sslkit.core.passes import Encode, Request, Tokens
 from sslkit.errors import SpecError
 from sslkit.functional.patches import conv_patches
+from sslkit.spec.base import Problem
 from sslkit_backbones.attention import attention_weights, class_attention
 from sslkit_backbones.geometry import Geometry, block_arguments, geometry, is_relative, rope_of
-from sslkit_backbones.initialization import initialize, mask_token
+from sslkit_backbones.initialization import initialize, is_sincos, mask_token
 from sslkit_backbones.layers import vit_layer
 from sslkit_backbones.networks import create_vit, load, vit_arguments
 from sslkit_backbones.plugin import ViT
@@ -42,8 +43,10 @@ class VisionTransformerBackbone(Backbone):
         self.relative = is_relative(self.net)
         self.no_embed_class = bool(getattr(self.net, "no_embed_class", False))
         initialize(self.net, spec)
+        self.spec, table = spec, None
         if spec.checkpoint is not None:
-            load(self.net, spec.checkpoint, spec.name)
+            table = load(self.net, spec.checkpoint, spec.name)
+        self.learned_positions = table is not None and not is_sincos(table)
 
     def grid(self, size: int) -> Grid:
         """Patches of a `size` x `size` image."""
@@ -53,6 +56,14 @@ class VisionTransformerBackbone(Backbone):
         """Make a mask token only where a pass puts it in."""
         if any(p.mode == "token" and p.mask is not None for p in passes):
             self.mask_token = mask_token(self.dim, self.init)
+
+    def problems(self) -> Iterator[Problem]:
+        """`positions: sincos` would keep a learned table as it is."""
+        if self.learned_positions and self.spec.positions == "sincos":
+            yield Problem(
+                "positions",
+                f"'sincos' never changes, but {self.spec.checkpoint} holds learned positions; set `positions: learned`",
+            )
 
     def units(self) -> Sequence[nn.Module]:
         """The blocks but the last, whose attention is computed outside of it."""

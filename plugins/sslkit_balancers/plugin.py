@@ -137,6 +137,11 @@ class CAGrad(BalancerSpec):
         """The solver looks at every subset of the objectives."""
         yield from _too_many(run)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """1 + c^2 is 1."""
+        if self.c == 0:
+            yield Problem("rescale", "has no effect where `c` is 0", note=True)
+
     def build(self, names: Sequence[str]) -> Balancer:
         """The direction of as many gradients as there are `names`."""
         from sslkit_balancers.gram import ByProducts, cagrad

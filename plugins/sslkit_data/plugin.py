@@ -109,6 +109,14 @@ class Folder(SourceSpec):
             if table and not table.expanduser().is_file():
                 yield Problem(field, f"{table}: no such file; expected a CSV file with a column 'path'")
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """A table of the test split, without that split or without one of the training images."""
+        for field in ("test", "attributes"):
+            if getattr(self, field) is None:
+                yield Problem(
+                    "test_attributes", f"has no effect without `{field}`; give that too, or leave this out"
+                )
+
     def build(self, split: str) -> Source | None:
         """The images of `split`, decoded from their files when asked for."""
         from sslkit_data.decode import Decoder
@@ -281,6 +289,11 @@ class RandomAffine(AugmentSpec):
     padding: Literal["zeros", "border"] = "zeros"
     """What lies outside the image: black, or its edge repeated."""
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What lies outside, where nothing moves."""
+        if not (self.degrees or self.translate) and self.scale == (1.0, 1.0):
+            yield Problem("padding", "has no effect, as nothing is turned, shifted or scaled", note=True)
+
     def build(self, size: int) -> Augment:
         """The map, for any size."""
         from sslkit_data.affine import RandomAffineAugment
@@ -306,6 +319,12 @@ class ColorJitter(AugmentSpec):
     """Largest turn of the hues either way, as a share of the colour circle (MoCo: 0.1; SimCLR: 0.2)."""
     probability: float = Field(0.8, ge=0, le=1)
     """Share of the images that are changed (all references: 0.8; torchvision: 1)."""
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to change what never changes."""
+        yield from _never(self.probability, "brightness", "contrast", "saturation", "hue")
+        if not (self.brightness or self.contrast or self.saturation or self.hue):
+            yield Problem("probability", "has no effect, as all strengths are 0", note=True)
 
     def build(self, size: int) -> Augment:
         """The changes, for any size."""
@@ -347,6 +366,10 @@ class GaussianBlur(AugmentSpec):
     probability: float = Field(0.5, ge=0, le=1)
     """Share of the images that are blurred (SimCLR, MoCo: 0.5; BYOL, DINO: 1 and 0.1)."""
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to blur what is never blurred."""
+        yield from _never(self.probability, "sigma", "kernel", "edge")
+
     def build(self, size: int) -> Augment:
         """The blur for images of `size` pixels."""
         from sslkit_data.gaussian_blur import GaussianBlurAugment
@@ -370,11 +393,22 @@ class Solarize(AugmentSpec):
     probability: float = Field(0.2, ge=0, le=1)
     """Share of the images that are changed (BYOL, DINO: 0.2 of the second crop)."""
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to solarize what is never solarized."""
+        yield from _never(self.probability, "threshold")
+
     def build(self, size: int) -> Augment:
         """The change, for any size."""
         from sslkit_data.solarize import SolarizeAugment
 
         return SolarizeAugment(self.threshold, self.probability)
+
+
+def _never(probability: float, *fields: str) -> Iterator[Problem]:
+    """Fields of a change that no image meets."""
+    if not probability:
+        for field in fields:
+            yield Problem(field, "has no effect, as `probability` is 0", note=True)
 
 
 @hookimpl

@@ -113,6 +113,11 @@ class DINO(ObjectiveSpec):
         """The views and the teacher must exist."""
         yield from _problems(self, run)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What is said of a center that there is not."""
+        yield from super().unused(run)
+        yield from _without_center(self.centering, "center_momentum")
+
     def build(self, env: Env) -> Objective:
         """The loss module."""
         from sslkit_distillation.dino import self_distillation
@@ -181,6 +186,11 @@ class IBOT(ObjectiveSpec):
         if self.shared_head and self.patch_prototypes is not None:
             yield Problem("patch_prototypes", "goes with `shared_head: false`; leave one of the two out")
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What is said of a center that there is not."""
+        yield from super().unused(run)
+        yield from _without_center(self.centering, "center_momentum", "patch_center_momentum", "patch_center")
+
     def build(self, env: Env) -> Objective:
         """The loss module."""
         from sslkit_distillation.ibot import masked_self_distillation
@@ -233,6 +243,11 @@ class MaskedDistillation(ObjectiveSpec):
             yield Problem("view", f"{self.view!r} is not a view of this run. Known: {', '.join(run.views)}")
         yield from _teacher_problems(self.teacher, run)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What is said of a center that there is not."""
+        yield from super().unused(run)
+        yield from _without_center(self.centering, "center_momentum", "patch_center")
+
     def build(self, env: Env) -> Objective:
         """The loss module."""
         from sslkit_distillation.ibot import masked_distillation
@@ -255,6 +270,12 @@ def _problems(spec: DINO | IBOT, run: RunSpec) -> Iterator[Problem]:
     yield from _teacher_problems(spec.teacher, run)
     if spec.koleo and run.batch_size < 2:
         yield Problem("koleo", "compares images with each other and needs at least 2 in a batch")
+
+
+def _without_center(centering: Centering, *fields: str) -> Iterator[Problem]:
+    if centering != "center":
+        for field in fields:
+            yield Problem(field, f"is for `centering: center`, found {centering!r}; leave it out")
 
 
 def _teacher_problems(teacher: str, run: RunSpec) -> Iterator[Problem]:

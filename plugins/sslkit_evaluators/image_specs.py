@@ -95,6 +95,11 @@ class Robustness(EvaluatorSpec):
         each = {f"{name}_accuracy": HIGHER for name in kinds}
         return {"accuracy": HIGHER, "clean_accuracy": HIGHER, "relative": relative, **each}
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Fields of the other classifier."""
+        for field in ("strength",) if self.classifier == "knn" else ("k", "temperature"):
+            yield Problem(field, f"has no effect with `classifier: {self.classifier}`; leave it out")
+
     def build(self) -> Evaluator:
         """The protocol."""
         from sslkit_evaluators.robustness import Robustness as Protocol

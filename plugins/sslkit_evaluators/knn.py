@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Subject
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Setting, Subject
 from sslkit.errors import DataError
+from sslkit.evaluate.checks import class_problems
 from sslkit.functional.neighbours import Engine, Neighbours, approximate, nearest, recall
+from sslkit.spec.base import Problem
 from sslkit_evaluators.labelled import labelled, same_classes
 
 CHECKED = 256
@@ -44,6 +46,16 @@ class KNearest(Evaluator):
         self, ks: tuple[int, ...], temperatures: tuple[float, ...], search: Search, protocol: str
     ) -> None:
         self.ks, self.temperatures, self.search, self.protocol = ks, temperatures, search, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There are classes, and k neighbours."""
+        yield from class_problems(setting)
+        images = len(setting.sources["train"])
+        if max(self.ks) > images:
+            yield Problem(
+                "k",
+                f"asks for {max(self.ks)} neighbors, but there are only {images} training images; give a smaller k",
+            )
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy` and, with at least five classes, `top5` of the first pair; shares of the test images.

@@ -14,8 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Subject
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Setting, Subject
 from sslkit.errors import DataError
+from sslkit.evaluate.checks import class_problems, holdout_problems
+from sslkit.spec.base import Problem
 from sslkit_evaluators.labelled import labelled, same_classes
 from sslkit_evaluators.updates import Rule, Updates
 
@@ -85,6 +87,11 @@ class Linear(Evaluator):
 
     def __init__(self, recipe: Recipe, protocol: str) -> None:
         self.recipe, self.protocol = recipe, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There are classes, and images to hold out."""
+        yield from class_problems(setting)
+        yield from holdout_problems(setting.sources["train"])
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy` on test, and the `holdout_accuracy` and `learning_rate` that the holdout chose."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Subject
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Scores, Setting, Subject
+from sslkit.evaluate.checks import class_problems, holdout_problems
 from sslkit.functional.logistic import Fitted, fit_logistic
+from sslkit.spec.base import Problem
 from sslkit_evaluators.labelled import labelled, same_classes
 from sslkit_evaluators.linear import held_out, moments
 
@@ -41,6 +43,12 @@ class Logistic(Evaluator):
 
     def __init__(self, search: Search, protocol: str) -> None:
         self.search, self.protocol = search, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There are classes, and images to hold out where there is a choice."""
+        yield from class_problems(setting)
+        if len(self.search.strengths) > 1:
+            yield from holdout_problems(setting.sources["train"])
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy`, the chosen `strength`, and the `holdout_accuracy` where there was a choice."""

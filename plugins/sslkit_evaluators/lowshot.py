@@ -13,9 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Scores, Subject
+from sslkit.core.evaluator import Evaluator, Features, Scores, Setting, Subject
+from sslkit.evaluate.checks import class_problems
 from sslkit.functional.logistic import fit_logistic
 from sslkit.functional.neighbours import nearest
+from sslkit.spec.base import Problem
 from sslkit_evaluators.knn import rank_classes, vote
 from sslkit_evaluators.labelled import labelled, same_classes
 
@@ -51,6 +53,10 @@ class LowShot(Evaluator):
 
     def __init__(self, recipe: Recipe, protocol: str) -> None:
         self.recipe, self.protocol = recipe, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There are classes."""
+        yield from class_problems(setting)
 
     def __call__(self, subject: Subject) -> Scores:
         """`area` under the curve of accuracy by log size, and `accuracy_SIZE` of each size, means over draws."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple, final
@@ -10,9 +10,20 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Predictions, Rows, Scores, Split, Subject
+from sslkit.core.evaluator import (
+    Evaluator,
+    Features,
+    Predictions,
+    Rows,
+    Scores,
+    Setting,
+    Split,
+    Subject,
+)
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.evaluate.checks import attribute_problems, layer_problems
+from sslkit.spec.base import Problem
 from sslkit_evaluators.labelled import require_finite
 from sslkit_evaluators.linear import Choice, Recipe, choose, guess
 
@@ -57,15 +68,26 @@ class Probes(Evaluator):
     ) -> None:
         self.attributes, self.layers, self.recipe, self.protocol = attributes, layers, recipe, protocol
 
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """The blocks are there, and the attributes, in both splits."""
+        yield from layer_problems("layers", self.layers, setting.net)
+        try:
+            train, test = (tuple(self._columns(setting.sources[split], split)) for split in self.needs)
+        except DataError as error:
+            yield Problem("attributes" if self.attributes else "", str(error))
+            return
+        for name in train:
+            if name not in test:
+                yield Problem("attributes", _lacking(name))
+        yield from attribute_problems("attributes", "attribute", train, setting)
+
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy`, the mean over attributes at the layer that is chosen; `NAME_accuracy` and `NAME_layer`."""
         layers = self.layers or (*range(subject.backbone().depth - 1), -1)
         columns = {split: self._columns(subject.source(split), split) for split in self.needs}
         for name in columns["train"]:
             if name not in columns["test"]:
-                raise DataError(
-                    f"the test images lack the attribute {name!r}; give it, or name others to probe"
-                )
+                raise DataError(_lacking(name))
         depths = {split: read(subject, split, layers) for split in self.needs}
         probed = [self._probe(name, depths, columns, subject.seed) for name in columns["train"]]
         metrics = {"accuracy": fmean(p.accuracies[p.best] for p in probed)}
@@ -110,6 +132,10 @@ class Probes(Evaluator):
             found.accuracies.append(float((guesses == test).double().mean()))
             found.predictions.append(Predictions(test, guesses))
         return found
+
+
+def _lacking(name: str) -> str:
+    return f"the test images lack the attribute {name!r}; give it, or name others to probe"
 
 
 def read(subject: Subject, split: Split, layers: Sequence[int]) -> Depths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -9,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Scores, Split, Subject
+from sslkit.core.evaluator import Evaluator, Features, Scores, Setting, Split, Subject
 from sslkit.errors import DataError
+from sslkit.evaluate.checks import class_problems
+from sslkit.spec.base import Problem
 from sslkit_evaluators.labelled import labelled, same_classes
 
 AT_ONCE = 1 << 24
@@ -35,6 +38,17 @@ class Retrieval(Evaluator):
     def __init__(self, gallery: Split, ks: tuple[int, ...], protocol: str) -> None:
         self.gallery, self.ks, self.protocol = gallery, ks, protocol
         self.needs = ("test",) if gallery == "test" else ("train", "test")
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There are classes, and some query has an image of its own in the gallery."""
+        if self.gallery == "train":
+            yield from class_problems(setting)
+        queries, gallery = setting.sources["test"].labels, setting.sources[self.gallery].labels
+        if queries is None or gallery is None:
+            return
+        others = torch.bincount(gallery, minlength=len(setting.sources["test"].classes))[queries]
+        if not bool((others > (self.gallery == "test")).any()):
+            yield Problem("gallery", "no test image has an image of its class in the gallery")
 
     def __call__(self, subject: Subject) -> Scores:
         """`map`, and `recall_K` for every k: the share of queries with their class among the first k."""

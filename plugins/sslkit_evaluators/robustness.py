@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Scores, Subject
+from sslkit.core.evaluator import Evaluator, Scores, Setting, Subject
+from sslkit.evaluate.checks import class_problems
 from sslkit.evaluate.statistics import mean_interval
 from sslkit.functional.logistic import fit_logistic
 from sslkit.functional.neighbours import nearest
+from sslkit.spec.base import Problem
 from sslkit.train import rng
 from sslkit_evaluators.corruptions import CORRUPTIONS, corrupt
 from sslkit_evaluators.knn import rank_classes, vote
@@ -46,6 +49,10 @@ class Robustness(Evaluator):
             classifier,
         )
         self.k, self.temperature, self.strength, self.protocol = k, temperature, strength, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There are classes."""
+        yield from class_problems(setting)
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy` over all corruptions and severities, `clean_accuracy`, `relative`, `CORRUPTION_accuracy`."""

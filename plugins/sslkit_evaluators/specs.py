@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.spec.base import Count
+from sslkit.spec.base import Count, Problem
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.metrics import HIGHER, NEITHER, Metrics
 from sslkit.spec.protocol import own_fields, protocol
 
 if TYPE_CHECKING:
     from sslkit.core.evaluator import Evaluator
+    from sslkit.spec.run import RunSpec
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -47,6 +49,12 @@ class LogisticRegression(EvaluatorSpec):
         """Accuracies, and the penalty that was chosen."""
         choice = {"holdout_accuracy": HIGHER} if len(self.strengths) > 1 else {}
         return {"accuracy": HIGHER, "strength": NEITHER, **choice}
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to choose where there is no choice."""
+        if len(set(self.strengths)) == 1:
+            for field in ("halvings", "holdout"):
+                yield Problem(field, "has no effect with a single strength; leave it out, or give several")
 
     def build(self) -> Evaluator:
         """The protocol."""
@@ -89,6 +97,18 @@ class LowShot(EvaluatorSpec):
         """The area, and the accuracy of each size."""
         sizes = [*(f"{shots}shot" for shots in self.shots), *(f"{100 * share:g}pct" for share in self.shares)]
         return {"area": HIGHER, **{f"accuracy_{size}": HIGHER for size in sizes}}
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """There is something to draw."""
+        if not (self.shares or self.shots):
+            yield Problem(
+                "shots", "is empty and so is `shares`; give a number of images of one kind at least"
+            )
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Fields of the other classifier."""
+        for field in ("strength",) if self.head == "knn" else ("k", "temperature"):
+            yield Problem(field, f"has no effect with `head: {self.head}`; leave it out")
 
     def build(self) -> Evaluator:
         """The protocol."""

@@ -42,16 +42,28 @@ def add_adapters(net: nn.Module, bottleneck: int) -> None:
     Raises:
         SpecError: the network has no such blocks.
     """
-    found = blocks(net)
+    places = adapted(net)
     net.requires_grad_(False)
-    for block in found:
-        out = getattr(block.get_submodule("attn"), "proj", None)
-        if not isinstance(out, nn.Linear):
-            raise SpecError(f"{type(block).__name__} has an attention without `proj`; use `method: lora`")
+    for block, out in places:
         for part in PARTS:
             adapter = Adapter(out.weight, bottleneck)
             block.add_module(f"{part}_adapter", adapter)
             block.get_submodule(part).register_forward_hook(_Behind(adapter))
+
+
+def adapted(net: nn.Module) -> list[tuple[nn.Module, nn.Linear]]:
+    """Every block, with the last layer of its attention.
+
+    Raises:
+        SpecError: the network has no such blocks.
+    """
+    places = []
+    for block in blocks(net):
+        out = getattr(block.get_submodule("attn"), "proj", None)
+        if not isinstance(out, nn.Linear):
+            raise SpecError(f"{type(block).__name__} has an attention without `proj`; use `method: lora`")
+        places.append((block, out))
+    return places
 
 
 @final

@@ -19,13 +19,23 @@ def set_drop_path(net: nn.Module, rate: float) -> None:
     Raises:
         SpecError: `rate` is above 0 and the network has no place for it.
     """
-    found = [(module, names) for module in net.modules() if (names := list(_places(module)))]
-    if rate and not found:
-        raise SpecError(f"{type(net).__name__} has no stochastic depth; set `drop_path: 0`")
+    found = places(net, rate)
     for i, (module, names) in enumerate(found):
         own = rate * i / max(1, len(found) - 1)
         for name in names:
             setattr(module, name, DropPath(own) if own else nn.Identity())
+
+
+def places(net: nn.Module, rate: float) -> list[tuple[nn.Module, list[str]]]:
+    """Each block with the names of its stochastic depths, in order.
+
+    Raises:
+        SpecError: `rate` is above 0 and there are none.
+    """
+    blocks = [(module, names) for module in net.modules() if (names := list(_places(module)))]
+    if rate and not blocks:
+        raise SpecError(f"{type(net).__name__} has no stochastic depth; set `drop_path: 0`")
+    return blocks
 
 
 def _places(module: nn.Module) -> Iterator[str]:

@@ -82,7 +82,7 @@ class Images:
         unit = 2 * accumulate
         size = min(batch, len(self.source)) // unit * unit
         if not size:
-            raise DataError(f"fine-tuning needs at least {unit} readable images, found {len(self.source)}")
+            raise DataError(too_few(unit, len(self.source)))
         self._plan = (len(self.source), size, subject.seed, Share(0, 1, size // accumulate))
         self.order = Order(*self._plan)
         self.labels = self.source.labels.to(device)
@@ -116,3 +116,8 @@ class Images:
 
     def _lost(self, index: int, reason: str) -> None:
         raise DataError(f"an image could be read a moment ago and no longer can: {reason}")
+
+
+def too_few(needed: int, images: int) -> str:
+    """What is wrong with fewer images than a batch takes."""
+    return f"fine-tuning needs at least {needed} readable images, found {images}"

@@ -53,12 +53,22 @@ def add_low_rank(net: nn.Module, targets: Sequence[str], rank: int, alpha: float
     Raises:
         SpecError: the network has no such layers.
     """
-    layers = [layer for block in blocks(net) for layer in _layers(block, targets)]
-    if not layers:
-        raise SpecError(f"{type(net).__name__} has no linear layers for `targets` {list(targets)}")
+    layers = target_layers(net, targets)
     net.requires_grad_(False)
     for layer in layers:
         parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, alpha))
+
+
+def target_layers(net: nn.Module, targets: Sequence[str]) -> list[nn.Linear]:
+    """The layers that change.
+
+    Raises:
+        SpecError: the network has no such layers.
+    """
+    layers = [layer for block in blocks(net) for layer in _layers(block, targets)]
+    if not layers:
+        raise SpecError(f"{type(net).__name__} has no linear layers for `targets` {list(targets)}")
+    return layers
 
 
 @torch.no_grad()

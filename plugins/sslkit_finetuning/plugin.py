@@ -159,6 +159,11 @@ class PEFT(EvaluatorSpec):
         """Of the last epoch, and how much is trained."""
         return {**TRAINED, "trainable_share": NEITHER}
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Fields of the other method."""
+        for field in ("bottleneck",) if self.method == "lora" else ("rank", "alpha", "targets"):
+            yield Problem(field, f"has no effect with `method: {self.method}`; leave it out")
+
     def build(self) -> Evaluator:
         """The protocol."""
         from sslkit_finetuning.protocols import AdapterTuning, LoRATuning

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import final
 
 from torch import Tensor, nn
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.evaluator import Evaluator, Predictions, Scores, Subject
-from sslkit.errors import DataError
+from sslkit.core.evaluator import Evaluator, Predictions, Scores, Setting, Subject
+from sslkit.errors import DataError, SpecError
+from sslkit.evaluate.checks import class_problems
+from sslkit.spec.base import Problem
 from sslkit.train import rng
-from sslkit_finetuning.adapter import add_adapters
-from sslkit_finetuning.drop_path import set_drop_path
-from sslkit_finetuning.images import Images
-from sslkit_finetuning.lora import add_low_rank
-from sslkit_finetuning.training import Classifier, Recipe, own_randomness, test_logits, train
+from sslkit_finetuning.adapter import adapted, add_adapters
+from sslkit_finetuning.drop_path import places, set_drop_path
+from sslkit_finetuning.images import Images, too_few
+from sslkit_finetuning.lora import add_low_rank, target_layers
+from sslkit_finetuning.training import Classifier, Recipe, layer_scales, own_randomness, test_logits, train
 
 
 @final
@@ -27,6 +29,13 @@ class FineTuning(Evaluator):
 
     def __init__(self, recipe: Recipe, drop_path: float, protocol: str) -> None:
         self.recipe, self.drop_path, self.protocol = recipe, drop_path, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """The network has layers and stochastic depth as far as they are asked for."""
+        yield from _problems(setting, self.recipe)
+        if setting.net is not None:
+            yield from _refused("drop_path", places, setting.net, self.drop_path)
+            yield from _refused("layer_decay", layer_scales, self.recipe.optimizer, setting.net)
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy`, `top5` and `train_loss`."""
@@ -43,6 +52,12 @@ class LoRATuning(Evaluator):
         self.recipe, self.rank, self.alpha, self.targets = recipe, rank, alpha, targets
         self.protocol = protocol
 
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """The network has the layers that change."""
+        yield from _problems(setting, self.recipe)
+        if setting.net is not None:
+            yield from _refused("targets", target_layers, setting.net, self.targets)
+
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy`, `top5`, `train_loss` and `trainable_share`."""
         return _with_share(
@@ -56,6 +71,12 @@ class AdapterTuning(Evaluator):
 
     def __init__(self, recipe: Recipe, bottleneck: int, protocol: str) -> None:
         self.recipe, self.bottleneck, self.protocol = recipe, bottleneck, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """The network has blocks that take adapters."""
+        yield from _problems(setting, self.recipe)
+        if setting.net is not None:
+            yield from _refused("method", adapted, setting.net)
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy`, `top5`, `train_loss` and `trainable_share`."""
@@ -120,6 +141,22 @@ def trainable_share(model: nn.Module) -> float:
 
 def _with_share(scores: Scores, model: Classifier) -> Scores:
     return scores._replace(metrics={**scores.metrics, "trainable_share": trainable_share(model)})
+
+
+def _problems(setting: Setting, recipe: Recipe) -> Iterator[Problem]:
+    """There are classes, and images for a batch."""
+    yield from class_problems(setting)
+    images = len(setting.sources["train"])
+    if images < 2 * recipe.accumulate:
+        yield Problem("batch_size", too_few(2 * recipe.accumulate, images))
+
+
+def _refused(field: str, look: Callable[..., object], *arguments: object) -> Iterator[Problem]:
+    """What `look` raises about the network."""
+    try:
+        look(*arguments)
+    except SpecError as error:
+        yield Problem(field, str(error))
 
 
 def _classes(subject: Subject) -> int:

@@ -124,12 +124,17 @@ def _require_reached(backbone: Backbone) -> None:
 
 
 def _optimizer(model: Classifier, recipe: Recipe, peak: float) -> torch.optim.Optimizer:
-    try:
-        scales: Mapping[nn.Parameter, float] = optim.layer_scales(recipe.optimizer, model.backbone)
-    except SpecError as error:
-        raise SpecError(f"{str(error).partition(': ')[2]}; set `layer_decay: null`") from None
+    scales = layer_scales(recipe.optimizer, model.backbone)
     groups = optim.groups(recipe.optimizer, model.named_parameters(), (), MappingProxyType(dict(scales)))
     return optim.make(recipe.optimizer, groups, peak=peak)
+
+
+def layer_scales(optimizer: OptimizerSpec, backbone: Backbone) -> Mapping[nn.Parameter, float]:
+    """Share of the rate of each parameter. Raises SpecError where the network has no such layers."""
+    try:
+        return optim.layer_scales(optimizer, backbone)
+    except SpecError as error:
+        raise SpecError(f"{str(error).partition(': ')[2]}; set `layer_decay: null`") from None
 
 
 def _mixup(recipe: Recipe, classes: int) -> Mixup | None:

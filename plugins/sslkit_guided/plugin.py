@@ -35,6 +35,12 @@ class ComplexityMasker(MaskerSpec):
     bins: int = Field(32, ge=2, le=256)
     """Grey levels of the histogram, between black and white. Only `entropy` reads it."""
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """The histogram of another measure; how to order patches where chance decides."""
+        if self.measure != "entropy":
+            yield Problem("bins", f"is for `measure: entropy`, found {self.measure!r}; leave it out")
+        yield from _by_chance(self.share, "measure", "hide", "bins")
+
     def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where it would hide no patch or all of them."""
         from sslkit_guided.complexity import ComplexitySampler
@@ -79,6 +85,13 @@ class InformationMasker(MaskerSpec):
         return InformationSampler(self, grid, env.view(view).channels, cells)
 
 
+def _by_chance(share: float, *fields: str) -> Iterator[Problem]:
+    """Fields of what decides none of the mask."""
+    if not share:
+        for field in fields:
+            yield Problem(field, "has no effect, as `share` is 0 and masks are random", note=True)
+
+
 def _net_problems(net: str, run: RunSpec) -> Iterator[Problem]:
     """The net that guides must be one of the run's."""
     if net != "student" and net not in run.nets:
@@ -119,6 +132,12 @@ class AttentionMasker(MaskerSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The net must exist."""
         yield from _net_problems(self.net, run)
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Hints of another variant; how to order patches where chance decides."""
+        if self.variant != "hint":
+            yield Problem("hints", f"is for `variant: hint`, found {self.variant!r}; leave it out")
+        yield from _by_chance(self.share, "variant")
 
     def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where the net's patches are not the student's, or a count is impossible."""
@@ -168,6 +187,10 @@ class SemanticMasker(MaskerSpec):
         """The net must exist."""
         yield from _net_problems(self.net, run)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to group patches where chance decides."""
+        yield from _by_chance(self.share, "clusters", "iterations", "metric")
+
     def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where the net's patches are not the student's, or a count is impossible."""
         env.same_patches(self.net, view)
@@ -203,6 +226,10 @@ class DifficultyMasker(MaskerSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The net must exist."""
         yield from _net_problems(self.net, run)
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to predict losses where chance decides."""
+        yield from _by_chance(self.share, "decay", "ridge")
 
     def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where the net's patches are not the student's, or a count is impossible."""

@@ -121,6 +121,19 @@ class InfoNCE(ObjectiveSpec):
             return crops.get(self.key_view, 1)
         return crops.get(self.view, 2) - (0 if self.symmetric else 1)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Options of what is switched off."""
+        yield from super().unused(run)
+        needs = {
+            "mode": ("masker", self.masker is not None),
+            "max_scale": ("learn_temperature", self.learn_temperature),
+            "exclude_self": ("all_crops", self.all_crops),
+            "gather": ("in_batch", self.in_batch),
+        }
+        for field, (other, there) in needs.items():
+            if not there:
+                yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
+
     def build(self, env: Env) -> Objective:
         """The loss module."""
         from sslkit_joint.infonce import Contrast

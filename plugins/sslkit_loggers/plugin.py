@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
@@ -11,11 +11,15 @@ from pydantic import Field
 
 from sslkit.errors import PluginError
 from sslkit.registry.hookspecs import hookimpl
-from sslkit.spec.base import Spec
+from sslkit.spec.base import Problem, Spec
 from sslkit.spec.families import LoggerSpec
 
 if TYPE_CHECKING:
     from sslkit.core.logger import Logger
+    from sslkit.spec.run import RunSpec
+
+
+MISSING = "the logger `wandb` needs the package wandb, which is not installed: pip install 'sslkit[wandb]'"
 
 
 @final
@@ -51,15 +55,23 @@ class WandB(LoggerSpec):
         """Records nothing; None where wandb, an optional dependency, is not installed."""
         return cls(mode="disabled") if find_spec("wandb") else None
 
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The package is an extra."""
+        if find_spec("wandb") is None:
+            yield Problem("", f"{MISSING}, or remove it from `log.loggers`")
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Whose project it is, where nothing is recorded."""
+        if self.mode == "disabled":
+            for field in ("project", "entity"):
+                yield Problem(field, "has no effect, as `mode` is disabled", note=True)
+
     def build(self, run_dir: Path, name: str) -> Logger:
         """The logger. Raises PluginError where wandb is not installed."""
         try:
             import wandb
         except ImportError:
-            raise PluginError(
-                "the logger `wandb` needs the package wandb, which is not installed: "
-                "pip install 'sslkit[wandb]', or remove it from `log.loggers`"
-            ) from None
+            raise PluginError(f"{MISSING}, or remove it from `log.loggers`") from None
         from sslkit_loggers.wandb import WandBLogger
 
         return WandBLogger(wandb, run_dir, name, self)

@@ -238,6 +238,11 @@ class MixtureMasker(MaskerSpec):
                 "weights", f"there are {len(self.weights)} for {len(self.maskers)} maskers; give one for each"
             )
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Weights of a choice that there is not."""
+        if len(self.maskers) == 1:
+            yield Problem("weights", "has no effect with a single masker; leave it out")
+
     def build(self, env: Env, view: str) -> Sampler:
         """The sampler. Raises SpecError where one of the maskers does not fit."""
         from sslkit_maskers.mixture import MixtureSampler
@@ -291,6 +296,13 @@ class CurriculumMasker(MaskerSpec):
             except SpecError as error:
                 name = {self.start: "start", self.end: "end"}.get(value, "levels")
                 yield Problem(name, f"{self._said(value)}: {error}")
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """The value that the levels replace."""
+        if self.field in type(self.masker).model_fields:
+            yield Problem(
+                f"masker.{self.field}", "has no effect, as `start` and `end` replace it; leave it out"
+            )
 
     def values(self, number: Number) -> list[float]:
         """The value of every level."""

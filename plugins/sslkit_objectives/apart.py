@@ -35,6 +35,12 @@ class VarianceCovariance(ObjectiveSpec):
         """The view exists, and there are images to compare."""
         yield from _problems(self, run)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How a masked pass meets hidden patches, without one."""
+        yield from super().unused(run)
+        if self.masker is None:
+            yield Problem("mode", "has no effect without `masker`; give that too, or leave this out")
+
     def build(self, env: Env) -> Objective:
         """The loss module."""
         from sslkit_objectives.regularization import variance_covariance
@@ -61,6 +67,12 @@ class Uniformity(ObjectiveSpec):
         """The view exists, and there are images to compare."""
         yield from _problems(self, run)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How a masked pass meets hidden patches, without one."""
+        yield from super().unused(run)
+        if self.masker is None:
+            yield Problem("mode", "has no effect without `masker`; give that too, or leave this out")
+
     def build(self, env: Env) -> Objective:
         """The loss module."""
         from sslkit_objectives.regularization import uniformity
@@ -84,6 +96,12 @@ class KoLeo(ObjectiveSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The view exists, and there are images to compare."""
         yield from _problems(self, run)
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How a masked pass meets hidden patches, without one."""
+        yield from super().unused(run)
+        if self.masker is None:
+            yield Problem("mode", "has no effect without `masker`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
         """The loss module."""

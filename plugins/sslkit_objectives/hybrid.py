@@ -63,6 +63,15 @@ class Hybrid(ObjectiveSpec):
         """Names of terms are names of modules, metrics and files."""
         yield from odd_names("objectives", self.objectives)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """A balancer of one loss."""
+        yield from super().unused(run)
+        if len(self.objectives) == 1 and self.balance.kind_name() != "fixed":
+            yield Problem(
+                "balance",
+                f"{self.balance.kind_name()!r} balances several objectives, and there is one; leave it out",
+            )
+
     def build(self, env: Env) -> ObjectiveModule:
         """Runs build the terms themselves.
 

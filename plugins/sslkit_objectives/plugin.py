@@ -36,6 +36,11 @@ class Decoder(Spec):
         if self.width % self.heads:
             yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Heads of blocks that there are not."""
+        if self.depth == 0:
+            yield Problem("heads", "has no effect, as `depth` is 0; leave it out")
+
 
 @final
 class MAE(ObjectiveSpec):

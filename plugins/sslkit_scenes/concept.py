@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from statistics import fmean
 from typing import Any, NamedTuple, final
@@ -10,14 +10,20 @@ from typing import Any, NamedTuple, final
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Features, Predictions, Rows, Scores, Split, Subject
+from sslkit.core.evaluator import Evaluator, Features, Predictions, Rows, Scores, Setting, Split, Subject
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.evaluate.checks import attribute_problems, class_problems
+from sslkit.spec.base import Problem
 from sslkit_scenes.charts import draw_intervention, draw_weights
 from sslkit_scenes.classify import Classifier, Search, auc, classify
 from sslkit_scenes.plugin import Concept
 
 EPS = 1e-6  # as that of `linear@1`: MAE's batch norm
+
+
+LEAST = 2
+"""Training images: one to learn from, one to choose with."""
 
 
 class Probe(NamedTuple):
@@ -40,20 +46,36 @@ class ConceptBottleneck(Evaluator):
     def __init__(self, spec: Concept, protocol: str) -> None:
         self.spec, self.protocol = spec, protocol
 
-    def require(self, split: Split, source: Source) -> None:
-        """There must be the attributes that are asked for."""
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There must be the attributes that are asked for, the same classes, and an image to hold out."""
+        yield from class_problems(setting)
+        lacking = [self._lacking(split, source) for split, source in setting.sources.items()]
+        field = "concepts" if self.spec.concepts else ""
+        yield from (Problem(field, reason) for reason in lacking if reason is not None)
+        train = setting.sources["train"]
+        names = self.spec.concepts or tuple(train.attributes)
+        unknown = attribute_problems("concepts", "concept", names, setting._replace(sources={"train": train}))
+        yield from unknown
+        if len(train) < LEAST:
+            yield Problem("holdout", _too_few(len(train)))
+
+    def _lacking(self, split: Split, source: Source) -> str | None:
+        """Which attributes the images lack; None where they have them."""
         lacking = [name for name in self.spec.concepts if name not in source.attributes]
-        if lacking or not source.attributes:
-            wanted = f"the attribute {lacking[0]!r}" if lacking else "attributes of images"
-            raise DataError(
-                f"'concept' needs {wanted}, which the {split} images lack; they have "
-                f"{', '.join(source.attributes) or 'none'}. Give `attributes` to the data"
-            )
+        if not lacking and source.attributes:
+            return None
+        wanted = f"the attribute {lacking[0]!r}" if lacking else "attributes of images"
+        return (
+            f"'concept' needs {wanted}, which the {split} images lack; they have "
+            f"{', '.join(source.attributes) or 'none'}. Give `attributes` to the data"
+        )
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy` through the bottleneck, `direct_accuracy` without, and how well concepts are known."""
         for split in self.needs:
-            self.require(split, subject.source(split))
+            reason = self._lacking(split, subject.source(split))
+            if reason is not None:
+                raise DataError(reason)
         train, test = (_finite(subject, split) for split in self.needs)
         if train.classes != test.classes:
             raise DataError(
@@ -103,8 +125,8 @@ class ConceptBottleneck(Evaluator):
     def _held(self, train: Features, seed: int) -> Tensor:
         """`[N]` bool, a random share of the images: at least one, never all."""
         count = len(train.labels)
-        if count < 2:
-            raise DataError(f"choosing on held-out images needs two readable training images, found {count}")
+        if count < LEAST:
+            raise DataError(_too_few(count))
         held = torch.zeros(count, dtype=torch.bool)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
         held[order[: min(max(1, round(self.spec.holdout * count)), count - 1)]] = True
@@ -132,6 +154,10 @@ class ConceptBottleneck(Evaluator):
             put_right = correct(said, truth, order[:count])
             accuracies.append(_accuracy(_guess(head, through(probes, put_right)), labels))
         return {"concepts": [probes[i].name for i in order], "accuracy": accuracies}
+
+
+def _too_few(images: int) -> str:
+    return f"choosing on held-out images needs two readable training images, found {images}"
 
 
 def _finite(subject: Subject, split: Split) -> Features:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, final
@@ -9,16 +10,21 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from sslkit.core.evaluator import Evaluator, Scores, Split, Subject
+from sslkit.core.evaluator import Evaluator, Scores, Setting, Split, Subject
 from sslkit.core.passes import Pictures
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.evaluate.checks import layer_problems
+from sslkit.spec.base import Problem
 from sslkit.train.figures import save_pictures
 from sslkit_scenes.bank import GIB, Bank, read_masks
 from sslkit_scenes.heads import Head, Recipe, predict, train_heads
 from sslkit_scenes.overlap import Overlap, iou, iou_interval, joined, mean_iou, overlap, pixel_accuracy
 from sslkit_scenes.pictures import coloured, unit
 from sslkit_scenes.plugin import Dense
+
+LEAST = 2
+"""Training images: one to learn from, one to choose with."""
 
 
 @final
@@ -30,13 +36,14 @@ class DenseSegmentation(Evaluator):
     def __init__(self, spec: Dense, protocol: str) -> None:
         self.spec, self.protocol = spec, protocol
 
-    def require(self, split: Split, source: Source) -> None:
-        """There must be masks."""
-        if not source.regions:
-            raise DataError(
-                f"'dense' needs masks, which the {split} images lack; give a source that has them, such as "
-                "'segmentation', as `train` and `test`"
-            )
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There must be masks of the same regions, the block, and an image to hold out."""
+        yield from layer_problems("layer", (self.spec.layer,), setting.net)
+        reason = region_problem(setting.sources)
+        if reason is not None:
+            yield Problem("", reason)
+        if len(setting.sources["train"]) < LEAST:
+            yield Problem("holdout", _too_few(len(setting.sources["train"])))
 
     def __call__(self, subject: Subject) -> Scores:
         """`miou` and `pixel_accuracy` of the test images, and what the holdout chose."""
@@ -68,19 +75,16 @@ class DenseSegmentation(Evaluator):
         return Scores(metrics, None, table, figures)
 
     def _regions(self, subject: Subject) -> tuple[str, ...]:
-        for split in self.needs:
-            self.require(split, subject.source(split))
-        train, test = (subject.source(split).regions for split in self.needs)
-        if train != test:
-            raise DataError(
-                f"train has {len(train)} regions and test {len(test)}; give both the same names in the same order"
-            )
-        return train
+        sources: dict[Split, Source] = {split: subject.source(split) for split in self.needs}
+        reason = region_problem(sources)
+        if reason is not None:
+            raise DataError(reason)
+        return sources["train"].regions
 
     def _split(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
         """Images that choose, and images to learn from."""
-        if count < 2:
-            raise DataError(f"choosing on held-out images needs two readable training images, found {count}")
+        if count < LEAST:
+            raise DataError(_too_few(count))
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
         held = min(max(1, round(self.spec.holdout * count)), count - 1)
         return order[:held].sort().values, order[held:].sort().values
@@ -93,6 +97,26 @@ class DenseSegmentation(Evaluator):
         images = subject.rows("test", lambda images, _: images, test.indices[rows]).values.cpu()
         columns = [unit(images, subject.view), coloured(truth[rows]), coloured(guesses)]
         return Pictures(("image", "truth", "prediction"), torch.stack(columns, dim=1))
+
+
+def region_problem(sources: Mapping[Split, Source]) -> str | None:
+    """Why masks of the splits cannot be learned from and scored; None where they can."""
+    for split, source in sources.items():
+        if not source.regions:
+            return (
+                f"'dense' needs masks, which the {split} images lack; give a source that has them, such as "
+                "'segmentation', as `train` and `test`"
+            )
+    train, test = sources["train"].regions, sources["test"].regions
+    if train != test:
+        return (
+            f"train has {len(train)} regions and test {len(test)}; give both the same names in the same order"
+        )
+    return None
+
+
+def _too_few(images: int) -> str:
+    return f"choosing on held-out images needs two readable training images, found {images}"
 
 
 def measure(head: Head, bank: Bank, masks: Tensor, rows: Tensor) -> Overlap:

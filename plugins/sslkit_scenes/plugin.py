@@ -157,6 +157,14 @@ class Reconstruction(EvaluatorSpec):
                 metrics[f"*_{name}{end}"] = Metric(better, "of several masked objectives")
         return metrics
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Ratios replace that of a masker."""
+        maskers = [getattr(term.spec, "masker", None) for term in run.all_terms()]
+        if not any("ratio" in type(masker).model_fields for masker in maskers if masker is not None):
+            yield Problem(
+                "ratios", "has no effect, as no masker of this run has a field `ratio`; leave it out"
+            )
+
     def build(self) -> Evaluator:
         """The protocol."""
         from sslkit_scenes.reconstruction import Reconstructions

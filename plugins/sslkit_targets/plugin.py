@@ -137,6 +137,12 @@ class TeacherFeature(TargetSpec):
         """The net must exist."""
         yield from _net_problems(self.net, run.nets)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What is said of blocks that are not read, and of another loss."""
+        if self.layers == "final":
+            yield Problem("average", "has no effect, as `layers: final` reads one output; leave it out")
+        yield from _bend(self.loss)
+
     def build(self, env: Env, view: str) -> Target:
         """The target for the patches of `view`. Raises SpecError where the net or its blocks or patches do not fit."""
         depth = _depth(self.net, env, view)
@@ -181,6 +187,10 @@ class Perceptual(TargetSpec):
         if self.layers is not None:
             yield from self._weight_problems(len(self.layers))
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """The bend of another loss."""
+        yield from _bend(self.loss)
+
     def build(self, env: Env, view: str) -> Target:
         """The target for the patches of `view`. Raises SpecError where net, blocks or weights do not fit."""
         depth = _depth(self.net, env, view)
@@ -199,6 +209,11 @@ class Perceptual(TargetSpec):
             yield Problem(
                 "weights", f"has {len(self.weights)} weights for {depths} depths; give one for each"
             )
+
+
+def _bend(loss: FeatureLoss) -> Iterator[Problem]:
+    if loss != "smooth_l1":
+        yield Problem("beta", f"is for `loss: smooth_l1`, found {loss!r}; leave it out")
 
 
 def _net_problems(net: str, nets: Mapping[str, object]) -> Iterator[Problem]:

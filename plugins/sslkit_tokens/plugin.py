@@ -60,6 +60,11 @@ class TokenDecoderSpec(Spec):
         if self.width % self.heads:
             yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Heads of blocks that there are not."""
+        if self.depth == 0:
+            yield Problem("heads", "has no effect, as `depth` is 0; leave it out")
+
 
 @final
 class VQKD(ObjectiveSpec):
@@ -85,6 +90,11 @@ class VQKD(ObjectiveSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The view must exist."""
         yield from _view_problems(self.view, run)
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What the codebook does not read."""
+        yield from super().unused(run)
+        yield from _unused_codes(self.codebook, "cosine")
 
     def build(self, env: Env) -> Objective:
         """The loss module."""
@@ -117,12 +127,25 @@ class VQVAE(ObjectiveSpec):
         """The view must exist."""
         yield from _view_problems(self.view, run)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What the codebook does not read."""
+        yield from super().unused(run)
+        yield from _unused_codes(self.codebook, "euclidean")
+
     def build(self, env: Env) -> Objective:
         """The loss module."""
         from sslkit_tokens.training import VectorQuantization, rules
 
         made = rules(self.codebook, "euclidean", beta=0.25)
         return VectorQuantization(self.view, self.target, self.codebook, made, self.decoder, env)
+
+
+def _unused_codes(codebook: CodebookSpec, metric: str) -> Iterator[Problem]:
+    """Fields without effect on codes that `metric` compares by default."""
+    if (codebook.metric or metric) != "euclidean":
+        yield Problem("codebook.eps", "is for `metric: euclidean`; leave it out")
+    if not (codebook.kmeans_steps or codebook.revive):
+        yield Problem("codebook.sample", "has no effect without `kmeans_steps` and `revive`; leave it out")
 
 
 _SMALL = CodebookSpec.model_construct(size=16, dim=4, revive=0.1, sample=4)

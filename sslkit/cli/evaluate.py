@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sslkit.errors import SpecError
+from sslkit.spec.load import similar_path
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
@@ -20,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="changes to the evaluation spec, or what a run's evaluation does otherwise, as in data.test=new",
     )
     parser.add_argument(
-        "--checkpoint", default="last", help="of a run: last, best, or a name such as step-00001000"
+        "--checkpoint", help="of a run: last (the default), best, or a name such as step-00001000"
     )
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="run this evaluator only")
     parser.add_argument(
@@ -33,8 +36,10 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.evaluate.run import evaluate_run, evaluate_spec
 
     keep = not args.no_cache
+    if not args.what.exists():
+        raise SpecError(f"{args.what}: no such run folder or spec.{similar_path(args.what)}")
     if args.what.is_dir() and not args.overrides:
-        result = evaluate_run(args.what, args.checkpoint, args.only, keep)
+        result = evaluate_run(args.what, args.checkpoint or "last", args.only, keep)
     else:
         result = evaluate_spec(_spec(args), args.only, keep)
     _print(args.what, result)
@@ -46,7 +51,9 @@ def _spec(args: argparse.Namespace) -> Any:  # noqa: ANN401
     from sslkit.spec.evaluation import EvaluationSpec
     from sslkit.spec.load import override, parse_as, read_yaml
 
-    given = _of_run(args.what, args.checkpoint) if args.what.is_dir() else read_yaml(args.what)
+    given = _of_run(args.what, args.checkpoint or "last") if args.what.is_dir() else read_yaml(args.what)
+    if args.checkpoint is not None:
+        given["checkpoint"] = args.checkpoint
     return parse_as(EvaluationSpec, override(given, args.overrides), registry().failures)
 
 

@@ -19,13 +19,14 @@ def execute(args: argparse.Namespace) -> int:
     """Build everything without training, and print what would run."""
     spec = load_spec(args)
     from sslkit.spec.load import dump
-    from sslkit.train.compose import compose
     from sslkit.train.parallel import start
+    from sslkit.train.prepare import prepare
     from sslkit.train.summary import resolved
 
     parallel = start(spec.device)
     try:
-        facts = resolved(spec, compose(spec, parallel), parallel)
+        parts = prepare(spec, parallel)
+        facts = resolved(spec, parts.composed(spec, parallel), parallel)
     finally:
         parallel.close()
     print(dump(spec, full=True))
@@ -33,6 +34,8 @@ def execute(args: argparse.Namespace) -> int:
     print("augmentations:")
     for name, view in spec.views.items():
         print("\n".join(f"  {name}, {crops}: {chain}" for crops, chain in augmentations(view)))
+    for note in parts.notes:
+        print(f"note: {note}")
     return 0
 
 

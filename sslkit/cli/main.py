@@ -12,7 +12,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from typing import TextIO
+from typing import NoReturn, TextIO, final
 
 from sslkit.errors import Interrupted, PluginConflictWarning, SslkitError
 
@@ -112,9 +112,8 @@ def _conflicts_on_one_line() -> Iterator[None]:
 
 def _execute(command: str, words: Sequence[str]) -> int:
     module = import_module(f"sslkit.cli.{command}")
-    parser = argparse.ArgumentParser(
-        prog=f"sslkit {command}", description=COMMANDS[command], allow_abbrev=False
-    )
+    parser = _Parser(prog=f"sslkit {command}", description=COMMANDS[command], allow_abbrev=False)
+    parser.words = words
     parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
     module.add_arguments(parser)
     try:
@@ -122,6 +121,22 @@ def _execute(command: str, words: Sequence[str]) -> int:
     except TypeError:  # argparse cannot mix them where a command has commands of its own
         args = parser.parse_args(words)
     return int(module.execute(args))
+
+
+@final
+class _Parser(argparse.ArgumentParser):
+    """Tells who writes a field as an option how it is written."""
+
+    words: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        """End with a usage line and `message`, and the hint that fits."""
+        if message.startswith("unrecognized arguments") and "key.path=value" in self.format_usage():
+            from sslkit.cli.hints import as_override
+
+            hint = as_override([word for word in self.words if word != "--debug"])
+            message += f"\nfields are changed without dashes: {hint}" if hint else ""
+        super().error(message)
 
 
 def _top_parser() -> argparse.ArgumentParser:

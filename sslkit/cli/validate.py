@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+from sslkit.spec.explain import notes
 from sslkit.spec.families import AugmentSpec
 from sslkit.spec.parts import ViewSpec
 from sslkit.spec.run import RunSpec
@@ -14,15 +15,43 @@ from sslkit.spec.run import RunSpec
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     add_spec_arguments(parser)
+    parser.add_argument(
+        "--data",
+        action="store_true",
+        help="also open the images and build the network, as `run` does before it trains",
+    )
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Check the spec and print what it comes to."""
+    """Check the spec, with `--data` its images and network too, and print what it comes to."""
     spec = load_spec(args)
+    images = list(with_data(spec)) if args.data else []
     print(f"ok: {spec.name}")
-    for label, text in overview(spec):
+    for label, text in (*overview(spec), *images):
         print(f"  {label:<10} {text}")
+    for note in notes(spec):
+        print(f"note: {note}")
     return 0
+
+
+def with_data(spec: RunSpec) -> Iterator[tuple[str, str]]:
+    """What the images of `spec` come to, as (label, text) lines, on the CPU.
+
+    Raises:
+        SslkitError: a line for everything that would stop the run before its first step.
+    """
+    import torch
+
+    from sslkit.train.parallel import Single
+    from sslkit.train.prepare import prepare
+
+    parts = prepare(spec, Single(torch.device("cpu")))
+    classes = f", {len(parts.source.classes)} classes" if parts.source.classes else ", no labels"
+    yield "images", f"{len(parts.source):,} of {parts.source.channels} channels{classes}"
+    length = parts.length
+    yield "steps", f"{length.steps:,} ({length.steps_per_epoch:,} an epoch)"
+    for name, net in parts.system.nets.items():
+        yield f"net {name}", f"{sum(p.numel() for p in net.parameters()):,} parameters"
 
 
 def overview(spec: RunSpec) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sslkit.core.env import Grid
 from sslkit.core.passes import Encode, Request, Tokens
 from sslkit.errors import SpecError
+from sslkit.spec.base import Problem
 
 
 class Exported(NamedTuple):
@@ -61,6 +62,10 @@ class Backbone(nn.Module, ABC):
     def notes(self) -> Sequence[str]:
         """What people who train it should know, in sentences that a run prints at its start. None, the default."""
         return ()
+
+    def problems(self) -> Iterator[Problem]:
+        """Yield what is wrong with training it, by fields of its spec; frozen networks are not asked."""
+        return iter(())
 
     def units(self) -> Sequence[nn.Module]:
         """Parts whose parameters are read in their own `forward` only; `parallel=fsdp` gathers one at a time.

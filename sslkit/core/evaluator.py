@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from sslkit.core.env import Env, View
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.spec.base import Problem
 
 Split = Literal["train", "test"]
 
@@ -65,6 +66,20 @@ class Scores(NamedTuple):
     """Name -> function that draws the figure to a .png file; called on the first rank only."""
     intervals: Mapping[str, tuple[float, float]] = {}
     """95 % intervals of metrics that `predictions` give none for."""
+
+
+class Setting(NamedTuple):
+    """What an evaluator will meet, as far as it is known before a run trains."""
+
+    sources: Mapping[Split, Source]
+    """The images of every split that it needs."""
+    net: Backbone | None
+    """The network that the readout names, with its first weights: to look at, not to run or change.
+
+    None where it could not be built.
+    """
+    pool: Literal["cls", "mean"]
+    """What the readout takes of tokens."""
 
 
 class Subject(ABC):
@@ -147,12 +162,13 @@ class Evaluator(ABC):
     labelled: bool = True
     """Whether their images must have labels."""
 
-    def require(self, split: Split, source: Source) -> None:
-        """Pass where the images of `split` tell all that it reads; asked before a run trains.
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """Yield everything that would stop it later, as far as images and network tell; asked before a run trains.
 
-        Raises:
-            DataError: something beside labels is missing, such as masks.
+        The splits that it needs are there, and their labels where it needs them. Problems name a field of the spec, or
+        none where the data are at fault.
         """
+        return iter(())
 
     @abstractmethod
     def __call__(self, subject: Subject) -> Scores:

@@ -78,7 +78,7 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         given |= {"evaluate": spec.evaluate} if spec.evaluate else {}
         run = run.model_copy(update={**given, "device": spec.device, "workers": spec.workers})
         run = _resized(run, spec)
-        check(run)
+        check(run, effects="evaluate")
     if run.readout.net not in restored.system.nets:
         known = ", ".join(restored.system.nets)
         raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {known}")

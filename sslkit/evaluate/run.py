@@ -19,7 +19,7 @@ from sslkit.evaluate.subject import evaluate
 from sslkit.evaluate.variants import reference_of, variant_of
 from sslkit.registry.manager import used_plugins
 from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.explain import walk
+from sslkit.spec.walk import walk
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
 from sslkit.train.lock import package_versions
@@ -113,7 +113,7 @@ def _measured(
     network: Network, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel, keep: bool, write: bool
 ) -> Measured:
     spec, unreadable, sources = network.spec, set[str](), Sources()
-    require_splits(wanted, spec.data, sources, network.view.channels)
+    require_splits(wanted, spec.data, sources, network.view.channels, network.net, network.spec.readout.pool)
     reading = reading_for(network, parallel, unreadable.add)
     digest = weights_sha256(network.net)
     features = kept_features(network, reading, digest) if keep and parallel.world == 1 else None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, final
 
-from sslkit.core.evaluator import Split
+from sslkit.core.backbone import Backbone
+from sslkit.core.evaluator import Setting, Split
 from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.evaluate.features import require_labels
+from sslkit.spec.base import Problem
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 
 
@@ -47,6 +49,8 @@ def require_splits(
     data: SourceSpec,
     sources: Sources,
     channels: int | None = None,
+    net: Backbone | None = None,
+    pool: Literal["cls", "mean"] = "cls",
 ) -> None:
     """Pass where every evaluator finds the images, labels and whatever else it needs.
 
@@ -55,21 +59,50 @@ def require_splits(
         data: the images of evaluators that name none.
         sources: where they are kept open.
         channels: of images that the network reads. Default: any.
+        net: the network, where it is there.
+        pool: what the readout takes of its tokens.
 
     Raises:
-        DataError: a split is missing, lacks labels or the like, or has other channels; the message names the evaluator.
+        DataError: something is missing; a line for everything, with its evaluator.
     """
+    found = evaluator_problems(evaluators, data, sources, channels, net, pool)
+    lines = dict.fromkeys(
+        f"{problem.path}: {problem.message}" for problem in found
+    )  # splits may lack the same
+    if lines:
+        raise DataError("\n".join(lines))
+
+
+def evaluator_problems(
+    evaluators: Sequence[EvaluatorSpec] | Mapping[int, EvaluatorSpec],
+    data: SourceSpec,
+    sources: Sources,
+    channels: int | None = None,
+    net: Backbone | None = None,
+    pool: Literal["cls", "mean"] = "cls",
+) -> Iterator[Problem]:
+    """What would stop the evaluators once they run, as far as images and network tell. Arguments: `require_splits`."""
     for place, spec in evaluators.items() if isinstance(evaluators, Mapping) else enumerate(evaluators):
         evaluator = spec.build()
+        images: dict[Split, Source] = {}
         for split in evaluator.needs:
             try:
                 source = sources.get(source_of(spec, data, split), split)
                 _require_channels(source, split, channels)
+                _require_images(source, split)
                 if evaluator.labelled:
                     require_labels(source)
-                evaluator.require(split, source)
+                images[split] = source
             except DataError as error:
-                raise DataError(f"evaluate.{place}: {error}") from None
+                yield Problem(f"evaluate.{place}", str(error))
+        if len(images) == len(evaluator.needs):
+            for problem in evaluator.check(Setting(images, net, pool)):
+                yield problem._replace(path=".".join(filter(None, (f"evaluate.{place}", problem.path))))
+
+
+def _require_images(source: Source, split: Split) -> None:
+    if not len(source):
+        raise DataError(f"the {split} split has no images to evaluate on")
 
 
 def _require_channels(source: Source, split: Split, channels: int | None) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, Self, fi
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetCoreSchemaHandler,
@@ -42,6 +43,8 @@ class Problem(NamedTuple):
     """Dotted path below the spec that reports it; empty for the spec itself."""
     message: str
     """What was found, what was expected and what to do."""
+    note: bool = False
+    """Whether a line of `validate` and `run` is enough: a switch of the spec itself turned the field off."""
 
 
 class Spec(BaseModel, ABC):
@@ -71,6 +74,13 @@ class Spec(BaseModel, ABC):
 
     # pydantic then builds nested specs itself, so that their errors keep the path from the root.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+        """Let slots with a default take fields alone. What `slot_default` could add, pydantic puts below `Slot`."""
+        for field in cls.model_fields.values():
+            if isinstance(field.default, Mapping) and "kind" in field.default:
+                field.metadata.append(_completed(field.default))
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401
         """Count `kind` as set: YAML of what was set must name it."""
@@ -112,6 +122,14 @@ class Spec(BaseModel, ABC):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Yield what is wrong with this spec inside `run`, without importing torch. Called for every spec."""
+        return iter(())
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Yield the fields that have no effect inside `run`, with the reason, without importing torch.
+
+        Yield them whatever their values: only those whose value differs from their default count, as somebody set it
+        and expects it to do something. They are refused, or with `note` reported in one line.
+        """
         return iter(())
 
     def summary(self) -> str:
@@ -178,5 +196,17 @@ def _hashable(value: object) -> object:
 
 
 def slot_default(kind: str, **fields: Any) -> Any:  # noqa: ANN401
-    """Default of a slot by kind, so that a plugin need not import the plugin that offers it."""
+    """Default of a slot by kind, so that a plugin need not import the plugin that offers it.
+
+    A mapping without `kind` changes the default's fields: `masker: {ratio: 0.5}`.
+    """
     return Field(default={"kind": kind, **fields}, validate_default=True)
+
+
+def _completed(default: Mapping[str, Any]) -> BeforeValidator:
+    """Of the slot with this default."""
+
+    def complete(value: Any) -> Any:  # noqa: ANN401
+        return {**default, **value} if isinstance(value, Mapping) and "kind" not in value else value
+
+    return BeforeValidator(complete)

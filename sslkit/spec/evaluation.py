@@ -52,6 +52,12 @@ class EvaluationSpec(Spec):
             raise ValueError(
                 f"give exactly one of `run`, `file` and `backbone`; found {' and '.join(given) or 'none'}"
             )
+        if given[0] != "run" and self.checkpoint != "last":
+            raise ValueError(f"`checkpoint` is one of a `run`, and a `{given[0]}` is evaluated; leave it out")
+        if given[0] == "run" and self.seed:
+            raise ValueError(
+                "`seed` is for networks of no run; a run's own protocols keep the run's: leave it out"
+            )
         needed = {
             "run": (),
             "file": ("data", "evaluate", "out"),

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ValidationError
 
 from sslkit import catalog
 from sslkit.errors import SpecError
-from sslkit.spec.base import NO_KINDS, Problem, Spec
+from sslkit.spec.base import NO_KINDS, Problem
 from sslkit.spec.docstrings import description
-from sslkit.spec.families import ObjectiveSpec
+from sslkit.spec.effects import unused
 from sslkit.spec.locate import Place, choices, locate, slot_family, spec_class
+from sslkit.spec.walk import scoped
 
 if TYPE_CHECKING:
     from sslkit.spec.run import RunSpec
@@ -50,11 +51,17 @@ _EXPECTED = {
 def suggest(word: str, known: Iterable[str]) -> str:
     """`Did you mean 'x'? Known: x, y.`, as far as there is something to say."""
     names = sorted(known)
-    close = difflib.get_close_matches(word[:99], names, n=1, cutoff=0.6)
-    hint = f"Did you mean {close[0]!r}?" if close else ""
+    spellings = {_spelling(name): name for name in names}
+    close = difflib.get_close_matches(_spelling(word[:99]), spellings, n=1, cutoff=0.6)
+    hint = f"Did you mean {spellings[close[0]]!r}?" if close else ""
     if close and len(names) > LONG_LIST:
         return hint
     return f"{hint} Known: {', '.join(names)}.".lstrip() if names else "None is known."
+
+
+def _spelling(word: str) -> str:
+    """`word` as names are compared: `MAE` is like `mae`, and `MoCo-v3` like `moco_v3`."""
+    return re.sub(r"[\s-]+", "_", word.strip()).casefold()
 
 
 def spec_error(error: ValidationError, root: type[BaseModel], notes: str = "", prefix: str = "") -> SpecError:
@@ -70,25 +77,36 @@ def spec_error(error: ValidationError, root: type[BaseModel], notes: str = "", p
             path, message = _explained(item, place)
             said.setdefault(".".join([*([prefix] if prefix else []), *map(_key, path)]) or "spec", message)
     unknown_kind = any(item["type"] in {"union_tag_invalid", NO_KINDS} for item in items)
-    return _joined(said, notes if unknown_kind else "")
+    return joined(said, notes if unknown_kind else "")
 
 
-def check(run: RunSpec) -> None:
-    """Ask every spec in `run` for its problems, torch-free.
+def check(run: RunSpec, effects: str | None = "") -> None:
+    """Ask every spec in `run` for its problems and for fields that were set without effect, torch-free.
+
+    Args:
+        run: what is checked.
+        effects: dotted path at or below which fields must have an effect; everywhere by default, and None for nowhere:
+            what a run began with is not refused later.
 
     Raises:
         SpecError: at least one was found.
     """
-    said: dict[str, str] = {}
-    for problem in problems(run):
-        said.setdefault(problem.path or "spec", problem.message)
-    if said:
-        raise _joined(said, "")
+    refused = [] if effects is None else [p for p in unused(run) if not p.note and p.path.startswith(effects)]
+    messages: dict[str, str] = {}
+    for problem in (*problems(run), *refused):
+        messages.setdefault(problem.path or "spec", problem.message)
+    if messages:
+        raise joined(messages)
+
+
+def notes(run: RunSpec) -> list[str]:
+    """`path: reason` of each field that a switch of the spec turned off, although it was set."""
+    return [f"{problem.path}: {problem.message}" for problem in unused(run) if problem.note]
 
 
 def problems(run: RunSpec) -> Iterator[Problem]:
     """Everything that the specs in `run` say is wrong, with paths from its root."""
-    for path, spec, scope in _scoped(run):
+    for path, spec, scope in scoped(run):
         try:
             for problem in spec.problems(scope):
                 yield Problem(".".join(part for part in (path, problem.path) if part), problem.message)
@@ -96,36 +114,8 @@ def problems(run: RunSpec) -> Iterator[Problem]:
             yield Problem(path, str(error))
 
 
-def _scoped(run: RunSpec) -> Iterator[tuple[str, Spec, RunSpec]]:
-    """Every spec with the run as it sees it: inside a hybrid, whose terms and balance are then the run's."""
-    scopes = {"": run}
-    for path, spec in walk(run):
-        around = max((p for p in scopes if path.startswith(p)), key=len)
-        yield path, spec, scopes[around]
-        members = spec.combined() if isinstance(spec, ObjectiveSpec) else None
-        if members is not None:
-            inside = {"objective": None, "objectives": members.objectives, "balance": members.balance}
-            scopes[f"{path}."] = scopes[around].model_copy(update=inside)
-
-
-def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:
-    """Every spec inside `spec`, itself included, with its dotted path."""
-    if isinstance(spec, Spec):
-        yield path, spec
-        items: Iterable[tuple[object, object]] = (
-            (name, getattr(spec, name)) for name in type(spec).model_fields
-        )
-    elif isinstance(spec, Mapping):
-        items = spec.items()
-    elif isinstance(spec, tuple | list):
-        items = enumerate(spec)
-    else:
-        return
-    for key, value in items:
-        yield from walk(value, f"{path}.{key}" if path else str(key))
-
-
-def _joined(said: Mapping[str, str], notes: str) -> SpecError:
+def joined(said: Mapping[str, str], notes: str = "") -> SpecError:
+    """One error with a line for each path and its message, the first `SHOWN` of them."""
     lines = [f"{path}: {message}" for path, message in said.items()]
     shown = lines[:SHOWN] + ([f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])
     return SpecError("\n".join(shown + ([notes] if notes else [])))
@@ -157,9 +147,23 @@ def _about_kind(item: Any, place: Place) -> str:  # noqa: ANN401
     family = slot_family(place.annotation) or "spec"
     known = catalog.kinds(family)
     if item["type"] == "union_tag_not_found":
-        return f"is missing; it says which {family} is meant. {suggest('', known)}"
+        return _without_kind(item.get("input"), place, family)
     tag = str(item["ctx"]["tag"])
     return catalog.missing(family, tag, f"{_cut(repr(tag))} is not {_article(family)}. {suggest(tag, known)}")
+
+
+def _without_kind(value: object, place: Place, family: str) -> str:
+    terms = (
+        [str(name) for name, term in value.items() if _has_kind(term)] if isinstance(value, Mapping) else []
+    )
+    if terms and place.path[-1:] == ("objective",):
+        named = ", ".join(f"{name}: ..." for name in terms)
+        return f"is missing; several objectives go by name under `objectives`: `objectives: {{{named}}}`"
+    return f"is missing; it says which {family} is meant. {suggest('', catalog.kinds(family))}"
+
+
+def _has_kind(value: object) -> bool:
+    return isinstance(value, Mapping) and "kind" in value
 
 
 def _unknown_field(item: Any, place: Place) -> str:  # noqa: ANN401

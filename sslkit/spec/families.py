@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 from pydantic import AfterValidator, Field
 
-from sslkit.spec.base import Slot, Spec
+from sslkit.spec.base import Problem, Slot, Spec
 from sslkit.spec.metrics import Metrics
 from sslkit.spec.schedule import Period, Value, ends, is_due
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from sslkit.core.augment import Augment as AugmentModule
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sslkit.core.objective import Objective as ObjectiveModule
     from sslkit.core.source import Source as SourceModule
     from sslkit.core.target import Target as TargetModule
+    from sslkit.spec.run import RunSpec
 
 
 class BackboneSpec(Spec):
@@ -35,6 +36,15 @@ class BackboneSpec(Spec):
     """Whether the network may answer `attentions`; evaluators that need it are refused before training where not."""
     first_weights: ClassVar[tuple[str, ...]] = ("checkpoint", "pretrained")
     """Fields that say which weights the network begins with. A run that trained has its own, and goes without them."""
+
+    def frozen_in(self, run: RunSpec) -> bool:
+        """Whether it is a net of `run` that never changes, and not the network that is trained."""
+        return run.backbone is not self and any(net.backbone is self for net in run.nets.values())
+
+    @property
+    def blocks(self) -> int | None:
+        """Number of blocks whose output can be read; None (the default) if only the built network knows."""
+        return None
 
     @abstractmethod
     def build(self, view: View) -> BackboneModule:
@@ -98,9 +108,26 @@ class ObjectiveSpec(Spec):
     salt: int = Field(0, ge=0, lt=2**31)
     """Another number gives this term masks of its own where an equal masker of another term would share its masks."""
 
+    @property
+    def views(self) -> frozenset[str]:
+        """The views that it reads: by default those that its fields `view`, `local` and `key_view` name.
+
+        Override it where it reads others. A view that no objective reads is refused, so an empty answer, which is that
+        of objectives without such fields, says nothing about the others.
+        """
+        values = (getattr(self, name, None) for name in ("view", "local", "key_view"))
+        return frozenset(value for value in values if isinstance(value, str))
+
     def combined(self) -> Combined | None:
         """The terms that this is short for, if it is a hybrid; the run then builds those in its place."""
         return None
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """A salt is for masks."""
+        from sslkit.spec.walk import walk  # which knows the families
+
+        if not any(isinstance(spec, MaskerSpec) for _, spec in walk(self)):
+            yield Problem("salt", "gives a term masks of its own, and this one has no masker; leave it out")
 
     @abstractmethod
     def build(self, env: Env) -> ObjectiveModule:

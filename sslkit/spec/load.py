@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -116,16 +117,19 @@ def changed(data: Mapping[str, Any], changes: Iterable[tuple[str, Any]]) -> dict
     return result
 
 
-def parse(data: Mapping[str, Any], notes: str = "") -> RunSpec:
+def parse(data: Mapping[str, Any], notes: str = "", *, began: bool = False) -> RunSpec:
     """The validated spec in `data`.
 
-    `notes`, one line on plugins that failed to load, is quoted where a kind is asked for that nobody offers.
+    Args:
+        data: fields of a run.
+        notes: one line on plugins that failed to load, quoted where a kind is asked for that nobody offers.
+        began: whether a run began with it, so that fields without effect were accepted and are not refused later.
 
     Raises:
         SpecError: one readable error that names each offending path.
     """
     spec = parse_as(RunSpec, data, notes)
-    check(spec)
+    check(spec, effects=None if began else "")
     return spec
 
 
@@ -143,7 +147,33 @@ def parse_as(cls: type[S], data: Mapping[str, Any], notes: str = "") -> S:
 
 def load(path: Path, assignments: Sequence[str] = (), notes: str = "") -> RunSpec:
     """The spec in the file at `path`, with overrides applied."""
-    return parse(override(read_yaml(path), assignments), notes)
+    data = read_yaml(path)
+    try:
+        return parse(override(data, assignments), notes)
+    except SpecError as error:
+        hints = list(_new_names(data, assignments, str(error)))
+        raise SpecError("\n".join([str(error), *hints])) from None
+
+
+def _new_names(data: Mapping[str, Any], assignments: Iterable[str], message: str) -> Iterator[str]:
+    """Hints, beside `message`, on overrides of a view, net or objective that the file has by nearly that name only."""
+    for key, _ in read_assignments(assignments):
+        group, _, rest = key.partition(".")
+        name, names = rest.partition(".")[0], data.get(group)
+        if group in ("views", "nets", "objectives") and isinstance(names, Mapping) and name not in names:
+            close = difflib.get_close_matches(name, [str(there) for there in names], n=1)
+            if close and f"`{group}.{close[0]}`" not in message:
+                yield f"{group}.{name}: is not in the file, which has `{group}.{close[0]}`; did you mean that?"
+
+
+def similar_path(path: Path) -> str:
+    """` Did you mean PATH?` of the name beside `path` that is most like it; empty where none is."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {path.parent / close[0]}?" if close else ""
 
 
 def dump(spec: RunSpec, *, full: bool = False) -> str:

@@ -156,6 +156,16 @@ class NetSpec(Spec):
             yield Problem("momentum", f"must stay between 0 and 1, found {self.momentum}")
 
 
+_WITHOUT = {
+    "adamw": ("momentum",),
+    "lars": ("betas", "eps"),
+    "sgd": ("betas", "eps"),
+    "momentum": ("betas", "eps"),
+    "nesterov": ("betas", "eps"),
+}
+"""Optimizer -> fields that it does not read. Before the first step, runs ask timm about the others."""
+
+
 @final
 class OptimizerSpec(Spec):
     """The optimizer, its learning rate and its exclusions. Defaults: MAE's (`main_pretrain.py`)."""
@@ -171,7 +181,7 @@ class OptimizerSpec(Spec):
     momentum: Value | None = None
     """Momentum of SGD-like optimizers, possibly on a schedule. Default: 0.9, or the optimizer's own (Muon: 0.95)."""
     trust: float = Field(1e-3, gt=0)
-    """Trust coefficient of `lars` (BYOL, SimCLR, Barlow Twins, MoCo v3, MAE: 0.001). Others ignore it."""
+    """Trust coefficient of `lars` (BYOL, SimCLR, Barlow Twins, MoCo v3, MAE: 0.001). Refused with others."""
     eps: float | None = Field(None, gt=0)
     """Denominator term. Default: the optimizer's own."""
     weight_decay: Value = 0.05
@@ -195,6 +205,20 @@ class OptimizerSpec(Spec):
         for name, value in {"momentum": self.momentum, **betas}.items():
             if value is not None and not all(0 <= end < 1 for end in ends(value)):
                 yield Problem(name, f"must stay from 0 to below 1, found {value}")
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Fields of other optimizers, as far as that is known without timm, and of what is switched off."""
+        for field in _WITHOUT.get(self.name, ()):
+            yield Problem(
+                field, f"{self.name!r} has no `{field}`; leave it out, or take an optimizer that has it"
+            )
+        if self.name != "lars":
+            yield Problem("trust", f"is for `lars`, found {self.name!r}; leave it out")
+        if self.clip is None:
+            yield Problem("clip_per", "says how to clip, and `clip` is not set; set it, or leave this out")
+        if max(ends(self.weight_decay)) == 0 and self.name != "lars":
+            for field in ("decay_one_dimensional", "no_decay"):
+                yield Problem(field, "has no effect, as `weight_decay` is 0", note=True)
 
     def peak_lr(self, batch_size: int) -> float:
         """Learning rate at the end of warm-up for an effective batch of `batch_size` images."""
@@ -259,6 +283,13 @@ class LogSpec(Spec):
     loggers: tuple[Logger, ...] = ()
     """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Gradients are compared with each other."""
+        if len(run.terms) == 1:
+            yield Problem(
+                "conflict", "compares the gradients of several objectives, and there is one; leave it out"
+            )
+
 
 @final
 class CompileSpec(Spec):
@@ -270,6 +301,17 @@ class CompileSpec(Spec):
     """Compiler backend; `aot_eager` traces without generating code."""
     mode: str | None = None
     """Inductor mode, such as `max-autotune`."""
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """How to compile, where nothing is compiled."""
+        if self.enabled is False or (self.enabled is None and run.device == "cpu"):
+            switch = (
+                "`compile.enabled` is false"
+                if self.enabled is False
+                else "runs on a CPU compile nothing by default"
+            )
+            for field in ("backend", "mode"):
+                yield Problem(field, f"has no effect, as {switch}", note=True)
 
     def options(self) -> dict[str, Any]:
         """Arguments of `nn.Module.compile`."""

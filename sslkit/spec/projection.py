@@ -49,6 +49,14 @@ class Projection(Spec):
     init: Literal["torch", "normal"] = "torch"
     """Weights as torch draws them, or from N(0, 0.01) with biases of 0 (SimCLR)."""
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What is said of layers or of a batch norm that there is not."""
+        if self.layers == 1:
+            for field in ("hidden", "norm", "bias"):
+                yield Problem(field, "is for hidden layers, and `layers` is 1; leave it out")
+        if self.out_norm == "none" and (self.layers == 1 or not self.norm):
+            yield Problem("batch_norm", "has no effect, as this head has no batch norm; leave it out")
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Groups are of the modes that make them, and `shuffled` needs something to tell copies by."""
         yield from group_problems(self.batch_norm, self.splits)

@@ -31,6 +31,7 @@ from sslkit.spec.parts import (
 )
 from sslkit.spec.schedule import LearningRateSchedule
 from sslkit.spec.terms import Term, mixed_pairs, odd_names, terms
+from sslkit.spec.unread import unread_nets, unread_views, views_by_name
 
 
 @final
@@ -155,8 +156,9 @@ class RunSpec(Spec):
         for group in ("views", "nets", "objectives"):
             yield from odd_names(group, getattr(self, group))
         yield from mixed_pairs("objectives" if self.objective is None else "objective.objectives", self.terms)
-        yield from self._unused()
+        yield from self._beside_hybrid()
         yield from self._dangling_names()
+        yield from self._layers()
         labels = [e.label for e in self.evaluate]
         for i, label in enumerate(labels):
             if label in labels[:i]:
@@ -164,7 +166,7 @@ class RunSpec(Spec):
                     f"evaluate.{i}.name", f"{label!r} is taken; give this evaluation a `name` of its own"
                 )
 
-    def _unused(self) -> Iterator[Problem]:
+    def _beside_hybrid(self) -> Iterator[Problem]:
         """Where the hybrid is the whole of the run, what is said beside it has no effect."""
         if self.objective is None or self.objective.combined() is None:
             return
@@ -175,6 +177,25 @@ class RunSpec(Spec):
             yield Problem(
                 "objective.weight", "is for the terms of a hybrid; a run has one loss, so leave it out"
             )
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """A balancer of one loss, views and nets that nothing reads."""
+        if len(self.terms) == 1 and self.balance.kind_name() != "fixed":
+            yield Problem(
+                "balance",
+                f"{self.balance.kind_name()!r} balances several objectives, and there is one; leave it out",
+            )
+        read = views_by_name(self)
+        yield from unread_views(self, read) if read is not None else ()
+        yield from unread_nets(self)
+
+    def _layers(self) -> Iterator[Problem]:
+        """The block to read, where the spec says how many there are."""
+        net = self.nets.get(self.readout.net)
+        backbone = (net.backbone if net is not None else None) or self.backbone
+        depth, layer = backbone.blocks, self.readout.layer
+        if depth is not None and not -depth <= layer < depth:
+            yield Problem("readout.layer", f"{layer} does not exist; the backbone has {depth} blocks, from 0")
 
     def _dangling_names(self) -> Iterator[Problem]:
         if "student" in self.nets:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Annotated, Literal, final
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from pydantic import AfterValidator, Field
 
-from sslkit.spec.base import Spec
+from sslkit.spec.base import Problem, Spec
+
+if TYPE_CHECKING:
+    from sslkit.spec.run import RunSpec
 
 _PERIOD = re.compile(r"\s*(?:end|(?P<count>[0-9]{1,15})\s*(?P<unit>epochs?|steps?))\s*")
 
@@ -94,6 +98,15 @@ class LearningRateSchedule(Spec):
     """What follows the warm-up."""
     per: Literal["step", "epoch"] = "step"
     """Whether the rate changes at every step, or at the beginning of every epoch (MoCo `--cos`, lightly)."""
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """What is said of a warm-up or of a decay that there is not."""
+        if self.warmup_epochs == 0:
+            yield Problem("warmup_start", "has no effect, as `warmup_epochs` is 0; leave it out")
+        if self.shape == "constant":
+            yield Problem("final", "has no effect, as `shape` is constant; leave it out, or use `cosine`")
+            if self.warmup_epochs == 0:
+                yield Problem("per", "has no effect on a constant rate without warm-up; leave it out")
 
     def warmup_steps(self, total: int, steps_per_epoch: int) -> float:
         """Steps of warm-up; whole ones, or whole epochs, where the last of them has the peak."""

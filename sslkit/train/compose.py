@@ -110,7 +110,7 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
     student = spec.backbone.build(first)
     if not -student.depth <= spec.readout.layer < student.depth:
         raise SpecError(
-            f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks"
+            f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks, from 0"
         )
     own = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
     infos = {name: _info(own.get(name, student), views) for name in ("student", *spec.nets)}

@@ -136,6 +136,8 @@ def _announce(trainer: Trainer, say: Say) -> None:
     )
     for note in trainer.lineage.notes:
         say(note)
+    for note in trainer.notes:
+        say(f"note: {note}")
     if spec.parallel == "fsdp" and trainer.parallel.world == 1:
         say("note: parallel=fsdp shares nothing in one process; start the run under torchrun to share it")
 

@@ -15,11 +15,11 @@ import yaml
 
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import kinds, used_plugins
-from sslkit.spec.explain import walk
 from sslkit.spec.families import BackboneSpec
-from sslkit.spec.load import changed, dump, override, parse, parse_as, read_yaml
+from sslkit.spec.load import changed, dump, override, parse, parse_as, read_yaml, similar_path
 from sslkit.spec.metrics import refusal
 from sslkit.spec.run import RunSpec
+from sslkit.spec.walk import walk
 from sslkit.train.changes import DATA, FREE, Changes, changes, file_paths, other_run
 from sslkit.train.checkpoint import FOLDER, Checkpoints
 from sslkit.train.files import read_summary, write_text
@@ -76,6 +76,8 @@ def read_lock(run_dir: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the folder holds no run.
     """
+    if not run_dir.exists():
+        raise CheckpointError(f"{run_dir}: no such folder.{similar_path(run_dir)}")
     if not (run_dir / LOCK).is_file():
         raise CheckpointError(
             f"{run_dir}: holds no run (no {LOCK}); give the folder that `sslkit run` printed"
@@ -94,7 +96,7 @@ def has_checkpoint(run_dir: Path) -> bool:
 
 def locked_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
     """The resolved spec of the run in `run_dir`, with `out` and the files that it names set to where they are now."""
-    return parse(override(_located(run_dir), assignments))
+    return parse(override(_located(run_dir), assignments), began=True)
 
 
 def trained_spec(run_dir: Path) -> RunSpec:
@@ -119,7 +121,7 @@ def continued_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
             f"{', '.join(wrong)}: cannot change when a run is continued: that is another run, to be started in another "
             f"folder with --out. May change: {', '.join([DATA, *FREE])}"
         )
-    return parse(wanted)
+    return parse(wanted, began=True)
 
 
 def without_first_weights(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from sslkit.core.evaluator import Scores
 from sslkit.core.source import Source
 from sslkit.errors import Interrupted, TrainingError, WorkerError
 from sslkit.evaluate.reading import Reading, reading_of
-from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.store import About, store
 from sslkit.evaluate.subject import evaluate
 from sslkit.spec.families import EvaluatorSpec
@@ -25,7 +24,7 @@ from sslkit.train.best import Best
 from sslkit.train.checkpoint import FOLDER, Loaded
 from sslkit.train.clock import Clock
 from sslkit.train.collapse import CollapseGuard
-from sslkit.train.compose import Composed, compose
+from sslkit.train.compose import Composed
 from sslkit.train.drawing import FIGURES, draw_curves, draw_pictures
 from sslkit.train.energy import Energy, Meter, counters, energy_of
 from sslkit.train.feed import Batch, Feed
@@ -35,6 +34,7 @@ from sslkit.train.lock import write_lock
 from sslkit.train.loggers import open_loggers
 from sslkit.train.outcome import Outcome
 from sslkit.train.parallel import Parallel
+from sslkit.train.prepare import prepare
 from sslkit.train.progress import Progress
 from sslkit.train.restore import load_loss_scale, load_masking, load_optimizer, load_system
 from sslkit.train.saver import Saver
@@ -59,15 +59,14 @@ class Trainer:
         lineage: Lineage | None = None,
     ) -> None:
         self.spec, self.parallel, self.run_dir = spec, parallel, spec.run_dir
-        self.composed: Composed = compose(spec, parallel)
+        parts = prepare(spec, parallel, began=loaded is not None)
+        self.notes, self.sources = parts.notes, parts.sources
+        self.composed: Composed = parts.composed(spec, parallel)
         self.stepper, self.length = self.composed.step, self.composed.length
         self.best = Best(spec)
         self.meta: Mapping[str, Any] = loaded.meta if loaded else {}
         self.start = self.done = loaded.step if loaded else 0
         self._saved, self._abandoned = self.start, False
-        self.sources = Sources()
-        self.sources.put(spec.data, "train", self.composed.source)
-        require_splits(spec.evaluate, spec.data, self.sources, self.composed.source.channels)
         self.lineage = lineage or Lineage(self.run_dir)
         self.lineage.require_same_data(spec, self.sources, parallel, begun=loaded is not None)
         require_within(self.start, self.length.steps, self.run_dir)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from sslkit.evaluate.reading import reading_of
 from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.subject import NetSubject, evaluate
 from sslkit.nn.modes import evaluating
+from sslkit.spec.base import Problem
 from sslkit.train import rng
 from sslkit.train.compose import compose
 from sslkit_data.plugin import Digits, Folder
@@ -201,18 +203,19 @@ def test_a_network_of_no_run_has_no_objectives(parts):
         NetSubject(None, reading._replace(run=whole), run.data, KNN(), Sources(), {}).system()
 
 
-def test_what_a_protocol_requires_is_asked_of_every_split_that_it_needs(parts, monkeypatch):
+def test_what_a_protocol_checks_is_told_all_at_once(parts, monkeypatch):
     asked = []
 
-    def require(self, split, source):
-        asked.append((split, len(source)))
-        if split == "test":
-            raise DataError(f"the {split} images have no masks")
+    def check(self, setting):
+        asked.append({split: len(source) for split, source in setting.sources.items()})
+        yield Problem("", "the test images have no masks")
+        yield Problem("k", "is too large")
 
-    monkeypatch.setattr("sslkit_evaluators.knn.KNearest.require", require)
-    with pytest.raises(DataError, match=r"^evaluate\.0: the test images have no masks$"):
+    monkeypatch.setattr("sslkit_evaluators.knn.KNearest.check", check)
+    lines = "evaluate.0: the test images have no masks\nevaluate.0.k: is too large"
+    with pytest.raises(DataError, match=f"^{re.escape(lines)}$"):
         require_splits([KNN()], parts[0].data, Sources())
-    assert asked == [("train", 1437), ("test", 360)]
+    assert asked == [{"train": 1437, "test": 360}]
 
 
 def test_the_crop_is_the_readouts(parts):

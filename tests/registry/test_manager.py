@@ -14,9 +14,9 @@ import pytest
 from sslkit import MAE, RandomMasker, RunSpec
 from sslkit.registry.discovery import discover
 from sslkit.registry.manager import Plugin, Registry, kinds, registry, used_plugins
-from sslkit.spec.explain import walk
 from sslkit.spec.families import FAMILIES
 from sslkit.spec.load import parse
+from sslkit.spec.walk import walk
 from tests.spec.valid import valid
 
 Install = Callable[..., str]

@@ -17,10 +17,11 @@ from pydantic import ValidationError
 from sslkit import catalog
 from sslkit.errors import SpecError
 from sslkit.spec.base import Problem, Spec
-from sslkit.spec.explain import SHOWN, problems, spec_error, suggest, walk
+from sslkit.spec.explain import SHOWN, problems, spec_error, suggest
 from sslkit.spec.families import Masker
 from sslkit.spec.load import dump, parse, parse_yaml
 from sslkit.spec.run import RunSpec
+from sslkit.spec.walk import walk
 from tests.spec.valid import small, valid
 
 LOOP: list[Any] = []
@@ -116,9 +117,9 @@ CASES: list[tuple[str, Any, str]] = [
         "..: 'rnadom' is not a masker. Did you mean 'random'? Known: " + KINDS["masker"],
     ),
     (
-        "objectives.main.masker.kind",
+        "views.global.augment.1.kind",
         DELETED,
-        "..: is missing; it says which masker is meant. Known: " + KINDS["masker"],
+        "..: is missing; it says which augment is meant. Known: " + KINDS["augment"],
     ),
     (
         "objectives.main.kind",

@@ -97,7 +97,7 @@ def runs(draw: st.DrawFn) -> RunSpec:
 @settings(max_examples=100)
 @given(runs(), st.booleans())
 def test_python_to_yaml_to_python_is_the_same_object(spec: RunSpec, full: bool) -> None:
-    again = parse(parse_yaml(dump(spec, full=full), "dumped"))
+    again = parse(parse_yaml(dump(spec, full=full), "dumped"), began=True)  # some fields have no effect
     assert again == spec
     assert hash(again) == hash(spec)
     assert dump(again, full=full) == dump(spec, full=full)

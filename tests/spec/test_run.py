@@ -27,7 +27,9 @@ def test_the_run_folder() -> None:
 
 def test_the_first_view_is_the_readout_s_or_the_first() -> None:
     views = {"global": {"size": 16}, "local": {"size": 8}}
-    assert parse(small(views=views)).first_view == "global"
+    terms = {"one": {"kind": "mae"}, "two": {"kind": "mae", "view": "local"}}
+    both = {key: value for key, value in small(views=views, objectives=terms).items() if key != "objective"}
+    assert parse(both).first_view == "global"
     assert parse(small(views=views, readout={"view": "local"})).first_view == "local"
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from sslkit import MAE, Hybrid, Uniformity
 from sslkit.errors import SpecError
+from sslkit.spec.base import Problem
 from sslkit.spec.load import parse
 from sslkit.spec.terms import mixed_pairs, odd_names, terms
 from tests.spec.valid import small
@@ -31,11 +32,15 @@ def test_a_run_has_the_terms_of_its_spelling() -> None:
     listed = {key: value for key, value in small().items() if key != "objective"}
     listed = parse({**listed, "objectives": {"a": {"kind": "mae"}, "b": {"kind": "simmim"}}})
     assert [(t.name, t.path) for t in listed.all_terms()] == [("a", "objectives.a"), ("b", "objectives.b")]
-    fields = {"objectives": {"a": {"kind": "mae"}}, "balance": {"kind": "pcgrad"}, "salt": 4}
+    members = {"a": {"kind": "mae"}, "b": {"kind": "simmim"}}
+    fields = {"objectives": members, "balance": {"kind": "pcgrad"}, "salt": 4}
     hybrid = parse(small(objective={"kind": "hybrid", **fields}))
-    assert [(t.name, t.path, t.salt) for t in hybrid.all_terms()] == [("a", "objective.objectives.a", "4")]
+    assert [(t.name, t.path, t.salt) for t in hybrid.all_terms()] == [
+        ("a", "objective.objectives.a", "4"),
+        ("b", "objective.objectives.b", "4"),
+    ]
     assert hybrid.combined.balance.kind_name() == "pcgrad"
-    assert list(hybrid.terms) == ["a"]
+    assert list(hybrid.terms) == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", ["a/b", "a.b", "a-b", "1a", "_a", "", "a b"])
@@ -47,7 +52,7 @@ def test_names_are_words(name: str) -> None:
 def test_a_pair_of_terms_has_a_name_of_its_own() -> None:
     assert list(mixed_pairs("objectives", ["a", "b", "a_b", "c", "a_a"])) == []
     message = "records would call both a_b with a and a with b_a 'a_b_a'; rename one of them"
-    assert [tuple(p) for p in mixed_pairs("objectives", ["a_b", "a", "b_a"])] == [("objectives", message)]
+    assert list(mixed_pairs("objectives", ["a_b", "a", "b_a"])) == [Problem("objectives", message)]
     fields = {"objectives": {name: {"kind": "mae"} for name in ("a_b", "a", "b_a")}}
     with pytest.raises(SpecError, match=r"^objective\.objectives: records would call both a_b with a and"):
         parse(small(objective={"kind": "hybrid", **fields}))

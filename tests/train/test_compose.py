@@ -107,7 +107,7 @@ def test_a_mask_that_hides_everything_is_refused(ratio, hidden):
 
 @pytest.mark.parametrize("layer", [2, 7, -3])
 def test_a_readout_of_a_block_that_does_not_exist_is_refused_before_training(layer):
-    with says(f"readout.layer: {layer} does not exist; the backbone has 2 blocks"):
+    with says(f"readout.layer: {layer} does not exist; the backbone has 2 blocks, from 0"):
         compose(tiny.spec(readout={"layer": layer}), tiny.CPU)
 
 

@@ -149,8 +149,8 @@ def test_a_run_changes_its_moments_step_by_step(name, key):
 
 
 def test_a_schedule_that_the_optimizer_cannot_follow_is_refused():
-    run = tiny.spec(optimizer={"momentum": {"start": 0.9, "end": 0.8}})
-    with pytest.raises(SpecError, match=r"optimizer\.momentum: AdamW has no `momentum` that could change"):
+    run = tiny.spec(optimizer={"name": "lamb", "momentum": {"start": 0.9, "end": 0.8}})
+    with pytest.raises(SpecError, match=r"optimizer\.momentum: Lamb has no `momentum` that could change"):
         tiny.steps(run, 1)
 
 

@@ -80,9 +80,9 @@ def test_one_objective_needs_no_balance() -> None:
 
 
 def alone(balance):  # type: ignore[no-untyped-def]
-    spec = tiny.spec(
-        objective=None, objectives={"some": TERMS["some"]}, balance=balance, optimizer={"lr": 0.01}
-    )
+    terms = {"some": TERMS["some"]}
+    fields = tiny.fields(objective=None, objectives=terms, balance=balance, optimizer={"lr": 0.01})
+    spec = parse(fields, began=True)  # a run that begins now is refused: there is nothing to balance
     return spec, composed(spec), 0, 3
 
 

@@ -6,7 +6,8 @@ from types import ModuleType
 import pytest
 
 from sslkit import WandB
-from sslkit.errors import PluginError
+from sslkit.errors import PluginError, SpecError
+from tests import tiny
 
 
 class FakeRun:
@@ -70,3 +71,12 @@ def test_missing_wandb_is_a_readable_error(monkeypatch, tmp_path):
     with pytest.raises(PluginError, match=r"not installed: pip install 'sslkit\[wandb\]'"):
         WandB().build(tmp_path, "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_wandb_is_told_by_the_spec_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    message = (
+        r"^log\.loggers\.0: the logger `wandb` needs the package wandb, which is not installed: pip install"
+    )
+    with pytest.raises(SpecError, match=message):
+        tiny.spec(log={"loggers": [{"kind": "wandb"}]})

@@ -1,0 +1,41 @@
+"""Every spec inside a spec, with its path. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from sslkit.spec.base import Spec
+from sslkit.spec.families import ObjectiveSpec
+
+if TYPE_CHECKING:
+    from sslkit.spec.run import RunSpec
+
+
+def scoped(run: RunSpec) -> Iterator[tuple[str, Spec, RunSpec]]:
+    """Every spec with the run as it sees it: inside a hybrid, whose terms and balance are then the run's."""
+    scopes = {"": run}
+    for path, spec in walk(run):
+        around = max((p for p in scopes if path.startswith(p)), key=len)
+        yield path, spec, scopes[around]
+        members = spec.combined() if isinstance(spec, ObjectiveSpec) else None
+        if members is not None:
+            inside = {"objective": None, "objectives": members.objectives, "balance": members.balance}
+            scopes[f"{path}."] = scopes[around].model_copy(update=inside)
+
+
+def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:
+    """Every spec inside `spec`, itself included, with its dotted path."""
+    if isinstance(spec, Spec):
+        yield path, spec
+        items: Iterable[tuple[object, object]] = (
+            (name, getattr(spec, name)) for name in type(spec).model_fields
+        )
+    elif isinstance(spec, Mapping):
+        items = spec.items()
+    elif isinstance(spec, tuple | list):
+        items = enumerate(spec)
+    else:
+        return
+    for key, value in items:
+        yield from walk(value, f"{path}.{key}" if path else str(key))

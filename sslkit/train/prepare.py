@@ -1,0 +1,132 @@
+"""What is known before the first step, at once: the parts of a run, or one error with all that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, TypeVar, final
+
+import torch
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.env import Env, Length, View
+from sslkit.core.source import Source
+from sslkit.core.system import System
+from sslkit.errors import DataError, SpecError, SslkitError
+from sslkit.evaluate.sources import Sources, evaluator_problems
+from sslkit.spec.base import Problem
+from sslkit.spec.explain import notes
+from sslkit.spec.run import RunSpec
+from sslkit.train.compose import (
+    Composed,
+    Maskers,
+    make_length,
+    make_maskers,
+    make_order,
+    make_system,
+    make_views,
+    training_source,
+)
+from sslkit.train.effects import OURS, training_problems, unused_when_built
+from sslkit.train.order import Order
+from sslkit.train.parallel import Parallel
+from sslkit.train.stepper import Stepper
+from sslkit.train.timm_optimizer import require_optimizer
+
+T = TypeVar("T")
+
+
+class Parts(NamedTuple):
+    """A run that can begin, before its network is moved to a device."""
+
+    source: Source
+    """The training images."""
+    sources: Sources
+    """All images, opened once."""
+    order: Order
+    length: Length
+    system: System
+    env: Env
+    maskers: Maskers
+    notes: list[str]
+    """`path: reason` of fields that were set and that a switch of the spec turned off."""
+
+    def composed(self, spec: RunSpec, parallel: Parallel) -> Composed:
+        """The parts of a training loop, on the device of `parallel`."""
+        stepper = Stepper(spec, self.system, self.maskers, self.length, parallel)
+        return Composed(self.system, stepper, self.source, self.env, self.order, self.length)
+
+
+def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
+    """Build a run, and check it against its images.
+
+    Args:
+        spec: the run.
+        parallel: the ranks that share a batch.
+        began: whether it is a run that goes on, whose fields without effect are not refused any more.
+
+    Raises:
+        SslkitError: a line for everything that is wrong, with its path in the spec.
+    """
+    problems, sources = Problems(), Sources()
+    source = training_source(spec)
+    sources.put(spec.data, "train", source)
+    order = problems.of(lambda: make_order(spec, len(source), parallel))
+    length = make_length(spec, 1 if order is None else order.steps_per_epoch)
+    views = problems.of(lambda: make_views(spec, source.channels))
+    system, env, maskers = _built(spec, views, length, problems)
+    if spec.optimizer.name not in OURS:
+        problems.of(lambda: require_optimizer(spec.optimizer.name))
+    told: list[str] = []
+    if system is not None and maskers is not None and not began:
+        told = notes(spec)
+        problems.add(unused_when_built(spec, system, maskers.values()))
+        problems.add(training_problems(system.nets["student"]))
+    net = None if system is None else system.nets[spec.readout.net]
+    assert net is None or isinstance(net, Backbone), "the nets of a system are backbones"
+    with torch.random.fork_rng(devices=[]):  # what is checked must not move the run's random numbers
+        problems.add(
+            evaluator_problems(spec.evaluate, spec.data, sources, source.channels, net, spec.readout.pool)
+        )
+    problems.require_none()
+    assert order is not None, "it did not fail"
+    assert system is not None, "it did not fail"
+    assert env is not None, "it came with the system"
+    assert maskers is not None, "they did not fail"
+    return Parts(source, sources, order, length, system, env, maskers, told)
+
+
+def _built(
+    spec: RunSpec, views: dict[str, View] | None, length: Length, problems: Problems
+) -> tuple[System | None, Env | None, Maskers | None]:
+    made = None if views is None else problems.of(lambda: make_system(spec, views, length))
+    if made is None:
+        return None, None, None
+    system, env = made
+    return system, env, problems.of(lambda: make_maskers(system, env))
+
+
+@final
+class Problems:
+    """Errors that are kept, so that all are told at once."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, type[SslkitError]] = {}
+
+    def of(self, make: Callable[[], T]) -> T | None:
+        """What `make` returns; None where it raises, and its error is kept."""
+        try:
+            return make()
+        except SslkitError as error:
+            self._lines.setdefault(str(error), type(error))
+            return None
+
+    def add(self, problems: Iterable[Problem]) -> None:
+        """Keep `problems`."""
+        for problem in problems:
+            of_data = problem.path.count(".") == 1 and problem.path.startswith("evaluate.")
+            self._lines.setdefault(f"{problem.path}: {problem.message}", DataError if of_data else SpecError)
+
+    def require_none(self) -> None:
+        """Raise one error with a line for each; its class is that of the first."""
+        if self._lines:
+            raise next(iter(self._lines.values()))("\n".join(self._lines))
