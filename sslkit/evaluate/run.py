@@ -19,9 +19,9 @@ from sslkit.evaluate.subject import evaluate
 from sslkit.evaluate.variants import reference_of, variant_of
 from sslkit.registry.manager import used_plugins
 from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.walk import walk
 from sslkit.spec.families import EvaluatorSpec
 from sslkit.spec.run import RunSpec
+from sslkit.spec.walk import walk
 from sslkit.train.lock import package_versions
 from sslkit.train.parallel import Parallel, start
 from sslkit.train.stepper import autocast_of, resolved_precision
