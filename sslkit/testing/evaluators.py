@@ -6,15 +6,14 @@ import json
 import math
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import torch
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.evaluator import Scores
-from sslkit.errors import DataError
+from sslkit.core.evaluator import Scores, Setting, Split
+from sslkit.core.source import Source
 from sslkit.evaluate.reading import reading_of
 from sslkit.evaluate.sources import Sources
 from sslkit.evaluate.subject import evaluate
@@ -75,13 +74,16 @@ def _is_number(value: object) -> bool:
 
 
 def _requires(spec: EvaluatorSpec) -> None:
-    """Asked before training; sources that lack something are refused with a DataError, not with a crash."""
-    evaluator, data = spec.build(), Noise()
+    """Asked before training; sources that lack something are problems, and no crash."""
+    evaluator, data, net = spec.build(), Noise(), _made(spec)[1]
     for split in evaluator.needs:
         require(split in ("train", "test"), f"`needs` names {split!r}; splits are train and test")
-        evaluator.require(split, data.build(split))
-        with suppress(DataError):
-            evaluator.require(split, bare(data.build(split)))
+    whole: dict[Split, Source] = {split: data.build(split) for split in evaluator.needs}
+    wrong = [f"{problem.path}: {problem.message}" for problem in evaluator.check(Setting(whole, net, "cls"))]
+    require(not wrong, f"`check` refuses what it can score: {'; '.join(wrong)}")
+    lacking: dict[Split, Source] = {split: bare(data.build(split)) for split in evaluator.needs}
+    for there in (net, None):
+        list(evaluator.check(Setting(lacking, there, "cls")))
 
 
 def _storable(spec: EvaluatorSpec) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -15,7 +15,7 @@ from sslkit.core.backbone import Backbone, Exported
 from sslkit.core.balancer import Balancer
 from sslkit.core.draw import Draw
 from sslkit.core.env import Env, Grid, View
-from sslkit.core.evaluator import Evaluator, Scores, Split, Subject
+from sslkit.core.evaluator import Evaluator, Scores, Setting, Subject
 from sslkit.core.logger import Logger
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective, Part
@@ -23,6 +23,7 @@ from sslkit.core.passes import Encode, Mask, Output, Pictures, Request, Tokens
 from sslkit.core.source import Source
 from sslkit.core.target import Target
 from sslkit.errors import SpecError
+from sslkit.spec.base import Problem
 from sslkit.spec.families import (
     AugmentSpec,
     BackboneSpec,
@@ -387,9 +388,10 @@ class ScoredBy(Evaluator):
     ) -> None:
         self.score, self.protocol, self.asks = score, protocol, asks
 
-    def require(self, split: Split, source: Source) -> None:
+    def check(self, setting: Setting) -> Iterator[Problem]:
         if self.asks is not None:
-            self.asks(source)
+            for source in setting.sources.values():
+                yield from self.asks(source)
 
     def __call__(self, subject: Subject) -> Scores:
         found = self.score(subject)

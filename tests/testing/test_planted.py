@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslkit.errors import DataError, PluginError
+from sslkit.errors import PluginError
+from sslkit.spec.base import Problem
 from sslkit.spec.metrics import Metric
 from sslkit.testing.families import checks
 from sslkit.testing.report import NotOffered
@@ -371,11 +372,20 @@ def test_evaluators_report_what_they_declare(declares, match):
 
 def asks(source):
     if "bright" not in source.attributes:
-        raise DataError("no attribute `bright`")
+        yield Problem("", "no attribute `bright`")
+
+
+def crashes(source):
+    yield from () if len(source.attributes["bright"]) else [Problem("", "no image")]
+
+
+def refuses(source):
+    yield Problem("k", "is too large")
 
 
 def test_evaluators_say_before_a_run_what_they_need():
     check = "says before a run what it needs"
     checks(EvaluatorOf(score=None, asks=asks))[check]()
     with pytest.raises(KeyError):
-        checks(EvaluatorOf(score=None, asks=lambda source: source.attributes["bright"]))[check]()
+        checks(EvaluatorOf(score=None, asks=crashes))[check]()
+    caught(EvaluatorOf(score=None, asks=refuses), check, "`check` refuses what it can score: k: is too large")
