@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sslkit.spec.explain import walk
 from sslkit.spec.run import RunSpec
+from sslkit.spec.walk import walk
 
 FREE: Mapping[str, str] = {
     "out": "nothing: the run is where its folder is",

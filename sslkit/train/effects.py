@@ -18,7 +18,6 @@ from sslkit.spec.parts import OptimizerSpec
 from sslkit.spec.run import RunSpec
 from sslkit.spec.unread import unread_views
 
-
 OURS = ("adamw", "lars")
 """Names that do not go to timm: torch's fused AdamW, and our LARS, whose specs know what they read."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from sslkit.registry.manager import registry
 from sslkit.spec.base import Spec
-from sslkit.spec.explain import walk
+from sslkit.spec.walk import walk
 
 LONGEST = 300
 """Characters of an error in a warning."""

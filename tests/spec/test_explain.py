@@ -213,8 +213,8 @@ CASES: list[tuple[str, Any, str]] = [
     ("backbone.heads", 5, "..: 5 heads do not divide the width 64"),
     ("objectives.main.view", "globe", "..: 'globe' is not a view of this run. Known: global, local"),
     ("log.loggers", [{"kind": "x"}], "log.loggers.0.kind: 'x' is not a logger. Known: tensorboard, wandb."),
-    ("device", "gpu", "..: 'gpu' is not a choice. Did you mean 'cpu'? Known: auto, cpu, cuda."),
-    ("device", True, "..: True is not a choice. Known: auto, cpu, cuda."),
+    ("device", "gpu", "..: 'gpu' is not a choice. Did you mean 'cpu'? Known: auto, cpu, cuda, mps."),
+    ("device", True, "..: True is not a choice. Known: auto, cpu, cuda, mps."),
     (
         "views.global.augment.1.kind",
         "flop",
