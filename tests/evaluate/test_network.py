@@ -228,7 +228,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
 def test_the_command_takes_runs_and_specs(run, tmp_path, capsys):
     code, out, err = call(capsys, "evaluate", run, "evaluate.0.k=9", "workers=0", "--only", "knn")
     assert (code, err) == (OK, "")
-    assert out.splitlines()[1].startswith("  knn (knn@1(k=9)): accuracy ")
+    assert out.splitlines()[1].startswith("  knn (knn@1(k=9)) k 9: accuracy ")
     code, out, err = call(capsys, "evaluate", run, "evaluate=[{kind: knn, name: x, k: 3}]", "workers=0")
     assert (code, err) == (OK, "")
     assert out.splitlines()[1].startswith("  x (knn@1(k=3)): accuracy ")
