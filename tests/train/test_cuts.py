@@ -84,7 +84,7 @@ def test_norms_of_two_halves_make_that_of_the_whole(cut, seed):
         (DataParallel(torch.device("cpu"), 0, 2), False),
         (DataParallel(torch.device("cuda"), 0, 2), True),
     ],
-    ids=str,
+    ids=["alone", "replicas", "replicas on GPUs"],
 )
 def test_one_kernel_a_tensor_serves_where_nothing_is_cut_or_cuts_do_not_matter(place, fused):
     assert place.fused is fused
