@@ -68,11 +68,15 @@ def test_without_a_checkpoint_the_run_starts_over(tmp_path, capsys, monkeypatch)
     assert out.splitlines()[0] == f"{tmp_path / 'run'} has no checkpoint yet: starting over"
 
 
-@pytest.mark.parametrize("name", ["nowhere", "empty"])
-def test_a_folder_without_a_run_is_refused(tmp_path, capsys, name):
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "no such folder."),
+        ("empty", "holds no run (no spec.lock.yaml); give the folder that `sslkit run` printed"),
+    ],
+)
+def test_a_folder_without_a_run_is_refused(tmp_path, capsys, name, message):
     (tmp_path / "empty").mkdir()
     code, out, err = call(capsys, "resume", tmp_path / name)
     assert (code, out) == (USER_ERROR, "")
-    assert err == (
-        f"error: {tmp_path / name}: holds no run (no spec.lock.yaml); give the folder that `sslkit run` printed\n"
-    )
+    assert err == f"error: {tmp_path / name}: {message}\n"
