@@ -39,7 +39,7 @@ class Decoder(Spec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         """Heads of blocks that there are not."""
         if self.depth == 0:
-            yield Problem("heads", "has no effect, as `depth` is 0; leave it out")
+            yield Problem("heads", "has no effect, as `depth` is 0", note=True)
 
 
 @final

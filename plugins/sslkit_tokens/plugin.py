@@ -63,7 +63,7 @@ class TokenDecoderSpec(Spec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         """Heads of blocks that there are not."""
         if self.depth == 0:
-            yield Problem("heads", "has no effect, as `depth` is 0; leave it out")
+            yield Problem("heads", "has no effect, as `depth` is 0", note=True)
 
 
 @final

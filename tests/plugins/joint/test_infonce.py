@@ -376,8 +376,8 @@ def test_presets_are_the_engine_with_fields_set(spec):
 )
 def test_a_masker_hides_patches_from_the_student_only(fields, passes):
     """As in CAN, whose crops are all masked, and CMAE, whose keys are of whole ones."""
-    crops = 1 if "key_view" in fields else 2
-    views = {name: {**tiny.VIEW, "crops": crops} for name in ("global", "other")}
+    names, crops = (("global", "other"), 1) if "key_view" in fields else (("global",), 2)
+    views = {name: {**tiny.VIEW, "crops": crops} for name in names}
     masked = {"kind": "infonce", "masker": {"kind": "random", "ratio": 0.5}, "projector": HEAD, **fields}
     run = tiny.spec(objective=masked, views=views, nets={"teacher": {"momentum": 0.9}})
     composed, losses = tiny.steps(run, 3)

@@ -212,7 +212,12 @@ def test_equal_maskers_share_masks_unless_salted() -> None:
 def test_a_salt_leaves_passes_without_masks_shared() -> None:
     views = {"global": {**tiny.VIEW, "crops": 2}}
     contrast = {"kind": "infonce", "projector": HEADS["projector"]}
-    run = run_of({"a": contrast, "b": {**contrast, "salt": 5}}, views=views)
+    terms = {"a": contrast, "b": {**contrast, "salt": 5}}
+    with pytest.raises(
+        SpecError, match=r"^objectives\.b\.salt: gives a term masks of its own, and this one has no"
+    ):
+        run_of(terms, views=views)
+    run = parse(tiny.fields(objective=None, objectives=terms, batch_size=8, views=views), began=True)
     assert len(compose(run, tiny.CPU).system.plan) == 1
 
 
