@@ -398,7 +398,7 @@ def test_folders_that_cannot_be_locked_are_told(tmp_path, fake, monkeypatch):
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     made = cells(tmp_path, seed=(0,))
-    monkeypatch.setattr(module.fcntl, "flock", refuse)
+    monkeypatch.setattr("fcntl.flock", refuse)
     with pytest.raises(
         SpecError, match=r"seed-0\.lock: cannot be locked \(Function not implemented\).*--out"
     ):
