@@ -103,7 +103,7 @@ SPECS = {
     ),
     "more neighbours than images": (
         {"evaluate": [{"kind": "knn", "k": 5000, "baselines": True}]},
-        ["evaluate.0: k-NN asks for k = 5000 neighbours, but there are only 1437 training images"],
+        ["evaluate.0.k: asks for 5000 neighbors, but there are only 1437 training images; give a smaller k"],
     ),
 }
 

@@ -48,9 +48,9 @@ def explained(out):
     )
 
 
-def command(*words):
-    """Run a command that must succeed."""
-    assert main([str(word) for word in words]) == OK
+def command(*words, code=OK):
+    """Run a command that must end with `code`."""
+    assert main([str(word) for word in words]) == code
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def stopped(folder, monkeypatch, spec, step):
     """The run of `spec`, stopped by a signal at `step`."""
     with monkeypatch.context() as patch:
         stop_at(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        command("run", spec, "--out", folder)
+        command("run", spec, "--out", folder, code=128 + signal.SIGTERM)
     return folder
 
 
@@ -154,7 +154,7 @@ def test_a_run_is_of_use_without_the_file_of_its_teacher(distilled, tmp_path, ca
 
 
 def test_starting_over_needs_the_file(distilled, tmp_path, capsys):
-    again = shutil.copytree(distilled, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    again = shutil.copytree(distilled, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "summary.json"))
     code, _, err = call(capsys, "resume", again)
     assert code == USER_ERROR
     assert err.startswith("error: nets.teacher.backbone.checkpoint: no file ")
@@ -221,6 +221,7 @@ def test_tokens_of_one_run_are_the_targets_of_the_next(tokenizer, tmp_path, caps
     assert 0 <= numbers(tmp_path / "run")[-1]["beit/accuracy"] <= 1
     end = json.loads((tmp_path / "run/summary.json").read_text())["weights_sha256"]
     shutil.rmtree(tmp_path / "run/checkpoints/step-00000004")
+    (tmp_path / "run/summary.json").unlink()
     moved = file.rename(tmp_path / "elsewhere.safetensors")
     for words in (["resume"], ["evaluate"], ["export", "--out", tmp_path / "net.pt"]):
         code, out, err = call(capsys, words[0], tmp_path / "run", *words[1:])
