@@ -57,7 +57,7 @@ class GradNorm(Balancer):
 
     def _step(self, slope: Tensor) -> None:
         for moment, beta, value in zip(self.moments, BETAS, (slope, slope.square()), strict=True):
-            moment.lerp_(value, 1 - beta)
+            moment.lerp_(value.to(moment.dtype), 1 - beta)
         mean, square = (m / (1 - b**self.steps) for m, b in zip(self.moments, BETAS, strict=True))
         moved = (self.weights - self.lr * mean / (square.sqrt() + EPS)).clamp(min=0)
         total = moved.sum()  # a large `lr` may take all of them to 0 at once

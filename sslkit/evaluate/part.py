@@ -55,8 +55,10 @@ def read_part(path: Path, name: str) -> Loaded:
     """The part called `name` that `export_part` wrote to `path`.
 
     Raises:
-        CheckpointError: the file is damaged, is no such part, or needs a backbone that no plugin offers.
+        CheckpointError: the file is gone or damaged, is no such part, or needs a backbone that no plugin offers.
     """
+    if not path.is_file():
+        raise CheckpointError(f"no file {path}; `sslkit export RUN_DIR --part {name} --out FILE` writes one")
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

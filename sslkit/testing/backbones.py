@@ -44,6 +44,7 @@ def checks(spec: BackboneSpec) -> Checks:
         "tells the attention of every block": partial(_attentions, spec),
         "has layers for each of its parameters": unless_refused(partial(_layers, spec)),
         "is gathered in parts of its own": partial(_units, spec),
+        "tells what people should know in sentences": partial(_sentences, spec),
         "changes nothing in its copies": partial(_copies, spec),
         "exports to timm": unless_refused(partial(_exports, spec)),
     }
@@ -80,6 +81,17 @@ def _grid(spec: BackboneSpec) -> None:
         require(
             said is None or said == found, f"at {size} pixels the spec says {said} and the network {found}"
         )
+
+
+def _sentences(spec: BackboneSpec) -> None:
+    """Of notes, which a run prints, and of problems, which stop one: the example is trained, so it has none."""
+    net = _built(spec)
+    notes, problems = list(net.notes()), list(net.problems())
+    require(
+        all(isinstance(note, str) and note.strip() and "\n" not in note for note in notes),
+        f"notes() must give sentences of one line, and gave {notes}",
+    )
+    require(not problems, f"problems() refuses the example that is to be trained: {problems[:1]}")
 
 
 @torch.no_grad()

@@ -147,8 +147,8 @@ def _objective(term: Term, env: Env) -> Objective:
     path = term.path
     try:
         objective = term.spec.build(env)
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
+    except (SpecError, CheckpointError) as error:
+        raise type(error)(f"{path}: {error}") from None
     if term.salt:
         objective.passes = tuple(
             request if request.mask is None else replace(request, salt=term.salt)

@@ -126,7 +126,8 @@ def test_one_pass_of_the_teacher_guides_and_is_the_target(teacher, tmp_path, cap
 
 
 def test_guides_and_stages_are_explained_together(teacher, tmp_path, capsys):
-    masker = {"kind": "curriculum", "masker": guided()["masker"], "field": "ratio", "start": 0.5, "end": 0.75}
+    inner = {key: value for key, value in guided()["masker"].items() if key != "ratio"}
+    masker = {"kind": "curriculum", "masker": inner, "field": "ratio", "start": 0.5, "end": 0.75}
     objective = {"kind": "mae", "masker": {**masker, "levels": 2}, "decoder": tiny.DECODER}
     spec = write(tmp_path / "spec.yaml", views=VIEWS, nets=frozen(teacher), objective=objective)
     code, out, _ = call(capsys, "explain", spec)
@@ -154,7 +155,9 @@ def test_a_run_is_of_use_without_the_file_of_its_teacher(distilled, tmp_path, ca
 
 
 def test_starting_over_needs_the_file(distilled, tmp_path, capsys):
-    again = shutil.copytree(distilled, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "summary.json"))
+    again = shutil.copytree(
+        distilled, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints", "summary.json")
+    )
     code, _, err = call(capsys, "resume", again)
     assert code == USER_ERROR
     assert err.startswith("error: nets.teacher.backbone.checkpoint: no file ")
@@ -227,7 +230,7 @@ def test_tokens_of_one_run_are_the_targets_of_the_next(tokenizer, tmp_path, caps
         code, out, err = call(capsys, words[0], tmp_path / "run", *words[1:])
         assert (code, out) == (USER_ERROR, "")
         assert err == (
-            f"error: objective.target.tokenizer: no file {file}; `sslkit export RUN_DIR --part tokenizer --out FILE` "
+            f"error: objective: no file {file}; `sslkit export RUN_DIR --part tokenizer --out FILE` "
             "writes one\n"
         )
     moved.rename(file)
