@@ -229,9 +229,9 @@ def test_tokens_of_one_run_are_the_targets_of_the_next(tokenizer, tmp_path, caps
     for words in (["resume"], ["evaluate"], ["export", "--out", tmp_path / "net.pt"]):
         code, out, err = call(capsys, words[0], tmp_path / "run", *words[1:])
         assert (code, out) == (USER_ERROR, "")
-        assert err == (
-            f"error: objective: no file {file}; `sslkit export RUN_DIR --part tokenizer --out FILE` "
-            "writes one\n"
+        assert err.startswith("error: objective")
+        assert err.endswith(
+            f": no file {file}; `sslkit export RUN_DIR --part tokenizer --out FILE` writes one\n"
         )
     moved.rename(file)
     assert call(capsys, "resume", tmp_path / "run")[0] == OK
