@@ -203,7 +203,7 @@ def test_figure_is_replaced_as_a_whole(tmp_path, monkeypatch):
     before = path.read_bytes()
 
     def broken(self, file, **_):
-        file.write_bytes(b"half")
+        file.write(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(Figure, "savefig", broken)
