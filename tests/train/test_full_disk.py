@@ -29,6 +29,7 @@ from tests.train.test_trainer import numbers, silent, stop_at
 KNN = {"kind": "knn", "every": "3 steps"}
 CHANGES = {"evaluate": [KNN], "checkpoint": {"every": "4 steps", "keep": 1}}
 KEPT = {
+    "data",
     "evaluations",
     "figures",
     "metrics.jsonl",
