@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two threads beside another job are many times slower than one
@@ -28,6 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(autouse=True, scope="session")
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["SSLKIT_CACHE"] = str(tmp_path_factory.mktemp("cache"))  # not the developer's
+
+
+def pytest_configure() -> None:
+    """Signals as in a terminal: a job in the background, or under `nohup`, begins with some of them ignored."""
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 
 EXACT = ("tests/functional/", "tests/nn/", "tests/train/test_cuts.py", "tests/distributed/test_fsdp.py")

@@ -79,8 +79,8 @@ def test_python_and_yaml_describe_the_same_run(tmp_path):
 
 def test_yaml_holds_what_was_set_and_all_of_it_on_request():
     short, full = Run(**fields()).to_yaml(), Run(**fields()).to_yaml(full=True)
-    assert "betas" not in short
-    assert "betas:\n  - 0.9\n  - 0.95" in full
+    assert "clip_per" not in short
+    assert "clip_per: global" in full
     assert short.startswith("name: tiny\n")
 
 

@@ -169,7 +169,7 @@ def classes(tmp_path):
     """A page with matrices of ten and of thirty classes, and captions as those of neighbours."""
     long = [f"sulphur-crested cockatoo {i}" if i % 3 else CLASSES[i % 10] for i in range(30)]
     labels = np.repeat(np.arange(30), 1000)
-    found = SimpleNamespace(label="knn")
+    found = SimpleNamespace(label="knn", title="knn")
 
     def matrix(names):
         here = labels[: 1000 * len(names)]

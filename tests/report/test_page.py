@@ -43,12 +43,12 @@ def test_what_is_missing_is_named_with_what_to_do():
     assert "are gone &lt;for good&gt;" in made
 
 
-def test_bugs_are_not_hidden():
+def test_a_bug_costs_its_section_only_and_is_named():
     def broken() -> Html:
-        raise ZeroDivisionError
+        raise ZeroDivisionError("of nothing")
 
-    with pytest.raises(ZeroDivisionError):
-        page(HEAD, [section("a", broken)])
+    found = Page(page(HEAD, [section("a", broken)]))
+    assert found.left_out() == "A: ZeroDivisionError: of nothing."
 
 
 def test_the_title_is_text():
