@@ -39,7 +39,7 @@ def state_of_the_process(trainer):
     return modes, grads, generators
 
 
-def undrawn(folder, label, scores):
+def undrawn(folder, spec, scores, warn):
     """In place of figures, which take most of the time: those of one run are enough."""
     return iter(())
 
@@ -55,9 +55,9 @@ def runs(data, tmp_path_factory):
     root, seen = tmp_path_factory.mktemp("runs"), []
     evaluate = Trainer._evaluate
 
-    def watched(self, done):
+    def watched(self, done, due):
         before = state_of_the_process(self)
-        found = evaluate(self, done)
+        found = evaluate(self, done, due)
         seen.append((before, state_of_the_process(self)))
         return found
 
