@@ -87,7 +87,7 @@ def test_damaged_and_foreign_files_are_refused(finished, tmp_path):
     (tmp_path / "text").write_text("no tensors")
     with pytest.raises(CheckpointError, match="text: cannot be read"):
         read_part(tmp_path / "text", "tokenizer")
-    with pytest.raises(CheckpointError, match="no file .*absent; `sslkit export"):
+    with pytest.raises(CheckpointError, match=r"no file .*absent; `sslkit export"):
         read_part(tmp_path / "absent", "tokenizer")
     with pytest.raises(
         CheckpointError, match="other: is no tokenizer; `sslkit export RUN_DIR --part tokenizer"
