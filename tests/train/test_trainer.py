@@ -12,9 +12,9 @@ import torch
 from sslkit.errors import CheckpointError, SpecError, TrainingError
 from sslkit.train import lock, record, trainer
 from sslkit.train.checkpoint import Checkpoints
-from sslkit.train.compose import compose
 from sslkit.train.energy import Counter
 from sslkit.train.launch import resume, train
+from sslkit.train.prepare import Parts
 from sslkit.train.stepper import Stepper
 from tests import tiny
 
@@ -83,7 +83,7 @@ def test_the_lock_holds_everything_resolved(tmp_path):
         f"sslkit:{name}" for name in ("backbones", "balancers", "data", "maskers", "objectives", "targets")
     }
     assert "torch" in lock["packages"]
-    assert lock["spec"]["optimizer"]["betas"] == [0.9, 0.95]
+    assert lock["spec"]["optimizer"]["clip_per"] == "global"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -229,7 +229,13 @@ def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path, monkeypatch):
         spoiled.append(name)
         weight.data.view(-1)[0] = float("nan")
 
-    monkeypatch.setattr(trainer, "compose", lambda *a, **k: composed.append(compose(*a, **k)) or composed[0])
+    make = Parts.composed
+
+    def kept_parts(self, *args):
+        composed.append(make(self, *args))
+        return composed[0]
+
+    monkeypatch.setattr(Parts, "composed", kept_parts)
     stop_at(monkeypatch, 6, spoil)
     with pytest.raises(TrainingError) as caught:
         train(tiny.spec(tmp_path), silent)
