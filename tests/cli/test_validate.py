@@ -64,9 +64,9 @@ def test_the_learning_rate_says_its_rule() -> None:
 
 
 def _seconds(*words: str) -> float:
-    """Processor time, best of fifteen, so that a busy machine does not count."""
+    """Processor time, best of five, so that a busy machine does not count."""
     best = float("inf")
-    for _ in range(15):
+    for _ in range(5):
         before = os.times()
         subprocess.run([sys.executable, *words], check=True, capture_output=True)
         after = os.times()
@@ -75,11 +75,11 @@ def _seconds(*words: str) -> float:
     return best
 
 
-@pytest.mark.parametrize(("words", "budget"), [(["--help"], 0.150), (["validate"], 0.500)])
-def test_start_up_is_quick(words: list[str], budget: float, spec: str) -> None:
-    """Beyond a bare interpreter: 150 ms for help, 500 for validation. Seen: 60 and 260; when busy, 66 and 380."""
+@pytest.mark.parametrize(("words", "share"), [(["--help"], 0.2), (["validate"], 0.7)])
+def test_start_up_is_quick(words: list[str], share: float, spec: str) -> None:
+    """Against importing torch, side by side: 0.07 of it for help and 0.4 for validation were seen."""
     words = [*words, spec] if words == ["validate"] else words
-    assert _seconds("-m", "sslkit", *words) - _seconds("-c", "pass") < budget
+    assert _seconds("-m", "sslkit", *words) < share * _seconds("-c", "import torch")
 
 
 def test_validation_does_not_import_torch(spec: str) -> None:
