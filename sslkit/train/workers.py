@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, cast, final
 
 import torch
 from torch import Tensor
@@ -35,6 +35,8 @@ END = object()
 """What stands for the end of the plan."""
 REAP = 5.0
 """Seconds that a killed process may take to be gone."""
+DUMP = 60.0
+"""Seconds that a process may take to write its core."""
 
 
 class SharedMemoryError(RuntimeError):
@@ -164,10 +166,8 @@ class _Watched:
         """Why workers fail, as far as they do."""
         if "Too many open files" in str(error) or getattr(error, "errno", 0) == errno.EMFILE:
             return f"too many open files, which batches from workers need: raise `ulimit -n`. {self._fewer()}"
-        if isinstance(
-            error, EOFError | ConnectionError
-        ):  # it is gone, or about to be: a core may be dumped first
-            multiprocessing.connection.wait([p.sentinel for p in self._processes], timeout=REAP)
+        if isinstance(error, EOFError | ConnectionError):
+            self._await_end()
         codes = [p.exitcode for p in self._processes if p.exitcode]
         if not codes:
             return None
@@ -180,6 +180,12 @@ class _Watched:
             return self._no_shared_memory()
         ended = f"by {signal.Signals(-codes[0]).name}" if codes[0] < 0 else f"with exit code {codes[0]}"
         return f"a worker process was ended {ended}. `workers: 0` (now {self._how.workers}) shows more of the cause"
+
+    def _await_end(self) -> None:
+        """Until a worker is gone: a core may be dumped first, and its files are closed before its exit code is there."""
+        by_sentinel = {process.sentinel: process for process in self._processes}
+        for sentinel in multiprocessing.connection.wait(list(by_sentinel), timeout=DUMP):
+            by_sentinel[cast("int", sentinel)].join(REAP)
 
     def _fewer(self) -> str:
         return f"Use fewer `workers` (now {self._how.workers}) or a smaller `{self._how.batch_field}`"

@@ -86,11 +86,14 @@ def runs(draw: st.DrawFn) -> RunSpec:
         "evaluate": st.tuples(
             st.builds(KNN, every=PERIODS, k=st.integers(1, 99), train=st.none() | st.just(Digits()))
         ),
-        "checkpoint": st.builds(CheckpointSpec, every=PERIODS, best=st.none() | NAMES),
+        "checkpoint": st.builds(CheckpointSpec, every=PERIODS),
     }
     for name, values in optional.items():
         if draw(st.booleans()):
             fields[name] = draw(values)
+    if "evaluate" in fields:
+        best = draw(st.sampled_from([None, "eval/knn/accuracy"]))
+        fields["checkpoint"] = CheckpointSpec(every=draw(PERIODS), best=best)
     return RunSpec(**fields)
 
 
