@@ -182,7 +182,7 @@ class _Watched:
         return f"a worker process was ended {ended}. `workers: 0` (now {self._how.workers}) shows more of the cause"
 
     def _await_end(self) -> None:
-        """Until a worker is gone: a core may be dumped first, and its files are closed before its exit code is there."""
+        """Until a worker is gone: a core may be dumped first; its files close before its exit code is there."""
         by_sentinel = {process.sentinel: process for process in self._processes}
         for sentinel in multiprocessing.connection.wait(list(by_sentinel), timeout=DUMP):
             by_sentinel[cast("int", sentinel)].join(REAP)
