@@ -58,19 +58,19 @@ class Attention(Evaluator):
         """
         spec, backbone = self.spec, subject.backbone()
         only = choose(len(subject.source(spec.split)), spec.max_images, subject.seed)
-        found = subject.rows(spec.split, partial(_in_parts, backbone), only).values.double().mean(0)
-        if not bool(found.isfinite().all()):
+        means = subject.rows(spec.split, partial(_in_parts, backbone), only).values.double().mean(0)
+        if not bool(means.isfinite().all()):
             raise DataError("the attention of some head is not finite: the network has diverged")
-        looked = _look(backbone, subject)
-        names = TABLES if looked.has_class else TABLES[:-1]
-        tables: dict[str, list[list[float]]] = {name: found[:, i].tolist() for i, name in enumerate(names)}
-        metrics = summary(found, names, looked.patch)
+        layout = _look(backbone, subject)
+        names = TABLES if layout.has_class else TABLES[:-1]
+        tables: dict[str, list[list[float]]] = {name: means[:, i].tolist() for i, name in enumerate(names)}
+        metrics = summary(means, names, layout.patch)
         figures: dict[str, Callable[[Path], None]] = {"layers": partial(draw_layers, tables)}
         if spec.shown:
             labels = subject.source(spec.split).labels
             shown = only[varied(None if labels is None else labels[only], len(only), spec.shown)]
             figures["maps"] = partial(draw_maps, self._maps(subject, shown))
-        return Scores(metrics, None, {**tables, "patch": looked.patch}, figures)
+        return Scores(metrics, None, {**tables, "patch": layout.patch}, figures)
 
     def _maps(self, subject: Subject, shown: Tensor) -> Maps:
         """Images and the maps of the last block."""
@@ -88,43 +88,43 @@ class Attention(Evaluator):
         return Maps(images, maps.unflatten(1, (-1, grid.rows, grid.cols)), view.mean, view.std)
 
 
-def statistics(told: Attentions) -> Tensor:
+def statistics(attentions: Attentions) -> Tensor:
     """Those of `TABLES` for each image, block and head: `[B, L, 5, H]` float32; the last is 0 without a class token."""
-    distances = patch_distances(told.grid.rows, told.grid.cols)
+    distances = patch_distances(attentions.grid.rows, attentions.grid.cols)
     layers = []
-    for weights in told.layers:
+    for weights in attentions.layers:
         entropy, apart = attention_entropy(weights), head_distances(weights)
-        far = attention_distance(weights, distances, told.prefix)
-        own = entropy[..., 0] if told.has_class else torch.zeros_like(far)
-        found = (
+        far = attention_distance(weights, distances, attentions.prefix)
+        class_entropy = entropy[..., 0] if attentions.has_class else torch.zeros_like(far)
+        values = (
             mean_to_others(apart.jensen_shannon),
             mean_to_others(apart.cosine),
             entropy.mean(-1),
             far,
-            own,
+            class_entropy,
         )
-        layers.append(torch.stack(found, dim=1))
+        layers.append(torch.stack(values, dim=1))
     return torch.stack(layers, dim=1).float()
 
 
-def last_maps(told: Attentions) -> Tensor:
+def last_maps(attentions: Attentions) -> Tensor:
     """What the class token of the last block, or the mean patch, takes of each patch: `[B, H, N]`."""
-    *_, last = told.layers
-    queries = slice(0, 1) if told.has_class else slice(told.prefix, None)
-    return last[:, :, queries, told.prefix :].mean(2)
+    *_, last = attentions.layers
+    queries = slice(0, 1) if attentions.has_class else slice(attentions.prefix, None)
+    return last[:, :, queries, attentions.prefix :].mean(2)
 
 
-def summary(found: Tensor, names: Sequence[str], patch: int) -> dict[str, float]:
+def summary(values: Tensor, names: Sequence[str], patch: int) -> dict[str, float]:
     """The mean of each statistic over blocks, and with `_last` that of the last; distances in pixels too.
 
     Args:
-        found: `[L, 5, H]`, as `statistics` makes them.
+        values: `[L, 5, H]`, as `statistics` makes them.
         names: those that are told, of `TABLES`.
         patch: pixels of a patch.
     """
     metrics: dict[str, float] = {}
     for i, name in enumerate(names):
-        metrics |= {name: float(found[:, i].mean()), f"{name}_last": float(found[-1, i].mean())}
+        metrics |= {name: float(values[:, i].mean()), f"{name}_last": float(values[-1, i].mean())}
     for name in ("distance", "distance_last"):
         metrics[name.replace("distance", "distance_pixels")] = metrics[name] * patch
     return metrics
@@ -141,5 +141,5 @@ def _look(backbone: Backbone, subject: Subject) -> Looked:
     """From images of zeros; no block runs for it."""
     view = subject.view
     device = next(backbone.parameters()).device
-    told = backbone.attentions(torch.zeros(1, view.channels, view.size, view.size, device=device))
-    return Looked(told.grid.patch, told.has_class)
+    attentions = backbone.attentions(torch.zeros(1, view.channels, view.size, view.size, device=device))
+    return Looked(attentions.grid.patch, attentions.has_class)

@@ -40,14 +40,14 @@ def clustered(measured: Measured, clusters: int | None, restarts: int, seed: int
     if count >= len(measured.unit):
         raise DataError(few_images(count, len(measured.unit)))
     unit = measured.unit.cpu().numpy()
-    found = k_means(unit, count, restarts, seed)
+    assigned = k_means(unit, count, restarts, seed)
     if measured.labels is None:
-        return {"silhouette": silhouette(unit, found)}
+        return {"silhouette": silhouette(unit, assigned)}
     labels = measured.labels.cpu().numpy()
     return {
-        "ari": float(adjusted_rand_score(labels, found)),
-        "nmi": float(normalized_mutual_info_score(labels, found)),
-        "silhouette": silhouette(unit, found),
+        "ari": float(adjusted_rand_score(labels, assigned)),
+        "nmi": float(normalized_mutual_info_score(labels, assigned)),
+        "silhouette": silhouette(unit, assigned),
         "label_silhouette": silhouette(unit, labels),
     }
 
@@ -63,8 +63,8 @@ def k_means(values: Floats, count: int, restarts: int, seed: int) -> Integers:
     # threads add up centres in the order in which they finish, so that two runs would differ
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
-        found: Integers = engine.fit_predict(values).astype(np.int64)
-    return found
+        assigned: Integers = engine.fit_predict(values).astype(np.int64)
+    return assigned
 
 
 def silhouette(values: Floats, labels: Integers) -> float:

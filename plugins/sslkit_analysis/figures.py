@@ -90,19 +90,19 @@ def draw_layers(tables: Mapping[str, Sequence[Sequence[float]]], path: Path) -> 
     figure.savefig(path, format="png", dpi=DPI)
 
 
-def draw_maps(found: Maps, path: Path) -> None:
+def draw_maps(attention: Maps, path: Path) -> None:
     """A row for each image: itself, the mean over heads and the first heads, each map over its own range.
 
     Args:
-        found: images and maps.
+        attention: images and maps.
         path: the PNG; it is replaced.
     """
-    heads = min(found.maps.shape[1], MOST_HEADS)
+    heads = min(attention.maps.shape[1], MOST_HEADS)
     titles = ["image", "mean", *(f"head {i}" for i in range(heads))]
-    size = (PICTURE * len(titles), PICTURE * len(found.images) + 0.25)
+    size = (PICTURE * len(titles), PICTURE * len(attention.images) + 0.25)
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
-    grid = figure.subplots(len(found.images), len(titles), squeeze=False)
-    for row, image, maps in zip(grid, _pixels(found), found.maps, strict=True):
+    grid = figure.subplots(len(attention.images), len(titles), squeeze=False)
+    for row, image, maps in zip(grid, _pixels(attention), attention.maps, strict=True):
         row[0].imshow(image.numpy(), interpolation="nearest")
         for panel, values in zip(row[1:], [maps.mean(0), *maps[:heads]], strict=True):
             panel.imshow(values.numpy(), cmap="viridis", interpolation="nearest")
@@ -113,10 +113,10 @@ def draw_maps(found: Maps, path: Path) -> None:
     figure.savefig(path, format="png", dpi=DPI)
 
 
-def _pixels(found: Maps) -> Tensor:
+def _pixels(attention: Maps) -> Tensor:
     """`[B, S, S, 3]` in [0, 1]; one channel is grey, of two the first is shown, of more than three the first three."""
-    mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (found.mean, found.std))
-    unit = (found.images * std + mean).clamp(0, 1)
+    mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (attention.mean, attention.std))
+    unit = (attention.images * std + mean).clamp(0, 1)
     coloured = unit[:, :3] if unit.shape[1] >= 3 else unit[:, :1].expand(-1, 3, -1, -1)
     return coloured.movedim(1, -1)
 

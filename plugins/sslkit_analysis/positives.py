@@ -39,11 +39,11 @@ def random_view(images: Tensor, draw: Draw, scale: tuple[float, float]) -> Tenso
     area = draw.uniform(low=scale[0], high=scale[1]) * images.shape[-2] * images.shape[-1]
     aspect = draw.uniform(low=-ASPECT, high=ASPECT).exp()
     wanted = torch.stack([(area / aspect).sqrt(), (area * aspect).sqrt()], dim=1).round().long()
-    chosen = wanted.clamp(min=1).minimum(sides)
-    room = sides - chosen
+    size = wanted.clamp(min=1).minimum(sides)
+    room = sides - size
     start = (draw.uniform(2) * (room + 1)).long().minimum(room)
     cut = resize_crop(
-        images, torch.cat([start, chosen], dim=1), (images.shape[-2], images.shape[-1]), "bilinear"
+        images, torch.cat([start, size], dim=1), (images.shape[-2], images.shape[-1]), "bilinear"
     )
     return torch.where(draw.chance(0.5)[:, None, None, None], cut.flip(-1), cut)
 

@@ -116,9 +116,9 @@ class ConvolutionalBackbone(Backbone):
 
 
 def _created(spec: CNN, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
-    own = {"global_pool": "", "zero_init_last": spec.zero_init_last}
-    given = {name: value for name, value in own.items() if value is not None}
-    return create(spec.name, {**arguments, **given}, spec.drop_path or None, "*net*")
+    optional = {"global_pool": "", "zero_init_last": spec.zero_init_last}
+    present = {name: value for name, value in optional.items() if value is not None}
+    return create(spec.name, {**arguments, **present}, spec.drop_path or None, "*net*")
 
 
 def _stem_stride(net: nn.Module, spec: CNN) -> int:

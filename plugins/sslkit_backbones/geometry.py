@@ -57,8 +57,8 @@ def rope_of(net: Any, where: Geometry, block: int) -> Tensor | None:  # noqa: AN
 
 def _shared_table(net: Any) -> RelativePositionBias | RelPosBias | None:  # noqa: ANN401
     """The bias that all blocks share, where a network has one."""
-    found: RelativePositionBias | RelPosBias | None = getattr(net, "rel_pos_bias", None)
-    return found if found is not None else getattr(net, "shared_rel_pos", None)
+    bias: RelativePositionBias | RelPosBias | None = getattr(net, "rel_pos_bias", None)
+    return bias if bias is not None else getattr(net, "shared_rel_pos", None)
 
 
 def _bias(

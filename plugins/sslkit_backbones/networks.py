@@ -35,13 +35,13 @@ _HAVE = {
 def vit_arguments(spec: ViT, view: View) -> dict[str, Any]:
     """What `timm.create_model` needs to make the network again, in values that JSON can hold."""
     sizes = {"patch_size": spec.patch, "embed_dim": spec.width, "depth": spec.depth, "num_heads": spec.heads}
-    given = {**sizes, "init_values": spec.layer_scale}
+    optional = {**sizes, "init_values": spec.layer_scale}
     arguments = {
         "img_size": view.size,
         "in_chans": view.channels,
         "num_classes": 0,
         "global_pool": "",
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in optional.items() if value is not None},
     }
     return {**arguments, **_family_arguments(spec)}
 
@@ -111,7 +111,7 @@ def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
 
 def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """`state` under timm's names and in the sizes of `net`."""
-    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", lambda found, _: found)
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", lambda weights, _: weights)
     converted: dict[str, Tensor] = convert(with_fitting_tables(state, net), net)
     return converted
 

@@ -45,8 +45,8 @@ def resampled_table(table: Tensor, source: Size, target: Size, extra: int) -> Te
     rows, cols = (_weights(2 * s - 1, 2 * t - 1) for s, t in zip(source, target, strict=True))
     count = len(table) - extra
     plane = table[:count].unflatten(0, (2 * source[0] - 1, -1))
-    made = torch.einsum("ab,bch,dc->adh", table.new_tensor(rows), plane, table.new_tensor(cols))
-    return torch.cat([made.flatten(0, 1), table[count:]])
+    resized = torch.einsum("ab,bch,dc->adh", table.new_tensor(rows), plane, table.new_tensor(cols))
+    return torch.cat([resized.flatten(0, 1), table[count:]])
 
 
 def _weights(source: int, target: int) -> list[list[float]]:

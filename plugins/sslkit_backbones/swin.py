@@ -32,9 +32,9 @@ class SwinBackbone(Backbone):
         self.architecture = spec.name
         self.net: Any = create(spec.name, self.arguments, spec.drop_path, "swin*")
         if type(self.net) not in _CLASSES:
-            found = type(self.net).__name__
+            kind = type(self.net).__name__
             raise SpecError(
-                f"backbone.name: {spec.name!r} is a {found}, not a `swin_...` or `swinv2_...` of timm"
+                f"backbone.name: {spec.name!r} is a {kind}, not a `swin_...` or `swinv2_...` of timm"
             )
         self.dim = int(self.net.num_features)
         self.depth = len(self.net.layers[-1].blocks)
@@ -128,8 +128,8 @@ class SwinBackbone(Backbone):
 
     def _answer(self, request: Request, patch: Tensor, inner: dict[int, Tensor]) -> Tokens:
         views = request.image.shape[:2]
-        found = (inner[self._block(layer)] for layer in request.layers)
-        layers = tuple(torch.cat([x.mean(1, keepdim=True), x], dim=1).unflatten(0, views) for x in found)
+        features = (inner[self._block(layer)] for layer in request.layers)
+        layers = tuple(torch.cat([x.mean(1, keepdim=True), x], dim=1).unflatten(0, views) for x in features)
         cls = patch.mean(1).unflatten(0, views)
         return Tokens(request.image, cls, patch.unflatten(0, views), request.mask, layers)
 
@@ -150,7 +150,7 @@ def _drops() -> SpecError:
 
 def _arguments(spec: Swin, view: View) -> dict[str, Any]:
     """What `timm.create_model` needs to make the network again, in values that JSON can hold."""
-    given = {
+    optional = {
         "embed_dim": spec.width,
         "depths": None if spec.depths is None else list(spec.depths),
         "num_heads": None if spec.heads is None else list(spec.heads),
@@ -164,7 +164,7 @@ def _arguments(spec: Swin, view: View) -> dict[str, Any]:
         "global_pool": "",
         "dynamic_img_size": True,
     }
-    return {**fixed, **{name: value for name, value in given.items() if value is not None}}
+    return {**fixed, **{name: value for name, value in optional.items() if value is not None}}
 
 
 def _remedy(size: int, patch: int, stages: int) -> str:

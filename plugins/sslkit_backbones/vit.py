@@ -90,9 +90,9 @@ class VisionTransformerBackbone(Backbone):
         keys = [self._batch_of(r, x) for r, x in zip(requests, embedded, strict=True)]
         for key in dict.fromkeys(keys):
             members = [i for i, k in enumerate(keys) if k == key]
-            asked = [requests[i] for i in members]
-            found = self._encode(asked, [embedded[i] for i in members])
-            answers.update(zip(members, found, strict=True))
+            batch = [requests[i] for i in members]
+            outputs = self._encode(batch, [embedded[i] for i in members])
+            answers.update(zip(members, outputs, strict=True))
         return [answers[i] for i in range(len(requests))]
 
     def _batch_of(self, request: Request, x: Tensor) -> tuple[object, ...]:
@@ -129,11 +129,12 @@ class VisionTransformerBackbone(Backbone):
         images, net = request.image.flatten(0, 1), self.net
         positions = self._positions(images.shape[-2] // self.patch, images.shape[-1] // self.patch)
         patches = conv_patches(images, self.patch)
-        own = None if positions is None else positions[:, -patches.shape[1] :]
+        patch_positions = None if positions is None else positions[:, -patches.shape[1] :]
         keep = _dropped(request)
         if keep is not None:
             patches = _gather(patches, keep)
-            own = None if own is None else _gather(own.expand(len(images), -1, -1), keep)
+            if patch_positions is not None:
+                patch_positions = _gather(patch_positions.expand(len(images), -1, -1), keep)
         kernel = net.patch_embed.proj
         x = net.patch_embed.norm(F.linear(patches, kernel.weight.flatten(1), kernel.bias))
         if request.mask is not None and request.mode == "token":
@@ -141,7 +142,7 @@ class VisionTransformerBackbone(Backbone):
             hidden = request.mask.hidden.flatten(0, 1)[..., None]
             x = torch.where(hidden, self.mask_token.to(x.dtype), x)
         front = self._prefix_tokens(positions, x).to(x.dtype).expand(len(x), -1, -1)
-        x = torch.cat([front, x if own is None else x + own], dim=1)
+        x = torch.cat([front, x if patch_positions is None else x + patch_positions], dim=1)
         for name in ("pos_drop", "norm_pre"):
             x = getattr(net, name)(x) if hasattr(net, name) else x
         out: Tensor = x

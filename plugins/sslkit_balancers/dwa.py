@@ -41,9 +41,9 @@ class DynamicAverage(Balancer):
 
     def factors(self) -> Tensor:
         """The weights, of sum K; all 1 in the first two periods."""
-        known = self.done >= 2 * self.length
+        ready = self.done >= 2 * self.length
         before, last = self.means.unbind()
-        ratio = torch.where(known & (before != 0), last / torch.where(before != 0, before, 1.0), 1.0)
+        ratio = torch.where(ready & (before != 0), last / torch.where(before != 0, before, 1.0), 1.0)
         return len(ratio) * (ratio / self.temperature).softmax(0)
 
     def commit(self, losses: Tensor, gram: Tensor | None) -> None:

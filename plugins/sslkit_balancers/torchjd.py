@@ -55,10 +55,10 @@ def _weighting(name: str, options: Mapping[str, Any], count: int) -> nn.Module:
             f"keeps no state. Known: {', '.join(sorted(fit))}"
         )
     try:
-        made: nn.Module = fit[name](**options).gramian_weighting
+        weighting: nn.Module = fit[name](**options).gramian_weighting
         with torch.random.fork_rng(devices=[]):
-            made(torch.eye(count, dtype=torch.float64))  # some look at their arguments only now
+            weighting(torch.eye(count, dtype=torch.float64))  # some look at their arguments only now
     except (TypeError, ValueError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise SpecError(f"options: torchjd's {name} cannot be used with them: {reason}") from None
-    return made
+    return weighting

@@ -19,9 +19,9 @@ PATH = "path"
 
 def names_of(values: Iterable[str | None]) -> tuple[str, ...]:
     """Distinct values in their order: numerical where all are whole numbers."""
-    found = {value for value in values if value is not None}
-    whole = all(value.removeprefix("-").isdecimal() for value in found)
-    return tuple(sorted(found, key=lambda value: (int(value), value) if whole else (0, value)))
+    distinct = {value for value in values if value is not None}
+    whole = all(value.removeprefix("-").isdecimal() for value in distinct)
+    return tuple(sorted(distinct, key=lambda value: (int(value), value) if whole else (0, value)))
 
 
 def encode(

@@ -33,8 +33,8 @@ class ColorJitterAugment(Augment):
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`[B, C, H, W]` -> the same shape."""
         require_colour(images, "color_jitter")
-        factors, order, chosen = self.drawn(draw)
-        return jitter(images, factors, order, chosen, self.used)
+        factors, order, selected = self.drawn(draw)
+        return jitter(images, factors, order, selected, self.used)
 
     def drawn(self, draw: Draw) -> tuple[Tensor, Tensor, Tensor]:
         """Factors `[B, 4]`, orders `[B, 4]` and which images are changed, `[B]`."""

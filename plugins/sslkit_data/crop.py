@@ -95,11 +95,11 @@ def random_boxes(
     widths, heights = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
     fits = (widths > 0) & (widths <= wide) & (heights > 0) & (heights <= tall)
     first = fits.to(torch.int8).argmax(-1, keepdim=True)  # the first of equal values
-    chosen = torch.cat([heights.gather(-1, first), widths.gather(-1, first)], -1)
-    room = torch.cat([tall, wide], -1) - chosen
+    size = torch.cat([heights.gather(-1, first), widths.gather(-1, first)], -1)
+    room = torch.cat([tall, wide], -1) - size
     start = (draw.uniform(2) * (room + 1)).long().minimum(room)
     fallback = _central_boxes(tall, wide, ratio)
-    return torch.where(fits.any(-1, keepdim=True), torch.cat([start, chosen], -1), fallback)
+    return torch.where(fits.any(-1, keepdim=True), torch.cat([start, size], -1), fallback)
 
 
 def _column(value: int | Tensor, draw: Draw) -> Tensor:

@@ -16,9 +16,9 @@ def digits(split: str, test_share: float, split_seed: int) -> ResidentSource:
     train, test = train_test_split(
         np.arange(len(bunch.target)), test_size=test_share, stratify=bunch.target, random_state=split_seed
     )
-    chosen = np.sort(train if split == "train" else test)
-    levels = np.rint(bunch.images[chosen] * (255 / 16)).astype(np.uint8)
-    labels = torch.from_numpy(bunch.target[chosen]).long()
+    indices = np.sort(train if split == "train" else test)
+    levels = np.rint(bunch.images[indices] * (255 / 16)).astype(np.uint8)
+    labels = torch.from_numpy(bunch.target[indices]).long()
     return ResidentSource(
         torch.from_numpy(levels).unsqueeze(1), labels, tuple("0123456789"), f"digits {split} image"
     )

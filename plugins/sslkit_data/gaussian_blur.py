@@ -25,13 +25,13 @@ class GaussianBlurAugment(Augment):
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`[B, C, H, W]` -> the same shape."""
-        chosen, sigma = self.drawn(draw)
+        selected, sigma = self.drawn(draw)
 
         def blur(some: Tensor, rows: Rows) -> Tensor:
             return gaussian_blur(some, take(sigma, rows), self.radius, self.edge)
 
         # one by one on a CPU: a product of several matrices may round otherwise than one
-        return change_rows(images, chosen, blur, at_once=1)
+        return change_rows(images, selected, blur, at_once=1)
 
     def drawn(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """Which images are blurred, `[B]`, and the standard deviations, `[B]`, in pixels."""

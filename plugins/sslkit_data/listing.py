@@ -92,11 +92,11 @@ def images_below(root: Path, extensions: tuple[str, ...]) -> Iterator[str]:
 
 def parquet_problem(files: Path) -> str | None:
     """What is wrong with `files` as the parquet files of one split; None where there is nothing."""
-    found = parquet_files(files)
-    if not found:
+    paths = parquet_files(files)
+    if not paths:
         return f"{files}: no such parquet file{_from_here(files)}; expected a file, a folder or a pattern"
     splits = {
-        split for path in found for split in SPLITS & set(path.stem.lower().replace("_", "-").split("-"))
+        split for path in paths for split in SPLITS & set(path.stem.lower().replace("_", "-").split("-"))
     }
     if files.is_dir() and len(splits) > 1:
         named = _some(sorted(splits))

@@ -43,11 +43,11 @@ def parquet(files: Path, columns: Columns, decoder: Decoder, train: Path) -> Par
     Raises:
         DataError: files are missing, empty or unreadable, or lack a column.
     """
-    found = _existing(files)
-    first = found if files == train else _existing(train)
+    paths = _existing(files)
+    first = paths if files == train else _existing(train)
     classes = () if files == train else read_labels(first, columns.label)[1]
     names = {name: names_of(values) for name, values in read_attributes(first, columns.attributes).items()}
-    return ParquetSource(found, columns, decoder, classes, names)
+    return ParquetSource(paths, columns, decoder, classes, names)
 
 
 @final
@@ -213,9 +213,9 @@ def _labels_of(path: Path, column: str) -> list[Any]:
         labels = labels.cast(labels.type.value_type)
     kinds = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
     if labels.null_count or not any(kind(labels.type) for kind in kinds):
-        found = f"{labels.null_count} empty cells" if labels.null_count else str(labels.type)
+        content = f"{labels.null_count} empty cells" if labels.null_count else str(labels.type)
         raise DataError(
-            f"{path}: column {column!r} holds {found}; expected an integer or a class name in every row. "
+            f"{path}: column {column!r} holds {content}; expected an integer or a class name in every row. "
             "Name another column with `label_column`, or none with `label_column: null`."
         )
     return list(labels.to_pylist())
@@ -224,10 +224,10 @@ def _labels_of(path: Path, column: str) -> list[Any]:
 def _read(path: Path, column: str, field: str) -> pa.ChunkedArray:
     try:
         with pq.ParquetFile(path) as file:
-            known = file.schema_arrow.names
-            if column not in known:
+            names = file.schema_arrow.names
+            if column not in names:
                 raise DataError(
-                    f"{path}: has no column {column!r}; it has {', '.join(known)}. "
+                    f"{path}: has no column {column!r}; it has {', '.join(names)}. "
                     f"Name one of them with `{field}`."
                 )
             return file.read(columns=[column]).column(0)

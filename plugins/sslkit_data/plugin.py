@@ -113,25 +113,26 @@ class Folder(SourceSpec):
             return None
         root = root.expanduser()
         classes = () if split == "train" else listing.class_names(self.root.expanduser(), self.extensions)
-        found = listing.list_folder(root, self.extensions, classes)
-        attributes = self._attributes(split, found)
-        return FolderSource(root, found, Decoder(self.channels, self.convert), attributes)
+        listed = listing.list_folder(root, self.extensions, classes)
+        attributes = self._attributes(split, listed)
+        return FolderSource(root, listed, Decoder(self.channels, self.convert), attributes)
 
-    def _attributes(self, split: str, found: listing.Listing) -> dict[str, Tensor]:
+    def _attributes(self, split: str, listed: listing.Listing) -> dict[str, Tensor]:
         """Attributes of the images of `split`; their values are those of the training images."""
         from sslkit_data.attributes import encode, names_of, read_csv
 
         if self.attributes is None:
             return {}
-        first, own = self.attributes.expanduser(), (self.test_attributes or self.attributes).expanduser()
-        train = found
+        train_csv = self.attributes.expanduser()
+        test_csv = (self.test_attributes or self.attributes).expanduser()
+        train = listed
         if split != "train":
             train = listing.list_folder(self.root.expanduser(), self.extensions)
-        columns = read_csv(first, train.files)
+        columns = read_csv(train_csv, train.files)
         names = {column: names_of(values) for column, values in columns.items()}
         if split != "train":
-            columns = read_csv(own, found.files)
-        return encode(columns, names, str(own if split != "train" else first))
+            columns = read_csv(test_csv, listed.files)
+        return encode(columns, names, str(test_csv if split != "train" else train_csv))
 
 
 @final

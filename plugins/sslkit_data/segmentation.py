@@ -61,7 +61,7 @@ class SegmentationSource(Source):
                 f"expected {root / MASKS / Path(lacking[0]).with_suffix('.png')}"
             )
         _require_single(root, files, stems)
-        self.root, self.told = root, regions
+        self.root, self.ignored = root, regions.ignored
         self.masks = [masks[stem] for stem in stems]
         self.images = FolderSource(root / IMAGES, listing.Listing(files, None, ()), decoder)
         self.channels, self.regions = decoder.channels, regions.names
@@ -70,7 +70,7 @@ class SegmentationSource(Source):
     def fingerprint(self) -> str:
         """Over images, masks and what their values mean."""
         names = [name.replace(os.sep, "/") for name in (*self.images.files, *self.masks)]
-        return fingerprint_of(self, self.told.ignored, names=names)
+        return fingerprint_of(self, self.ignored, names=names)
 
     def digests(self) -> NDArray[np.uint8]:
         """`[N, 16]` of the files of each image and its mask."""
@@ -99,13 +99,13 @@ class SegmentationSource(Source):
                 f"{path}: is {values.shape[0]} x {values.shape[1]} pixels, but its image, upright, "
                 f"{expected[0]} x {expected[1]}; a mask has the size of its image"
             )
-        counted = values[values != self.told.ignored]
+        counted = values[values != self.ignored]
         if len(counted) and counted.max() >= len(self.regions):
             raise DataError(
                 f"{path}: has the value {counted.max()}, but there are {len(self.regions)} regions, from 0, and "
-                f"{self.told.ignored} is ignored; give `regions` its name, or set `ignore_index`"
+                f"{self.ignored} is ignored; give `regions` its name, or set `ignore_index`"
             )
-        return torch.from_numpy(np.where(values == self.told.ignored, UNKNOWN, values).astype(np.uint8))
+        return torch.from_numpy(np.where(values == self.ignored, UNKNOWN, values).astype(np.uint8))
 
 
 def names_in(path: Path) -> tuple[str, ...]:

@@ -22,5 +22,5 @@ class SolarizeAugment(Augment):
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`[B, C, H, W]` -> the same shape."""
-        chosen = draw.chance(self.probability)
-        return change_rows(images, chosen, lambda x, rows: solarize(x, self.threshold))
+        selected = draw.chance(self.probability)
+        return change_rows(images, selected, lambda x, rows: solarize(x, self.threshold))

@@ -131,8 +131,8 @@ class SelfDistillation(Objective):
         """The loss of class tokens, without its weight."""
         logits = self.student_head(torch.cat([student_VBD, *local_VBD]))
         with torch.no_grad():
-            said = self.teacher_head(teacher_VBD)
-        return self.class_loss(temperature, logits, said)
+            teacher_logits = self.teacher_head(teacher_VBD)
+        return self.class_loss(temperature, logits, teacher_logits)
 
     def class_loss(self, temperature: Tensor, student_SBK: Tensor, teacher_VBK: Tensor) -> Output:
         """The loss of class logits, without its weight."""
@@ -143,8 +143,8 @@ class SelfDistillation(Objective):
         loss = between_crops(scores, goal)
         with torch.no_grad():
             shares = entropy_shares(goal)
-            own = shares["teacher_entropy_share"] * math.log(max(2, goal.shape[-1]))
-            metrics = {"teacher_entropy": own, "kl": loss - own, **shares}
+            teacher_entropy = shares["teacher_entropy_share"] * math.log(max(2, goal.shape[-1]))
+            metrics = {"teacher_entropy": teacher_entropy, "kl": loss - teacher_entropy, **shares}
             metrics["student_entropy"] = entropy(scores[: len(goal)].softmax(-1))
             total = at_least_float32(teacher_VBK).sum((0, 1))
             rows = tallied(total, teacher_VBK[..., 0].numel()) if self.center.moves else {}
@@ -156,8 +156,8 @@ class SelfDistillation(Objective):
         """The loss of hidden patches, without its weight."""
         guess = self.student_head.patch_layer(self.student_head.embed(mask.pick(student_VBND)))
         with torch.no_grad():
-            said, carry = self._teacher_patches(mask, teacher_VBND)
-        output = self.patch_loss(temperature, mask, guess, said)
+            targets, carry = self._teacher_patches(mask, teacher_VBND)
+        output = self.patch_loss(temperature, mask, guess, targets)
         return output._replace(carry={f"patch_{name}": rows for name, rows in carry.items()})
 
     def patch_loss(self, temperature: Tensor, mask: Mask, student_LK: Tensor, teacher_LK: Tensor) -> Output:

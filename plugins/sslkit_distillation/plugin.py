@@ -257,14 +257,14 @@ class MaskedDistillation(ObjectiveSpec):
 
 def _problems(spec: DINO | IBOT, run: RunSpec) -> Iterator[Problem]:
     """What both methods need of a run."""
-    known = ", ".join(run.views)
+    names = ", ".join(run.views)
     if spec.view not in run.views:
-        yield Problem("view", f"{spec.view!r} is not a view of this run. Known: {known}")
+        yield Problem("view", f"{spec.view!r} is not a view of this run. Known: {names}")
     elif run.views[spec.view].crops < 2:
         yield Problem("view", f"needs at least 2 crops; set `views.{spec.view}.crops` to 2")
     if spec.local is not None and spec.local not in run.views:
         hint = "add it under `views`, or set `local` to null for global crops only"
-        yield Problem("local", f"{spec.local!r} is not a view of this run. Known: {known}; {hint}")
+        yield Problem("local", f"{spec.local!r} is not a view of this run. Known: {names}; {hint}")
     if spec.local == spec.view:
         yield Problem("local", f"is {spec.local!r}, as `view` is; name another view, or null")
     yield from _teacher_problems(spec.teacher, run)

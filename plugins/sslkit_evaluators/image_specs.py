@@ -83,8 +83,8 @@ class Robustness(EvaluatorSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Each corruption and severity counts once."""
         for field in ("corruptions", "severities"):
-            given = getattr(self, field)
-            twice = [value for place, value in enumerate(given) if value in given[:place]]
+            values = getattr(self, field)
+            twice = [value for place, value in enumerate(values) if value in values[:place]]
             if twice:
                 yield Problem(field, f"{twice[0]!r} is given twice; keep one")
 

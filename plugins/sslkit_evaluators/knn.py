@@ -69,14 +69,14 @@ class KNearest(Evaluator):
                 f"k-NN asks for k = {max(self.ks)} neighbours, but there are only {len(train.labels)} training "
                 "images; give a smaller `k`"
             )
-        near, found = self._near(train, test, subject.seed)
+        near, recall = self._near(train, test, subject.seed)
         votes = [self._vote(near, train, test, classes, k, t) for k in self.ks for t in self.temperatures]
         metrics = dict(votes[0].metrics)
         if len(votes) > 1:
             named = ((f"{name}_k{v.k}_T{v.temperature:g}", x) for v in votes for name, x in v.metrics.items())
             metrics |= dict(named)
         tables = {"grid": [_row(v) for v in votes]} if len(votes) > 1 else {}
-        return Scores(metrics | found, Predictions(test.labels, votes[0].guesses), tables)
+        return Scores(metrics | recall, Predictions(test.labels, votes[0].guesses), tables)
 
     def _near(self, train: Features, test: Features, seed: int) -> tuple[Neighbours, dict[str, float]]:
         """Neighbours for the largest k, and what there is to say about the search."""
@@ -100,8 +100,8 @@ class KNearest(Evaluator):
         return Vote(k, temperature, {name: float(x) for name, x in metrics.items()}, ranked[:, 0])
 
 
-def _row(found: Vote) -> dict[str, Any]:
-    return {"k": found.k, "temperature": found.temperature, **found.metrics}
+def _row(trial: Vote) -> dict[str, Any]:
+    return {"k": trial.k, "temperature": trial.temperature, **trial.metrics}
 
 
 def vote(similarity_Mk: Tensor, labels_Mk: Tensor, classes: int, temperature: float) -> Tensor:

@@ -64,8 +64,8 @@ class Classifiers(NamedTuple):
 
     def only(self, setting: int) -> Classifiers:
         """One of them."""
-        chosen = slice(setting, setting + 1)
-        return self._replace(weight=self.weight[:, chosen], bias=self.bias[chosen])
+        part = slice(setting, setting + 1)
+        return self._replace(weight=self.weight[:, part], bias=self.bias[part])
 
 
 class Choice(NamedTuple):
@@ -97,16 +97,16 @@ class Linear(Evaluator):
         """`accuracy` on test, and the `holdout_accuracy` and `learning_rate` that the holdout chose."""
         train, test = labelled(subject, "train"), labelled(subject, "test")
         classes = same_classes(train, test)
-        chosen = choose(train, classes, self.recipe, subject.seed)
-        guesses = guess(chosen.classifier, test.values)[:, 0]
+        best = choose(train, classes, self.recipe, subject.seed)
+        guesses = guess(best.classifier, test.values)[:, 0]
         metrics = {
             "accuracy": float((guesses == test.labels).double().mean()),
-            "holdout_accuracy": chosen.accuracy,
-            "learning_rate": chosen.rate,
+            "holdout_accuracy": best.accuracy,
+            "learning_rate": best.rate,
         }
         if len(self.recipe.weight_decays) > 1:
-            metrics["weight_decay"] = chosen.decay
-        return Scores(metrics, Predictions(test.labels, guesses), {"grid": chosen.grid})
+            metrics["weight_decay"] = best.decay
+        return Scores(metrics, Predictions(test.labels, guesses), {"grid": best.grid})
 
 
 def choose(train: Features, classes: int, recipe: Recipe, seed: int) -> Choice:
@@ -130,8 +130,8 @@ def choose(train: Features, classes: int, recipe: Recipe, seed: int) -> Choice:
 
 
 def _row(setting: tuple[float, float], accuracy: float, loss: float) -> dict[str, Any]:
-    said = {"learning_rate": setting[0], "weight_decay": setting[1], "holdout_accuracy": accuracy}
-    return {**said, "holdout_loss": loss if math.isfinite(loss) else None}
+    row = {"learning_rate": setting[0], "weight_decay": setting[1], "holdout_accuracy": accuracy}
+    return {**row, "holdout_loss": loss if math.isfinite(loss) else None}
 
 
 def held_out(labels: Tensor, classes: int, share: float, generator: torch.Generator) -> Tensor:

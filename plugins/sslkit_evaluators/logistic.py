@@ -60,17 +60,17 @@ class Logistic(Evaluator):
         best, start = self.search.strengths[0], None
         if len(self.search.strengths) > 1:
             trials = try_strengths(train, classes, self.search, subject.seed)
-            chosen = max(trials, key=lambda trial: (trial.accuracy, -trial.loss))
-            best, start = chosen.strength, chosen.fitted
-            metrics["holdout_accuracy"] = chosen.accuracy
+            best_trial = max(trials, key=lambda trial: (trial.accuracy, -trial.loss))
+            best, start = best_trial.strength, best_trial.fitted
+            metrics["holdout_accuracy"] = best_trial.accuracy
         fitted = fit_logistic(train.values, train.labels, classes, best, self.search.iterations, start)
         guesses = fitted.logits((test.values - mean) / scale).argmax(1)
         accuracy = float((guesses == test.labels).double().mean())
         grid = [
             {"strength": t.strength, "holdout_accuracy": t.accuracy, "holdout_loss": t.loss} for t in trials
         ]
-        found = {"accuracy": accuracy, "strength": best, **metrics}
-        return Scores(found, Predictions(test.labels, guesses), {"grid": grid})
+        scores = {"accuracy": accuracy, "strength": best, **metrics}
+        return Scores(scores, Predictions(test.labels, guesses), {"grid": grid})
 
 
 def try_strengths(train: Features, classes: int, search: Search, seed: int) -> list[Trial]:

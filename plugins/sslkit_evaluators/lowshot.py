@@ -79,18 +79,18 @@ class LowShot(Evaluator):
         ranks = [rank_in_class(labels, classes, seed + draw) for draw in self._draws]
         sizes = torch.bincount(labels, minlength=classes)
         for name, wanted in self._wanted(sizes):
-            chosen = [(rank < wanted[labels]).to(train.labels.device) for rank in ranks]
+            subsets = [(rank < wanted[labels]).to(train.labels.device) for rank in ranks]
             images = int(wanted.sum())
-            draws = chosen[:1] if images == len(labels) else chosen
+            draws = subsets[:1] if images == len(labels) else subsets
             yield Point(name, images, [self._accuracy(train, test, rows, classes) for rows in draws])
 
     def _wanted(self, sizes: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Name and images of each class, from few to many."""
-        found = [(f"{shots}shot", sizes.clamp(max=shots)) for shots in self.recipe.shots]
+        settings = [(f"{shots}shot", sizes.clamp(max=shots)) for shots in self.recipe.shots]
         for share in self.recipe.shares:
             count = (sizes * share).round().long().clamp(min=1).minimum(sizes)
-            found.append((f"{100 * share:g}pct", count))
-        yield from sorted(found, key=lambda item: int(item[1].sum()))
+            settings.append((f"{100 * share:g}pct", count))
+        yield from sorted(settings, key=lambda item: int(item[1].sum()))
 
     def _accuracy(self, train: Features, test: Features, rows: Tensor, classes: int) -> float:
         values, labels = train.values[rows], train.labels[rows]
@@ -154,6 +154,6 @@ def _std(values: Sequence[float]) -> float:
 
 
 def _row(point: Point) -> dict[str, Any]:
-    found = point.accuracies
-    said = {"size": point.name, "images": point.images, "draws": len(found)}
-    return {**said, "mean": fmean(found), "std": _std(found), "accuracies": found}
+    accuracies = point.accuracies
+    row = {"size": point.name, "images": point.images, "draws": len(accuracies)}
+    return {**row, "mean": fmean(accuracies), "std": _std(accuracies), "accuracies": accuracies}

@@ -99,15 +99,15 @@ class Probes(Evaluator):
 
     def _columns(self, source: Source, split: Split) -> dict[str, Tensor]:
         """The attributes to probe."""
-        known = {**source.attributes, **({} if source.labels is None else {CLASS: source.labels})}
-        wanted = self.attributes or tuple(known)
-        missing = [name for name in wanted if name not in known]
+        columns = {**source.attributes, **({} if source.labels is None else {CLASS: source.labels})}
+        wanted = self.attributes or tuple(columns)
+        missing = [name for name in wanted if name not in columns]
         if missing or not wanted:
             raise DataError(
                 f"probing needs {f'the attribute {missing[0]!r}' if missing else 'labels'}, which the {split} images "
-                f"lack; they have {', '.join(known) or 'none'}. Give `attributes` to the data, or class folders"
+                f"lack; they have {', '.join(columns) or 'none'}. Give `attributes` to the data, or class folders"
             )
-        return {name: known[name] for name in wanted}
+        return {name: columns[name] for name in wanted}
 
     def _probe(
         self,
@@ -117,21 +117,21 @@ class Probes(Evaluator):
         seed: int,
     ) -> Probed:
         labels = {s: columns[s][name].to(d.indices.device)[d.indices] for s, d in depths.items()}
-        known = {split: found >= 0 for split, found in labels.items()}
+        has_label = {split: values >= 0 for split, values in labels.items()}
         for split in self.needs:
-            if not bool(known[split].any()):
+            if not bool(has_label[split].any()):
                 raise DataError(f"attribute {name!r} is unknown for all {split} images")
-        train, test = (labels[split][known[split]] for split in self.needs)
+        train, test = (labels[split][has_label[split]] for split in self.needs)
         classes = int(train.max()) + 1
         common = int(torch.bincount(train, minlength=classes).argmax())
-        found = Probed(name, [], [], [], float((test == common).double().mean()))
+        probed = Probed(name, [], [], [], float((test == common).double().mean()))
         for kept, scored in zip(depths["train"].values, depths["test"].values, strict=True):
-            chosen = choose(Features(kept[known["train"]], train, ()), classes, self.recipe, seed)
-            guesses = guess(chosen.classifier, scored[known["test"]])[:, 0]
-            found.choices.append(chosen)
-            found.accuracies.append(float((guesses == test).double().mean()))
-            found.predictions.append(Predictions(test, guesses))
-        return found
+            best = choose(Features(kept[has_label["train"]], train, ()), classes, self.recipe, seed)
+            guesses = guess(best.classifier, scored[has_label["test"]])[:, 0]
+            probed.choices.append(best)
+            probed.accuracies.append(float((guesses == test).double().mean()))
+            probed.predictions.append(Predictions(test, guesses))
+        return probed
 
 
 def _lacking(name: str) -> str:
@@ -146,9 +146,9 @@ def read(subject: Subject, split: Split, layers: Sequence[int]) -> Depths:
         tokens = subject.tokens(images, inner)
         last = tokens.cls[0] if subject.pool == "cls" else tokens.patch[0].mean(1)
         blocks = iter(x[0][:, 0] if subject.pool == "cls" else x[0][:, 1:].mean(1) for x in tokens.layers)
-        found = [last if layer == -1 else next(blocks) for layer in layers]
-        widths[:] = [x.shape[1] for x in found]
-        return torch.cat([x.float() for x in found], dim=1)
+        features = [last if layer == -1 else next(blocks) for layer in layers]
+        widths[:] = [x.shape[1] for x in features]
+        return torch.cat([x.float() for x in features], dim=1)
 
     rows: Rows = subject.rows(split, make)
     require_finite(rows.values, split)

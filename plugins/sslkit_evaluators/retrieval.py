@@ -55,13 +55,13 @@ class Retrieval(Evaluator):
         queries = labelled(subject, "test")
         gallery = queries if self.gallery == "test" else labelled(subject, "train")
         same_classes(gallery, queries)
-        found = rank(queries, gallery, itself=self.gallery == "train")
-        if not len(found.queries):
+        ranked = rank(queries, gallery, itself=self.gallery == "train")
+        if not len(ranked.queries):
             raise DataError("retrieval: no test image has an image of its class in the gallery")
-        metrics = {"map": float(found.precision.mean())}
-        metrics |= {f"recall_{k}": float((found.first < k).double().mean()) for k in self.ks}
-        by_class = _by_class(found, queries)
-        table = {"queries": len(found.queries), "gallery": len(gallery.labels), "map_by_class": by_class}
+        metrics = {"map": float(ranked.precision.mean())}
+        metrics |= {f"recall_{k}": float((ranked.first < k).double().mean()) for k in self.ks}
+        by_class = _by_class(ranked, queries)
+        table = {"queries": len(ranked.queries), "gallery": len(gallery.labels), "map_by_class": by_class}
         return Scores(metrics, None, table, {"classes": lambda path: draw_bars(path, by_class)})
 
 
@@ -97,10 +97,10 @@ def _precision(right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return precision, right.int().argmax(1), total > 0
 
 
-def _by_class(found: Ranked, queries: Features) -> dict[str, float]:
-    labels = queries.labels[found.queries]
+def _by_class(ranked: Ranked, queries: Features) -> dict[str, float]:
+    labels = queries.labels[ranked.queries]
     return {
-        name: float(found.precision[labels == c].mean())
+        name: float(ranked.precision[labels == c].mean())
         for c, name in enumerate(queries.classes)
         if bool((labels == c).any())
     }

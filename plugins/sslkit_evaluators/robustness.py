@@ -71,8 +71,8 @@ class Robustness(Evaluator):
         metrics |= {f"{name}_accuracy": sum(curve) / len(curve) for name, curve in curves.items()}
         right = torch.stack([t.guesses == test.labels for t in trials]).double().mean(0)
         # images are what was drawn at random, not pairs of an image and a corruption
-        found = mean_interval(right.cpu().numpy(), resamples=RESAMPLES) if len(right) > 1 else None
-        intervals = {} if found is None else {"accuracy": (found.low, found.high)}
+        interval = mean_interval(right.cpu().numpy(), resamples=RESAMPLES) if len(right) > 1 else None
+        intervals = {} if interval is None else {"accuracy": (interval.low, interval.high)}
         table = {
             "severities": list(self.severities),
             "clean": clean.accuracy,
@@ -85,11 +85,11 @@ class Robustness(Evaluator):
         if self.classifier == "logistic":
             mean, scale = moments(values, True)
             fitted = fit_logistic((values - mean) / scale, labels, classes, self.strength, ITERATIONS)
-            return lambda found: fitted.logits((found - mean) / scale).argmax(1)
+            return lambda queries: fitted.logits((queries - mean) / scale).argmax(1)
         k = min(self.k, len(labels))
 
-        def neighbours(found: Tensor) -> Tensor:
-            near = nearest(found, values, k)
+        def neighbours(queries: Tensor) -> Tensor:
+            near = nearest(queries, values, k)
             return rank_classes(vote(near.similarity, labels[near.rows], classes, self.temperature))[:, 0]
 
         return neighbours

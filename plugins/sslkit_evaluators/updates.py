@@ -49,8 +49,12 @@ class Updates:
     def _lars(self, rate: Tensor, weight_slope: Tensor, bias_slope: Tensor) -> None:
         """As `sslkit.train.lars`, a classifier's weights being one tensor."""
         slope, weight = weight_slope + self.decay * self.parameters[0], self.parameters[0]
-        own, wanted = (torch.linalg.vector_norm(x, dim=(0, 2))[:, None] for x in (weight, slope))
-        ratio = torch.where((own > 0) & (wanted > 0), TRUST * own / wanted, torch.ones_like(own))
+        weight_norm, slope_norm = (torch.linalg.vector_norm(x, dim=(0, 2))[:, None] for x in (weight, slope))
+        ratio = torch.where(
+            (weight_norm > 0) & (slope_norm > 0),
+            TRUST * weight_norm / slope_norm,
+            torch.ones_like(weight_norm),
+        )
         self._follow(rate, slope * ratio, bias_slope)
 
     def _follow(self, rate: Tensor, *slopes: Tensor) -> None:

@@ -19,11 +19,11 @@ def set_drop_path(net: nn.Module, rate: float) -> None:
     Raises:
         SpecError: `rate` is above 0 and the network has no place for it.
     """
-    found = places(net, rate)
-    for i, (module, names) in enumerate(found):
-        own = rate * i / max(1, len(found) - 1)
+    blocks = places(net, rate)
+    for i, (module, names) in enumerate(blocks):
+        block_rate = rate * i / max(1, len(blocks) - 1)
         for name in names:
-            setattr(module, name, DropPath(own) if own else nn.Identity())
+            setattr(module, name, DropPath(block_rate) if block_rate else nn.Identity())
 
 
 def places(net: nn.Module, rate: float) -> list[tuple[nn.Module, list[str]]]:
@@ -40,5 +40,5 @@ def places(net: nn.Module, rate: float) -> list[tuple[nn.Module, list[str]]]:
 
 def _places(module: nn.Module) -> Iterator[str]:
     """Where a block has its stochastic depth; timm's ResNets have None there if it is off."""
-    known = [*module._modules, *(name for name, value in vars(module).items() if value is None)]
-    yield from (name for name in known if _NAME.fullmatch(name))
+    names = [*module._modules, *(name for name, value in vars(module).items() if value is None)]
+    yield from (name for name in names if _NAME.fullmatch(name))

@@ -39,12 +39,12 @@ def blocks(net: nn.Module) -> list[nn.Module]:
     Raises:
         SpecError: there are none.
     """
-    found = [m for m in net.modules() if _is_module(m, "attn") and _is_module(m, "mlp")]
-    if not found:
+    modules = [m for m in net.modules() if _is_module(m, "attn") and _is_module(m, "mlp")]
+    if not modules:
         raise SpecError(
             f"{type(net).__name__} has no blocks of attention and MLP to adapt; use a transformer, or `finetune`"
         )
-    return found
+    return modules
 
 
 def add_low_rank(net: nn.Module, targets: Sequence[str], rank: int, alpha: float) -> None:

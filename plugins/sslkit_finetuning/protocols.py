@@ -114,11 +114,11 @@ def tune(subject: Subject, recipe: Recipe, adapt: Callable[[Backbone], None]) ->
 
 def copied(backbone: Backbone) -> Backbone:
     """A copy, all of whose parameters take gradients, fixed positions and teachers' weights included."""
-    own = copy.deepcopy(backbone)
-    for parameter in own.parameters():
+    clone = copy.deepcopy(backbone)
+    for parameter in clone.parameters():
         parameter.grad = None
         parameter.requires_grad_(True)
-    return own
+    return clone
 
 
 def draw_losses(path: Path, losses: list[float]) -> None:

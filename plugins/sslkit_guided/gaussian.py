@@ -54,10 +54,10 @@ def covariance(inputs: Tensor, deviation: Tensor, noise: float) -> Tensor:
         deviation: `[R, N]`, s, above 0.
         noise: variance that is each patch's own.
     """
-    own = deviation.log() - inputs.square().sum(-1) / 2
-    made = torch.matmul(inputs, inputs.mT).add_(own[:, :, None]).add_(own[:, None, :]).exp_()
-    made.diagonal(dim1=-2, dim2=-1).add_(noise)
-    return made
+    log_scale = deviation.log() - inputs.square().sum(-1) / 2
+    kernel = torch.matmul(inputs, inputs.mT).add_(log_scale[:, :, None]).add_(log_scale[:, None, :]).exp_()
+    kernel.diagonal(dim1=-2, dim2=-1).add_(noise)
+    return kernel
 
 
 def choose(cov: Tensor, first: Tensor, count: int, sign: float, bias: Tensor) -> Tensor:
@@ -76,18 +76,18 @@ def choose(cov: Tensor, first: Tensor, count: int, sign: float, bias: Tensor) ->
     """
     variance = cov.diagonal(dim1=-2, dim2=-1).clone()
     factor = cov.new_empty(cov.shape[0], count, cov.shape[-1])
-    chosen = torch.zeros_like(variance, dtype=torch.bool)
+    selected = torch.zeros_like(variance, dtype=torch.bool)
     pick = first[:, None]
     for k in range(count):
-        chosen = chosen.scatter(1, pick, True)
+        selected = selected.scatter(1, pick, True)
         row = cov.gather(1, pick[:, None].expand(-1, 1, cov.shape[-1]))
         weights = factor[:, :k].gather(2, pick[:, None].expand(-1, k, 1))
         row = torch.baddbmm(row, weights.mT, factor[:, :k], alpha=-1).squeeze(1)
         factor[:, k] = row / variance.gather(1, pick).sqrt()
         variance = (variance - factor[:, k].square()).clamp(min=torch.finfo(cov.dtype).tiny)
-        score = variance.log().mul_(sign / 2).add_(bias).masked_fill_(chosen, -math.inf)
+        score = variance.log().mul_(sign / 2).add_(bias).masked_fill_(selected, -math.inf)
         pick = score.argmax(-1, keepdim=True)
-    return chosen
+    return selected
 
 
 def places(rows: int, cols: int) -> Tensor:

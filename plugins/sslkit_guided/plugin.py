@@ -95,9 +95,9 @@ def _by_chance(share: float, *fields: str) -> Iterator[Problem]:
 def _net_problems(net: str, run: RunSpec) -> Iterator[Problem]:
     """The net that guides must be one of the run's."""
     if net != "student" and net not in run.nets:
-        known = ", ".join(["student", *run.nets])
+        names = ", ".join(["student", *run.nets])
         yield Problem(
-            "net", f"{net!r} is not a net of this run. Known: {known}; add it: `nets: {{{net}: {{}}}}`"
+            "net", f"{net!r} is not a net of this run. Known: {names}; add it: `nets: {{{net}: {{}}}}`"
         )
 
 

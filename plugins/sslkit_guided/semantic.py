@@ -69,11 +69,11 @@ def _nearest(points: Tensor, centres: Tensor) -> Tensor:
 
 def _spread_out(draw: Draw, points: Tensor, count: int) -> Tensor:
     """A random point and then, `count` in all, always the one farthest from those taken (Gonzalez 1985)."""
-    chosen = draw.integers(points.shape[-2])[..., None]
+    index = draw.integers(points.shape[-2])[..., None]
     taken, gap = [], torch.full(points.shape[:-1], torch.inf, dtype=points.dtype, device=points.device)
     for _ in range(count):
-        centre = points.gather(-2, chosen[..., None].expand(*chosen.shape, points.shape[-1]))
+        centre = points.gather(-2, index[..., None].expand(*index.shape, points.shape[-1]))
         taken.append(centre)
         gap = torch.minimum(gap, (points - centre).square().sum(-1))
-        chosen = gap.argmax(-1, keepdim=True)
+        index = gap.argmax(-1, keepdim=True)
     return torch.cat(taken, dim=-2)

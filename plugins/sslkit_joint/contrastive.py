@@ -143,10 +143,10 @@ class InfoNCE(ObjectiveSpec):
 
 def _places(spec: InfoNCE, run: RunSpec) -> Iterator[Problem]:
     """Views exist; a view of keys is for one-way contrast."""
-    known = ", ".join(run.views)
+    names = ", ".join(run.views)
     for field, view in (("view", spec.view), ("key_view", spec.key_view)):
         if view is not None and view not in run.views:
-            yield Problem(field, f"{view!r} is not a view of this run. Known: {known}")
+            yield Problem(field, f"{view!r} is not a view of this run. Known: {names}")
     if spec.key_view is not None and spec.symmetric:
         yield Problem("key_view", "goes with `symmetric: false`; for both directions give `view` 2 crops")
     if spec.key_view == spec.view:

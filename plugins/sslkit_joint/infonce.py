@@ -36,17 +36,17 @@ class Contrast(Objective):
     def __init__(self, spec: InfoNCE, env: Env) -> None:
         super().__init__()
         self.spec = spec
-        self.own = spec.net == "student"
+        self.student_keys = spec.net == "student"
         self.compares = spec.in_batch
         views = [spec.view] if spec.key_view is None else [spec.view, spec.key_view]
-        needed = [_seen(spec, view) for view in (views if self.own else views[:1])]
-        self.passes = (*needed, *([] if self.own else [Encode(views[-1], net=spec.net)]))
+        needed = [_seen(spec, view) for view in (views if self.student_keys else views[:1])]
+        self.passes = (*needed, *([] if self.student_keys else [Encode(views[-1], net=spec.net)]))
         self.crops = {view: 2 // len(views) for view in views}
         self.projector = ProjectionHead(spec.projector, env.net("student").dim)
         self.predictor = (
             nn.Identity() if spec.predictor is None else ProjectionHead(spec.predictor, spec.projector.out)
         )
-        if not self.own:
+        if not self.student_keys:
             self.key_projector = copy.deepcopy(self.projector).requires_grad_(False)
             self.twins, self.follows = {"projector": "key_projector"}, spec.net
         self.queue = Queue(spec.queue, spec.projector.out) if spec.queue else None
@@ -78,11 +78,11 @@ class Contrast(Objective):
         """Embeddings of queries `[V, B, D]` and of keys `[U, B, D]` from features of the first and the last pass."""
         both_ways, apart = self.spec.symmetric, self.spec.key_view is not None
         first_key = 0 if both_ways or apart else 1
-        if self.own and not apart:
+        if self.student_keys and not apart:
             every = self._head(self.projector, online)
             return (every, every) if both_ways else (every[:1], every[first_key:])
         queries = self._head(self.projector, online if both_ways or apart else online[:1])
-        if self.own:
+        if self.student_keys:
             return queries, self._head(self.projector, other)
         with torch.no_grad():
             return queries, self._head(self.key_projector, other[first_key:])
@@ -116,8 +116,8 @@ class Contrast(Objective):
 
     @torch.no_grad()
     def _metrics(self, pairs: list[Similarity], losses: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
-        found = [{**contrast_metrics(p), "loss_share": losses[i] / guess(p)} for i, p in enumerate(pairs)]
-        means = {name: torch.stack([one[name] for one in found]).mean() for name in found[0]}
+        by_pair = [{**contrast_metrics(p), "loss_share": losses[i] / guess(p)} for i, p in enumerate(pairs)]
+        means = {name: torch.stack([one[name] for one in by_pair]).mean() for name in by_pair[0]}
         learned = {"temperature": (-self.log_scale).exp()} if self.spec.learn_temperature else {}
         return {**means, **learned, "feature_std": feature_std(embeddings)}
 

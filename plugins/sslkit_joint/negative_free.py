@@ -227,15 +227,15 @@ class Rotation(ObjectiveSpec):
         if self.view not in run.views:
             return
         chains = run.views[self.view].chains
-        found = tuple(
+        turns = tuple(
             sum(getattr(step, "quarters", 0) for step in chain if step.kind_name() == "turn") % 4
             for chain in chains
         )
-        if found != self.turns:
+        if turns != self.turns:
             lists = ", ".join(f"[..., {{kind: turn, quarters: {n}}}]" for n in self.turns)
             yield Problem(
                 "turns",
-                f"are {list(self.turns)}, but view {self.view!r} turns its crops by {list(found)}; set "
+                f"are {list(self.turns)}, but view {self.view!r} turns its crops by {list(turns)}; set "
                 f"`views.{self.view}.crops` to {len(self.turns)} and its `by_crop` to [{lists}]",
             )
 

@@ -67,8 +67,8 @@ class BlockSampler(Masker):
             fits = (box.height < rows) & (box.width < cols) & (added > 0) & (added <= room)
             going = going & fits.any(-1)
             first = fits & (fits.cumsum(-1) == 1) & going[..., None]
-            chosen = Box(*((part * first).sum(-1) for part in box))  # of no extent where none fits
-            hidden = hidden | painted(chosen, rows, cols)
+            placed = Box(*((part * first).sum(-1) for part in box))  # of no extent where none fits
+            hidden = hidden | painted(placed, rows, cols)
         return hidden.flatten(-2)
 
     def _goals(self, draw: Draw) -> Tensor:

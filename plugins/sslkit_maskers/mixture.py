@@ -36,7 +36,7 @@ class MixtureSampler(Masker):
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool."""
         toss = draw.uniform()[..., None]
-        masks = [masker.sample(draw, own) for masker, own in self._members(scene)]
+        masks = [masker.sample(draw, inner) for masker, inner in self._members(scene)]
         hidden = masks[0]
         for bound, mask in zip(self.bounds, masks[1:], strict=True):
             hidden = torch.where(toss < bound, hidden, mask)
@@ -46,17 +46,19 @@ class MixtureSampler(Masker):
         """The rows of all members, each name after its member's number."""
         return {
             f"{i} {name}": rows
-            for i, (masker, own) in enumerate(self._members(scene))
-            for name, rows in masker.observe(own, mask, scores).items()
+            for i, (masker, inner) in enumerate(self._members(scene))
+            for name, rows in masker.observe(inner, mask, scores).items()
         }
 
     def commit(self, rows: Mapping[str, Tensor]) -> None:
         """Give every member its own rows."""
         for i, masker in enumerate(self.maskers):
-            own = {name.removeprefix(f"{i} "): x for name, x in rows.items() if name.startswith(f"{i} ")}
+            member_rows = {
+                name.removeprefix(f"{i} "): x for name, x in rows.items() if name.startswith(f"{i} ")
+            }
             assert isinstance(masker, Masker)
-            if own:
-                masker.commit(own)
+            if member_rows:
+                masker.commit(member_rows)
 
     def _members(self, scene: Scene) -> list[tuple[Masker, Scene]]:
         """Every masker, and the scene with the answers to its own passes."""

@@ -59,9 +59,9 @@ def replaced(masker: MaskerSpec, keys: tuple[str | int, ...], value: float) -> M
 def _key(owner: object, word: str) -> str | int:
     """`word` as a key of `owner`. Raises SpecError where it is none."""
     if isinstance(owner, Spec):
-        known = type(owner).model_fields
-        if word not in known:
-            raise SpecError(f"{word!r} is not a field of {type(owner).__name__}. {suggest(word, known)}")
+        fields = type(owner).model_fields
+        if word not in fields:
+            raise SpecError(f"{word!r} is not a field of {type(owner).__name__}. {suggest(word, fields)}")
         return word
     if isinstance(owner, tuple) and word.isdecimal() and int(word[:9]) < len(owner):
         return int(word)

@@ -295,7 +295,7 @@ class CurriculumMasker(MaskerSpec):
                 replaced(self.masker, number.keys, value)
             except SpecError as error:
                 name = {self.start: "start", self.end: "end"}.get(value, "levels")
-                yield Problem(name, f"{self._said(value)}: {error}")
+                yield Problem(name, f"{self._level_text(value)}: {error}")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         """The value that the levels replace."""
@@ -329,9 +329,9 @@ class CurriculumMasker(MaskerSpec):
         try:
             masker = replaced(self.masker, number.keys, value).build(env, view)
         except SpecError as error:
-            raise SpecError(f"masker: at level {self._said(value)}: {error}") from None
+            raise SpecError(f"masker: at level {self._level_text(value)}: {error}") from None
         for stage in masker.stages():
-            stage.label = ", ".join(filter(None, (self._said(value), stage.label)))
+            stage.label = ", ".join(filter(None, (self._level_text(value), stage.label)))
         return masker
 
     def _require_same_state(self, maskers: Sequence[Sampler]) -> None:
@@ -344,7 +344,7 @@ class CurriculumMasker(MaskerSpec):
                 "could not share it; use a field that does not"
             )
 
-    def _said(self, value: float) -> str:
+    def _level_text(self, value: float) -> str:
         return f"{self.field} {value:.4g}"
 
 

@@ -34,15 +34,15 @@ class Hybrid(ObjectiveSpec):
 
     def __init__(self, /, **fields: Any) -> None:  # noqa: ANN401
         """Check `fields`; those that are no field of a hybrid are terms. Raises SpecError."""
-        known = type(self).model_fields
-        terms = {name: value for name, value in fields.items() if name not in known}
-        own = {name: value for name, value in fields.items() if name in known}
-        given = own.get("objectives", {})
-        if terms and isinstance(given, Mapping):  # anything else is refused below
-            for name in terms.keys() & given.keys():
+        names = type(self).model_fields
+        terms = {name: value for name, value in fields.items() if name not in names}
+        values = {name: value for name, value in fields.items() if name in names}
+        objectives = values.get("objectives", {})
+        if terms and isinstance(objectives, Mapping):  # anything else is refused below
+            for name in terms.keys() & objectives.keys():
                 raise SpecError(f"Hybrid.objectives.{name}: is also an argument of its own; give it once")
-            own["objectives"] = {**given, **terms}
-        super().__init__(**own)
+            values["objectives"] = {**objectives, **terms}
+        super().__init__(**values)
 
     # pydantic then builds nested hybrids itself, as it does other specs
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]

@@ -32,10 +32,10 @@ class Bank:
         self.indices = subject.rows(split, lambda images, _: images.new_zeros(len(images), 1)).indices.cpu()
         """`[n]` int64, places in the source."""
         self.grid = subject.backbone().grid(subject.view.size)
-        first = self._made(self.indices[:AT_ONCE])
+        first = self._compute(self.indices[:AT_ONCE])
         self.kept: Tensor | None = None
         if len(self.indices) * first[0].numel() * 2 <= budget:
-            others = [self._made(part) for part in self.indices[AT_ONCE:].split(AT_ONCE) if len(part)]
+            others = [self._compute(part) for part in self.indices[AT_ONCE:].split(AT_ONCE) if len(part)]
             self.kept = torch.cat([first, *others])
 
     def __len__(self) -> int:
@@ -46,9 +46,9 @@ class Bank:
         """Tokens `[B, N, D]` float32 of the readable images number `rows` `[B]`."""
         if self.kept is not None:
             return self.kept[rows.to(self.kept.device)].float()
-        return self._made(self.indices[rows.cpu()]).float()
+        return self._compute(self.indices[rows.cpu()]).float()
 
-    def _made(self, indices: Tensor) -> Tensor:
+    def _compute(self, indices: Tensor) -> Tensor:
         """`[B, N, D]` float16."""
         layers = () if self.layer == -1 else (self.layer,)
 

@@ -18,9 +18,9 @@ class Search(NamedTuple):
     held: Tensor
     """`[N]` bool, the images that choose."""
 
-    def only(self, known: Tensor) -> Search:
-        """For the images `known` `[N]` alone."""
-        return self._replace(held=self.held[known])
+    def only(self, rows: Tensor) -> Search:
+        """For the images `rows` `[N]` alone."""
+        return self._replace(held=self.held[rows])
 
 
 class Classifier(NamedTuple):

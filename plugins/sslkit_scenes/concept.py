@@ -86,17 +86,21 @@ class ConceptBottleneck(Evaluator):
         values = {"train": (train.values - mean) / scale, "test": (test.values - mean) / scale}
         search = Search(self.spec.strengths, self.spec.iterations, self._held(train, subject.seed))
         probes = [self._probe(name, values["train"], truth["train"][name], search) for name in truth["train"]]
-        said = {split: [p.classifier.probabilities(values[split]) for p in probes] for split in self.needs}
-        known = {split: [truth[split][p.name] for p in probes] for split in self.needs}
-        taught = said["train"]
+        predicted = {
+            split: [p.classifier.probabilities(values[split]) for p in probes] for split in self.needs
+        }
+        answers = {split: [truth[split][p.name] for p in probes] for split in self.needs}
+        inputs = predicted["train"]
         if self.spec.bottleneck == "independent":
-            taught = correct(taught, known["train"], range(len(probes)))
+            inputs = correct(inputs, answers["train"], range(len(probes)))
         classes = len(train.classes)
-        head = classify(through(probes, taught), train.labels, classes, search)
+        head = classify(through(probes, inputs), train.labels, classes, search)
         direct = classify(values["train"], train.labels, classes, search)
-        guesses = _guess(head, through(probes, said["test"]))
+        guesses = _guess(head, through(probes, predicted["test"]))
         straight = _accuracy(_guess(direct, values["test"]), test.labels)
-        concepts = [_concept(p, s, t) for p, s, t in zip(probes, said["test"], known["test"], strict=True)]
+        concepts = [
+            _concept(p, s, t) for p, s, t in zip(probes, predicted["test"], answers["test"], strict=True)
+        ]
         accuracy = _accuracy(guesses, test.labels)
         metrics = {"accuracy": accuracy, "direct_accuracy": straight, "gap": straight - accuracy}
         metrics |= _means(concepts)
@@ -104,7 +108,7 @@ class ConceptBottleneck(Evaluator):
             "concepts": concepts,
             "classes": list(train.classes),
             **_weights(probes, head),
-            "intervention": self._intervention(probes, head, said["test"], known["test"], test.labels),
+            "intervention": self._intervention(probes, head, predicted["test"], answers["test"], test.labels),
         }
         figures = {"weights": partial(draw_weights, table), "intervention": partial(draw_intervention, table)}
         return Scores(metrics, Predictions(test.labels, guesses), table, figures)
@@ -115,8 +119,8 @@ class ConceptBottleneck(Evaluator):
         device = features.labels.device
         places: Tensor | slice = slice(None)
         if len(features.labels) != len(source):  # unreadable images have no features
-            made: Rows = subject.rows(split, lambda images, _: images.new_zeros(len(images), 1))
-            places = made.indices.to(device)
+            rows: Rows = subject.rows(split, lambda images, _: images.new_zeros(len(images), 1))
+            places = rows.indices.to(device)
         names = self.spec.concepts or tuple(source.attributes)
         return {
             name: source.attributes[name].to(device)[places] for name in names if name in source.attributes
@@ -133,17 +137,17 @@ class ConceptBottleneck(Evaluator):
         return held.to(train.labels.device)
 
     def _probe(self, name: str, values: Tensor, truth: Tensor, search: Search) -> Probe:
-        known = truth >= 0
-        if not bool(known.any()):
+        labelled = truth >= 0
+        if not bool(labelled.any()):
             raise DataError(f"concept {name!r} is unknown for all training images")
         count = max(2, int(truth.max()) + 1)
-        return Probe(name, count, classify(values[known], truth[known], count, search.only(known)))
+        return Probe(name, count, classify(values[labelled], truth[labelled], count, search.only(labelled)))
 
     def _intervention(
         self,
         probes: Sequence[Probe],
         head: Classifier,
-        said: Sequence[Tensor],
+        predicted: Sequence[Tensor],
         truth: Sequence[Tensor],
         labels: Tensor,
     ) -> dict[str, list[Any]]:
@@ -151,7 +155,7 @@ class ConceptBottleneck(Evaluator):
         order = sorted(range(len(probes)), key=lambda i: probes[i].classifier.holdout_accuracy)
         accuracies = []
         for count in range(len(order) + 1):
-            put_right = correct(said, truth, order[:count])
+            put_right = correct(predicted, truth, order[:count])
             accuracies.append(_accuracy(_guess(head, through(probes, put_right)), labels))
         return {"concepts": [probes[i].name for i in order], "accuracy": accuracies}
 
@@ -170,34 +174,34 @@ def _finite(subject: Subject, split: Split) -> Features:
     return features
 
 
-def through(probes: Sequence[Probe], said: Sequence[Tensor]) -> Tensor:
+def through(probes: Sequence[Probe], predicted: Sequence[Tensor]) -> Tensor:
     """What passes the bottleneck, `[N, V]` float64."""
-    return torch.cat([p.columns(x) for p, x in zip(probes, said, strict=True)], dim=1)
+    return torch.cat([p.columns(x) for p, x in zip(probes, predicted, strict=True)], dim=1)
 
 
-def correct(said: Sequence[Tensor], truth: Sequence[Tensor], which: Sequence[int]) -> list[Tensor]:
+def correct(predicted: Sequence[Tensor], truth: Sequence[Tensor], which: Sequence[int]) -> list[Tensor]:
     """Probabilities of concepts with those of the concepts `which` replaced by the truth, where it is known."""
-    found = list(said)
+    corrected = list(predicted)
     for i in which:
-        right = torch.zeros_like(found[i])
+        right = torch.zeros_like(corrected[i])
         right.scatter_(1, truth[i].clamp(0, right.shape[1] - 1)[:, None], 1.0)
-        known = (truth[i] >= 0) & (truth[i] < right.shape[1])
-        found[i] = torch.where(known[:, None], right, found[i])
-    return found
+        labelled = (truth[i] >= 0) & (truth[i] < right.shape[1])
+        corrected[i] = torch.where(labelled[:, None], right, corrected[i])
+    return corrected
 
 
-def _concept(probe: Probe, said: Tensor, truth: Tensor) -> dict[str, Any]:
+def _concept(probe: Probe, predicted: Tensor, truth: Tensor) -> dict[str, Any]:
     """What is told of a concept; numbers are None where no test image tells them."""
-    known = truth >= 0
-    said, truth = said[known], truth[known]
-    aucs = [auc(said[:, v], truth == v) for v in range(1 if probe.values == 2 else 0, probe.values)]
-    found = [area for area in aucs if area is not None]
+    labelled = truth >= 0
+    predicted, truth = predicted[labelled], truth[labelled]
+    aucs = [auc(predicted[:, v], truth == v) for v in range(1 if probe.values == 2 else 0, probe.values)]
+    areas = [area for area in aucs if area is not None]
     return {
         "name": probe.name,
         "values": probe.values,
         "images": len(truth),
-        "accuracy": _accuracy(said.argmax(1), truth) if len(truth) else None,
-        "auc": fmean(found) if found else None,
+        "accuracy": _accuracy(predicted.argmax(1), truth) if len(truth) else None,
+        "auc": fmean(areas) if areas else None,
         "majority": float(torch.bincount(truth).max() / len(truth)) if len(truth) else None,
         "strength": probe.classifier.strength,
         "holdout_accuracy": probe.classifier.holdout_accuracy,
@@ -207,8 +211,8 @@ def _concept(probe: Probe, said: Tensor, truth: Tensor) -> dict[str, Any]:
 def _means(concepts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     """Over the concepts that test images tell."""
     named = {"concept_accuracy": "accuracy", "concept_auc": "auc", "concept_majority": "majority"}
-    told = {metric: [c[key] for c in concepts if c[key] is not None] for metric, key in named.items()}
-    return {metric: fmean(values) for metric, values in told.items() if values}
+    columns = {metric: [c[key] for c in concepts if c[key] is not None] for metric, key in named.items()}
+    return {metric: fmean(values) for metric, values in columns.items() if values}
 
 
 def _weights(probes: Sequence[Probe], head: Classifier) -> dict[str, Any]:

@@ -57,10 +57,10 @@ class DenseSegmentation(Evaluator):
         best = max(range(len(heads)), key=trials.__getitem__)
         test = Bank(subject, "test", self.spec.layer, self.spec.memory * GIB)
         truth = read_masks(subject.source("test"), test.indices, subject)
-        found = measure(heads[best], test, truth, torch.arange(len(test)))
+        coverage = measure(heads[best], test, truth, torch.arange(len(test)))
         metrics = {
-            "miou": mean_iou(found.confusion),
-            "pixel_accuracy": pixel_accuracy(found.confusion),
+            "miou": mean_iou(coverage.confusion),
+            "pixel_accuracy": pixel_accuracy(coverage.confusion),
             "holdout_miou": trials[best],
             "learning_rate": recipe.learning_rates[best],
         }
@@ -68,7 +68,7 @@ class DenseSegmentation(Evaluator):
             {"learning_rate": rate, "holdout_miou": value}
             for rate, value in zip(recipe.learning_rates, trials, strict=True)
         ]
-        table = {"grid": grid, **_table(found, regions, subject.seed)}
+        table = {"grid": grid, **_table(coverage, regions, subject.seed)}
         figures = {}
         if self.spec.shown:
             figures["segmentation"] = partial(_draw, self._pictures(subject, heads[best], test, truth))
@@ -127,10 +127,10 @@ def measure(head: Head, bank: Bank, masks: Tensor, rows: Tensor) -> Overlap:
     return joined(parts)
 
 
-def _table(found: Overlap, regions: tuple[str, ...], seed: int) -> dict[str, Any]:
-    values, true = iou(found.confusion), found.confusion.sum(1)
-    right = found.confusion.diagonal()
-    interval = iou_interval(found.images, seed)
+def _table(coverage: Overlap, regions: tuple[str, ...], seed: int) -> dict[str, Any]:
+    values, true = iou(coverage.confusion), coverage.confusion.sum(1)
+    right = coverage.confusion.diagonal()
+    interval = iou_interval(coverage.images, seed)
     return {
         "interval": None if interval is None else list(interval),
         "regions": [
@@ -142,7 +142,7 @@ def _table(found: Overlap, regions: tuple[str, ...], seed: int) -> dict[str, Any
             }
             for i, name in enumerate(regions)
         ],
-        "confusion": found.confusion.tolist(),
+        "confusion": coverage.confusion.tolist(),
     }
 
 

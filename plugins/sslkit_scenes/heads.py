@@ -41,28 +41,28 @@ class Head(NamedTuple):
 
     def logits(self, tokens: Tensor, rows: int, size: int) -> Tensor:
         """`[B, C, size, size]` of tokens `[B, N, D]` in `rows` rows, bilinearly enlarged."""
-        told = ((tokens - self.mean) / self.scale) @ self.weight + self.bias
-        maps = told.transpose(1, 2).unflatten(2, (rows, -1))
+        scores = ((tokens - self.mean) / self.scale) @ self.weight + self.bias
+        maps = scores.transpose(1, 2).unflatten(2, (rows, -1))
         return F.interpolate(maps, (size, size), mode="bilinear", align_corners=False)
 
 
 def train_heads(
-    bank: Bank, masks: Tensor, chosen: Tensor, regions: int, recipe: Recipe, seed: int
+    bank: Bank, masks: Tensor, indices: Tensor, regions: int, recipe: Recipe, seed: int
 ) -> list[Head]:
-    """One head for each learning rate, all on the same batches of the images `chosen` `[n]`.
+    """One head for each learning rate, all on the same batches of the images `indices` `[n]`.
 
     The standardization is a batch norm without affine parameters whose statistics are those of all chosen images.
 
     Args:
         bank: tokens.
         masks: `[n, S, S]` uint8 of all images of the bank.
-        chosen: the images to learn from.
+        indices: the images to learn from.
         regions: C.
         recipe: how.
         seed: of the first weights and the order of images.
     """
     generator = torch.Generator().manual_seed(seed)
-    mean, scale = moments(bank, chosen)
+    mean, scale = moments(bank, indices)
     start = (torch.randn(len(mean), regions, generator=generator) * INITIAL_STD).to(mean)
     heads = [
         Head(mean, scale, start.clone().requires_grad_(), start.new_zeros(regions).requires_grad_())
@@ -73,7 +73,7 @@ def train_heads(
         for head, rate in zip(heads, recipe.learning_rates, strict=True)
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
-    for step, rows in enumerate(_batches(chosen, recipe, generator)):
+    for step, rows in enumerate(_batches(indices, recipe, generator)):
         for group, rate in zip(optimizer.param_groups, recipe.learning_rates, strict=True):
             group["lr"] = rate * (1 - step / recipe.steps)
         optimizer.zero_grad()
@@ -82,11 +82,11 @@ def train_heads(
     return [head._replace(weight=head.weight.detach(), bias=head.bias.detach()) for head in heads]
 
 
-def moments(bank: Bank, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and deviation `[D]` of every patch token of the images `chosen`, in one pass."""
+def moments(bank: Bank, indices: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation `[D]` of every patch token of the images `indices`, in one pass."""
     total: Tensor | None = None
     square, count = total, 0
-    for part in chosen.split(64):
+    for part in indices.split(64):
         tokens = bank(part).flatten(0, 1).double()
         count += len(tokens)
         total = tokens.sum(0) if total is None else total + tokens.sum(0)
@@ -107,13 +107,13 @@ def predict(head: Head, bank: Bank, rows: Tensor) -> Iterator[tuple[Tensor, Tens
         yield part, head.logits(bank(part), bank.grid.rows, size).argmax(1)
 
 
-def _batches(chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+def _batches(indices: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
     """Full batches, reshuffled whenever all images were seen."""
-    size, made = min(recipe.batch_size, len(chosen)), 0
-    while made < recipe.steps:
-        order = chosen[torch.randperm(len(chosen), generator=generator)]
-        for rows in order[: len(order) // size * size].view(-1, size)[: recipe.steps - made]:
-            made += 1
+    size, done = min(recipe.batch_size, len(indices)), 0
+    while done < recipe.steps:
+        order = indices[torch.randperm(len(indices), generator=generator)]
+        for rows in order[: len(order) // size * size].view(-1, size)[: recipe.steps - done]:
+            done += 1
             yield rows
 
 

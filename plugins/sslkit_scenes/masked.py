@@ -54,15 +54,15 @@ class MaskedObjective:
 
         Only maskers with a number `ratio` can change it.
         """
-        own = self.masked.mask
-        assert own is not None, "this pass has a masker"
-        made, refused = [Hiding(None, self._built(own))], dict[str, str]()
-        for ratio in ratios if "ratio" in type(own).model_fields else ():
+        masker = self.masked.mask
+        assert masker is not None, "this pass has a masker"
+        hidings, refused = [Hiding(None, self._built(masker))], dict[str, str]()
+        for ratio in ratios if "ratio" in type(masker).model_fields else ():
             try:
-                made.append(Hiding(ratio, self._built(own.model_copy(update={"ratio": ratio}))))
+                hidings.append(Hiding(ratio, self._built(masker.model_copy(update={"ratio": ratio}))))
             except SpecError as error:
                 refused[f"{ratio:g}"] = str(error)
-        return made, refused
+        return hidings, refused
 
     def measure(self, images: Tensor, indices: Tensor, hiding: Hiding) -> Tensor:
         """`[B, 5]` float32: `MEASURES` of each of the images `[B, C, S, S]`, number `indices` in their source."""
@@ -101,16 +101,16 @@ class MaskedObjective:
 
     def _tokens(self, images: Tensor, indices: Tensor, hiding: Hiding) -> list[Tokens]:
         """The answers to the objective's passes; equal maskers on one view share a mask, as in training."""
-        own, found = (self.masked.view, self.masked.mask), []
-        masks = {own: self._mask(self.masked, images, indices, hiding.masker)}
+        main, answers = (self.masked.view, self.masked.mask), []
+        masks = {main: self._mask(self.masked, images, indices, hiding.masker)}
         for request in self.objective.passes:
             key, mask = (request.view, request.mask), None
             if request.mask is not None:
                 if key not in masks:
                     masks[key] = self._mask(request, images, indices, self._built(request.mask))
                 mask = masks[key]
-            found.append(self._answer(request, self._crops(images, request.view), mask))
-        return found
+            answers.append(self._answer(request, self._crops(images, request.view), mask))
+        return answers
 
     def _blinded(self, tokens: list[Tokens], images: Tensor) -> list[Tokens]:
         """`tokens`, but what the masked pass saw were images of the mean colour; the goals are those of `images`."""
@@ -127,9 +127,9 @@ class MaskedObjective:
         if scores is None:
             return torch.full((images,), torch.nan, device=mask.flat.device)
         share = (mask.per_image > 0).float() / mask.per_image.clamp(min=1)
-        found = torch.zeros(views * images, device=mask.flat.device)
-        found.index_add_(0, mask.flat // patches, scores.float() * share)
-        return found.view(views, images).mean(0)
+        losses = torch.zeros(views * images, device=mask.flat.device)
+        losses.index_add_(0, mask.flat // patches, scores.float() * share)
+        return losses.view(views, images).mean(0)
 
     def _quality(self, shown: Pictures | None, mask: Mask) -> tuple[Tensor, Tensor]:
         """PSNR of the hidden pixels and SSIM of the filled images, `[B]` each; NaN where no pixels are predicted."""
@@ -163,12 +163,12 @@ class MaskedObjective:
 
 def masked_objectives(run: tuple[System, Env], view: View, seed: int) -> list[MaskedObjective]:
     """Those of a run, in order. `view` and `seed` as `MaskedObjective` takes them."""
-    found = []
+    objectives = []
     for name, objective in run[0].objectives.items():
         assert isinstance(objective, Objective), "a system holds objectives"
         if any(request.mask is not None for request in objective.passes):
-            found.append(MaskedObjective(name, objective, run, view, seed))
-    return found
+            objectives.append(MaskedObjective(name, objective, run, view, seed))
+    return objectives
 
 
 def _unit(images: Tensor, view: View) -> Tensor:

@@ -24,14 +24,14 @@ class Overlap(NamedTuple):
 
 def overlap(guess: Tensor, truth: Tensor, regions: int) -> Overlap:
     """The counts of predictions `[n, S, S]` against masks of that shape, of which 255 is not told."""
-    told = truth != UNKNOWN
-    place = torch.arange(len(truth), device=truth.device).view(-1, 1, 1).expand_as(truth)[told]
-    goal, said = truth[told].long(), guess[told].long()
-    confusion = torch.bincount(goal * regions + said, minlength=regions**2).view(regions, regions)
-    right = goal == said
+    counted = truth != UNKNOWN
+    place = torch.arange(len(truth), device=truth.device).view(-1, 1, 1).expand_as(truth)[counted]
+    true, predicted = truth[counted].long(), guess[counted].long()
+    confusion = torch.bincount(true * regions + predicted, minlength=regions**2).view(regions, regions)
+    right = true == predicted
     counts = [
         _by_image(p, v, len(truth), regions)
-        for p, v in ((place[right], goal[right]), (place, goal), (place, said))
+        for p, v in ((place[right], true[right]), (place, true), (place, predicted))
     ]
     return Overlap(confusion, torch.stack(counts, dim=1))
 
@@ -51,8 +51,8 @@ def iou(confusion: Tensor) -> Tensor:
 def mean_iou(confusion: Tensor) -> float:
     """The mean over the regions that are there or predicted; 0 where no pixel is told."""
     values = iou(confusion)
-    found = values[~values.isnan()]
-    return float(found.mean()) if len(found) else 0.0
+    present = values[~values.isnan()]
+    return float(present.mean()) if len(present) else 0.0
 
 
 def pixel_accuracy(confusion: Tensor) -> float:
@@ -73,8 +73,8 @@ def iou_interval(images: Tensor, seed: int) -> tuple[float, float] | None:
     generator = np.random.default_rng(seed)
     counts = images.cpu().numpy().astype(np.float64).reshape(count, -1)
     drawn = generator.multinomial(count, np.full(count, 1 / count), size=RESAMPLES).astype(np.float64)
-    right, true, said = (drawn @ counts).reshape(RESAMPLES, 3, -1).transpose(1, 0, 2)
-    union = true + said - right
+    right, true, predicted = (drawn @ counts).reshape(RESAMPLES, 3, -1).transpose(1, 0, 2)
+    union = true + predicted - right
     present = union > 0
     means = np.where(present, right / np.where(present, union, 1), 0).sum(1) / present.sum(1).clip(min=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

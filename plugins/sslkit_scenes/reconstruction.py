@@ -63,7 +63,7 @@ class Reconstructions(Evaluator):
             raise DataError(
                 "'reconstruction' measures objectives that predict hidden patches, such as 'mae', and this run has none"
             )
-        table = {"images": len(only), "objectives": {curve.name: _told(curve) for curve in curves}}
+        table = {"images": len(only), "objectives": {curve.name: _table(curve) for curve in curves}}
         return Scores(_metrics(curves), None, table, self._figures(subject, objectives, only))
 
     def _curve(self, subject: Subject, objective: MaskedObjective, only: Tensor) -> Curve | None:
@@ -73,13 +73,13 @@ class Reconstructions(Evaluator):
         def make(images: Tensor, indices: Tensor) -> Tensor:
             return torch.stack([objective.measure(images, indices, hiding) for hiding in hidings], dim=1)
 
-        found = subject.rows(self.spec.split, make, only).values.double().mean(0).cpu()
-        if bool(found[:, 0].isnan().all()):
+        rows = subject.rows(self.spec.split, make, only).values.double().mean(0).cpu()
+        if bool(rows[:, 0].isnan().all()):
             return None
-        if not bool(found[:, :2].isfinite().all()):
+        if not bool(rows[:, :2].isfinite().all()):
             raise DataError(f"losses of {objective.name!r} are not finite: the network has diverged")
-        measured = [_measures(dict(zip(MEASURES, row, strict=True))) for row in found.tolist()]
-        hidden = [row[MEASURES.index("hidden")] for row in found.tolist()]
+        measured = [_measures(dict(zip(MEASURES, row, strict=True))) for row in rows.tolist()]
+        hidden = [row[MEASURES.index("hidden")] for row in rows.tolist()]
         return Curve(_key(objective.name), [h.ratio for h in hidings], hidden, measured, refused)
 
     def _figures(
@@ -104,9 +104,9 @@ class Reconstructions(Evaluator):
 
         def make(images: Tensor, indices: Tensor) -> Tensor:
             parts = [objective.pictures(images, indices, hiding) for hiding in hidings]
-            made = [part for part in parts if part is not None]
-            if made:
-                drawn.append(beside(made, [_title(hiding) for hiding in hidings]))
+            pictures = [part for part in parts if part is not None]
+            if pictures:
+                drawn.append(beside(pictures, [_title(hiding) for hiding in hidings]))
             return images.new_zeros(len(images), 1)
 
         subject.rows(self.spec.split, make, shown)
@@ -139,8 +139,8 @@ def beside(pictures: Sequence[Pictures], titles: Sequence[str]) -> Pictures:
 def _measures(row: Mapping[str, float]) -> dict[str, float]:
     """`skill`, and what else is a number."""
     skill = 1 - row["loss"] / max(row["blind"], LEAST)
-    told = {name: row[name] for name in ("loss", "psnr", "ssim") if row[name] == row[name]}
-    return {"skill": skill, **told}
+    measures = {name: row[name] for name in ("loss", "psnr", "ssim") if row[name] == row[name]}
+    return {"skill": skill, **measures}
 
 
 def _metrics(curves: Sequence[Curve]) -> dict[str, float]:
@@ -154,7 +154,7 @@ def _metrics(curves: Sequence[Curve]) -> dict[str, float]:
     return metrics
 
 
-def _told(curve: Curve) -> dict[str, Any]:
+def _table(curve: Curve) -> dict[str, Any]:
     names = list(curve.measured[0])
     return {
         "ratios": curve.ratios,

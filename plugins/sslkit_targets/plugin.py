@@ -223,10 +223,10 @@ def _net_problems(net: str, nets: Mapping[str, object]) -> Iterator[Problem]:
             "net", "the student cannot be its own target; add `nets: {teacher: {}}` and name `teacher`"
         )
     elif net not in nets:
-        known = ", ".join(nets) or "none"
+        names = ", ".join(nets) or "none"
         yield Problem(
             "net",
-            f"{net!r} is not a net of this run (known: {known}); add `nets: {{{net}: {{}}}}`, a moving average of the "
+            f"{net!r} is not a net of this run (known: {names}); add `nets: {{{net}: {{}}}}`, a moving average of the "
             f"student, or a frozen network: `nets: {{{net}: {{backbone: ...}}}}`",
         )
 

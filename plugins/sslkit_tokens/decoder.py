@@ -41,6 +41,6 @@ class TokenDecoder(nn.Module):
     def forward(self, codes: Tensor) -> Tensor:
         """Predictions `[V, B, N, dim_out]` from codes `[V, B, N, dim_in]`."""
         x = self.embed(codes).flatten(0, 1)
-        told = self.head(self.norm(self.blocks(x + self.positions.to(x.dtype))))
-        out: Tensor = told.unflatten(0, codes.shape[:2])
+        predicted = self.head(self.norm(self.blocks(x + self.positions.to(x.dtype))))
+        out: Tensor = predicted.unflatten(0, codes.shape[:2])
         return out

@@ -100,8 +100,8 @@ class VQKD(ObjectiveSpec):
         """The loss module."""
         from sslkit_tokens.training import VectorQuantization, rules
 
-        made = rules(self.codebook, "cosine", beta=1.0)
-        return VectorQuantization(self.view, self.target, self.codebook, made, self.decoder, env)
+        update_rules = rules(self.codebook, "cosine", beta=1.0)
+        return VectorQuantization(self.view, self.target, self.codebook, update_rules, self.decoder, env)
 
 
 @final
@@ -136,8 +136,8 @@ class VQVAE(ObjectiveSpec):
         """The loss module."""
         from sslkit_tokens.training import VectorQuantization, rules
 
-        made = rules(self.codebook, "euclidean", beta=0.25)
-        return VectorQuantization(self.view, self.target, self.codebook, made, self.decoder, env)
+        update_rules = rules(self.codebook, "euclidean", beta=0.25)
+        return VectorQuantization(self.view, self.target, self.codebook, update_rules, self.decoder, env)
 
 
 def _unused_codes(codebook: CodebookSpec, metric: str) -> Iterator[Problem]:

@@ -90,9 +90,9 @@ def _require_channels(source: Source, view: View) -> None:
 
 def _require_ids(ids: object, source: Source) -> None:
     if not isinstance(ids, Tensor) or ids.dtype != torch.int64 or ids.ndim not in (2, 3):
-        found = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+        shape = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
         raise SpecError(
-            f"target: {source.name} gives {found}, expected int64 ids [B, rows, columns] or [B, patches]"
+            f"target: {source.name} gives {shape}, expected int64 ids [B, rows, columns] or [B, patches]"
         )
     low, high = int(ids.min()), int(ids.max())
     if not 0 <= low <= high < source.codes:
@@ -103,8 +103,8 @@ def _require_ids(ids: object, source: Source) -> None:
 def _require_grid(ids: Tensor, source: Source, grid: Grid) -> None:
     fits = ids.shape[1] == grid.patches if ids.ndim == 2 else ids.shape[1:] == (grid.rows, grid.cols)
     if not fits:
-        found = " x ".join(map(str, ids.shape[1:]))
+        size = " x ".join(map(str, ids.shape[1:]))
         raise SpecError(
-            f"target: {source.name} cuts an image of {source.size} pixels into {found} tokens, but the student's view "
+            f"target: {source.name} cuts an image of {source.size} pixels into {size} tokens, but the student's view "
             f"has {grid.rows} x {grid.cols} patches; change the student's patch, the view's size, or the tokenizer"
         )

@@ -114,12 +114,12 @@ def _of_module(spec: VQToken, view: View) -> Source:
         raise SpecError(f"target.module: cannot import {spec.module!r}: {reason_of(error)}") from None
     try:
         with torch.random.fork_rng(devices=[]):  # its weights must not move those of the run
-            made = make(**spec.arguments)
+            tokenizer = make(**spec.arguments)
     except (TypeError, ValueError) as error:
         raise SpecError(f"target.arguments: {spec.module} refuses them: {reason_of(error)}") from None
-    if not isinstance(made, nn.Module):
+    if not isinstance(tokenizer, nn.Module):
         raise SpecError(
-            f"target.module: {spec.module} gives a {type(made).__name__}, expected a torch module"
+            f"target.module: {spec.module} gives a {type(tokenizer).__name__}, expected a torch module"
         )
     colours = fixed_colours(spec.codes, view.channels)
-    return Source(Frozen(made), spec.codes, spec.size or view.size, colours, spec.module)
+    return Source(Frozen(tokenizer), spec.codes, spec.size or view.size, colours, spec.module)

@@ -40,7 +40,7 @@ class VectorQuantization(Objective):
     std: Tensor
 
     def __init__(
-        self, view: str, target: TargetSpec, codes: CodebookSpec, made: Rules, decoder: TokenDecoderSpec, env: Env
+        self, view: str, target: TargetSpec, codes: CodebookSpec, rules: Rules, decoder: TokenDecoderSpec, env: Env
     ) -> None:  # fmt: skip
         super().__init__()
         self.view, self.grid = view, env.grid(view)
@@ -52,7 +52,7 @@ class VectorQuantization(Objective):
         self.schedules = {"step": float}
         self.sample = min(codes.sample, self.grid.patches)
         self.project = projection(env.nets["student"].dim, codes.dim)
-        self.codebook = Codebook(codes.size, codes.dim, made)
+        self.codebook = Codebook(codes.size, codes.dim, rules)
         self.decoder = TokenDecoder(
             codes.dim, decoder.width, decoder.depth, decoder.heads, self.grid, self.target.dim
         )
@@ -67,13 +67,13 @@ class VectorQuantization(Objective):
             goal = self.target(seen, *more)
         quantized = self.codebook(self.project(seen.patch))
         guess = self.decoder(quantized.values)
-        told = self.target.score(guess.flatten(0, 2), goal.flatten(0, 2)).mean()
+        loss = self.target.score(guess.flatten(0, 2), goal.flatten(0, 2)).mean()
         metrics = {
-            "told": told,
+            "told": loss,
             "commitment": quantized.commitment,
             **self.codebook.metrics(quantized.counts),
         }
-        return Output(told + quantized.commitment, metrics, self._carry(quantized, now["step"]))
+        return Output(loss + quantized.commitment, metrics, self._carry(quantized, now["step"]))
 
     def before_update(self, step: int) -> None:
         """Keep the number of the step for `commit`."""
@@ -94,11 +94,16 @@ class VectorQuantization(Objective):
         """Input, what the codes tell (beside what they should), and the tokens, alike in colour where codes are."""
         seen, *more = tokens
         quantized = self.codebook(self.project(seen.patch))
-        told = self.target.to_image(self.decoder(quantized.values), seen, *more)
+        reconstruction = self.target.to_image(self.decoder(quantized.values), seen, *more)
         goal = self.target.goal_image(self.target(seen, *more), seen)
         colours = code_colours(self.codebook.codes, seen.image.shape[2])
         tokens_image = (token_image(quantized.ids, colours, self.grid) - self.mean) / self.std
-        columns = {"input": seen.image, "target": goal, "told by codes": told, "tokens": tokens_image}
+        columns = {
+            "input": seen.image,
+            "target": goal,
+            "told by codes": reconstruction,
+            "tokens": tokens_image,
+        }
         shown = {name: image for name, image in columns.items() if image is not None}
         largest = max(image.shape[-1] for image in shown.values())
         images = [_enlarged(image[0].to(seen.image.dtype), largest) for image in shown.values()]
