@@ -56,11 +56,9 @@ class FeatureGeometry(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Few neighbours and one start."""
         return cls(neighbours=5, restarts=1)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The scale must be ordered."""
         if self.scale[0] > self.scale[1]:
             yield Problem("scale", f"the first share is the smaller one, found {list(self.scale)}")
 
@@ -78,12 +76,10 @@ class FeatureGeometry(EvaluatorSpec):
         }
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How to crop where views are not compared."""
         if self.positives != "views":
             yield Problem("scale", f"is for `positives: views`, found {self.positives!r}; leave it out")
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_analysis.geometry import Geometry
 
         return Geometry(self, protocol(self, "geometry@1", MEASURED))
@@ -108,7 +104,6 @@ class AttentionStatistics(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Few images."""
         return cls(max_images=8, shown=2)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
@@ -129,7 +124,6 @@ class AttentionStatistics(EvaluatorSpec):
         return names | {f"{name}_last": metric for name, metric in names.items()}
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_analysis.attention import Attention
 
         return Attention(self, protocol(self, "attention@1", ("split", "max_images")))

@@ -89,7 +89,7 @@ class ConvolutionalBackbone(Backbone):
         return Exported(self.architecture, self.arguments, plain_state(self.net), self.changes)
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
-        """One answer for each request, in order. Requests never share a batch; see `CNN.views_apart`."""
+        """Requests never share a batch; see `CNN.views_apart`."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> Tokens:

@@ -47,11 +47,9 @@ class CNN(BackboneSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A small ResNet for small images."""
         return cls(name="test_resnet")
 
     def grid(self, size: int) -> Grid | None:
-        """Only the built network knows."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
@@ -68,7 +66,6 @@ class CNN(BackboneSpec):
             yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """First values that weights replace, and what is for training only."""
         if self.frozen_in(run):
             for field in ("batch_norm", "views_apart", "drop_path"):
                 yield Problem(field, "has no effect, as this net is frozen; leave it out")
@@ -78,7 +75,6 @@ class CNN(BackboneSpec):
             )
 
     def build(self, view: View) -> Backbone:
-        """The network, its weights from torch's generator or from `checkpoint`."""
         from sslkit_backbones.cnn import ConvolutionalBackbone
 
         return ConvolutionalBackbone(self, view)

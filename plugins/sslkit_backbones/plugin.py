@@ -57,7 +57,6 @@ class ViT(BackboneSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """One narrow block on patches of 8 pixels."""
         return cls(name="vit_tiny_patch16_224", patch=8, width=16, depth=1, heads=2)
 
     @property
@@ -68,11 +67,9 @@ class ViT(BackboneSpec):
 
     @property
     def blocks(self) -> int | None:
-        """`depth`, where it is set."""
         return self.depth
 
     def grid(self, size: int) -> Grid | None:
-        """Rows and columns of patches of a `size` x `size` image."""
         patch = self.patch_size
         return None if patch is None else _cut(size, patch, f"patch {patch}")
 
@@ -87,12 +84,10 @@ class ViT(BackboneSpec):
             yield Problem("width", f"rotary positions need a multiple of 4 for each head, found {self.width}")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Stochastic depth of a network that is not trained."""
         if self.frozen_in(run):
             yield Problem("drop_path", "has no effect, as this net is frozen; leave it out")
 
     def build(self, view: View) -> Backbone:
-        """The network, its weights from torch's generator or from `checkpoint`."""
         from sslkit_backbones.vit import VisionTransformerBackbone
 
         return VisionTransformerBackbone(self, view)
@@ -154,12 +149,10 @@ class Swin(BackboneSpec):
                 yield Problem("heads", f"{heads} heads do not divide the width {width} of stage {stage}")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Stochastic depth of a network that is not trained."""
         if self.frozen_in(run):
             yield Problem("drop_path", "has no effect, as this net is frozen; leave it out")
 
     def build(self, view: View) -> Backbone:
-        """The network, its weights from torch's generator or from `checkpoint`."""
         from sslkit_backbones.swin import SwinBackbone
 
         return SwinBackbone(self, view)

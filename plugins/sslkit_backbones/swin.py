@@ -71,11 +71,9 @@ class SwinBackbone(Backbone):
         return [block for stage in self.net.layers for block in stage.blocks]
 
     def export(self) -> Exported:
-        """The timm network and its weights, without the mask token."""
         return Exported(self.architecture, self.arguments, self.net.state_dict())
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
-        """One answer for each request, in order."""
         embedded = [self._embed(request) for request in requests]
         answers: dict[int, Tokens] = {}
         for size in dict.fromkeys(x.shape[1:3] for x in embedded):

@@ -43,11 +43,9 @@ class Timm(BackboneSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A small ResNet."""
         return cls(name="test_resnet")
 
     def grid(self, size: int) -> Grid | None:
-        """Only the built network knows."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
@@ -57,14 +55,12 @@ class Timm(BackboneSpec):
             yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Timm's weights, which a file replaces."""
         if self.checkpoint is not None:
             yield Problem(
                 "pretrained", "has no effect, as the weights of `checkpoint` replace timm's; keep one of them"
             )
 
     def build(self, view: View) -> Backbone:
-        """The network, its weights from torch's generator, from `checkpoint` or from timm."""
         from sslkit_backbones.any_timm import wrapped
 
         return wrapped(self, view)

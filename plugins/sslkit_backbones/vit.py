@@ -49,7 +49,6 @@ class VisionTransformerBackbone(Backbone):
         self.learned_positions = table is not None and not is_sincos(table)
 
     def grid(self, size: int) -> Grid:
-        """Patches of a `size` x `size` image."""
         return Grid(size // self.patch, size // self.patch, self.patch)
 
     def serve(self, passes: Sequence[Encode]) -> None:
@@ -80,11 +79,9 @@ class VisionTransformerBackbone(Backbone):
         return Attentions(grid, self.prefix, self.net.cls_token is not None, self._weights(images))
 
     def export(self) -> Exported:
-        """The timm network and its weights, without the mask token."""
         return Exported(self.architecture, self.arguments, self.net.state_dict())
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
-        """One answer for each request, in order."""
         embedded = [self._embed(request) for request in requests]
         answers: dict[int, Tokens] = {}
         keys = [self._batch_of(r, x) for r, x in zip(requests, embedded, strict=True)]

@@ -26,5 +26,4 @@ class WeightedSum(Balancer):
         return (self.weights.to(losses.dtype) * losses).sum()
 
     def factors(self) -> Tensor:
-        """The weights."""
         return self.weights

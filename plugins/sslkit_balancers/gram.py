@@ -31,7 +31,6 @@ class ByProducts(Balancer):
         return losses.sum()
 
     def weigh(self, gram: Tensor, draw: Draw) -> Tensor:
-        """The rule's weights."""
         return self.rule(gram, draw)
 
 

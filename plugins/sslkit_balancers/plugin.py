@@ -32,7 +32,6 @@ class FixedWeights(BalancerSpec):
     """Weight of each objective by name. Default: 1."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Every weight must belong to an objective."""
         for name in self.weights:
             if name not in run.terms:
                 yield Problem(
@@ -40,7 +39,6 @@ class FixedWeights(BalancerSpec):
                 )
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """The weighted sum of the objectives called `names`."""
         from sslkit_balancers.fixed import WeightedSum
 
         return WeightedSum([self.weights.get(name, 1.0) for name in names])
@@ -59,12 +57,10 @@ class UncertaintyWeighting(BalancerSpec):
     """Log-variances stay within minus and plus this, whatever a loss near 0 asks for; null: no bound, as the paper."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The first value lies within the bounds."""
         if self.bound is not None and abs(self.initial) > self.bound:
             yield Problem("initial", f"must lie within -{self.bound} and {self.bound}, found {self.initial}")
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """One log-variance for each of `names`."""
         from sslkit_balancers.uncertainty import Uncertainty
 
         return Uncertainty(len(names), self.form, self.initial, self.bound)
@@ -81,7 +77,6 @@ class DWA(BalancerSpec):
     """Steps whose mean losses are compared. Default: those of an epoch (the paper)."""
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """Weights that sum to the number of `names`."""
         from sslkit_balancers.dwa import DynamicAverage
 
         return DynamicAverage(len(names), self.temperature, self.steps)
@@ -96,7 +91,6 @@ class PCGrad(BalancerSpec):
     """Compare gradients on the backbone's parameters, or on its tokens: cheaper, and one micro-batch only."""
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """The projections of as many gradients as there are `names`."""
         from sslkit_balancers.gram import ByProducts, pcgrad
 
         return ByProducts(pcgrad, self.space)
@@ -115,7 +109,6 @@ class GradNorm(BalancerSpec):
     """Compare gradients on the backbone's parameters, or on its tokens: cheaper, and one micro-batch only."""
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """One weight for each of `names`."""
         from sslkit_balancers.gradnorm import GradNorm as Weights
 
         return Weights(len(names), self.alpha, self.lr, self.space)
@@ -143,7 +136,6 @@ class CAGrad(BalancerSpec):
             yield Problem("rescale", "has no effect where `c` is 0", note=True)
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """The direction of as many gradients as there are `names`."""
         from sslkit_balancers.gram import ByProducts, cagrad
 
         return ByProducts(partial(cagrad, c=self.c, rescale=self.rescale), self.space)
@@ -171,7 +163,6 @@ class MGDA(BalancerSpec):
                 )
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """The direction of as many gradients as there are `names`."""
         from sslkit_balancers.gram import ByProducts, mgda
 
         return ByProducts(partial(mgda, normalize=self.normalize), self.space)
@@ -186,7 +177,6 @@ class IMTLG(BalancerSpec):
     """Compare gradients on the backbone's parameters, or on its tokens (the paper): cheaper, one micro-batch only."""
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """The direction of as many gradients as there are `names`."""
         from sslkit_balancers.gram import ByProducts, imtl_g
 
         return ByProducts(imtl_g, self.space)
@@ -203,7 +193,6 @@ class NashMTL(BalancerSpec):
     """Compare gradients on the backbone's parameters, or on its tokens: cheaper, and one micro-batch only."""
 
     def build(self, names: Sequence[str]) -> Balancer:
-        """The direction of as many gradients as there are `names`."""
         from sslkit_balancers.gram import ByProducts, nash
 
         return ByProducts(partial(nash, max_norm=self.max_norm), self.space)
@@ -227,7 +216,6 @@ class TorchJD(BalancerSpec):
         return cls() if find_spec("torchjd") else None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The package is an extra."""
         if find_spec("torchjd") is None:
             yield Problem("", 'needs the package torchjd; install it with `pip install "sslkit[torchjd]"`')
 

@@ -28,7 +28,6 @@ class RandomAffineAugment(Augment):
         self.padding = padding
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> the same shape."""
         maps = self._maps(draw, images.shape[-2] / images.shape[-1])
         grid = F.affine_grid(maps, list(images.shape), align_corners=False)
         sampled = F.grid_sample(images, grid, mode="bilinear", padding_mode=self.padding, align_corners=False)

@@ -31,7 +31,6 @@ class ColorJitterAugment(Augment):
         self.used = tuple(name for name, strength in zip(OPERATIONS, strengths, strict=True) if strength > 0)
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> the same shape."""
         require_colour(images, "color_jitter")
         factors, order, selected = self.drawn(draw)
         return jitter(images, factors, order, selected, self.used)

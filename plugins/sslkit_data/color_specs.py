@@ -52,13 +52,11 @@ class ColorJitter(AugmentSpec):
     """Share of the images that are changed (all references: 0.8; torchvision: 1)."""
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How to change what never changes."""
         yield from never(self.probability, "brightness", "contrast", "saturation", "hue")
         if not (self.brightness or self.contrast or self.saturation or self.hue):
             yield Problem("probability", "has no effect, as all strengths are 0", note=True)
 
     def build(self, size: int) -> Augment:
-        """The changes, for any size."""
         from sslkit_data.color_jitter import ColorJitterAugment, Strengths
 
         strengths = Strengths(self.brightness, self.contrast, self.saturation, self.hue)
@@ -74,7 +72,6 @@ class Grayscale(AugmentSpec):
     """Share of the images that become grey (all references: 0.2)."""
 
     def build(self, size: int) -> Augment:
-        """The change, for any size."""
         from sslkit_data.grayscale import GrayscaleAugment
 
         return GrayscaleAugment(self.probability)
@@ -98,11 +95,9 @@ class GaussianBlur(AugmentSpec):
     """Share of the images that are blurred (SimCLR, MoCo: 0.5; BYOL, DINO: 1 and 0.1)."""
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How to blur what is never blurred."""
         yield from never(self.probability, "sigma", "kernel", "edge")
 
     def build(self, size: int) -> Augment:
-        """The blur for images of `size` pixels."""
         from sslkit_data.gaussian_blur import GaussianBlurAugment
 
         return GaussianBlurAugment(self.sigma, self.radius(size), self.edge, self.probability)
@@ -125,11 +120,9 @@ class Solarize(AugmentSpec):
     """Share of the images that are changed (BYOL, DINO: 0.2 of the second crop)."""
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How to solarize what is never solarized."""
         yield from never(self.probability, "threshold")
 
     def build(self, size: int) -> Augment:
-        """The change, for any size."""
         from sslkit_data.solarize import SolarizeAugment
 
         return SolarizeAugment(self.threshold, self.probability)

@@ -19,5 +19,4 @@ class HorizontalFlipAugment(Augment):
         self.probability = probability
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> the same shape."""
         return change_rows(images, draw.chance(self.probability), lambda x, rows: x.flip(-1))

@@ -42,7 +42,6 @@ class FolderSource(Source):
         return fingerprint_of(self, names=[name.replace(os.sep, "/") for name in self.files])
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.files)
 
     def digests(self) -> NDArray[np.uint8]:
@@ -50,7 +49,6 @@ class FolderSource(Source):
         return digests_of_files(self.root, self.files)
 
     def load(self, index: int) -> Tensor:
-        """Image `index`, `[C, H, W]` uint8."""
         path = self.root / self.files[index]
         try:
             data = path.read_bytes()

@@ -24,7 +24,6 @@ class GaussianBlurAugment(Augment):
         self.probability = probability
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> the same shape."""
         selected, sigma = self.drawn(draw)
 
         def blur(some: Tensor, rows: Rows) -> Tensor:

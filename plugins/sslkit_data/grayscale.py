@@ -20,7 +20,6 @@ class GrayscaleAugment(Augment):
         self.probability = probability
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> the same shape."""
         if not require_colour(images, "grayscale"):
             return images
         return change_rows(images, draw.chance(self.probability), lambda x, rows: grayscale(x))

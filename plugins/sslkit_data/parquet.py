@@ -102,11 +102,9 @@ class ParquetSource(Source):
         self._parts = [read_images(path, self.columns.image) for path in self.files]
 
     def __len__(self) -> int:
-        """Number of rows."""
         return int(self._ends[-1])
 
     def load(self, index: int) -> Tensor:
-        """The image of row `index`, `[C, H, W]` uint8."""
         part, row = self._place(index)
         data = self._parts[part][row].as_py()
         if data is None:

@@ -53,7 +53,6 @@ class Digits(SourceSpec):
     """Seed of the split. It is not the run's, so that runs of all seeds are scored on the same images."""
 
     def build(self, split: str) -> Source:
-        """The images of `split`, in memory."""
         from sslkit_data.digits import digits
 
         return digits(split, self.test_share, self.split_seed)
@@ -82,11 +81,9 @@ class Folder(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The folders must exist and hold an image."""
         for field, root in (("root", self.root), ("test", self.test)):
             message = listing.folder_problem(root.expanduser(), self.extensions) if root else None
             if message:
@@ -96,7 +93,6 @@ class Folder(SourceSpec):
                 yield Problem(field, f"{table}: no such file; expected a CSV file with a column 'path'")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """A table of the test split, without that split or without one of the training images."""
         for field in ("test", "attributes"):
             if getattr(self, field) is None:
                 yield Problem(
@@ -104,7 +100,6 @@ class Folder(SourceSpec):
                 )
 
     def build(self, split: str) -> Source | None:
-        """The images of `split`, decoded from their files when asked for."""
         from sslkit_data.decode import Decoder
         from sslkit_data.folder import FolderSource
 
@@ -151,17 +146,14 @@ class CIFAR10(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The files must be there."""
         message = listing.cifar10_problem(self.root.expanduser(), "train")
         if message:
             yield Problem("root", message)
 
     def build(self, split: str) -> Source:
-        """The images of `split`, in memory."""
         from sslkit_data.cifar10 import cifar10
 
         return cifar10(self.root.expanduser(), split, self.limit)
@@ -190,18 +182,15 @@ class Parquet(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The files must exist and belong to one split."""
         for field, files in (("files", self.files), ("test", self.test)):
             message = listing.parquet_problem(files.expanduser()) if files else None
             if message:
                 yield Problem(field, message)
 
     def build(self, split: str) -> Source | None:
-        """The images of `split`, decoded from their bytes when asked for."""
         from sslkit_data.decode import Decoder
         from sslkit_data.parquet import Columns, parquet
 
@@ -226,7 +215,6 @@ class RandomResizedCrop(AugmentSpec):
     """Resampling kernel, antialiased (MAE: bicubic; torchvision: bilinear)."""
 
     def build(self, size: int) -> Augment:
-        """The crop to `size` x `size`."""
         from sslkit_data.crop import RandomResizedCropAugment
 
         return RandomResizedCropAugment(size, self.scale, self.ratio, self.interpolation)
@@ -241,7 +229,6 @@ class Resize(AugmentSpec):
     """Share of the shorter side that the square keeps (ImageNet evaluation: 0.875)."""
 
     def build(self, size: int) -> Augment:
-        """The resize to `size` x `size`."""
         from sslkit_data.crop import ResizeAugment
 
         return ResizeAugment(size, self.crop)
@@ -256,7 +243,6 @@ class HorizontalFlip(AugmentSpec):
     """Share of the images that are mirrored (MAE: 0.5)."""
 
     def build(self, size: int) -> Augment:
-        """The flip, for any size."""
         from sslkit_data.flip import HorizontalFlipAugment
 
         return HorizontalFlipAugment(self.probability)
@@ -277,12 +263,10 @@ class RandomAffine(AugmentSpec):
     """What lies outside the image: black, or its edge repeated."""
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """What lies outside, where nothing moves."""
         if not (self.degrees or self.translate) and self.scale == (1.0, 1.0):
             yield Problem("padding", "has no effect, as nothing is turned, shifted or scaled", note=True)
 
     def build(self, size: int) -> Augment:
-        """The map, for any size."""
         from sslkit_data.affine import RandomAffineAugment
 
         return RandomAffineAugment(self.degrees, self.translate, self.scale, self.padding)

@@ -36,7 +36,6 @@ class ResidentSource(Source):
         return whole.hexdigest()
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.images)
 
     def digests(self) -> NDArray[np.uint8]:
@@ -44,7 +43,6 @@ class ResidentSource(Source):
         return stacked([digest(image.data) for image in self.images.numpy()])
 
     def load(self, index: int) -> Tensor:
-        """Image `index`, `[C, H, W]` uint8."""
         return self.images[index]
 
     def name(self, index: int) -> str:
@@ -52,5 +50,4 @@ class ResidentSource(Source):
         return f"{self.title} {index}"
 
     def resident(self) -> Tensor:
-        """All images, `[N, C, H, W]` uint8."""
         return self.images

@@ -78,11 +78,9 @@ class SegmentationSource(Source):
         return stacked([digest(pair.data) for pair in pairs])
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.images)
 
     def load(self, index: int) -> Tensor:
-        """Image `index`, `[C, H, W]` uint8."""
         return self.images.load(index)
 
     def name(self, index: int) -> str:
@@ -90,7 +88,6 @@ class SegmentationSource(Source):
         return self.images.name(index)
 
     def mask(self, index: int) -> Tensor:
-        """What each pixel of image `index` shows, `[H, W]` uint8; 255 where it is not counted."""
         path = self.root / MASKS / self.masks[index]
         values = _values(path)
         expected = _size(self.images.root / self.images.files[index])

@@ -47,11 +47,9 @@ class Segmentation(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        """None: there are no such files."""
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The folders must exist and hold an image and a mask; a file of names must be there."""
         roots = {"root": self.root} | ({} if self.test is None else {"test": self.test})
         for field, root in roots.items():
             for folder, ends in ((IMAGES, EXTENSIONS), (MASKS, MASK_EXTENSIONS)):
@@ -64,7 +62,6 @@ class Segmentation(SourceSpec):
             )
 
     def build(self, split: str) -> Source | None:
-        """The images of `split`, decoded from their files when asked for."""
         from sslkit_data.decode import Decoder
         from sslkit_data.segmentation import Regions, SegmentationSource, names_in
 

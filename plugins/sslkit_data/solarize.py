@@ -21,6 +21,5 @@ class SolarizeAugment(Augment):
         self.probability = probability
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> the same shape."""
         selected = draw.chance(self.probability)
         return change_rows(images, selected, lambda x, rows: solarize(x, self.threshold))

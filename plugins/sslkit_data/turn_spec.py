@@ -21,7 +21,6 @@ class Turn(AugmentSpec):
     """Quarter turns: 1 for 90 degrees, 2 for 180, 3 for 270."""
 
     def build(self, size: int) -> Augment:
-        """The turn, for any size."""
         from sslkit_data.turn import TurnAugment
 
         return TurnAugment(self.quarters)

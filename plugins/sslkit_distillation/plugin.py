@@ -106,20 +106,16 @@ class DINO(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A narrow head with few prototypes, and KoLeo."""
         return cls(prototypes=12, head=Perceptron(layers=2, hidden=16, bottleneck=8), koleo=0.1)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The views and the teacher must exist."""
         yield from _problems(self, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """What is said of a center that there is not."""
         yield from super().unused(run)
         yield from _without_center(self.centering, "center_momentum")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_distillation.dino import self_distillation
 
         return self_distillation(self, env)
@@ -187,12 +183,10 @@ class IBOT(ObjectiveSpec):
             yield Problem("patch_prototypes", "goes with `shared_head: false`; leave one of the two out")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """What is said of a center that there is not."""
         yield from super().unused(run)
         yield from _without_center(self.centering, "center_momentum", "patch_center_momentum", "patch_center")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_distillation.ibot import masked_self_distillation
 
         return masked_self_distillation(self, env)
@@ -234,22 +228,18 @@ class MaskedDistillation(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A narrow head with few prototypes."""
         return cls(prototypes=12, head=Perceptron(layers=2, hidden=16, bottleneck=8))
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view and the teacher must exist."""
         if self.view not in run.views:
             yield Problem("view", f"{self.view!r} is not a view of this run. Known: {', '.join(run.views)}")
         yield from _teacher_problems(self.teacher, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """What is said of a center that there is not."""
         yield from super().unused(run)
         yield from _without_center(self.centering, "center_momentum", "patch_center")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_distillation.ibot import masked_distillation
 
         return masked_distillation(self, env)

@@ -43,11 +43,9 @@ class Retrieval(EvaluatorSpec):
     """Depths of `recall_K`."""
 
     def reported_metrics(self) -> Metrics:
-        """Mean average precision, and recall at every depth."""
         return {"map": HIGHER, **{f"recall_{k}": HIGHER for k in self.ks}}
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_evaluators.retrieval import Retrieval as Protocol
 
         return Protocol(self.gallery, self.ks, protocol(self, "retrieval@1", own_fields(Retrieval)))
@@ -77,11 +75,9 @@ class Robustness(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two corruptions at two severities."""
         return cls(corruptions=("gaussian_noise", "contrast"), severities=(1, 5), k=5)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Each corruption and severity counts once."""
         for field in ("corruptions", "severities"):
             values = getattr(self, field)
             twice = [value for place, value in enumerate(values) if value in values[:place]]
@@ -89,19 +85,16 @@ class Robustness(EvaluatorSpec):
                 yield Problem(field, f"{twice[0]!r} is given twice; keep one")
 
     def reported_metrics(self) -> Metrics:
-        """Accuracies, and what of it is left of that of clean images."""
         kinds: tuple[str, ...] = self.corruptions or get_args(Kind)
         relative = Metric("higher", "where any clean image is told")
         each = {f"{name}_accuracy": HIGHER for name in kinds}
         return {"accuracy": HIGHER, "clean_accuracy": HIGHER, "relative": relative, **each}
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Fields of the other classifier."""
         for field in ("strength",) if self.classifier == "knn" else ("k", "temperature"):
             yield Problem(field, f"has no effect with `classifier: {self.classifier}`; leave it out")
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_evaluators.robustness import Robustness as Protocol
 
         name = protocol(self, "robustness@1", own_fields(Robustness))

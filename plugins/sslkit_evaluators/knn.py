@@ -48,7 +48,6 @@ class KNearest(Evaluator):
         self.ks, self.temperatures, self.search, self.protocol = ks, temperatures, search, protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
-        """There are classes, and k neighbours."""
         yield from class_problems(setting)
         images = len(setting.sources["train"])
         if max(self.ks) > images:

@@ -89,7 +89,6 @@ class Linear(Evaluator):
         self.recipe, self.protocol = recipe, protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
-        """There are classes, and images to hold out."""
         yield from class_problems(setting)
         yield from holdout_problems(setting.sources["train"])
 

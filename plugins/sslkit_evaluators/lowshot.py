@@ -55,7 +55,6 @@ class LowShot(Evaluator):
         self.recipe, self.protocol = recipe, protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
-        """There are classes."""
         yield from class_problems(setting)
 
     def __call__(self, subject: Subject) -> Scores:

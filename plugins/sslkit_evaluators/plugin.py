@@ -58,7 +58,6 @@ class KNN(EvaluatorSpec):
         return {**accuracies, **{f"top5{end}": TOP5 for end in endings}, "recall": APPROXIMATE}
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_evaluators.knn import KNearest, Search
 
         search = Search(self.engine, self.exact_up_to, self.probes)
@@ -97,16 +96,13 @@ class LinearProbe(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Few rates and epochs."""
         return cls(learning_rates=(0.01, 0.1), epochs=3)
 
     def reported_metrics(self) -> Metrics:
-        """Accuracies, and what the holdout chose."""
         choice = {"weight_decay": NEITHER} if len(self.weight_decays) > 1 else {}
         return {"accuracy": HIGHER, "holdout_accuracy": HIGHER, "learning_rate": NEITHER, **choice}
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_evaluators.linear import Linear, Recipe
 
         recipe = Recipe(**{name: getattr(self, name) for name in Recipe._fields})

@@ -51,7 +51,6 @@ class Robustness(Evaluator):
         self.k, self.temperature, self.strength, self.protocol = k, temperature, strength, protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
-        """There are classes."""
         yield from class_problems(setting)
 
     def __call__(self, subject: Subject) -> Scores:

@@ -42,22 +42,18 @@ class LogisticRegression(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Three penalties."""
         return cls(strengths=(0.01, 1.0), halvings=1, iterations=20)
 
     def reported_metrics(self) -> Metrics:
-        """Accuracies, and the penalty that was chosen."""
         choice = {"holdout_accuracy": HIGHER} if len(self.strengths) > 1 else {}
         return {"accuracy": HIGHER, "strength": NEITHER, **choice}
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How to choose where there is no choice."""
         if len(set(self.strengths)) == 1:
             for field in ("halvings", "holdout"):
                 yield Problem(field, "has no effect with a single strength; leave it out, or give several")
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_evaluators.logistic import Logistic, Search
 
         search = Search(**{name: getattr(self, name) for name in Search._fields})
@@ -90,28 +86,23 @@ class LowShot(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two sizes and draws."""
         return cls(shares=(0.5,), shots=(1,), draws=2)
 
     def reported_metrics(self) -> Metrics:
-        """The area, and the accuracy of each size."""
         sizes = [*(f"{shots}shot" for shots in self.shots), *(f"{100 * share:g}pct" for share in self.shares)]
         return {"area": HIGHER, **{f"accuracy_{size}": HIGHER for size in sizes}}
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """There is something to draw."""
         if not (self.shares or self.shots):
             yield Problem(
                 "shots", "is empty and so is `shares`; give a number of images of one kind at least"
             )
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Fields of the other classifier."""
         for field in ("strength",) if self.head == "knn" else ("k", "temperature"):
             yield Problem(field, f"has no effect with `head: {self.head}`; leave it out")
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_evaluators.lowshot import LowShot as Protocol
         from sslkit_evaluators.lowshot import Recipe
 
@@ -143,11 +134,9 @@ class Probing(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two rates and few epochs."""
         return cls(learning_rates=(0.1, 1.0), epochs=3)
 
     def reported_metrics(self) -> Metrics:
-        """The mean accuracy, that of each attribute, and the block that was chosen for it."""
         names = self.attributes or ("*",)
         of_each = {f"{name}_accuracy": HIGHER for name in names} | {
             f"{name}_layer": NEITHER for name in names
@@ -155,7 +144,6 @@ class Probing(EvaluatorSpec):
         return {"accuracy": HIGHER, **of_each}
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_evaluators.linear import Recipe
         from sslkit_evaluators.probing import Probes
 

@@ -43,11 +43,9 @@ class Chosen(Source):
         return f"{self.source.fingerprint} {choice}"
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.indices)
 
     def load(self, index: int) -> Tensor:
-        """`[C, H, W]` uint8."""
         return self.source.load(int(self.indices[index]))
 
     def name(self, index: int) -> str:

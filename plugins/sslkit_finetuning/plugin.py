@@ -80,11 +80,9 @@ class Finetune(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two epochs of few steps."""
         return cls(epochs=2, warmup_epochs=0, batch_size=16)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Warm-up is part of the training."""
         yield from _problems(self)
 
     def reported_metrics(self) -> Metrics:
@@ -92,7 +90,6 @@ class Finetune(EvaluatorSpec):
         return TRAINED
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_finetuning.protocols import FineTuning
 
         return FineTuning(
@@ -148,11 +145,9 @@ class PEFT(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two epochs of few steps."""
         return cls(rank=2, epochs=2, warmup_epochs=0, batch_size=16)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Warm-up is part of the training."""
         yield from _problems(self)
 
     def reported_metrics(self) -> Metrics:
@@ -160,12 +155,10 @@ class PEFT(EvaluatorSpec):
         return {**TRAINED, "trainable_share": NEITHER}
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Fields of the other method."""
         for field in ("bottleneck",) if self.method == "lora" else ("rank", "alpha", "targets"):
             yield Problem(field, f"has no effect with `method: {self.method}`; leave it out")
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_finetuning.protocols import AdapterTuning, LoRATuning
 
         recipe, name = _recipe(self, None), protocol(self, "peft@1", own_fields(PEFT))

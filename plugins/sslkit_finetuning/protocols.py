@@ -53,7 +53,6 @@ class LoRATuning(Evaluator):
         self.protocol = protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
-        """The network has the layers that change."""
         yield from _problems(setting, self.recipe)
         if setting.net is not None:
             yield from _refused("targets", target_layers, setting.net, self.targets)
@@ -73,7 +72,6 @@ class AdapterTuning(Evaluator):
         self.recipe, self.bottleneck, self.protocol = recipe, bottleneck, protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
-        """The network has blocks that take adapters."""
         yield from _problems(setting, self.recipe)
         if setting.net is not None:
             yield from _refused("method", adapted, setting.net)

@@ -32,7 +32,6 @@ class AttentionSampler(Masker):
         self.shown, self.pool = shown, pool
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         attention = scene.tokens[0].attention
         assert attention is not None, "the pass asks for attention"
         scores = attention.mean(dim=-2) * self.sign

@@ -38,7 +38,6 @@ class ComplexitySampler(Masker):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         scores = self._complexity(scene.image)
         high = self.spec.hide == "high"
         return hide_highest(draw, scores if high else -scores, self.guided, self.most)

@@ -42,7 +42,6 @@ class DifficultySampler(Masker):
         self.register_buffer("weight", torch.zeros(dim))
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         scores = (_features(scene) * self.weight).sum(-1)  # no matmul: autocast would round it
         return hide_highest(draw, scores, self.guided, self.most)
 

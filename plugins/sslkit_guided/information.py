@@ -58,7 +58,6 @@ class InformationSampler(Masker):
         self.register_buffer("place", at, persistent=False)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         first = draw.integers(self.grid.patches).flatten()
         uniform = draw.uniform(self.grid.patches).flatten(0, -2).double()
         gumbel = -(-(uniform + 2.0**-25).log()).log()

@@ -36,13 +36,11 @@ class ComplexityMasker(MaskerSpec):
     """Grey levels of the histogram, between black and white. Only `entropy` reads it."""
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """The histogram of another measure; how to order patches where chance decides."""
         if self.measure != "entropy":
             yield Problem("bins", f"is for `measure: entropy`, found {self.measure!r}; leave it out")
         yield from _by_chance(self.share, "measure", "hide", "bins")
 
     def build(self, env: Env, view: str) -> Sampler:
-        """The sampler. Raises SpecError where it would hide no patch or all of them."""
         from sslkit_guided.complexity import ComplexitySampler
 
         return ComplexitySampler(self, env.grid(view), env.view(view))
@@ -130,11 +128,9 @@ class AttentionMasker(MaskerSpec):
         return cls(variant="hint")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The net must exist."""
         yield from _net_problems(self.net, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Hints of another variant; how to order patches where chance decides."""
         if self.variant != "hint":
             yield Problem("hints", f"is for `variant: hint`, found {self.variant!r}; leave it out")
         yield from _by_chance(self.share, "variant")
@@ -184,11 +180,9 @@ class SemanticMasker(MaskerSpec):
     """Share of the mask that groups decide; the rest is random (SemMAE: grows from 0 to 1)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The net must exist."""
         yield from _net_problems(self.net, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How to group patches where chance decides."""
         yield from _by_chance(self.share, "clusters", "iterations", "metric")
 
     def build(self, env: Env, view: str) -> Sampler:
@@ -224,11 +218,9 @@ class DifficultyMasker(MaskerSpec):
     """Penalty of the regression, over the mean variance of a feature."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The net must exist."""
         yield from _net_problems(self.net, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How to predict losses where chance decides."""
         yield from _by_chance(self.share, "decay", "ridge")
 
     def build(self, env: Env, view: str) -> Sampler:

@@ -71,7 +71,6 @@ class InfoNCE(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Small heads, a predictor, keys of a moving average, a queue, a learned temperature."""
         return cls(
             net="teacher",
             projector=Projection(layers=2, **SMALL),
@@ -122,7 +121,6 @@ class InfoNCE(ObjectiveSpec):
         return crops.get(self.view, 2) - (0 if self.symmetric else 1)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Options of what is switched off."""
         yield from super().unused(run)
         needs = {
             "mode": ("masker", self.masker is not None),
@@ -135,7 +133,6 @@ class InfoNCE(ObjectiveSpec):
                 yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_joint.infonce import Contrast
 
         return Contrast(self, env)
@@ -169,7 +166,6 @@ class SimCLR(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A small head."""
         return cls(projector=Projection(**SMALL))
 
     def engine(self) -> InfoNCE:
@@ -184,11 +180,9 @@ class SimCLR(ObjectiveSpec):
         )
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Those of the engine."""
         yield from self.engine().problems(run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         return self.engine().build(env)
 
 
@@ -217,7 +211,6 @@ class MoCoV2(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A small head and a short queue."""
         return cls(projector=Projection(**SMALL), queue=12)
 
     def engine(self) -> InfoNCE:
@@ -235,11 +228,9 @@ class MoCoV2(ObjectiveSpec):
         )
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Those of the engine."""
         yield from self.engine().problems(run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         return self.engine().build(env)
 
 
@@ -265,7 +256,6 @@ class MoCoV3(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Small heads."""
         return cls(
             projector=Projection(**SMALL),
             predictor=Projection(**SMALL),
@@ -284,9 +274,7 @@ class MoCoV3(ObjectiveSpec):
         )
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Those of the engine."""
         yield from self.engine().problems(run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         return self.engine().build(env)

@@ -48,11 +48,9 @@ class BYOL(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Narrow heads."""
         return cls(projector=SMALL, predictor=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view and the net exist, and heads fit each other."""
         yield from _view_problems(self.view, run)
         if self.net not in run.nets or run.nets[self.net].backbone is not None:
             yield Problem(
@@ -64,7 +62,6 @@ class BYOL(ObjectiveSpec):
             yield from _width_problems(self.projector, self.predictor)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_joint.byol import Bootstrap
 
         return Bootstrap(self, env)
@@ -84,16 +81,13 @@ class SimSiam(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Narrow heads."""
         return cls(projector=SMALL, predictor=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view exists, and heads fit each other."""
         yield from _view_problems(self.view, run)
         yield from _width_problems(self.projector, self.predictor)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_joint.simsiam import SiamesePrediction
 
         return SiamesePrediction(self, env)
@@ -115,15 +109,12 @@ class BarlowTwins(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A narrow head."""
         return cls(projector=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view exists."""
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_joint.barlow_twins import Decorrelation
 
         return Decorrelation(self, env)
@@ -147,15 +138,12 @@ class VICReg(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A narrow head."""
         return cls(projector=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view exists."""
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_joint.vicreg import VarianceInvarianceCovariance
 
         return VarianceInvarianceCovariance(self, env)
@@ -185,11 +173,9 @@ class SwAV(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A narrow head, few prototypes, small crops."""
         return cls(projector=SMALL, prototypes=12, freeze_steps=1, local="local")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The views exist and differ."""
         yield from _view_problems(self.view, run)
         if self.local is not None:
             yield from _view_problems(self.local, run, "local")
@@ -197,7 +183,6 @@ class SwAV(ObjectiveSpec):
                 yield Problem("local", "is `view` itself; leave it out")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_joint.swav import SwappedPrediction
 
         return SwappedPrediction(self, env)
@@ -222,7 +207,6 @@ class Rotation(ObjectiveSpec):
         return cls(turns=(0, 0))
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view exists and turns its crops as stated."""
         yield from _view_problems(self.view, run)
         if self.view not in run.views:
             return
@@ -240,7 +224,6 @@ class Rotation(ObjectiveSpec):
             )
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_joint.rotation import RotationPrediction
 
         return RotationPrediction(self, env)

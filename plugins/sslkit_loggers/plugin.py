@@ -56,12 +56,10 @@ class WandB(LoggerSpec):
         return cls(mode="disabled") if find_spec("wandb") else None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The package is an extra."""
         if find_spec("wandb") is None:
             yield Problem("", f"{MISSING}, or remove it from `log.loggers`")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Whose project it is, where nothing is recorded."""
         if self.mode == "disabled":
             for field in ("project", "entity"):
                 yield Problem(field, "has no effect, as `mode` is disabled", note=True)

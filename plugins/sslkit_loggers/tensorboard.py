@@ -28,7 +28,6 @@ class TensorBoardLogger(Logger):
             writer.add_scalar(name, value, step)
 
     def figure(self, step: int, name: str, path: Path) -> None:
-        """The image at `path`."""
         with Image.open(path) as image:
             self._at(step).add_image(name, np.asarray(image.convert("RGB")), step, dataformats="HWC")
 

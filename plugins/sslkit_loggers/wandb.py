@@ -37,7 +37,6 @@ class WandBLogger(Logger):
         self._run.log({**values, "step": step})
 
     def figure(self, step: int, name: str, path: Path) -> None:
-        """The image at `path`."""
         self._run.log({name: self._wandb.Image(str(path)), "step": step})
 
     def close(self) -> None:

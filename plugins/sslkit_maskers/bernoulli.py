@@ -23,5 +23,4 @@ class BernoulliSampler(Masker):
         self.most = patches
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         return draw.chance(self.probability, self.patches)

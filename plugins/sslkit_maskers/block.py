@@ -55,7 +55,6 @@ class BlockSampler(Masker):
         self.most = math.floor(high)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         rows, cols = self.grid.rows, self.grid.cols
         goal = self._goals(draw)
         hidden = torch.zeros(*draw.shape, rows, cols, dtype=torch.bool, device=draw.device)

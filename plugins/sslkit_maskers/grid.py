@@ -24,7 +24,6 @@ class GridSampler(Masker):
         self.most = grid.patches - self.down * self.across
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         shape = (*draw.shape, self.down, self.across)
         y = self._starts(self.down, draw.device)[:, None].expand(shape)
         x = self._starts(self.across, draw.device).expand(shape)

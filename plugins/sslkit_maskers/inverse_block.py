@@ -26,7 +26,6 @@ class InverseBlockSampler(Masker):
         self.log_aspect = tuple(map(math.log, _aspects(grid, visible, min_aspect)))
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         rows, cols = self.grid.rows, self.grid.cols
         shown = painted(self._rectangle(draw), rows, cols)
         flat = shown.flatten(-2)

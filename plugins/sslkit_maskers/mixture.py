@@ -34,7 +34,6 @@ class MixtureSampler(Masker):
         self.passes = tuple(request for masker in maskers for request in masker.passes)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         toss = draw.uniform()[..., None]
         masks = [masker.sample(draw, inner) for masker, inner in self._members(scene)]
         hidden = masks[0]

@@ -64,7 +64,6 @@ class RandomMasker(MaskerSpec):
         return visible_count(patches, self.ratio)
 
     def build(self, env: Env, view: str) -> Sampler:
-        """The sampler. Raises SpecError where it would hide no patch or all of them."""
         grid = env.grid(view)
         visible = self.visible(grid.patches)
         require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
@@ -82,7 +81,6 @@ class BernoulliMasker(MaskerSpec):
     """Probability that a patch is hidden; the share hidden on average (MAE's ratio: 0.75)."""
 
     def build(self, env: Env, view: str) -> Sampler:
-        """The sampler."""
         from sslkit_maskers.bernoulli import BernoulliSampler
 
         return BernoulliSampler(env.grid(view).patches, self.ratio)
@@ -154,7 +152,6 @@ class InverseBlockMasker(MaskerSpec):
     """Shift the block by any number of rows and columns, around the edges (CAPI: true)."""
 
     def build(self, env: Env, view: str) -> Sampler:
-        """The sampler. Raises SpecError where it would hide no patch or all of them."""
         grid = env.grid(view)
         visible = grid.patches - math.floor(part(grid.patches, self.ratio))
         require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
@@ -228,18 +225,15 @@ class MixtureMasker(MaskerSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Random patches or a block, three to one."""
         return cls(maskers=(RandomMasker(), InverseBlockMasker(ratio=0.75)), weights=(3, 1))
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Weights that do not match the maskers."""
         if self.weights is not None and len(self.weights) != len(self.maskers):
             yield Problem(
                 "weights", f"there are {len(self.weights)} for {len(self.maskers)} maskers; give one for each"
             )
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Weights of a choice that there is not."""
         if len(self.maskers) == 1:
             yield Problem("weights", "has no effect with a single masker; leave it out")
 
@@ -280,11 +274,9 @@ class CurriculumMasker(MaskerSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Half of the patches hidden, and then three quarters."""
         return cls(masker=RandomMasker(), field="ratio", start=0.5, end=0.75, levels=2)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """A field that is no number, and values that it cannot have."""
         try:
             number = find_number(self.masker, self.field)
         except SpecError as error:
@@ -298,7 +290,6 @@ class CurriculumMasker(MaskerSpec):
                 yield Problem(name, f"{self._level_text(value)}: {error}")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """The value that the levels replace."""
         if self.field in type(self.masker).model_fields:
             yield Problem(
                 f"masker.{self.field}", "has no effect, as `start` and `end` replace it; leave it out"

@@ -21,7 +21,6 @@ class RandomSampler(Masker):
         self.most = patches - visible
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         return hide_highest(draw.uniform(self.patches), self.most)
 
 

@@ -24,7 +24,6 @@ class UnitSampler(Masker):
         self.visible: int | None = grid.patches - self.most
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        """Hidden patches, `[*rows, N]` bool."""
         units = hide_highest(draw.uniform(self.down * self.across), self.hidden_units)
         return spread(units.unflatten(-1, (self.down, self.across)), self.scale)
 

@@ -32,17 +32,14 @@ class VarianceCovariance(ObjectiveSpec):
     """Share of covariance to variance (VICReg: 1 to 25; its code halves each branch's variance: 0.08)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view exists, and there are images to compare."""
         yield from _problems(self, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How a masked pass meets hidden patches, without one."""
         yield from super().unused(run)
         if self.masker is None:
             yield Problem("mode", "has no effect without `masker`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_objectives.regularization import variance_covariance
         from sslkit_objectives.spread import Spread
 
@@ -64,17 +61,14 @@ class Uniformity(ObjectiveSpec):
     """Sharpness: the loss is the logarithm of the mean of exp(-t d²) over pairs (the authors' code: 2)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view exists, and there are images to compare."""
         yield from _problems(self, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How a masked pass meets hidden patches, without one."""
         yield from super().unused(run)
         if self.masker is None:
             yield Problem("mode", "has no effect without `masker`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_objectives.regularization import uniformity
         from sslkit_objectives.spread import Spread
 
@@ -94,17 +88,14 @@ class KoLeo(ObjectiveSpec):
     """How that pass meets hidden patches: `drop` (MAE) or `token` (SimMIM, iBOT)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view exists, and there are images to compare."""
         yield from _problems(self, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """How a masked pass meets hidden patches, without one."""
         yield from super().unused(run)
         if self.masker is None:
             yield Problem("mode", "has no effect without `masker`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit.functional.koleo import koleo
         from sslkit_objectives.spread import Spread
 

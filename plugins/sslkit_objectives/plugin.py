@@ -32,12 +32,10 @@ class Decoder(Spec):
     """Attention heads (MAE: 16); they divide the width."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The heads must divide the width."""
         if self.width % self.heads:
             yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Heads of blocks that there are not."""
         if self.depth == 0:
             yield Problem("heads", "has no effect, as `depth` is 0", note=True)
 
@@ -60,15 +58,12 @@ class MAE(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """A decoder of one narrow block."""
         return cls(decoder=Decoder(depth=1, width=16, heads=2))
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view must exist."""
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_objectives.mae import masked_autoencoder
 
         return masked_autoencoder(self, env)
@@ -90,15 +85,12 @@ class SimMIM(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Half of the patches hidden at random."""
         return cls(masker={"kind": "random", "ratio": 0.5})
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view must exist."""
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_objectives.simmim import simple_masked_modelling
 
         return simple_masked_modelling(self, env)
@@ -120,15 +112,12 @@ class MaskFeat(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Half of the patches hidden at random."""
         return cls(masker={"kind": "random", "ratio": 0.5})
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view must exist."""
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_objectives.maskfeat import masked_feature_prediction
 
         return masked_feature_prediction(self, env)
@@ -154,15 +143,12 @@ class Data2Vec(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Half of the patches hidden at random."""
         return cls(masker={"kind": "random", "ratio": 0.5})
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view must exist."""
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_objectives.data2vec import self_distillation_of_features
 
         return self_distillation_of_features(self, env)
@@ -188,11 +174,9 @@ class BEiT(ObjectiveSpec):
         return cls(masker={"kind": "random", "ratio": 0.5}, target={"kind": "pixel"})
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view must exist."""
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_objectives.beit import masked_token_prediction
 
         return masked_token_prediction(self, env)

@@ -49,7 +49,6 @@ class Dense(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two rates and few steps."""
         return cls(learning_rates=(1e-3, 1e-2), steps=5, shown=2)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
@@ -58,12 +57,10 @@ class Dense(EvaluatorSpec):
             yield Problem("baselines", "raw pixels have no patch tokens; leave this out")
 
     def reported_metrics(self) -> Metrics:
-        """Overlaps, and the rate that the holdout chose."""
         overlaps = dict.fromkeys(("miou", "pixel_accuracy", "holdout_miou"), HIGHER)
         return {**overlaps, "learning_rate": NEITHER}
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_scenes.dense import DenseSegmentation
 
         return DenseSegmentation(self, protocol(self, "dense@1", own_fields(Dense, "memory", "shown")))
@@ -93,11 +90,9 @@ class Concept(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two penalties."""
         return cls(strengths=(0.1, 10.0), iterations=20)
 
     def reported_metrics(self) -> Metrics:
-        """Accuracies, and what the bottleneck costs."""
         concepts = dict.fromkeys(
             ("concept_accuracy", "concept_auc"), Metric("higher", "where test images tell")
         )
@@ -105,7 +100,6 @@ class Concept(EvaluatorSpec):
         return {**accuracies, **concepts, "concept_majority": Metric(None, "where test images tell")}
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_scenes.concept import ConceptBottleneck
 
         return ConceptBottleneck(self, protocol(self, "concept@1", own_fields(Concept)))
@@ -132,7 +126,6 @@ class Reconstruction(EvaluatorSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Two ratios."""
         return cls(ratios=(0.25, 0.75), max_images=8, shown=2)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
@@ -158,7 +151,6 @@ class Reconstruction(EvaluatorSpec):
         return metrics
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Ratios replace that of a masker."""
         maskers = [getattr(term.spec, "masker", None) for term in run.all_terms()]
         if not any("ratio" in type(masker).model_fields for masker in maskers if masker is not None):
             yield Problem(
@@ -166,7 +158,6 @@ class Reconstruction(EvaluatorSpec):
             )
 
     def build(self) -> Evaluator:
-        """The protocol."""
         from sslkit_scenes.reconstruction import Reconstructions
 
         return Reconstructions(self, protocol(self, "reconstruction@1", own_fields(Reconstruction, "shown")))

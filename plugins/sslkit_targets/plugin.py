@@ -32,7 +32,6 @@ class Pixel(TargetSpec):
     """Error of a pixel, averaged over the patch (MAE: l2; SimMIM: l1)."""
 
     def build(self, env: Env, view: str) -> Target:
-        """The target for the patches of `view`."""
         from sslkit_targets.pixel import PixelTarget
 
         return PixelTarget(env.grid(view), env.view(view).channels, self.loss, normalized=False)
@@ -47,7 +46,6 @@ class NormalizedPixel(TargetSpec):
     """Error of a pixel, averaged over the patch (MAE: l2)."""
 
     def build(self, env: Env, view: str) -> Target:
-        """The target for the patches of `view`."""
         from sslkit_targets.pixel import PixelTarget
 
         return PixelTarget(env.grid(view), env.view(view).channels, self.loss, normalized=True)
@@ -102,7 +100,6 @@ class Frequency(TargetSpec):
     """Error of a pixel, averaged over the patch (PixMIM: l2)."""
 
     def build(self, env: Env, view: str) -> Target:
-        """The target for the patches of `view`."""
         from sslkit_targets.frequency import FrequencyTarget
 
         return FrequencyTarget(self, env.grid(view), env.view(view))
@@ -134,11 +131,9 @@ class TeacherFeature(TargetSpec):
     """Error at which `smooth_l1` turns from squares to absolute values (data2vec's recipe: 2)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The net must exist."""
         yield from _net_problems(self.net, run.nets)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """What is said of blocks that are not read, and of another loss."""
         if self.layers == "final":
             yield Problem("average", "has no effect, as `layers: final` reads one output; leave it out")
         yield from _bend(self.loss)
@@ -182,13 +177,11 @@ class Perceptual(TargetSpec):
     """Error at which `smooth_l1` turns from squares to absolute values (torch: 1)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The net must exist; there is a weight for each depth."""
         yield from _net_problems(self.net, run.nets)
         if self.layers is not None:
             yield from self._weight_problems(len(self.layers))
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """The bend of another loss."""
         yield from _bend(self.loss)
 
     def build(self, env: Env, view: str) -> Target:

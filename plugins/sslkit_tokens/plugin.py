@@ -56,12 +56,10 @@ class TokenDecoderSpec(Spec):
     """Attention heads (BEiT v2: 12); they divide the width."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The heads must divide the width."""
         if self.width % self.heads:
             yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """Heads of blocks that there are not."""
         if self.depth == 0:
             yield Problem("heads", "has no effect, as `depth` is 0", note=True)
 
@@ -84,20 +82,16 @@ class VQKD(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Few codes that tell pixels."""
         return cls(target={"kind": "pixel"}, codebook=_SMALL, decoder=_NARROW)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view must exist."""
         yield from _view_problems(self.view, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """What the codebook does not read."""
         yield from super().unused(run)
         yield from _unused_codes(self.codebook, "cosine")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_tokens.training import VectorQuantization, rules
 
         update_rules = rules(self.codebook, "cosine", beta=1.0)
@@ -120,20 +114,16 @@ class VQVAE(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Few codes."""
         return cls(codebook=_SMALL, decoder=_NARROW)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The view must exist."""
         yield from _view_problems(self.view, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        """What the codebook does not read."""
         yield from super().unused(run)
         yield from _unused_codes(self.codebook, "euclidean")
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         from sslkit_tokens.training import VectorQuantization, rules
 
         update_rules = rules(self.codebook, "euclidean", beta=0.25)
@@ -175,7 +165,6 @@ class VQToken(TargetSpec):
 
     @classmethod
     def example(cls) -> Self:
-        """Mean colours of patches of 8 pixels, two levels a channel."""
         return cls(module="sslkit_tokens.colours:PatchColours", arguments={"patch": 8, "levels": 2}, codes=8)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
