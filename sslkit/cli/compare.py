@@ -47,39 +47,39 @@ def execute(args: argparse.Namespace) -> int:
 
     if args.json and args.json.is_dir():
         raise SpecError(f"--json: {args.json} is a folder; give the name of a file")
-    found = compare(args.run_dirs, args.evaluator, args.step, args.level, args.pair_seeds, args.seed)
-    _show(found)
+    comparison = compare(args.run_dirs, args.evaluator, args.step, args.level, args.pair_seeds, args.seed)
+    _show(comparison)
     if args.json:
-        write_json(args.json, found.to_json())
+        write_json(args.json, comparison.to_json())
         print(f"written: {args.json}")
     if args.html:
         from sslkit.report.comparison import report_comparison
 
-        print(f"written: {report_comparison(found, args.html)}")
+        print(f"written: {report_comparison(comparison, args.html)}")
     return 0
 
 
-def _show(found: Comparison) -> None:
+def _show(comparison: Comparison) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if not console.is_terminal:
         console.width = WIDTH  # a file has no edge
-    console.print(_budgets(found))
-    if found.budget_warning:
-        console.print(found.budget_warning)
-    console.print(_scores(found))
-    if found.differing:
-        console.print(_fields(found))
-    for measure in found.measures if found.pairs else ():
-        pairs = [pair for pair in found.pairs if pair.label == measure.label]
+    console.print(_budgets(comparison))
+    if comparison.budget_warning:
+        console.print(comparison.budget_warning)
+    console.print(_scores(comparison))
+    if comparison.differing:
+        console.print(_fields(comparison))
+    for measure in comparison.measures if comparison.pairs else ():
+        pairs = [pair for pair in comparison.pairs if pair.label == measure.label]
         if any(pair.difference for pair in pairs):
-            console.print(_matrix(found, measure))
+            console.print(_matrix(comparison, measure))
         for line in dict.fromkeys(_verdicts(pairs)):
             console.print(line)
-    for meta in found.meta:
-        console.print(_ranks(found, meta))
-    for line in _notes(found):
+    for meta in comparison.meta:
+        console.print(_ranks(comparison, meta))
+    for line in _notes(comparison):
         console.print(line)
 
 
@@ -93,24 +93,26 @@ def _table(title: str, *headings: str) -> Table:
     return table
 
 
-def _budgets(found: Comparison) -> Table:
+def _budgets(comparison: Comparison) -> Table:
     """What each setting was given."""
     from sslkit.evaluate.budget import TITLES, shown, text_of
 
-    names = shown(found.budgets)
+    names = shown(comparison.budgets)
     table = _table("Budgets", "", "setting", *(TITLES[name] for name in names))
-    for number, (setting, budget) in enumerate(zip(found.settings, found.budgets, strict=True), start=1):
+    for number, (setting, budget) in enumerate(
+        zip(comparison.settings, comparison.budgets, strict=True), start=1
+    ):
         cells = [text_of(name, getattr(budget, name)) for name in names]
         table.add_row(str(number), setting.name, *cells)
     return table
 
 
-def _scores(found: Comparison) -> Table:
+def _scores(comparison: Comparison) -> Table:
     """Each setting's value by each measure, with its interval."""
-    labels = [f"{m.label} ({_short(m.protocol)}){_direction(m)}" for m in found.measures]
-    table = _table(f"Scores, {100 * found.level:g} % intervals", "", "setting", "runs", *labels)
-    for number, setting in enumerate(found.settings, start=1):
-        cells = [_score(found.score(setting.name, m.label), m) for m in found.measures]
+    labels = [f"{m.label} ({_short(m.protocol)}){_direction(m)}" for m in comparison.measures]
+    table = _table(f"Scores, {100 * comparison.level:g} % intervals", "", "setting", "runs", *labels)
+    for number, setting in enumerate(comparison.settings, start=1):
+        cells = [_score(comparison.score(setting.name, m.label), m) for m in comparison.measures]
         table.add_row(str(number), setting.name, str(len(setting.runs)), *cells)
     return table
 
@@ -139,26 +141,26 @@ def number(value: float, measure: Measure) -> str:
     return f"{100 * value:.2f}" if measure.accuracy else f"{value:.4g}"
 
 
-def _fields(found: Comparison) -> Table:
+def _fields(comparison: Comparison) -> Table:
     """What the settings differ in."""
-    table = _table("Fields that differ", "", "field", *(setting.name for setting in found.settings))
-    for path, values in list(found.differing.items())[:SHOWN]:
+    table = _table("Fields that differ", "", "field", *(setting.name for setting in comparison.settings))
+    for path, values in list(comparison.differing.items())[:SHOWN]:
         table.add_row("", path, *values)
     return table
 
 
-def _matrix(found: Comparison, measure: Measure) -> Table:
+def _matrix(comparison: Comparison, measure: Measure) -> Table:
     """Row less column, with Holm's p-value; a star where it is significant."""
-    numbers = [str(i + 1) for i in range(len(found.settings))]
+    numbers = [str(i + 1) for i in range(len(comparison.settings))]
     table = _table(
         f"{measure.label}, {measure.metric}{_direction(measure)}: row less column", "", "setting", *numbers
     )
-    for mark, row in zip(numbers, found.settings, strict=True):
+    for mark, row in zip(numbers, comparison.settings, strict=True):
         cells = [
             ""
             if row == column
-            else _cell(found.pair(measure.label, row.name, column.name), row.name, measure)
-            for column in found.settings
+            else _cell(comparison.pair(measure.label, row.name, column.name), row.name, measure)
+            for column in comparison.settings
         ]
         table.add_row(mark, row.name, *cells)
     return table
@@ -180,7 +182,7 @@ def _verdicts(pairs: Sequence[Pair]) -> Iterator[str]:
         yield f"  {names}{pair.verdict}" if pair.difference else f"  {pair.label}: {pair.verdict}"
 
 
-def _ranks(found: Comparison, meta: Meta) -> Table:
+def _ranks(comparison: Comparison, meta: Meta) -> Table:
     """Average ranks, and wins, ties and losses against each setting."""
     from sslkit.evaluate import statistics
     from sslkit.evaluate.statistics import p_text
@@ -189,35 +191,35 @@ def _ranks(found: Comparison, meta: Meta) -> Table:
     if meta.ranking is not None:
         title += f"; Friedman {p_text(meta.ranking.p)}, "
         apart = f"ranks {meta.ranking.critical_difference:.2f} apart differ (Nemenyi)"
-        title += apart if meta.ranking.p <= 1 - found.level else statistics.NONE
+        title += apart if meta.ranking.p <= 1 - comparison.level else statistics.NONE
     rank = ["average rank"] if meta.ranking is not None else []
-    table = _table(title, "", "setting", *rank, *(str(i + 1) for i in range(len(found.settings))))
-    for i, row in enumerate(found.settings):
+    table = _table(title, "", "setting", *rank, *(str(i + 1) for i in range(len(comparison.settings))))
+    for i, row in enumerate(comparison.settings):
         ranks = [f"{meta.ranking.ranks[i]:.2f}"] if meta.ranking is not None else []
         against = [
             "" if row == column else "-".join(map(str, meta.wins[row.name][column.name]))
-            for column in found.settings
+            for column in comparison.settings
         ]
         table.add_row(str(i + 1), row.name, *ranks, *against)
     return table
 
 
-def _notes(found: Comparison) -> Iterator[str]:
+def _notes(comparison: Comparison) -> Iterator[str]:
     """What a reader must know to read the tables rightly."""
-    for measure in found.measures:
+    for measure in comparison.measures:
         if _short(measure.protocol) != measure.protocol:
             yield f"* {measure.label}: {measure.protocol}"
-    methods = [pair.difference.method for pair in found.pairs if pair.difference is not None]
+    methods = [pair.difference.method for pair in comparison.pairs if pair.difference is not None]
     tested = len(methods)
     if tested:
         adjusted = f"; p-values are adjusted for all {tested} comparisons (Holm)" * (tested > 1)
         yield f"Tests: {'; '.join(dict.fromkeys(methods))}{adjusted}."
-    if tested and any(len(setting.runs) == 1 for setting in found.settings):
+    if tested and any(len(setting.runs) == 1 for setting in comparison.settings):
         yield (
             "Settings of one run: the tests tell networks apart, not methods, for another seed "
             "might reverse them. Train several seeds."
         )
-    if len(found.differing) > SHOWN:
-        yield f"{len(found.differing) - SHOWN} more fields differ; --json writes all."
-    if found.left_out:
-        yield f"Left out, as only some runs have them: {', '.join(found.left_out)}."
+    if len(comparison.differing) > SHOWN:
+        yield f"{len(comparison.differing) - SHOWN} more fields differ; --json writes all."
+    if comparison.left_out:
+        yield f"Left out, as only some runs have them: {', '.join(comparison.left_out)}."

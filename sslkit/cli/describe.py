@@ -104,8 +104,8 @@ def _word(annotation: Any) -> str:  # noqa: ANN401
 
 def _bounds(info: FieldInfo) -> str:
     signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-    found = [f"{s} {getattr(m, k)}" for m in info.metadata for k, s in signs.items() if hasattr(m, k)]
-    return f" {', '.join(found)}" if found else ""
+    bounds = [f"{s} {getattr(m, k)}" for m in info.metadata for k, s in signs.items() if hasattr(m, k)]
+    return f" {', '.join(bounds)}" if bounds else ""
 
 
 def _default(info: FieldInfo) -> str:

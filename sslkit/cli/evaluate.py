@@ -51,10 +51,10 @@ def _spec(args: argparse.Namespace) -> Any:  # noqa: ANN401
     from sslkit.spec.evaluation import EvaluationSpec
     from sslkit.spec.load import override, parse_as, read_yaml
 
-    given = _of_run(args.what, args.checkpoint or "last") if args.what.is_dir() else read_yaml(args.what)
+    fields = _of_run(args.what, args.checkpoint or "last") if args.what.is_dir() else read_yaml(args.what)
     if args.checkpoint is not None:
-        given["checkpoint"] = args.checkpoint
-    return parse_as(EvaluationSpec, override(given, args.overrides), registry().failures)
+        fields["checkpoint"] = args.checkpoint
+    return parse_as(EvaluationSpec, override(fields, args.overrides), registry().failures)
 
 
 def _of_run(run_dir: Path, checkpoint: str) -> dict[str, Any]:
@@ -63,9 +63,9 @@ def _of_run(run_dir: Path, checkpoint: str) -> dict[str, Any]:
 
     run = trained_spec(run_dir)
     parts = {"data": run.data, "readout": run.readout}
-    said = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in parts.items()}
+    fields = {name: part.model_dump(mode="json", exclude_unset=True) for name, part in parts.items()}
     protocols = [e.model_dump(mode="json", exclude_unset=True) for e in run.evaluate]
-    return {"run": str(run_dir), "checkpoint": checkpoint, "evaluate": protocols, **said}
+    return {"run": str(run_dir), "checkpoint": checkpoint, "evaluate": protocols, **fields}
 
 
 def _print(what: Path, result: Mapping[str, Any]) -> None:

@@ -62,8 +62,10 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
     if facts["flops"]:
         from sslkit.evaluate.budget import flops_text
 
-        said = (f"{flops_text(n)}{f' from step {step:,}' * bool(step)}" for step, n in facts["flops"].items())
-        yield f"compute: {', '.join(said)} a step, with heads, decoders and backwards"
+        costs = (
+            f"{flops_text(n)}{f' from step {step:,}' * bool(step)}" for step, n in facts["flops"].items()
+        )
+        yield f"compute: {', '.join(costs)} a step, with heads, decoders and backwards"
     if facts["graphs"] > 1:
         yield f"the masks take {facts['graphs']} shapes over the run; compiled, each is a graph of its own"
 

@@ -44,8 +44,8 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.train.files import write_json
 
     _require_drawable(args.figure)
-    given = {name: getattr(args, name) for name in Question._fields}
-    report = analyse(read_sweep(args.results), Question(**given))
+    fields = {name: getattr(args, name) for name in Question._fields}
+    report = analyse(read_sweep(args.results), Question(**fields))
     _show(report)
     if args.json:
         write_json(args.json, as_json(report))

@@ -18,6 +18,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the schema."""
-    made = component_schema(args.family, args.kind) if args.family else json_schema()
-    print(json.dumps(made, indent=2))
+    schema = component_schema(args.family, args.kind) if args.family else json_schema()
+    print(json.dumps(schema, indent=2))
     return 0

@@ -35,39 +35,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the cells that are this worker's, and print the table of all that are finished."""
-    made = _grid(args)
+    plan = _grid(args)
     from sslkit.train.signals import exit_code
     from sslkit.train.sweep import Stop, require_format, require_own_folders, run_cells, share_of, together
 
     if args.table is not None:
         require_format(args.table)
     share = share_of(os.environ, args.index, args.of)
-    require_own_folders(made.cells)
+    require_own_folders(plan.cells)
     if args.list:
-        return _list(made, share)
+        return _list(plan, share)
     _say(
-        f"{made.name}: {len(made.cells)} cell{'s' * (len(made.cells) > 1)} in {made.folder}" + _shared(share)
+        f"{plan.name}: {len(plan.cells)} cell{'s' * (len(plan.cells) > 1)} in {plan.folder}" + _shared(share)
     )
     with Stop() as stop:
-        ended = run_cells(made, share, stop, _say, args.stop_on_error)
+        ended = run_cells(plan, share, stop, _say, args.stop_on_error)
     ended = together(share, ended)
     if share.rank == 0:
-        _tell(made, share, ended, args.table, stop.signal)
+        _tell(plan, share, ended, args.table, stop.signal)
     if stop.signal is not None:
         return exit_code(stop.signal)
     return 2 if any(one.state == "failed" for one in ended) else 0
 
 
-def _tell(made: Grid, share: Share, ended: Sequence[Ended], copy: Path | None, signal: str | None) -> None:
+def _tell(plan: Grid, share: Share, ended: Sequence[Ended], copy: Path | None, signal: str | None) -> None:
     """Write and print the table. It needs torch, which a sweep that watches its cells does not."""
     from sslkit.evaluate.sweep_table import export_table
     from sslkit.train.sweep import write_results
 
-    found = write_results(made, ended)
-    _show(found)
+    results = write_results(plan, ended)
+    _show(results)
     if copy is not None:
-        export_table(found, copy)
-    _close(found, ended, signal, _others(made, share))
+        export_table(results, copy)
+    _close(results, ended, signal, _others(plan, share))
 
 
 def _grid(args: argparse.Namespace) -> Grid:
@@ -76,44 +76,44 @@ def _grid(args: argparse.Namespace) -> Grid:
     from sslkit.spec.load import read_assignments
     from sslkit.spec.sweep import grid, read_axes, read_sweep_spec
 
-    given = read_sweep_spec(args.spec)
-    update = {"axes": {**given.axes, **read_axes(args.axes)}, "out": args.out or given.out}
-    return grid(given.model_copy(update=update), registry().failures, read_assignments(args.set))
+    spec = read_sweep_spec(args.spec)
+    update = {"axes": {**spec.axes, **read_axes(args.axes)}, "out": args.out or spec.out}
+    return grid(spec.model_copy(update=update), registry().failures, read_assignments(args.set))
 
 
 def _shared(share: Share) -> str:
     return f", share {share.first} of {share.of}" if share.of > 1 else ""
 
 
-def _others(made: Grid, share: Share) -> frozenset[str]:
+def _others(plan: Grid, share: Share) -> frozenset[str]:
     """Cells that fall to other commands; `share` is that of the first rank of this one."""
-    own = range(share.first, share.first + share.ranks)
-    return frozenset(cell.name for i, cell in enumerate(made.cells) if i % share.of not in own)
+    mine = range(share.first, share.first + share.ranks)
+    return frozenset(cell.name for i, cell in enumerate(plan.cells) if i % share.of not in mine)
 
 
-def _list(made: Grid, share: Share) -> int:
+def _list(plan: Grid, share: Share) -> int:
     from sslkit.train.sweep import is_finished
 
-    mine: Sequence[Cell] = made.cells[share.first :: share.of]
+    mine: Sequence[Cell] = plan.cells[share.first :: share.of]
     for cell in mine:
         print(f"{cell.name}  {'finished' if is_finished(cell) else 'to do'}")
     return 0
 
 
-def _show(found: SweepTable) -> None:
+def _show(results: SweepTable) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     from sslkit.evaluate.sweep_table import cells
 
-    if not found.lines:
+    if not results.lines:
         return
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if not console.is_terminal:
         console.width = WIDTH  # a file has no edge
-    head, *rows = cells(found)
-    shown = Table(title=f"{found.name}: mean ± deviation [95 % interval] over seeds", title_justify="left",
+    head, *rows = cells(results)
+    shown = Table(title=f"{results.name}: mean ± deviation [95 % interval] over seeds", title_justify="left",
                   box=box.SIMPLE_HEAD)  # fmt: skip
     for i, heading in enumerate(head):
         shown.add_column(heading, justify="right" if i else "left", overflow="fold")
@@ -122,20 +122,20 @@ def _show(found: SweepTable) -> None:
     console.print(shown)
 
 
-def _close(found: SweepTable, ended: Sequence[Ended], signal: str | None, others: frozenset[str]) -> None:
+def _close(results: SweepTable, ended: Sequence[Ended], signal: str | None, others: frozenset[str]) -> None:
     """What is done, what is not, and what to do about it."""
     from sslkit.evaluate.sweep_table import CSV, JSON
 
     for one in ended:
         if one.state == "failed":
             print(f"failed: {one.name}: {one.reason}", file=sys.stderr, flush=True)
-    total = len(found.runs) + len(found.missing)
-    _say(f"{len(found.runs)} of {total} cells are finished; written: {JSON} and {CSV}")
+    total = len(results.runs) + len(results.missing)
+    _say(f"{len(results.runs)} of {total} cells are finished; written: {JSON} and {CSV}")
     if signal is not None:
         _say(f"stopped by {signal}; everything is saved, and the same command goes on")
-    elif others.issuperset(found.missing) and found.missing:
+    elif others.issuperset(results.missing) and results.missing:
         _say("those that are not are of other shares, whose workers make them")
-    elif found.missing:
+    elif results.missing:
         _say("the same command makes those that are not" + ", as far as they are of its share" * bool(others))
 
 

@@ -57,12 +57,12 @@ def _keeps_range(spec: AugmentSpec) -> None:
 
 
 def _repeats(spec: AugmentSpec) -> None:
-    made = []
+    outputs = []
     for seed in (1, 2):  # of torch's generator, which an augmentation must not read
         augment = spec.build(IMAGE)
         torch.manual_seed(seed)
-        made += [_run(augment, _images(augment)), _run(augment, _images(augment))]
-    same = all(torch.equal(made[0], images) for images in made[1:])
+        outputs += [_run(augment, _images(augment)), _run(augment, _images(augment))]
+    same = all(torch.equal(outputs[0], images) for images in outputs[1:])
     require(same, "equal draws give different images; take all randomness from `draw`, and keep no state")
 
 

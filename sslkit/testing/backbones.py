@@ -77,9 +77,10 @@ def _mask(grid: Grid) -> Mask:
 def _grid(spec: BackboneSpec) -> None:
     net = _built(spec)
     for size in (IMAGE, LOCAL):
-        said, found = spec.grid(size), net.grid(size)
+        promised, actual = spec.grid(size), net.grid(size)
         require(
-            said is None or said == found, f"at {size} pixels the spec says {said} and the network {found}"
+            promised is None or promised == actual,
+            f"at {size} pixels the spec says {promised} and the network {actual}",
         )
 
 
@@ -242,8 +243,8 @@ def _answers(net: Backbone) -> list[tuple[str, Tensor]]:
     with suppress(SpecError):
         answers += [("attentions", weights.clone()) for weights in net.attentions(images[0]).layers]
     with suppress(SpecError):
-        (asked,) = net([Request(images, None, "drop", (), attention=True)])
-        answers += [("attention", asked.attention)] if asked.attention is not None else []
+        (attending,) = net([Request(images, None, "drop", (), attention=True)])
+        answers += [("attention", attending.attention)] if attending.attention is not None else []
     with suppress(SpecError):
         state = net.export().state
         answers += [(f"export of {name}", value.clone()) for name, value in state.items()]

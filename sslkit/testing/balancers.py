@@ -76,12 +76,12 @@ def _weighs(spec: BalancerSpec) -> None:
     balancer = _built(spec)
     if not balancer.weighs_gradients:
         raise NotOffered("weighs losses only")
-    found = []
+    repeats = []
     for _ in range(2):
         draw = rng.draw(0, "balance", rows=torch.zeros(1, dtype=torch.int64))
-        found.append(called_purely(balancer, lambda: balancer.weigh(_gram(), draw), "`weigh`"))  # noqa: B023
-    weights = found[0]
+        repeats.append(called_purely(balancer, lambda: balancer.weigh(_gram(), draw), "`weigh`"))  # noqa: B023
+    weights = repeats[0]
     right = weights.shape == (len(NAMES),) and weights.dtype == torch.float64
     require(right, f"`weigh` gives {weights.dtype} {tuple(weights.shape)}, expected float64 ({len(NAMES)},)")
     require(bool(weights.isfinite().all()), f"`weigh` gives {weights.tolist()}")
-    require(torch.equal(*found), "`weigh` gives other weights for equal arguments; draw from `draw` only")
+    require(torch.equal(*repeats), "`weigh` gives other weights for equal arguments; draw from `draw` only")

@@ -30,7 +30,7 @@ Score = Callable[[], Scores]
 
 
 def checks(spec: EvaluatorSpec) -> Checks:
-    """The checks of an evaluator's scores of an untrained network on labelled images."""
+    """The checks of an evaluator's scores of an untrained network on labeled images."""
     return {
         "gives finite scores": partial(_finite, spec),
         "reports the metrics that it declares": partial(_declared, spec),
@@ -41,7 +41,7 @@ def checks(spec: EvaluatorSpec) -> Checks:
     }
 
 
-def _made(spec: EvaluatorSpec) -> tuple[Score, Backbone]:
+def _untrained(spec: EvaluatorSpec) -> tuple[Score, Backbone]:
     """A function that evaluates one untrained network, and the network."""
     run = evaluated(spec)
     composed = compose(run, Single(CPU))
@@ -57,7 +57,7 @@ def _finite(spec: EvaluatorSpec) -> None:
         bool(spec.build().protocol),
         "`protocol` is empty; it names the protocol and its version, as in `knn@1`",
     )
-    scores = _made(spec)[0]().metrics
+    scores = _untrained(spec)[0]().metrics
     require(bool(scores), "gives no metric")
     bad = [f"{name} = {value!r}" for name, value in scores.items() if not _is_number(value)]
     require(not bad, f"not a finite float: {', '.join(bad)}")
@@ -65,7 +65,7 @@ def _finite(spec: EvaluatorSpec) -> None:
 
 def _declared(spec: EvaluatorSpec) -> None:
     """By which checkpoints, comparisons and tables go, without having run it."""
-    wrong = list(mismatches(spec.reported_metrics(), _made(spec)[0]().metrics))
+    wrong = list(mismatches(spec.reported_metrics(), _untrained(spec)[0]().metrics))
     require(not wrong, "; ".join(wrong))
 
 
@@ -75,7 +75,7 @@ def _is_number(value: object) -> bool:
 
 def _requires(spec: EvaluatorSpec) -> None:
     """Asked before training; sources that lack something are problems, and no crash."""
-    evaluator, data, net = spec.build(), Noise(), _made(spec)[1]
+    evaluator, data, net = spec.build(), Noise(), _untrained(spec)[1]
     for split in evaluator.needs:
         require(split in ("train", "test"), f"`needs` names {split!r}; splits are train and test")
     whole: dict[Split, Source] = {split: data.build(split) for split in evaluator.needs}
@@ -87,7 +87,7 @@ def _requires(spec: EvaluatorSpec) -> None:
 
 
 def _storable(spec: EvaluatorSpec) -> None:
-    scores = _made(spec)[0]()
+    scores = _untrained(spec)[0]()
     try:
         json.dumps(dict(scores.tables), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -111,18 +111,18 @@ def _storable(spec: EvaluatorSpec) -> None:
 
 
 def _repeats(spec: EvaluatorSpec) -> None:
-    score, found = _made(spec)[0], []
+    score, repeats = _untrained(spec)[0], []
     for seed in (1, 2):  # of torch's generator, on which no score may depend
         torch.manual_seed(seed)
-        found.append(dict(score().metrics))
+        repeats.append(dict(score().metrics))
     require(
-        found[0] == found[1],
-        f"{found[0]}, and {found[1]} again; draw from a generator seeded by `subject.seed`",
+        repeats[0] == repeats[1],
+        f"{repeats[0]}, and {repeats[1]} again; draw from a generator seeded by `subject.seed`",
     )
 
 
 def _harmless(spec: EvaluatorSpec) -> None:
-    score, net = _made(spec)
+    score, net = _untrained(spec)
     weights = weights_sha256(net)
     torch.manual_seed(3)
     state = torch.get_rng_state()

@@ -47,7 +47,7 @@ FITS = "fits the kit's run"
 NEEDS: Needs = {"*": FITS, **training.NEEDS}
 """What must pass before another check makes sense."""
 
-_OWN: dict[str, Callable[[Any], Checks]] = {
+_BY_FAMILY: dict[str, Callable[[Any], Checks]] = {
     "balancer": balancers.checks,
     "backbone": backbones.checks,
     "masker": maskers.checks,
@@ -70,8 +70,8 @@ def checks(spec: Spec) -> Checks:
     """
     run = evaluated(spec) if isinstance(spec, EvaluatorSpec) else stage(**_PARTS[spec.family](spec))
     trained = _trained(run) if spec.family in _TRAINED else {}
-    own = targets.checks(spec, run) if isinstance(spec, TargetSpec) else _OWN[spec.family](spec)
-    return {FITS: partial(_fits, run, bool(trained)), **own, **trained}
+    of_family = targets.checks(spec, run) if isinstance(spec, TargetSpec) else _BY_FAMILY[spec.family](spec)
+    return {FITS: partial(_fits, run, bool(trained)), **of_family, **trained}
 
 
 def _trained(run: RunSpec) -> Checks:

@@ -52,12 +52,12 @@ def _images(spec: SourceSpec) -> None:
         )
     for index in _some(source):
         image = source.load(index)
-        found = f"image {index} is {image.dtype} {tuple(image.shape)}"
+        actual = f"image {index} is {image.dtype} {tuple(image.shape)}"
         right = image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == source.channels
-        require(right, f"{found}, expected uint8 [{source.channels}, H, W] of 0 to 255")
+        require(right, f"{actual}, expected uint8 [{source.channels}, H, W] of 0 to 255")
         require(torch.equal(image, source.load(index)), f"image {index} differs when it is loaded again")
         size = (image.shape[1], image.shape[2])
-        require(source.sizes is None or size in source.sizes, f"{found}, a size that `sizes` leaves out")
+        require(source.sizes is None or size in source.sizes, f"{actual}, a size that `sizes` leaves out")
         same = resident is None or torch.equal(resident[index], image)
         require(same, f"image {index} differs between `load` and `resident`")
     require(
@@ -83,9 +83,9 @@ def _names(spec: SourceSpec) -> None:
 def _attributes(spec: SourceSpec) -> None:
     source = _train(spec)
     for name, values in source.attributes.items():
-        found = f"attribute {name!r} is {values.dtype} {tuple(values.shape)}"
+        actual = f"attribute {name!r} is {values.dtype} {tuple(values.shape)}"
         right = values.dtype == torch.int64 and values.shape == (len(source),)
-        require(right, f"{found}, expected int64 [{len(source)}]")
+        require(right, f"{actual}, expected int64 [{len(source)}]")
         require(
             int(values.min()) >= -1, f"attribute {name!r} has {int(values.min())}; -1 is unknown, 0 the first"
         )
@@ -101,10 +101,10 @@ def _masks(spec: SourceSpec) -> None:
                 mask is None and not source.regions, "names regions without masks, or has masks without them"
             )
             continue
-        size, found = source.load(index).shape[1:], f"mask {index} is {mask.dtype} {tuple(mask.shape)}"
-        require(mask.dtype == torch.uint8 and mask.shape == size, f"{found}, expected uint8 {tuple(size)}")
-        told = mask[mask != UNKNOWN]
-        highest = int(told.max()) if len(told) else 0
+        size, actual = source.load(index).shape[1:], f"mask {index} is {mask.dtype} {tuple(mask.shape)}"
+        require(mask.dtype == torch.uint8 and mask.shape == size, f"{actual}, expected uint8 {tuple(size)}")
+        labeled = mask[mask != UNKNOWN]
+        highest = int(labeled.max()) if len(labeled) else 0
         require(highest < len(source.regions), f"mask {index} has {highest}, which is no region")
 
 
@@ -113,9 +113,9 @@ def _labels(spec: SourceSpec) -> None:
     if source.labels is None:
         require(not source.classes, "names classes but has no labels")
         return
-    found = f"{source.labels.dtype} {tuple(source.labels.shape)}"
+    actual = f"{source.labels.dtype} {tuple(source.labels.shape)}"
     right = source.labels.dtype == torch.int64 and source.labels.shape == (len(source),)
-    require(right, f"labels are {found}, expected int64 [{len(source)}]")
+    require(right, f"labels are {actual}, expected int64 [{len(source)}]")
     low, high = int(source.labels.min()), int(source.labels.max())
     require(
         low >= 0 and high < len(source.classes), f"labels {low} to {high} for {len(source.classes)} classes"
@@ -130,9 +130,10 @@ def _fingerprint(spec: SourceSpec) -> None:
     digests, again = one.digests(), two.digests()
     if digests is None or again is None:
         return
-    told = f"`digests` is {digests.dtype} {digests.shape}"
+    actual = f"`digests` is {digests.dtype} {digests.shape}"
     require(
-        digests.dtype == np.uint8 and digests.shape == (len(one), SIZE), f"{told}, expected uint8 [N, {SIZE}]"
+        digests.dtype == np.uint8 and digests.shape == (len(one), SIZE),
+        f"{actual}, expected uint8 [N, {SIZE}]",
     )
     require(np.array_equal(digests, again), "`digests` differ when the source is built again")
 

@@ -53,9 +53,9 @@ class NoiseSource(Source):
 
     def mask(self, index: int) -> Tensor:
         """`[H, W]` uint8: the brighter pixels, and a border that is not told."""
-        told = (self.images[index].float().mean(0) > MIDDLE).to(torch.uint8)
-        told[:2] = 255
-        return told
+        mask = (self.images[index].float().mean(0) > MIDDLE).to(torch.uint8)
+        mask[:2] = 255
+        return mask
 
     def resident(self) -> Tensor:
         """`[N, C, H, W]` uint8."""
@@ -91,9 +91,9 @@ class Brightness(Objective):
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The mean squared error over tokens."""
         (seen,) = tokens
-        said = self.head(torch.cat([seen.cls[:, :, None], seen.patch], dim=2)).squeeze(-1).float()
-        goal = seen.image.mean((2, 3, 4))[..., None]
-        return Output((said - goal).square().mean())
+        guess = self.head(torch.cat([seen.cls[:, :, None], seen.patch], dim=2)).squeeze(-1).float()
+        target = seen.image.mean((2, 3, 4))[..., None]
+        return Output((guess - target).square().mean())
 
 
 @final

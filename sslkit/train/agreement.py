@@ -19,7 +19,7 @@ class Agreement:
         self._alone = parallel.world == 1
         # on the CPU: no device waits
         self._group: Any = None if self._alone else dist.new_group(backend="gloo")
-        self._asked: tuple[torch.Tensor, dist.Work] | None = None
+        self._pending: tuple[torch.Tensor, dist.Work] | None = None
 
     def any(self, wants: bool) -> bool:
         """Whether a rank wanted to stop one question ago; of one process, whether it `wants` to now."""
@@ -29,12 +29,12 @@ class Agreement:
         flag = torch.tensor(float(wants))
         work = dist.all_reduce(flag, group=self._group, async_op=True)
         assert work is not None, "of an asynchronous call"
-        self._asked = (flag, work)
+        self._pending = (flag, work)
         return answer
 
     def _answer(self) -> bool:
-        if self._asked is None:
+        if self._pending is None:
             return False
-        flag, work = self._asked
+        flag, work = self._pending
         work.wait()
         return bool(flag > 0)

@@ -182,7 +182,7 @@ class OfEach(Backward):
         self._parallel = parallel
         self._balancer: Balancer = system.balancer
         self._shared = _trained(system.nets["student"])
-        self._own = _heads(system)
+        self._heads = _heads(system)
         self._rows = Sum()
         self._pulls: list[Pull] = []
         self._reached: set[int] = set()
@@ -220,7 +220,7 @@ class OfEach(Backward):
         _clear([p for i, p in enumerate(self._shared) if i not in self._reached])  # by no loss: not trained
         self._reached.clear()
         self._pulls = []
-        _exchange(self._own, self._parallel)
+        _exchange(self._heads, self._parallel)
         return Balance(weights, gram)
 
     def _row(self) -> Tensor:
@@ -244,7 +244,7 @@ class OfFeatures(Backward):
         self._parallel = parallel
         self._balancer: Balancer = system.balancer
         self._shared = _trained(system.nets["student"])
-        self._own = _heads(system)
+        self._heads = _heads(system)
         self._answers: list[Tensor] = []
         self._pulls: list[Pull] = []
         self._weighed, self._balance = Pull([]), Balance(None, None)
@@ -276,7 +276,7 @@ class OfFeatures(Backward):
             self._weigh(draw)
             self._weighed.through(self._answers, slice(None), more=False)
         _exchange(self._shared, self._parallel)
-        _exchange(self._own, self._parallel)
+        _exchange(self._heads, self._parallel)
         balance, self._balance = self._balance, Balance(None, None)
         self._answers, self._pulls, self._weighed = [], [], Pull([])
         return balance

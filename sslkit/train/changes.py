@@ -42,9 +42,9 @@ def changes(
             yield place, (one, two)
 
 
-def other_run(found: Changes, free: Sequence[str] = ()) -> list[str]:
+def other_run(changed: Changes, free: Sequence[str] = ()) -> list[str]:
     """The fields among those changed that make another run; `free`: paths that do not, beside the table."""
-    wrong = (path for path in found if path not in free and path.split(".")[0] not in (*FREE, DATA))
+    wrong = (path for path in changed if path not in free and path.split(".")[0] not in (*FREE, DATA))
     return list(dict.fromkeys(path.split(".")[0] for path in wrong))
 
 

@@ -38,8 +38,8 @@ class Checkpoints:
 
     def all(self) -> list[Path]:
         """Finished checkpoints, oldest first."""
-        found = [p for p in self.folder.glob("step-*") if _NAME.match(p.name) and (p / META).is_file()]
-        return sorted(found, key=step_of)
+        paths = [p for p in self.folder.glob("step-*") if _NAME.match(p.name) and (p / META).is_file()]
+        return sorted(paths, key=step_of)
 
     def save(self, step: int, state: Mapping[str, Any], meta: Mapping[str, Any], best: int | None) -> Path:
         """Write the checkpoint of `step`, then drop what is neither new nor `best` (a step).
@@ -115,10 +115,10 @@ def load(path: Path) -> Loaded:
     state_path = path / STATE
     if not state_path.is_file():
         raise CheckpointError(f"{state_path}: is missing; the checkpoint is incomplete")
-    found = checksum(state_path)
-    if found != meta["sha256"]:
+    digest = checksum(state_path)
+    if digest != meta["sha256"]:
         raise CheckpointError(
-            f"{state_path}: is damaged or cut short: sha256 {found[:12]}..., expected {str(meta['sha256'])[:12]}..."
+            f"{state_path}: is damaged or cut short: sha256 {digest[:12]}..., expected {str(meta['sha256'])[:12]}..."
         )
     import torch  # not at the top: a sweep looks for checkpoints and stays light
 

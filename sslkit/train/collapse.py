@@ -140,7 +140,7 @@ class CollapseGuard:
         self._step, self._worked = 0, 0.0
         self._highest: dict[str, float] = {}
         self._rows: dict[str, Row] = {}
-        self._told = self._restored = 0
+        self._reported = self._restored = 0
         self.findings: list[Finding] = []
 
     @property
@@ -155,16 +155,16 @@ class CollapseGuard:
         step = int(record["step"])
         self._worked += (step - self._step) * record["lr"] / self._peak
         self._step = step
-        known = {finding.metric for finding in self.findings}
+        flagged = {finding.metric for finding in self.findings}
         for name, value in record.items():
             kind = name.rsplit("/", 1)[-1]
-            if kind in RULES and name not in known and math.isfinite(value):
+            if kind in RULES and name not in flagged and math.isfinite(value):
                 self._judge(name, value, RULES[kind])
-        return [finding._asdict() for finding in self.findings[len(known) :]]
+        return [finding._asdict() for finding in self.findings[len(flagged) :]]
 
     def news(self) -> list[Finding]:
         """What was found since this was last asked."""
-        new, self._told = self.findings[self._told :], len(self.findings)
+        new, self._reported = self.findings[self._reported :], len(self.findings)
         return new
 
     def reason(self, run_dir: Path) -> str:
@@ -192,7 +192,7 @@ class CollapseGuard:
         self._highest = dict(state["highest"])
         self._rows = {name: Row(*row) for name, row in state["rows"].items()}
         self.findings = [Finding(*finding) for finding in state["findings"]]
-        self._told = self._restored = len(self.findings)
+        self._reported = self._restored = len(self.findings)
 
     def _judge(self, name: str, value: float, rules: tuple[Rule, ...]) -> None:
         highest = self._highest[name] = max(value, self._highest.get(name, value))

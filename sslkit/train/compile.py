@@ -24,8 +24,8 @@ def compile_system(system: System, spec: RunSpec, graphs: int = 1, *, in_parts: 
     batches whose objectives see them all at once: `in_parts`.
     """
     in_parts = in_parts or system.balancer.space == "features"
-    made = graphs * len(system.objectives) if in_parts else graphs  # objectives of one class share a cache
-    _allow_graphs(system, spec, made)
+    count = graphs * len(system.objectives) if in_parts else graphs  # objectives of one class share a cache
+    _allow_graphs(system, spec, count)
     (system.compile_parts if in_parts else system.compile)(**spec.compile.options())
 
 
@@ -39,9 +39,9 @@ def compile_shards(system: System, spec: RunSpec, graphs: int = 1) -> None:
         objective.compile(**spec.compile.options())
 
 
-def _allow_graphs(system: System, spec: RunSpec, made: int) -> None:
+def _allow_graphs(system: System, spec: RunSpec, count: int) -> None:
     config = torch._dynamo.config
-    config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + made)
+    config.recompile_limit = max(config.recompile_limit, SPARE_GRAPHS + count)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, 32 * config.recompile_limit)
     if system.balancer.weighs_gradients or spec.log.conflict is not None:
         torch._functorch.config.donated_buffer = (

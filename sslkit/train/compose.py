@@ -112,15 +112,15 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
         raise SpecError(
             f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks, from 0"
         )
-    own = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
-    infos = {name: _info(own.get(name, student), views) for name in ("student", *spec.nets)}
+    frozen = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
+    infos = {name: _info(frozen.get(name, student), views) for name in ("student", *spec.nets)}
     env = Env(views, infos, infos["student"].grids, length)
     every = list(spec.all_terms())
     objectives = {term.name: _objective(term, env) for term in every if term.balance is None}
     passes = [p for objective in objectives.values() for p in objective.passes]
     student.serve([p for p in passes if p.net == "student"])
     nets: dict[str, Backbone] = {"student": student}
-    nets |= {name: own[name] if name in own else frozen_copy(student) for name in spec.nets}
+    nets |= {name: frozen[name] if name in frozen else frozen_copy(student) for name in spec.nets}
     weights = {term.name: _weight(term.spec.weight, length.steps) for term in every}
     balancer = _built(spec.combined.balance, spec.terms, spec.balance_path)
     inner = {term.name: _inner(term) for term in every if term.balance is not None}
@@ -198,9 +198,9 @@ def _check_names(spec: RunSpec) -> None:
 def _check_passes(system: System, spec: RunSpec) -> None:
     for request in system.plan:
         if request.net not in system.nets:
-            known = ", ".join(system.nets)
+            names = ", ".join(system.nets)
             raise SpecError(
-                f"nets: an objective reads net {request.net!r}, which the run does not have. Known: {known}"
+                f"nets: an objective reads net {request.net!r}, which the run does not have. Known: {names}"
             )
 
 
@@ -210,17 +210,17 @@ def make_maskers(system: System, env: Env) -> Maskers:
     Raises:
         SpecError: a masker does not fit its grid or mode, or reads a net that the run does not have.
     """
-    made: dict[tuple[str, MaskerSpec, str], Masker] = {}
+    shared: dict[tuple[str, MaskerSpec, str], Masker] = {}
     result = {}
     for i, request in enumerate(system.plan):
         if request.mask is not None:
             key = (request.view, request.mask, request.salt)
             try:
-                made[key] = made.get(key) or _masker(request, env)
-                _require_fixed(made[key], request, env)
+                shared[key] = shared.get(key) or _masker(request, env)
+                _require_fixed(shared[key], request, env)
             except SpecError as error:
                 raise SpecError(f"{_asker(system, request)}{error}") from None
-            result[i] = made[key]
+            result[i] = shared[key]
     return result
 
 
@@ -254,11 +254,11 @@ def _require_fixed(masker: Masker, request: Encode, env: Env) -> None:
 
 def _fixed(env: Env, view: str) -> str:
     """The kinds of maskers that leave a fixed number of patches visible in `view`, as far as their examples tell."""
-    found = []
+    fixed = []
     for kind, cls in sorted(kinds("masker").items()):
         with suppress(Exception):  # whatever ails another masker, this error is not about it
             example = cls.example() if issubclass(cls, MaskerSpec) else None
             stages = () if example is None else example.build(env, view).stages()
             if stages and all(stage.visible is not None for stage in stages):
-                found.append(kind)
-    return ", ".join(found) or "no masker that is installed"
+                fixed.append(kind)
+    return ", ".join(fixed) or "no masker that is installed"

@@ -106,9 +106,9 @@ def _states(paths: Sequence[str]) -> States:
     states = np.full((len(paths), 4), -1, dtype=np.int64)
     for i, path in enumerate(paths):
         with contextlib.suppress(OSError):  # a dangling link: reading it tells
-            found = os.stat(path)  # noqa: PTH116 -- a Path for each of a million files takes seconds
-            inode = found.st_ino & (2**63 - 1)  # some systems have unsigned ones
-            states[i] = found.st_size, found.st_mtime_ns, found.st_ctime_ns, inode
+            stat = os.stat(path)  # noqa: PTH116 -- a Path for each of a million files takes seconds
+            inode = stat.st_ino & (2**63 - 1)  # some systems have unsigned ones
+            states[i] = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, inode
     return states
 
 
@@ -187,9 +187,9 @@ def _keep(place: Path, kept: _Kept) -> None:
 
 def _prune(folder: Path) -> None:
     """Keep the folder within its bounds."""
-    found = [(entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in folder.glob("*.npz")]
+    files = [(entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in folder.glob("*.npz")]
     total = 0
-    for count, (_, size, path) in enumerate(sorted(found, reverse=True), start=1):
+    for count, (_, size, path) in enumerate(sorted(files, reverse=True), start=1):
         total += size
         if count > MOST_FILES or (total > MOST_BYTES and count > 1):
             path.unlink(missing_ok=True)

@@ -75,10 +75,10 @@ def plan(system: System, masking: Masking, passes: Sequence[Mapping[str, Any]]) 
     }
 
 
-def encoded(passes: Sequence[Mapping[str, Any]], made: Mapping[str, Any]) -> float:
-    """What `plan`, of `passes`, costs a step, in tokens that the student encodes and differentiates once."""
-    return float(made["cost"]) * max(
-        sum(_cost(one, 1) for one in passes if term in _terms(one)) for term in made["terms"]
+def encoded(passes: Sequence[Mapping[str, Any]], planned: Mapping[str, Any]) -> float:
+    """What a step of this plan of `passes` costs, in tokens that the student encodes and differentiates once."""
+    return float(planned["cost"]) * max(
+        sum(_cost(one, 1) for one in passes if term in _terms(one)) for term in planned["terms"]
     )
 
 

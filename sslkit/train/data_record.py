@@ -35,13 +35,13 @@ class Listed(NamedTuple):
 
 def sources_read(spec: RunSpec, sources: Sources) -> dict[str, Source]:
     """All that a run reads: `data.train`, `data.test`, and `evaluate.LABEL.SPLIT` of evaluators with their own."""
-    found = {"data.train": sources.get(spec.data, "train")}
+    by_place = {"data.train": sources.get(spec.data, "train")}
     for evaluator in spec.evaluate:
         for split in evaluator.build().needs:
             data = source_of(evaluator, spec.data, split)
             place = f"data.{split}" if data == spec.data else f"evaluate.{evaluator.label}.{split}"
-            found[place] = sources.get(data, split)
-    return found
+            by_place[place] = sources.get(data, split)
+    return by_place
 
 
 def recorded(source: Source) -> dict[str, Any]:
@@ -71,10 +71,10 @@ def differences(run_dir: Path, place: str, source: Source, then: Mapping[str, An
     if then.get("fingerprint") == source.fingerprint:
         return []
     digests, before = source.digests(), _read_list(_path(run_dir, place))
-    said = [] if digests is None or before is None else list(_between(before, _listed(source, digests)))
+    changes = [] if digests is None or before is None else list(_between(before, _listed(source, digests)))
     if then.get("images") != len(source):
-        said.append(f"{then.get('images'):,} images then, {len(source):,} now")
-    return said or ["its images, labels or settings are others"]
+        changes.append(f"{then.get('images'):,} images then, {len(source):,} now")
+    return changes or ["its images, labels or settings are others"]
 
 
 def _path(run_dir: Path, place: str) -> Path:
@@ -119,13 +119,13 @@ def _between(then: Listed, now: Listed) -> Iterator[str]:
     gone = _without_partner(then, now)
     new = _without_partner(now, then)
     edited = [name for name in new if name in gone]
-    yield from _told(edited, "edited")
-    yield from _told([name for name in new if name not in gone], "added")
-    yield from _told([name for name in gone if name not in new], "removed")
-    yield from _told(_relabelled(then, now), "relabelled")
+    yield from _phrase(edited, "edited")
+    yield from _phrase([name for name in new if name not in gone], "added")
+    yield from _phrase([name for name in gone if name not in new], "removed")
+    yield from _phrase(_relabeled(then, now), "relabelled")
     if list(then.classes) != list(now.classes):
-        yield from _told([name for name in now.classes if name not in then.classes], "added", "class")
-        yield from _told([name for name in then.classes if name not in now.classes], "removed", "class")
+        yield from _phrase([name for name in now.classes if name not in then.classes], "added", "class")
+        yield from _phrase([name for name in then.classes if name not in now.classes], "removed", "class")
         if sorted(then.classes) == sorted(now.classes):
             yield "the classes are in another order"
     if then.images != now.images and Counter(then.images) == Counter(now.images):
@@ -147,19 +147,19 @@ def _without_partner(one: Listed, other: Listed) -> dict[str, None]:
     return names
 
 
-def _relabelled(then: Listed, now: Listed) -> list[str]:
+def _relabeled(then: Listed, now: Listed) -> list[str]:
     """Names of images that are in both, with another class."""
     spare = Counter(now.images)
     spare.subtract(Counter(then.images))
-    known, names = {digest for digest, _ in then.images}, []
+    digests, names = {digest for digest, _ in then.images}, []
     for name, image in zip(now.names, now.images, strict=True):
-        if spare[image] > 0 and image[0] in known:
+        if spare[image] > 0 and image[0] in digests:
             spare[image] -= 1
             names.append(name)
     return names
 
 
-def _told(names: Sequence[str], what: str, noun: str = "image") -> Iterator[str]:
+def _phrase(names: Sequence[str], what: str, noun: str = "image") -> Iterator[str]:
     if names:
         plural = {"image": "images", "class": "classes"}[noun]
         shown = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

@@ -25,14 +25,14 @@ OURS = ("adamw", "lars")
 def unused_when_built(spec: RunSpec, system: System, maskers: Iterable[Masker]) -> Iterator[Problem]:
     """Every field of `spec` that was set and has no effect on the run of `system`, by its path from the root."""
     read = {request.view for request in system.plan} | {g.view for masker in maskers for g in masker.passes}
-    found = [
+    problems = [
         *(p._replace(path=f"optimizer.{p.path}") for p in ignored_by_timm(spec.optimizer)),
         *_unmatched(spec.optimizer, system),
         *unread_views(spec, frozenset(read)),
         *_norms(spec, system),
         *(p for i, e in enumerate(spec.evaluate) for p in _unread_splits(e, f"evaluate.{i}")),
     ]
-    yield from only_changed(spec, found)
+    yield from only_changed(spec, problems)
 
 
 def ignored_by_timm(spec: OptimizerSpec) -> Iterator[Problem]:

@@ -70,10 +70,10 @@ class Meter:
 
 def counters(device: torch.device, powercap: Path = POWERCAP) -> list[Counter]:
     """Those of `device`, and on the first rank of a machine those of its CPUs; none where none can be read."""
-    found = list(_gpu(device)) if device.type == "cuda" else []
+    readable = list(_gpu(device)) if device.type == "cuda" else []
     if int(os.environ.get("LOCAL_RANK", "0")) == 0:
-        found += _cpus(powercap)
-    return found
+        readable += _cpus(powercap)
+    return readable
 
 
 def _gpu(device: torch.device) -> Iterator[Counter]:

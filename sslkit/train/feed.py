@@ -190,12 +190,12 @@ class _Cutter(Dataset[_Cut | DataError]):
     def __getitems__(self, items: list[_Item]) -> _Cut | DataError:
         """All at once: to draw for one image costs as much as to draw for many."""
         try:
-            found = [readable(self.source, item.image) for item in items]
+            decoded = [readable(self.source, item.image) for item in items]
         except DataError as error:
             return error
         rows = torch.tensor([item.row for item in items])
-        crops = self.pipeline.first([image for image, _ in found], items[0].step, rows)
-        return crops, rows, [reason for _, reasons in found for reason in reasons]
+        crops = self.pipeline.first([image for image, _ in decoded], items[0].step, rows)
+        return crops, rows, [reason for _, reasons in decoded for reason in reasons]
 
 
 def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:

@@ -59,7 +59,7 @@ def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Se
 
     Args:
         path: the PNG; it is replaced as a whole, and its folder is made.
-        pictures: images `[rows, columns, C, H, W]`, on any device. One channel is grey; of two the first is
+        pictures: images `[rows, columns, C, H, W]`, on any device. One channel is gray; of two the first is
             shown, of more than three the first three.
         mean: what normalization subtracted: one value a channel.
         std: what it divided by, alike.
@@ -186,7 +186,7 @@ def _conflict_panels(records: Sequence[Mapping[str, float | None]]) -> dict[str,
     for title in ("weight", "gradient norm", "cosine"):
         ending = f"/{title.replace(' ', '_')}"
         wanted[title] = [key for key in keys if key.startswith("balance/") and key.endswith(ending)]
-    drawn = {title: [_of_term(records, key, title) for key in found] for title, found in wanted.items()}
+    drawn = {title: [_of_term(records, key, title) for key in selected] for title, selected in wanted.items()}
     kept = {title: [curve for curve in curves if curve.steps] for title, curves in drawn.items()}
     kept["cosine"] = [_with_conflict(curve) for curve in kept["cosine"]]
     return {f"{title} of {_WHOSE[title]}": curves for title, curves in kept.items() if curves}

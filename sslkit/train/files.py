@@ -144,10 +144,10 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def read_summary(run_dir: Path) -> dict[str, Any]:
     """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
     try:
-        found = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return summary if isinstance(summary, dict) else {}
 
 
 def sync_folder(path: Path) -> None:

@@ -47,7 +47,7 @@ def step_flops(
     Raises:
         Exception: what a module raises that reads values of tensors.
     """
-    found: dict[int, int] = {}
+    by_step: dict[int, int] = {}
     with FakeTensorMode():
         hollow = _hollow(system, device)
         for step, maskers in stages.items():
@@ -57,8 +57,8 @@ def step_flops(
                 _forward_and_backward(hollow, crops, masks, device)
                 if twice:
                     hollow.student_answers(crops, masks)
-            found[step] = counter.flops * images // at_once
-    return found
+            by_step[step] = counter.flops * images // at_once
+    return by_step
 
 
 @final

@@ -82,8 +82,8 @@ class UnreadableImages:
         if index in self.reasons:
             return
         self.reasons[index] = reason
-        name, said = (" ".join(text.split()) for text in (self._name(index), reason))
-        self._file.add([f"{index}\t{name}\t{said}"])
+        name, cause = (" ".join(text.split()) for text in (self._name(index), reason))
+        self._file.add([f"{index}\t{name}\t{cause}"])
         if len(self.reasons) > self._share * self._total:
             raise DataError(
                 f"{len(self.reasons)} of {self._total} images cannot be read, more than max_corrupt={self._share}; "

@@ -86,8 +86,8 @@ class LARS(Optimizer):
         state = self.state[weight]
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(weight)
-        found: Tensor = state["momentum_buffer"]
-        return found
+        buffer: Tensor = state["momentum_buffer"]
+        return buffer
 
 
 def _ratios(weights: Sequence[Tensor], updates: Sequence[Tensor], trust: float) -> list[Tensor]:

@@ -56,12 +56,12 @@ class Lineage:
         if not before:
             self.notes.append(UNKNOWN_DATA)
             return {}
-        told = {
+        differing = {
             place: differences(self.run_dir, place, source, before[place])
             for place, source in self._read.items()
             if place in before
         }
-        return {place: what for place, what in told.items() if what}
+        return {place: what for place, what in differing.items() if what}
 
     def record_data(self) -> dict[str, Any]:
         """What the lock says of the data that are read; the lists of images go beside it."""

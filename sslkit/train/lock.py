@@ -172,8 +172,8 @@ def _leads(path: Path) -> bool:
 def changes_of(spec: RunSpec, run_dir: Path) -> Changes:
     """What differs between `spec` and the lock in `run_dir`, first weights and the folder aside."""
     now, then = spec.model_dump(mode="json"), parse_as(RunSpec, _located(run_dir)).model_dump(mode="json")
-    found = dict(changes(without_first_weights(then), without_first_weights(now)))
-    return {path: values for path, values in found.items() if path != "out"}
+    differing = dict(changes(without_first_weights(then), without_first_weights(now)))
+    return {path: values for path, values in differing.items() if path != "out"}
 
 
 def differences(spec: RunSpec, run_dir: Path) -> list[str]:

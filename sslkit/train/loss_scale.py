@@ -78,8 +78,8 @@ def require_scalable(optimizer: str, weighs_gradients: str | None, compares: boo
     """
     reason = None
     if optimizer not in SKIPPABLE:
-        known = " or ".join(f"`{name}`" for name in SKIPPABLE)
-        reason = f"`optimizer.name: {optimizer}` cannot skip a step whose gradients overflow; use {known}"
+        names = " or ".join(f"`{name}`" for name in SKIPPABLE)
+        reason = f"`optimizer.name: {optimizer}` cannot skip a step whose gradients overflow; use {names}"
     elif weighs_gradients is not None:
         reason = f"`{weighs_gradients}` weighs the gradients of each loss, which are not scaled apart"
     elif compares:

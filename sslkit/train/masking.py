@@ -28,8 +28,8 @@ class Masking(nn.Module):
         self.plan, self.maskers, self.seed = tuple(plan), dict(maskers), seed
         self._first = {_name(plan[i]): i for i in sorted(maskers, reverse=True)}
         self._each = nn.ModuleList(maskers[i] for i in self._first.values())
-        own = [stage.passes for masker in maskers.values() for stage in masker.stages()]
-        self.guides = tuple(dict.fromkeys(request for passes in own for request in passes))
+        per_stage = [stage.passes for masker in maskers.values() for stage in masker.stages()]
+        self.guides = tuple(dict.fromkeys(request for passes in per_stage for request in passes))
         """The passes that any masker reads."""
 
     def sample(self, batch: Batch, answers: Answers, step: int, progress: float) -> list[Mask | None]:
@@ -58,11 +58,11 @@ class Masking(nn.Module):
         batch: Batch,
         answers: Answers,
         masks: Sequence[Mask | None],
-        told: Mapping[int, Tensor],
+        losses: Mapping[int, Tensor],
         progress: float,
     ) -> Rows:
-        """What every masker learns from. `told`: pass -> losses of its hidden patches."""
-        scores = {_name(self.plan[i]): values for i, values in told.items()}
+        """What every masker learns from. `losses`: pass -> losses of its hidden patches."""
+        scores = {_name(self.plan[i]): values for i, values in losses.items()}
         rows = []
         for name, i in self._first.items():
             mask, masker = masks[i], self.maskers[i].at(progress)
@@ -74,10 +74,12 @@ class Masking(nn.Module):
     @torch.no_grad()
     def commit(self, rows: Sequence[Rows], gather: Callable[[Tensor], Tensor]) -> None:
         """Give every masker what it observed in the micro-batches of a step, on all ranks."""
-        for masker, own in zip(self._each, zip(*rows, strict=True), strict=True):
+        for masker, observed in zip(self._each, zip(*rows, strict=True), strict=True):
             assert isinstance(masker, Masker)
-            if own[0]:
-                masker.commit({key: gather(torch.cat([part[key] for part in own])) for key in own[0]})
+            if observed[0]:
+                masker.commit(
+                    {key: gather(torch.cat([part[key] for part in observed])) for key in observed[0]}
+                )
 
 
 def _name(request: Encode) -> str:

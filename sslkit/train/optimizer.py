@@ -182,10 +182,10 @@ def clip(
     `norms`: of whole tensors, where a rank holds shards.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    found, values = norms(gradients), [local(gradient) for gradient in gradients]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(list(found)))
+    gradient_norms, values = norms(gradients), [local(gradient) for gradient in gradients]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(list(gradient_norms)))
     if per == "tensor":
-        torch._foreach_mul_(values, [(limit / (norm + CLIP_EPS)).clamp(max=1.0) for norm in found])
+        torch._foreach_mul_(values, [(limit / (norm + CLIP_EPS)).clamp(max=1.0) for norm in gradient_norms])
     else:
         torch._foreach_mul_(values, (limit / (total + CLIP_EPS)).clamp(max=1.0))
     return total

@@ -259,11 +259,11 @@ class Sharded(Parallel):
 
     def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """From those of the shards, in one exchange."""
-        own = torch.stack(list(_exact_norms(tensors)))
-        found = self.total(own.square()).sqrt()
+        local_norms = torch.stack(list(_exact_norms(tensors)))
+        totals = self.total(local_norms.square()).sqrt()
         return [
             total.to(x.dtype) if isinstance(x, DTensor) else kept.to(x.dtype)
-            for total, kept, x in zip(found, own, tensors, strict=True)
+            for total, kept, x in zip(totals, local_norms, tensors, strict=True)
         ]
 
 

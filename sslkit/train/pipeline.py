@@ -23,7 +23,7 @@ FEWEST = 32
 
 @final
 class Resized(Augment):
-    """The centre square at the view's size: what a view does whose augmentations leave the size open."""
+    """The center square at the view's size: what a view does whose augmentations leave the size open."""
 
     fixes_size = True
 
@@ -118,13 +118,13 @@ class Pipeline:
 
     def _finished(self, name: str, crops: Tensor, step: int, rows: Tensor, *, normalize: bool) -> Tensor:
         """`[V, B, C, S, S]` float32 from uint8: in [0, 1], or normalized."""
-        made = torch.empty(crops.shape, device=crops.device)
+        output = torch.empty(crops.shape, device=crops.device)
         for i, chain in enumerate(self.chains[name]):
             for part in _pieces(rows, crops[0, :1].numel()):
                 place = Place(name, i, step, rows[part])
                 crop = self._run(to_float(crops[i, part]), place, chain.fixing + 1, len(chain.steps))
-                made[i, part] = self._normalized(crop, name) if normalize else crop
-        return made
+                output[i, part] = self._normalized(crop, name) if normalize else crop
+        return output
 
     def _run(self, images: Tensor, place: Place, begin: int, end: int) -> Tensor:
         for i in range(begin, end):

@@ -76,9 +76,9 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     system, env, maskers = _built(spec, views, length, problems)
     if spec.optimizer.name not in OURS:
         problems.of(lambda: require_optimizer(spec.optimizer.name))
-    told: list[str] = []
+    switched_off: list[str] = []
     if system is not None and maskers is not None and not began:
-        told = notes(spec)
+        switched_off = notes(spec)
         problems.add(unused_when_built(spec, system, maskers.values()))
         problems.add(training_problems(system.nets["student"]))
     net = None if system is None else system.nets[spec.readout.net]
@@ -92,16 +92,16 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     assert system is not None, "it did not fail"
     assert env is not None, "it came with the system"
     assert maskers is not None, "they did not fail"
-    return Parts(source, sources, order, length, system, env, maskers, told)
+    return Parts(source, sources, order, length, system, env, maskers, switched_off)
 
 
 def _built(
     spec: RunSpec, views: dict[str, View] | None, length: Length, problems: Problems
 ) -> tuple[System | None, Env | None, Maskers | None]:
-    made = None if views is None else problems.of(lambda: make_system(spec, views, length))
-    if made is None:
+    system_and_env = None if views is None else problems.of(lambda: make_system(spec, views, length))
+    if system_and_env is None:
         return None, None, None
-    system, env = made
+    system, env = system_and_env
     return system, env, problems.of(lambda: make_maskers(system, env))
 
 

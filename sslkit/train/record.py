@@ -48,9 +48,9 @@ class Recorder:
         self._held: list[tuple[dict[str, float], dict[str, Tensor]]] = []
         self._flushed = time.monotonic()
 
-    def add(self, known: Mapping[str, float], values: Mapping[str, Tensor]) -> None:
-        """Hold one record: `known` numbers (step, epoch, lr, ...) and `values` on the device."""
-        self._held.append((dict(known), dict(values)))
+    def add(self, numbers: Mapping[str, float], values: Mapping[str, Tensor]) -> None:
+        """Hold one record: `numbers` (step, epoch, lr, ...) and `values` on the device."""
+        self._held.append((dict(numbers), dict(values)))
 
     @property
     def due(self) -> bool:
@@ -64,11 +64,11 @@ class Recorder:
             return
         everything = torch.stack([value.float() for _, values in self._held for value in values.values()])
         means = iter(self.parallel.mean(everything).tolist())  # some steps tell more than others
-        for known, values in self._held:
-            whole = {**known, **dict(zip(values, means, strict=False))}
+        for numbers, values in self._held:
+            whole = {**numbers, **dict(zip(values, means, strict=False))}
             self.write(whole)
             for warning in self._watch(whole):
-                self._line({"step": known["step"], "warning": warning})
+                self._line({"step": numbers["step"], "warning": warning})
         self._held.clear()
 
     def write(self, record: Mapping[str, float]) -> None:

@@ -124,8 +124,10 @@ def _misfit(loaded: Loaded, part: str, error: Exception) -> CheckpointError:
 
 def _best_of(best: Best, paths: list[Path]) -> Path:
     if best.metric is None or best.step is None:
-        known = ", ".join(best.values) or "none, as the run made no evaluation"
-        raise CheckpointError(f"no best checkpoint by {best.metric or 'any metric'}. Metrics known: {known}")
+        metrics = ", ".join(best.values) or "none, as the run made no evaluation"
+        raise CheckpointError(
+            f"no best checkpoint by {best.metric or 'any metric'}. Metrics known: {metrics}"
+        )
     path = next((path for path in paths if step_of(path) == best.step), None)
     if path is None:
         why = ", for an older version took higher values as better" if best.metric in best.corrected else ""

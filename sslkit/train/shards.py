@@ -61,9 +61,9 @@ def placed(values: Any, tensor: Tensor) -> Any:  # noqa: ANN401
     )
 
 
-def placed_as(state: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A module's whole `state`, cut as its `own` is."""
-    return {key: placed(value, own[key]) if key in own else value for key, value in state.items()}
+def placed_as(state: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's whole `state`, cut as its `reference` is."""
+    return {key: placed(value, reference[key]) if key in reference else value for key, value in state.items()}
 
 
 KERNELS = ("fused", "foreach")
@@ -73,7 +73,7 @@ KERNELS = ("fused", "foreach")
 def optimizer_placed(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str, Any]:
     """An optimizer's whole `state`, cut as its parameters are, for the kernels that it was built with."""
     parameters = dict(enumerate(p for group in optimizer.param_groups for p in group["params"]))
-    own = {
+    by_number = {
         number: {key: placed(value, parameters[number]) for key, value in values.items()}
         for number, values in state["state"].items()
         if number in parameters
@@ -82,4 +82,4 @@ def optimizer_placed(state: Mapping[str, Any], optimizer: Optimizer) -> dict[str
         {**group, **{key: ours[key] for key in KERNELS if key in ours}}
         for group, ours in zip(state["param_groups"], optimizer.param_groups, strict=True)
     ]
-    return {**state, "state": own, "param_groups": groups}
+    return {**state, "state": by_number, "param_groups": groups}

@@ -10,7 +10,7 @@ from sslkit.core.masker import Masker
 Stages = Mapping[int, Masker]
 """Index of a masked pass -> its masker in force."""
 PROBES = 1024
-"""Steps that are looked at whatever their neighbours say, evenly spread over the run."""
+"""Steps that are looked at whatever their neighbors say, evenly spread over the run."""
 
 
 def timeline(maskers: Stages, steps: int) -> dict[int, Stages]:

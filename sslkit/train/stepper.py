@@ -198,12 +198,12 @@ class Stepper:
 
     def _groups(self) -> list[dict[str, Any]]:
         student: Any = self.system.nets["student"]
-        own = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
-        own += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
+        decayable = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
+        decayable += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
         balancers = (self.system.balancer, self.system.inner)
         balancer = [p for one in balancers for p in one.parameters() if p.requires_grad]
         scales = optim.layer_scales(self.spec.optimizer, student)
-        return optim.groups(self.spec.optimizer, own, balancer, scales)
+        return optim.groups(self.spec.optimizer, decayable, balancer, scales)
 
     def _loss_scale(self) -> LossScale:
         scales = self.precision == "float16"

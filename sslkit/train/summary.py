@@ -27,7 +27,7 @@ from sslkit.train.stepper import module_parameters
 def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str, Any]:
     """Every value that follows from the spec, the data and the machine."""
     stepper, length = composed.step, composed.length
-    found = passes(composed, composed.env)
+    backbone_passes = passes(composed, composed.env)
     return {
         "images": len(composed.source),
         "channels": composed.source.channels,
@@ -42,8 +42,8 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "ranks": parallel.world,
         "micro_batch_size": composed.order.share.micro,
         "parameters": parameters(composed.system),
-        "passes": found,
-        "plan": cost.plan(composed.system, stepper.masking, found),
+        "passes": backbone_passes,
+        "plan": cost.plan(composed.system, stepper.masking, backbone_passes),
         "flops": flops_of(spec, composed, parallel) if spec.log.flops else None,
         "graphs": masks_shapes(timeline(stepper.masking.maskers, length.steps).values()),
     }

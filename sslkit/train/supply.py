@@ -95,15 +95,15 @@ def resident(
     shape = readable(source, 0)[0].shape
     if len(source) * shape.numel() > budget:
         return None
-    images, said = torch.empty(len(source), *shape, dtype=torch.uint8), list[tuple[int, str]]()
+    images, skipped = torch.empty(len(source), *shape, dtype=torch.uint8), list[tuple[int, str]]()
     for start, (part, reasons) in zip(
         range(0, len(source), AT_ONCE), _decoded(source, shape, workers), strict=False
     ):
         if part is None:
             return None
         images[start : start + len(part)] = part
-        said += reasons
-    for index, reason in said:
+        skipped += reasons
+    for index, reason in skipped:
         unreadable(index, reason)
     return images
 
@@ -125,9 +125,9 @@ class _Decoder(Dataset[tuple[Tensor | None, Reasons]]):
         return len(self.source)
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor | None, Reasons]:
-        found = [readable(self.source, index) for index in indices]
-        reasons = [reason for _, some in found for reason in some]
-        images = [image for image, _ in found]
+        decoded = [readable(self.source, index) for index in indices]
+        reasons = [reason for _, some in decoded for reason in some]
+        images = [image for image, _ in decoded]
         return (torch.stack(images) if all(x.shape == self.shape for x in images) else None), reasons
 
 

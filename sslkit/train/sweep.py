@@ -179,16 +179,16 @@ def _prefixed(say: Say, where: str) -> Say:
 
 
 def run_cells(
-    made: Grid, share: Share, stop: Stop, say: Say = print, stop_on_error: bool = False
+    plan: Grid, share: Share, stop: Stop, say: Say = print, stop_on_error: bool = False
 ) -> list[Ended]:
     """Run the cells of `share` one after another; those that another process is making are waited for.
 
     Every cell is `python -m sslkit run` in a process of its own, so that one that fails, or is killed for its
     memory, takes nothing with it, and none finds the memory, the graphs or the random state of another.
     """
-    hidden = made.folder / HIDDEN
+    hidden = plan.folder / HIDDEN
     hidden.mkdir(parents=True, exist_ok=True)
-    mine, ended, told = made.cells[share.first :: share.of], dict[str, Ended](), set[str]()
+    mine, ended, announced = plan.cells[share.first :: share.of], dict[str, Ended](), set[str]()
     while len(ended) < len(mine):
         before = len(ended)
         for cell in mine:
@@ -202,9 +202,9 @@ def run_cells(
                 if lock is not None:
                     where = f"[{len(ended) + 1}/{len(mine)}] {cell.name}"
                     ended[cell.name] = _ended(cell, hidden, lock, stop, _prefixed(say, where))
-                elif cell.name not in told:
+                elif cell.name not in announced:
                     say(f"{cell.name}: another process is making it")
-                    told.add(cell.name)
+                    announced.add(cell.name)
         if len(ended) == before:
             time.sleep(LOOK)
     return list(ended.values())
@@ -275,16 +275,16 @@ def _ended(cell: Cell, hidden: Path, lock: int, stop: Stop, say: Say) -> Ended:
 
 def _environment() -> dict[str, str]:
     """That of a cell: one process, on the device of this rank."""
-    found = {key: value for key, value in os.environ.items() if not RANK_VARIABLES.fullmatch(key)}
+    environment = {key: value for key, value in os.environ.items() if not RANK_VARIABLES.fullmatch(key)}
     if "LOCAL_RANK" not in os.environ:
-        return found
+        return environment
     import torch
 
     local, devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     if devices:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(devices)))
-        found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local % devices]
-    return found
+        environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local % devices]
+    return environment
 
 
 def _reason(log: Path, start: int, code: int) -> str:
@@ -316,16 +316,16 @@ def together(share: Share, ended: Sequence[Ended]) -> list[Ended]:
     return [one for part in parts for one in part]
 
 
-def write_results(made: Grid, ended: Sequence[Ended]) -> SweepTable:
+def write_results(plan: Grid, ended: Sequence[Ended]) -> SweepTable:
     """Write the table of all cells that are finished: one worker at a time, so that the last has them all."""
     from sslkit.evaluate.sweep_table import table, write_table
 
-    hidden = made.folder / HIDDEN
+    hidden = plan.folder / HIDDEN
     hidden.mkdir(parents=True, exist_ok=True)
     with _claimed(hidden / ".table.lock", wait=True):  # no cell's name begins with a point
-        found = table(made, {one.name: one.reason for one in ended if one.state == "failed"})
-        write_table(found, made.folder)
-    return found
+        results = table(plan, {one.name: one.reason for one in ended if one.state == "failed"})
+        write_table(results, plan.folder)
+    return results
 
 
 def sweep(
@@ -353,26 +353,26 @@ def sweep(
     """
     if isinstance(base, RunSpec):
         fields = base.model_dump(mode="json", exclude_unset=True)
-        given = SweepSpec(name=f"{base.name}-sweep", base=fields)
+        spec = SweepSpec(name=f"{base.name}-sweep", base=fields)
     else:
-        given = read_sweep_spec(Path(base))
-    update = {"axes": {**given.axes, **_axes(axes or {})}, "rows": {**given.rows, **(rows or {})}}
+        spec = read_sweep_spec(Path(base))
+    update = {"axes": {**spec.axes, **_axes(axes or {})}, "rows": {**spec.rows, **(rows or {})}}
     if out is not None:
         update["out"] = Path(out)
-    made = grid(parse_as(SweepSpec, {**dict(given), **update}), registry().failures)
-    require_own_folders(made.cells)
+    plan = grid(parse_as(SweepSpec, {**dict(spec), **update}), registry().failures)
+    require_own_folders(plan.cells)
     with Stop() as stop:
-        ended = run_cells(made, Share(), stop, say)
-    results = write_results(made, ended)
+        ended = run_cells(plan, Share(), stop, say)
+    results = write_results(plan, ended)
     if stop.signal is not None:
-        raise Interrupted(f"{made.name}: stopped by {stop.signal}; the same call goes on", stop.signal)
+        raise Interrupted(f"{plan.name}: stopped by {stop.signal}; the same call goes on", stop.signal)
     return results
 
 
-def _axes(given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+def _axes(by_path: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
     """Raises SpecError where values are no sequence; a text would otherwise be swept letter by letter."""
     axes = {}
-    for key, values in given.items():
+    for key, values in by_path.items():
         if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
             raise SpecError(f"axes.{key}: must be a sequence of values, as in (0, 1, 2), found {values!r}")
         axes[key] = tuple(values)

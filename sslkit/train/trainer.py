@@ -217,13 +217,13 @@ class Trainer:
         if losses.gradient_norm is not None:
             values["gradient_norm"] = losses.gradient_norm
         rate = self.clock.rate(done * self.spec.batch_size)
-        known = {
+        numbers = {
             "step": done,
             "epoch": self.length.epoch(done),
             "lr": self.stepper.lr(done - 1),
             "images_per_s": rate,
         }
-        self.recorder.add(known, values)
+        self.recorder.add(numbers, values)
         if self.parallel.world > 1 or self.recorder.due:
             self._flush()
             self.progress.update(done, self.length.epoch(done), self.recorder.latest)
@@ -271,14 +271,14 @@ class Trainer:
     def _scores(self, net: Backbone | None, due: Mapping[int, EvaluatorSpec]) -> dict[str, Scores]:
         return evaluate(net, due, self.spec.data, self.reading, self.sources)
 
-    def _store(self, done: int, due: Mapping[int, EvaluatorSpec], found: Mapping[str, Scores]) -> None:
+    def _store(self, done: int, due: Mapping[int, EvaluatorSpec], results: Mapping[str, Scores]) -> None:
         if self.parallel.first:
             unreadable = tuple(sorted(self._unscored))
             about = About(self.run_dir, done, weights_sha256(self.net), None, unreadable)
             self.saver.store(
                 lambda: self._show(
                     done,
-                    store(about, due, found, self.spec.data, self.reading, self.sources, warn=self._warn),
+                    store(about, due, results, self.spec.data, self.reading, self.sources, warn=self._warn),
                 )
             )
 

@@ -233,7 +233,7 @@ def _mute() -> Any:  # noqa: ANN401
 def _shared_memory() -> int | None:
     """Bytes of shared memory; None where the system does not tell."""
     try:
-        found = os.statvfs(SHARED_MEMORY)
+        filesystem = os.statvfs(SHARED_MEMORY)
     except (OSError, AttributeError):
         return None
-    return found.f_frsize * found.f_blocks
+    return filesystem.f_frsize * filesystem.f_blocks
