@@ -1,4 +1,4 @@
-"""The closing summary of a run, for people, its exit code, and the command that comes next. Torch-free."""
+"""Closing summary of a run, its exit code and the next commands. Torch-free."""
 
 from __future__ import annotations
 

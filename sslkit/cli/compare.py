@@ -1,4 +1,4 @@
-"""`sslkit compare`: runs against each other, with what may be claimed."""
+"""`sslkit compare`: statistical comparison of runs."""
 
 from __future__ import annotations
 

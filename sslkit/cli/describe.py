@@ -1,4 +1,4 @@
-"""Spec classes in words, from their annotations and docstrings. Torch-free."""
+"""Descriptions of spec classes, from annotations and docstrings. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sslkit evaluate`: measure a finished or stopped run, or any network that a spec names."""
+"""`sslkit evaluate`: evaluate a run, or any network that a spec names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person meant who wrote something that a command does not know. Torch-free."""
+"""Hints for options that a command does not know. Torch-free."""
 
 from __future__ import annotations
 

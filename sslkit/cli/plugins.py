@@ -1,4 +1,4 @@
-"""`sslkit plugins`: what is installed, what it offers, and making more."""
+"""`sslkit plugins`: list, show, check and make plugins."""
 
 from __future__ import annotations
 

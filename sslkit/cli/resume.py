@@ -1,4 +1,4 @@
-"""`sslkit resume`: go on with a run."""
+"""`sslkit resume`: continue a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sslkit run`: train what a spec says."""
+"""`sslkit run`: train and evaluate a spec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sslkit scaling`: laws of size, data and compute from the results of a sweep."""
+"""`sslkit scaling`: scaling laws of size, data and compute from the results of a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`sslkit sweep`: many runs out of one spec, and one table."""
+"""`sslkit sweep`: a grid of runs, and one table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of augmentations."""
+"""Conformance checks of augmentations."""
 
 from __future__ import annotations
 

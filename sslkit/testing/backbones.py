@@ -1,4 +1,4 @@
-"""Promises of backbones beside training."""
+"""Conformance checks of backbones, besides those by training."""
 
 from __future__ import annotations
 

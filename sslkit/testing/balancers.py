@@ -1,4 +1,4 @@
-"""Promises of balancers beside training."""
+"""Conformance checks of balancers, besides those by training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of evaluators."""
+"""Conformance checks of evaluators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checks of each family."""
+"""Conformance checks by family."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hold a plugin against the interfaces: every entry point, every spec class, every promise."""
+"""Conformance kit: every entry point and spec class of a plugin against the interfaces."""
 
 from __future__ import annotations
 

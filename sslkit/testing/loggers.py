@@ -1,4 +1,4 @@
-"""Promises of loggers."""
+"""Conformance checks of loggers."""
 
 from __future__ import annotations
 

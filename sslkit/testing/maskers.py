@@ -1,4 +1,4 @@
-"""Promises of maskers."""
+"""Conformance checks of maskers."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def _observed(masker: Masker, rows: Tensor, step: int) -> Mapping[str, Tensor]:
 
 
 def _scores(mask: Mask, scene: Scene, rows: Tensor) -> Tensor:
-    """Made losses `[L]`, each a function of its image and patch."""
+    """Synthetic losses `[L]`, each a function of its image and patch."""
     values = rng.draw(0, "scores", rows=rows).uniform(GRID.patches)
     return torch.where(mask.per_image > 0, values.flatten()[mask.flat], 0.0)
 

@@ -1,4 +1,4 @@
-"""Promise of everything that takes part in a step: micro-batches make the step of the whole batch."""
+"""Conformance check: steps in micro-batches equal steps of the whole batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises of objectives beside training."""
+"""Conformance checks of objectives, besides those by training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a forward must not do: write what it may only read, and draw numbers that depend on ranks and micro-batches."""
+"""Purity checks of a forward: it writes no state and draws no random numbers."""
 
 from __future__ import annotations
 

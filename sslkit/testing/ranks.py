@@ -1,4 +1,4 @@
-"""Two ranks, each a process of its own: what steps make there is what they make in one process."""
+"""Conformance check on two ranks, each a process: their steps equal those of one process."""
 
 from __future__ import annotations
 

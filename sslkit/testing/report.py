@@ -1,4 +1,4 @@
-"""What the conformance kit found. Torch-free."""
+"""Report of the conformance kit. Torch-free."""
 
 from __future__ import annotations
 

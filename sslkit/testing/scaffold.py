@@ -1,4 +1,4 @@
-"""`sslkit plugins new`: a plugin distribution to start from. Torch-free."""
+"""`sslkit plugins new`: a plugin distribution from a template. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What maskers are shown without a run: made images, and made answers of nets, that depend on their row only."""
+"""Synthetic scenes for maskers: images and net outputs that depend on their row only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sslkit.train import rng
 VIEW = "global"
 CHANNELS, DIM, DEPTH, HEADS = 3, 8, 2, 2
 CELL = 2
-"""Blotches of a made image along the side of a patch, or one where the patch is odd."""
+"""Blotches of an image along the side of a patch, or one where the patch is odd."""
 
 
 def env_of(grid: Grid) -> Env:

@@ -1,4 +1,4 @@
-"""Promises of sources."""
+"""Conformance checks of sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run that components are held against: noise images, two views, a teacher, a narrow backbone."""
+"""The run of the conformance kit: noise images, two views, a teacher, a narrow backbone."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def bare(source: Source) -> Source:
 
 @final
 class Brightness(Objective):
-    """Every token tells the mean of its image: reaches every parameter of any backbone."""
+    """Every token predicts the mean of its image: reaches every parameter of any backbone."""
 
     def __init__(self, view: str, dim: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What holds for every spec class, whatever its family. Torch-free."""
+"""Conformance checks of every spec class, whatever its family. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a few steps of a run leave behind, to hold one way of making them against another."""
+"""State after a few steps of a run, to compare two ways of making them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOLERANCE = 1e-4
 
 
 class Left(NamedTuple):
-    """What a few steps leave behind."""
+    """Losses and changes of the state by a few steps."""
 
     losses: Mapping[str, Tensor]
     """Means over ranks."""

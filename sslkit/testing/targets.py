@@ -1,4 +1,4 @@
-"""Promises of targets beside training."""
+"""Conformance checks of targets, besides those by training."""
 
 from __future__ import annotations
 

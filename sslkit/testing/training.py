@@ -1,4 +1,4 @@
-"""Promises of everything that takes part in a training step: tried by training."""
+"""Conformance checks by training: finite gradients, repeats, resuming, compilation, precision."""
 
 from __future__ import annotations
 

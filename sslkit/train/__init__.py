@@ -1,1 +1,1 @@
-"""The one trainer."""
+"""Training: the loop, its parts and the run folder."""

@@ -1,4 +1,4 @@
-"""What ranks agree on in every step, without waiting for each other."""
+"""Agreement of ranks on stopping, by an all-reduce that overlaps the next step."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Agreement:
     """Whether any rank wants to stop. Every rank must ask after every step."""
 
     def __init__(self, parallel: Parallel) -> None:
-        """Of several ranks each answer is that to the question before: it travels while the next step is made."""
+        """With several ranks each answer is to the previous question: the exchange overlaps the next step."""
         self._alone = parallel.world == 1
         # on the CPU: no device waits
         self._group: Any = None if self._alone else dist.new_group(backend="gloo")
         self._pending: tuple[torch.Tensor, dist.Work] | None = None
 
     def any(self, wants: bool) -> bool:
-        """Whether a rank wanted to stop one question ago; of one process, whether it `wants` to now."""
+        """Whether a rank wanted to stop at the previous call; with one process, whether it `wants` to now."""
         if self._alone:
             return wants
         answer = self._answer()

@@ -1,4 +1,4 @@
-"""Moving averages: teacher nets and the twins of objectives, in one fused update per net."""
+"""Exponential moving averages: teacher nets and the twins of objectives, in one fused update per net."""
 
 from __future__ import annotations
 

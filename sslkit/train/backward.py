@@ -1,4 +1,4 @@
-"""Backward: gradients of the balanced loss, or of each term, weighed by their products."""
+"""Backward passes: gradients of the balanced loss, or of each term, weighed by their Gram matrix."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Backward(ABC):
 
     @abstractmethod
     def to_cut(self, stepped: Stepped, leaves: Sequence[Tensor], measured: bool, draw: Draw) -> None:
-        """Of a rank's share as a whole: from the losses to `leaves`, the tokens that they read of the student.
+        """Backward of a rank's share as a whole, from the losses to `leaves`, the tokens of the student that they read.
 
         Heads get their gradients; those of the student follow by `through`. Nothing is exchanged before `finish`.
         """
 
     @abstractmethod
     def through(self, answers: Sequence[Tensor], rows: slice) -> None:
-        """Through the student, for a micro-batch: `answers` are what it made for `leaf[:, rows]`, leaf by leaf."""
+        """Backward through the student for a micro-batch: `answers` are its outputs for `leaf[:, rows]`, by leaf."""
 
     @abstractmethod
     def finish(self, draw: Draw) -> Balance:

@@ -1,4 +1,4 @@
-"""What a step tells about its terms: weights, lengths of gradients, and how far they pull in one direction."""
+"""Balance of a step's terms: weights, gradient norms, cosines, and the updates of balancers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Balance(NamedTuple):
 
 @final
 class Balancing:
-    """Tells the balancers of a run, those of hybrids inside too, the mean losses of every step."""
+    """Updates the balancers of a run, those of hybrids inside too, by the mean losses of every step."""
 
     def __init__(self, system: System, parallel: Parallel, length: Length) -> None:
         self._parallel = parallel

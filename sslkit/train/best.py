@@ -1,4 +1,4 @@
-"""The best value so far of every metric that evaluations report, by the direction that its kind declares."""
+"""Best value so far of every evaluation metric, by the direction that its kind declares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Micro-batches of losses that compare images: cached answers, whole losses (GradCache, Gao et al. 2021).
+"""Gradient caching: micro-batches of losses that compare images (GradCache, Gao et al. 2021).
 
 Micro-batches go through the networks one by one, and only the tokens that objectives read are kept. Objectives then see
 those of the whole share of a rank, and differentiate their losses to them. Last, micro-batches go through the student

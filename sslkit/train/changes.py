@@ -1,4 +1,4 @@
-"""Which fields of a run may change when it is continued, and what such a change does."""
+"""Fields that may change when a run is resumed, and the effect of each."""
 
 from __future__ import annotations
 

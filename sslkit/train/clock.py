@@ -12,7 +12,7 @@ from sslkit.train.energy import Meter
 
 @final
 class Clock:
-    """Runs while training does."""
+    """Measures training, and pauses for evaluations."""
 
     def __init__(self, seconds: float = 0.0, meter: Meter | None = None) -> None:
         """`seconds`: training time of earlier parts of the run; `meter`: what energy is read from."""

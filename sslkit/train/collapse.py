@@ -1,4 +1,4 @@
-"""The collapse guard: reads the records that are made anyway and says when all images come to look alike."""
+"""Collapse detection on the training records: features, prototypes, losses, targets and predictions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DROP = 0.05
 
 
 class Rule(NamedTuple):
-    """What is watched, and what a person is told."""
+    """The threshold of a metric, and the words of its warning."""
 
     health: Callable[[float, float], float]
     """Of the value and the highest so far; below 1 the metric looks collapsed."""
@@ -163,7 +163,7 @@ class CollapseGuard:
         return [finding._asdict() for finding in self.findings[len(flagged) :]]
 
     def news(self) -> list[Finding]:
-        """What was found since this was last asked."""
+        """Findings since the last call."""
         new, self._reported = self.findings[self._reported :], len(self.findings)
         return new
 

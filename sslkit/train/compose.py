@@ -1,4 +1,4 @@
-"""From a spec to modules: views, nets, objectives and maskers, with the checks that need them built."""
+"""Builds views, nets, objectives and maskers from a spec, with the checks that need them built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Content hashes of files, kept on disk by path, size, times and inode, so that they are made once.
+"""Content hashes of files, cached on disk by path, size, times and inode.
 
 The folder may be deleted at any time. Files in it are whole or absent, damaged ones are made again, and the newest of
 several processes that write one stays: all of them are right.

@@ -1,4 +1,4 @@
-"""What the passes of a step cost: who asks for each, and how the whole compares with its terms alone."""
+"""Cost of the passes of a step: the objectives that use each, and the total relative to each term alone."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FORWARD = 1 / 3
 
 
 class Asker(NamedTuple):
-    """What an objective wants of a step, as keys of `same_pass`."""
+    """The passes that an objective requests of a step, as keys of `same_pass`."""
 
     passes: frozenset[Encode]
     guides: frozenset[Encode]
-    """What its maskers look at."""
+    """Passes that its maskers read."""
 
 
 def askers(system: System, masking: Masking) -> dict[str, Asker]:
-    """Every objective's wants, by its name."""
+    """The requests of every objective, by name."""
     objectives: Mapping[str, Any] = dict(system.objectives.items())
     return {name: _asker(objective, system, masking) for name, objective in objectives.items()}
 

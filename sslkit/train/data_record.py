@@ -1,4 +1,4 @@
-"""What a run's data were when it began, and what has changed since."""
+"""Record of a run's data (digests, labels, names), and what has changed since."""
 
 from __future__ import annotations
 

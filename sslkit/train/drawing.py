@@ -1,4 +1,4 @@
-"""Figures of a run: what its objectives show of held-out images, and the curves of its metrics."""
+"""Figures of a run: pictures of held-out images by its objectives, and the curves of its metrics."""
 
 from __future__ import annotations
 

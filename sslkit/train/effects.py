@@ -1,4 +1,4 @@
-"""Fields that were set and have no effect, as only built parts tell; `sslkit.spec.effects` asks specs."""
+"""Fields that were set without effect, as only built parts show; `sslkit.spec.effects` checks specs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Energy that training takes, where the counters of the machine can be read."""
+"""Energy of training, from the counters of GPUs (NVML) and CPUs (RAPL)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Counter(NamedTuple):
 
 
 class Energy(NamedTuple):
-    """What a run took."""
+    """The energy of a run."""
 
     joules: float
     of: str
@@ -36,7 +36,7 @@ class Energy(NamedTuple):
 
 @final
 class Meter:
-    """Adds up what its counters tell between two looks."""
+    """Adds up the increments of its counters."""
 
     def __init__(self, counters: Sequence[Counter], joules: float = 0.0) -> None:
         """`joules`: of earlier parts of the run."""
@@ -52,7 +52,7 @@ class Meter:
         return torch.tensor([self.joules, *counts], dtype=torch.float64, device=here)
 
     def poll(self) -> None:
-        """Add what was used since the last look. At least every few minutes: a CPU's counter wraps after 65 kJ."""
+        """Add what was used since the last reading. At least every few minutes: a CPU's counter wraps after 65 kJ."""
         before = self._last
         self.skip()
         for counter, old, new in zip(
@@ -61,7 +61,7 @@ class Meter:
             self.joules += (new - old) % counter.wraps if new < old else new - old
 
     def skip(self) -> None:
-        """Leave out what was used since the last look. A counter that cannot be read any more ends all."""
+        """Leave out what was used since the last reading. A counter that cannot be read any more ends all."""
         try:
             self._last = [counter.read() for counter in self._counters]
         except Exception:

@@ -1,4 +1,4 @@
-"""Feeds: the micro-batches of each step, from memory or from worker processes."""
+"""Batch feeds: the micro-batches of each step, from memory or from worker processes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Feed(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let worker processes go."""
+        """Stop worker processes."""
 
 
 @final

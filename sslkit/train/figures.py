@@ -1,4 +1,4 @@
-"""Figures as PNG files: images for people, and the curves of a run."""
+"""Figures as PNG files: image grids and metric curves."""
 
 from __future__ import annotations
 

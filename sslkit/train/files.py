@@ -1,4 +1,4 @@
-"""Files that are whole or absent: temporary file, fsync, rename. Whatever fails names the file and what to do."""
+"""Atomic file writes: temporary file, fsync, rename. Errors name the file and the remedy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floating-point operations of a step, counted on tensors without values."""
+"""Floating-point operations of a step, counted on fake tensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Guards: a loss that is no longer finite, images that cannot be read."""
+"""Guards against losses that are not finite and images that cannot be read."""
 
 from __future__ import annotations
 

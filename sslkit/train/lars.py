@@ -1,4 +1,4 @@
-"""LARS as the published self-supervised runs have it."""
+"""The LARS optimizer, as published self-supervised runs have it."""
 
 from __future__ import annotations
 

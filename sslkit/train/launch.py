@@ -1,4 +1,4 @@
-"""Start, continue and finish runs: what the command line and the Python API share."""
+"""Starts, resumes and finishes runs, for the command line and the Python API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text file that grows by whole lines, through a disk that is full for a while."""
+"""Append-only text file of whole lines, robust to a disk that is full for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run went on from what it began as: changed fields, changed data, and what the lock keeps of them."""
+"""Lineage of a resumed run: changed fields, changed data, and their record in the lock."""
 
 from __future__ import annotations
 

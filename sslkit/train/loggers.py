@@ -1,4 +1,4 @@
-"""The loggers of a run: one that fails is told of once, and costs no training."""
+"""Logger dispatch: a logger that fails is reported once and stops no training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loss scaling: float16 has too few small numbers for gradients, so the loss is multiplied before the backward."""
+"""Loss scaling for float16, whose range is too small for gradients."""
 
 from __future__ import annotations
 

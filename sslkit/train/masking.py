@@ -1,4 +1,4 @@
-"""The masks of a run: what maskers read, when they draw, what they learn."""
+"""Mask sampling, and the updates of maskers that learn."""
 
 from __future__ import annotations
 

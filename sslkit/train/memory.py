@@ -1,4 +1,4 @@
-"""How much memory a process or a GPU has held, as far as the system tells."""
+"""Peak memory of a process or a GPU."""
 
 from __future__ import annotations
 

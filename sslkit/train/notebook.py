@@ -1,4 +1,4 @@
-"""A line of a notebook's output that is replaced. Needs IPython, which a notebook has, and no widgets."""
+"""An updating line of a notebook's output, by IPython's display, without widgets."""
 
 from __future__ import annotations
 

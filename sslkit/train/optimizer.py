@@ -1,4 +1,4 @@
-"""Optimizers by name, groups by weight decay and layer, and gradient clipping."""
+"""Optimizers by name, parameter groups by weight decay and layer, and gradient clipping."""
 
 from __future__ import annotations
 

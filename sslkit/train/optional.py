@@ -1,4 +1,4 @@
-"""Work that a run can do without: where it fails, a warning names the component."""
+"""Optional work, such as drawing and logging: a failure is a warning that names the component."""
 
 from __future__ import annotations
 

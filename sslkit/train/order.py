@@ -1,4 +1,4 @@
-"""Which images make which step, on which rank, in which micro-batch."""
+"""Data order: which images make which step, on which rank, in which micro-batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run ended."""
+"""The outcome of a training run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sslkit.train.energy import Energy
 
 
 class Outcome(NamedTuple):
-    """What is left when training ends."""
+    """What training reports at its end."""
 
     step: int
     finished: bool

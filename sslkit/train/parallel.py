@@ -1,4 +1,4 @@
-"""One process, or several under `torchrun`: the only place that knows ranks."""
+"""Parallelism: one process, DistributedDataParallel or FSDP2. The only module that knows ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From uint8 images to normalized crops: the augmentations of every view, split where workers hand over."""
+"""Augmentation pipeline: uint8 images to normalized crops, split between workers and the training device."""
 
 from __future__ import annotations
 

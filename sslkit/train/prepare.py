@@ -1,4 +1,4 @@
-"""What is known before the first step, at once: the parts of a run, or one error with all that is wrong."""
+"""Builds a run before its first step, and reports all problems at once."""
 
 from __future__ import annotations
 

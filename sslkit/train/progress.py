@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live bar on a terminal, one updating line in a notebook, else log lines."""
+"""Progress display: a live bar on a terminal, one updating line in a notebook, else log lines."""
 
 from __future__ import annotations
 

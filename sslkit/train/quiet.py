@@ -1,4 +1,4 @@
-"""Warnings of torch about settings of ours that are meant as they are, which would stand above every run."""
+"""Filters of torch's warnings that are expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records: `metrics.jsonl` and further loggers, fed without waiting for the device at every step."""
+"""Metric records: `metrics.jsonl` and loggers, without a device sync at every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished or stopped run, brought back without its data and the weights that it began with."""
+"""Restores a run from a checkpoint, without its data and its initial weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All randomness starts here: every stream is a pure function of (seed, names).
+"""Random streams, each a pure function of (seed, names).
 
 Masks and augmentations use `draw` (per image, equal however the batch is cut). Dropout and stochastic depth use
 torch's generator, seeded at every step by `seed_torch`. Nothing random is therefore part of a checkpoint.

@@ -1,4 +1,4 @@
-"""The checkpoints of a run, through a disk that is full for a while."""
+"""Checkpoint saving, robust to a disk that is full for a while."""
 
 from __future__ import annotations
 

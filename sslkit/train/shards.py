@@ -1,4 +1,4 @@
-"""What this rank holds of a tensor: all of it, or its shard under FSDP2."""
+"""Sharded tensors (DTensor): local values, placement and gathering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals: the first asks a run to save and leave, a second leaves at once."""
+"""Signal handling: the first signal saves and stops a run, a second one stops it at once."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def leave_signals(worker: int) -> None:
 
 @final
 class StopRequest:
-    """Listens while a run trains."""
+    """The signal handlers of a run that trains."""
 
     def __init__(self, last: Callable[[], str] = lambda: "", speaks: bool = True) -> None:
         """`last`: says where the last checkpoint is; `speaks`: whether a first signal is answered on stderr."""

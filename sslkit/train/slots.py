@@ -1,4 +1,4 @@
-"""Where modules keep tensors: read anew when they are used, so that conversions and replacements are seen."""
+"""References to a module's tensors by place, so that conversions and replacements are seen."""
 
 from __future__ import annotations
 

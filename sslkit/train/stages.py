@@ -1,4 +1,4 @@
-"""Maskers that change over a run: when, and how many graphs that takes."""
+"""Masker schedules: the steps at which maskers change, and the graphs that takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buffers that ranks would each have their own of: running statistics are averaged, anything else is refused."""
+"""Buffers over ranks: running statistics are averaged, other differences are refused."""
 
 from __future__ import annotations
 

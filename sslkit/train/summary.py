@@ -1,4 +1,4 @@
-"""What a run comes to: what its spec resolves to, parameters, passes, and hashes of weights."""
+"""Resolved values of a run: learning rate, parameters, passes, FLOPs, and hashes of weights."""
 
 from __future__ import annotations
 

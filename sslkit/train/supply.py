@@ -1,4 +1,4 @@
-"""Where a run's batches come from: images held on the training device, or worker processes."""
+"""Choice of the batch feed: images resident on the training device, or worker processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the cells of a sweep: each in a process of its own, none twice, as many workers as one likes.
+"""Runs the cells of a sweep: each in a process of its own, none twice, with any number of workers.
 
 What watches over cells for days is light: torch is imported for the table at the end, and under `torchrun`.
 """
@@ -58,7 +58,7 @@ class Share(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What became of a cell."""
+    """The outcome of a cell."""
 
     name: str
     state: State

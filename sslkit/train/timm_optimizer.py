@@ -1,4 +1,4 @@
-"""timm's optimizers by name, with the run's rate and their own defaults."""
+"""timm's optimizers by name, with the run's learning rate and their own defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one trainer: feed, step, record, evaluate, save, for any objectives."""
+"""The training loop: feed, step, record, evaluate, save, for any objectives."""
 
 from __future__ import annotations
 

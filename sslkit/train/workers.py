@@ -1,4 +1,4 @@
-"""Worker processes that decode images: what befalls them becomes one line for people, within seconds."""
+"""Data-loading worker processes; a failure becomes one line for people, within seconds."""
 
 from __future__ import annotations
 
