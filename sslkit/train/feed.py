@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from sslkit.train.mps import has_float64
 from sslkit.train.order import Order
 from sslkit.train.pipeline import Pipeline
 
+T = TypeVar("T")
 Reasons = list[tuple[int, str]]
 """(index, reason) of images that could not be read."""
 ATTEMPTS = 1000
@@ -210,5 +211,5 @@ def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
     raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")
 
 
-def _as_it_is(made: Any) -> Any:  # noqa: ANN401
-    return made
+def _as_it_is(batch: T) -> T:
+    return batch

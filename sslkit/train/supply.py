@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, final
+from typing import TypeVar, final
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from sslkit.train.line_file import Warn
 from sslkit.train.mps import exact_device
 from sslkit.train.pipeline import Pipeline
 from sslkit.train.workers import Loading, batches
+
+T = TypeVar("T")
 
 AT_ONCE = 64
 """Images that a worker decodes at a time."""
@@ -131,5 +133,5 @@ class _Decoder(Dataset[tuple[Tensor | None, Reasons]]):
         return (torch.stack(images) if all(x.shape == self.shape for x in images) else None), reasons
 
 
-def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
+def _as_it_is(batch: T) -> T:
     return batch
