@@ -15,7 +15,7 @@ from sslkit.train.restore import restore
 
 
 class Result(NamedTuple):
-    """What a run came to."""
+    """The outcome of a run."""
 
     metrics: dict[str, Any]
     """Last value of every metric, by name."""

@@ -1,4 +1,4 @@
-"""Which kinds exist, by family. Specs read it; the registry fills it; neither imports the other."""
+"""Registered component kinds, by family. Specs read it; the registry fills it; neither imports the other."""
 
 from __future__ import annotations
 

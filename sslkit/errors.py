@@ -1,4 +1,4 @@
-"""Errors for people: what was wrong, where, what was expected and what to do.
+"""Exceptions, whose messages say what was wrong, where, what was expected and what to do.
 
 Every `SslkitError` is a user error: the command line prints its message without a traceback and exits with 2.
 """

@@ -1,1 +1,1 @@
-"""The interfaces: what plugins implement and the trainer relies on."""
+"""Component interfaces, which plugins implement and the trainer relies on."""

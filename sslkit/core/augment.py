@@ -1,4 +1,4 @@
-"""Augmentations: random changes of a batch of images."""
+"""Augmentations: random transforms of a batch of images."""
 
 from __future__ import annotations
 

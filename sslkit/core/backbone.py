@@ -1,10 +1,10 @@
-"""Backbones: images in, tokens out."""
+"""Backbones: networks that turn images into tokens."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -18,14 +18,14 @@ class Exported(NamedTuple):
     """A backbone outside sslkit: `timm.create_model(architecture, checkpoint_path=FILE, **arguments)`."""
 
     architecture: str
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
     state: Mapping[str, Tensor]
     changes: tuple[str, ...] = ()
     """Python statements that change the network `net` before weights are loaded, where no argument can say it."""
 
 
 class Attentions(NamedTuple):
-    """What every token attends to, block by block. T tokens: those in front, then the patches."""
+    """Attention weights of every block. T tokens: those in front, then the patches."""
 
     grid: Grid
     """Places of the patches."""
@@ -57,7 +57,7 @@ class Backbone(nn.Module, ABC):
         """One answer for each request, in order."""
 
     def serve(self, passes: Sequence[Encode]) -> None:
-        """Told once which passes will run as the student, to leave out parameters that none of them uses."""
+        """Called once with the passes that will run as the student, to leave out parameters that none of them uses."""
 
     def notes(self) -> Sequence[str]:
         """What people who train it should know, in sentences that a run prints at its start. None, the default."""
@@ -86,7 +86,7 @@ class Backbone(nn.Module, ABC):
         """The attention weights of every block for images `[B, C, H, W]`, by the arithmetic of `forward`.
 
         Raises:
-            SpecError: the network does not tell them, as here. Its spec then says so in `tells_attention`.
+            SpecError: the network does not expose them, as here. Its spec then says so in `tells_attention`.
         """
         raise SpecError(f"{type(self).__name__} does not tell its attention; use a 'vit'")
 

@@ -1,4 +1,4 @@
-"""Balancers: how several losses become one."""
+"""Loss balancers: several losses joined into one, by weights on losses or on gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Balancer(nn.Module, ABC):
     """Where it weighs gradients. `features` differentiates each loss to the tokens only, and the student once."""
 
     def prepare(self, length: Length) -> None:
-        """Told once, before the first step or a resumed one, how long the run and its epochs are."""
+        """Called once, before the first step or a resumed one, with the length of the run and of its epochs."""
 
     @abstractmethod
     def forward(self, losses: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Cutting a forward in two between the student and the objectives, so that each loss can be differentiated alone."""
+"""Feature boundary: the student's outputs as leaves for the objectives, so that each loss is differentiated alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Cut(NamedTuple):
     """One tensor that objectives read of the student."""
 
     answer: Tensor
-    """As the student made it: its backward goes through the student."""
+    """The student's output: its backward goes through the student."""
     leaf: Tensor
     """The same values as objectives read them: a backward of a loss ends here, in `leaf.grad`."""
 
@@ -32,13 +32,13 @@ def cut(answers: Sequence[Tokens]) -> tuple[list[Tokens], tuple[Cut, ...]]:
         cuts.append(Cut(tensor, tensor.detach().requires_grad_()))
         return cuts[-1].leaf
 
-    made = []
+    detached = []
     for tokens in answers:
         attention = None if tokens.attention is None else apart(tokens.attention)
         layers = tuple(apart(layer) for layer in tokens.layers)
-        made.append(
+        detached.append(
             tokens._replace(
                 cls=apart(tokens.cls), patch=apart(tokens.patch), layers=layers, attention=attention
             )
         )
-    return made, tuple(cuts)
+    return detached, tuple(cuts)

@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of (key, row).
+"""Counter-based random streams: numbers as a pure function of (key, row).
 
 Every row (an image of the step's global batch) has a stream of its own, computed by integer arithmetic. So masks and
 augmentations are equal on a CPU and a GPU, in one process and on eight ranks, in one batch and in micro-batches,

@@ -1,4 +1,4 @@
-"""What a component may know when it is built. Torch-free, so that specs can use it for their checks."""
+"""Build context of components: views, nets, patch grids, run length. Torch-free, so that specs can check with it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class NetInfo(NamedTuple):
 
 
 class Length(NamedTuple):
-    """How long the run is."""
+    """Length of a run."""
 
     steps: int
     steps_per_epoch: int
@@ -59,7 +59,7 @@ class Length(NamedTuple):
 
 
 class Env(NamedTuple):
-    """Everything around an objective or target."""
+    """Build context of an objective or target."""
 
     views: Mapping[str, View]
     nets: Mapping[str, NetInfo]
@@ -67,7 +67,7 @@ class Env(NamedTuple):
     grids: Mapping[str, Grid]
     """Patches of each view."""
     length: Length = Length(1, 1)
-    """How long the run is, for schedules."""
+    """Length of the run, for schedules."""
 
     def view(self, name: str) -> View:
         """The view called `name`. Raises SpecError if the run has none."""
@@ -91,10 +91,10 @@ class Env(NamedTuple):
     def same_patches(self, net: str, view: str) -> NetInfo:
         """The net called `net`, whose patches of `view` are the student's. Raises SpecError where they are not."""
         info, wanted = self.net(net), self.grid(view)
-        found = info.grids[view]
-        if (found.rows, found.cols) != (wanted.rows, wanted.cols):
+        grid = info.grids[view]
+        if (grid.rows, grid.cols) != (wanted.rows, wanted.cols):
             raise SpecError(
-                f"net {net!r} cuts view {view!r} into {found.rows} x {found.cols} patches but the student into "
+                f"net {net!r} cuts view {view!r} into {grid.rows} x {grid.cols} patches but the student into "
                 f"{wanted.rows} x {wanted.cols}; use a net with patches of {wanted.patch} pixels"
             )
         return info

@@ -1,11 +1,11 @@
-"""Evaluators: protocols that measure a network."""
+"""Evaluators: protocols that measure a network, the features they read and the scores they return."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
@@ -23,7 +23,7 @@ Make = Callable[[Tensor, Tensor], Tensor]
 
 
 class Features(NamedTuple):
-    """What the readout made of a labelled source."""
+    """Readout features of a labelled source."""
 
     values: Tensor
     """`[N, D]` float32."""
@@ -33,7 +33,7 @@ class Features(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """What was made of every readable image of a source, in order."""
+    """One row for every readable image of a source, in order."""
 
     values: Tensor
     """`[N, ...]` float32."""
@@ -45,7 +45,7 @@ class Rows(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What a protocol said of each scored image."""
+    """Predicted class of each scored image."""
 
     labels: Tensor
     """`[N]` int64, the truth."""
@@ -54,13 +54,13 @@ class Predictions(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What a protocol found."""
+    """Results of a protocol."""
 
     metrics: Mapping[str, float]
     """By name, those that the spec declares in `reported_metrics`; the first is the headline."""
     predictions: Predictions | None = None
     """Those behind the headline accuracy: they are stored, for intervals and for paired tests between runs."""
-    tables: Mapping[str, Any] = {}
+    tables: Mapping[str, object] = {}
     """Curves and matrices, in values that JSON can hold."""
     figures: Mapping[str, Callable[[Path], None]] = {}
     """Name -> function that draws the figure to a .png file; called on the first rank only."""
@@ -69,7 +69,7 @@ class Scores(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What an evaluator will meet, as far as it is known before a run trains."""
+    """Data and network of an evaluator, as far as they are known before a run trains."""
 
     sources: Mapping[Split, Source]
     """The images of every split that it needs."""
@@ -83,7 +83,7 @@ class Setting(NamedTuple):
 
 
 class Subject(ABC):
-    """What is measured. Everything is made at first use and shared between evaluators."""
+    """The network under evaluation. Everything is computed at first use and shared between evaluators."""
 
     seed: int
     """Seed for an evaluator's own randomness."""
@@ -172,4 +172,4 @@ class Evaluator(ABC):
 
     @abstractmethod
     def __call__(self, subject: Subject) -> Scores:
-        """What it finds."""
+        """Measure `subject`."""

@@ -1,4 +1,4 @@
-"""Fingerprints of sources: one digest over everything that features, labels and scores are made of."""
+"""Content fingerprints of data sources: one digest over images, labels, classes, attributes and regions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREFIX = "content:"
 
 
 def digest(content: bytes | memoryview) -> bytes:
-    """Of one image as it is stored, `SIZE` bytes: SHA-256, which current processors have instructions for."""
+    """Digest of one image as it is stored, `SIZE` bytes of SHA-256, which current processors have instructions for."""
     return hashlib.sha256(content).digest()[:SIZE]
 
 

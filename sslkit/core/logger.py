@@ -1,4 +1,4 @@
-"""Loggers: where metrics go besides `metrics.jsonl`."""
+"""Loggers: receivers of metrics, figures and checkpoints besides the run folder."""
 
 from __future__ import annotations
 

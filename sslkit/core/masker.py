@@ -1,4 +1,4 @@
-"""Maskers: which patches to hide."""
+"""Maskers: samplers of hidden patches, and the `Mask` of what they sample."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.core.passes import Encode, Mask, Tokens
 
 
 class Scene(NamedTuple):
-    """What a masker may look at."""
+    """Input of a masker."""
 
     image: Tensor
     """`[V, B, C, H, W]`, the crops to be masked, normalized."""

@@ -1,10 +1,10 @@
-"""Objectives: a loss on tokens, with all that it needs stated as data."""
+"""Objectives: losses on tokens, which declare their passes, crops, twins and schedules."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ class Part(NamedTuple):
     """The view whose crops the student reads for it."""
     state: Mapping[str, Tensor]
     """Its own weights; those of the student are added."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     """Whatever else a reader needs, in values that JSON can hold."""
 
 

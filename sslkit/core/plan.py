@@ -1,4 +1,4 @@
-"""From the passes that are asked for to those that run: askers of one pass share it, whatever layers each wants."""
+"""Deduplicates backbone passes: requests that differ in layers or attention only share one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sslkit.core.passes import Encode, Tokens
 
 
 class Share(NamedTuple):
-    """Where an asker finds its answer. Numbers only, which a compiled graph can read."""
+    """Where the answer to a request is. Numbers only, which a compiled graph can read."""
 
     run: int
     """Index of the pass that answers."""
@@ -19,7 +19,7 @@ class Share(NamedTuple):
     attention: bool
 
     def of(self, answers: Sequence[Tokens]) -> Tokens:
-        """What it wanted of the answers of all passes that run."""
+        """Its tokens, from the answers of all passes that run."""
         whole = answers[self.run]
         layers = tuple(whole.layers[place] for place in self.layers)
         return whole._replace(layers=layers, attention=whole.attention if self.attention else None)
@@ -27,7 +27,7 @@ class Share(NamedTuple):
 
 @final
 class Plan:
-    """Passes that run once for all who ask. Requests that differ in `layers` and `attention` only are one."""
+    """Requests, and the passes that answer them. Requests that differ in `layers` and `attention` only are one pass."""
 
     def __init__(self, asked: Iterable[Encode]) -> None:
         self.asked = tuple(dict.fromkeys(asked))

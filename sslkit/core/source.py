@@ -1,4 +1,4 @@
-"""Sources: where images and labels come from."""
+"""Data sources: images by index, with labels, attributes, masks and a fingerprint of the content."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Source(ABC):
         return None
 
     def name(self, index: int) -> str:
-        """What people call image `index`: its file, or its row."""
+        """Display name of image `index`: its file, or its row."""
         return str(index)
 
     def mask(self, index: int) -> Tensor | None:

@@ -1,9 +1,9 @@
-"""All of one step's forward: the only module that DDP and `torch.compile` wrap."""
+"""The forward of one training step: nets, objectives and balancer in the only module that DDP and compile wrap."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, Unpack, final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from sslkit.core.cut import Cut, cut
 from sslkit.core.objective import Objective, Schedule
 from sslkit.core.passes import Encode, Mask, Output, Request, Tokens
 from sslkit.core.plan import Plan, same_pass
+
+if TYPE_CHECKING:
+    from sslkit.spec.parts import CompileOptions
 
 Now = Mapping[str, Mapping[str, Tensor]]
 """Objective -> scheduled name -> 0-dim tensor; under `WEIGHTS` the weights that change, by term."""
@@ -42,7 +45,7 @@ class Stepped(NamedTuple):
 
 @final
 class System(nn.Module):
-    """Nets, objectives and balancer. `plan` is what objectives ask for; who asks for the same pass shares it.
+    """Nets, objectives and balancer. `plan` holds the passes of all objectives, equal ones once.
 
     An objective inside a hybrid that is itself a term goes by `HYBRID/NAME`, at any depth.
 
@@ -96,13 +99,13 @@ class System(nn.Module):
         Only the student's are encoded again: a loss needs their gradients.
         """
         passes = {same_pass(p) for p in guides}
-        known = [i for i, p in enumerate(self.plan) if p.net != "student" and same_pass(p) in passes]
-        self.early = Plan([*guides, *(self.plan[i] for i in known)])
+        guiding = [i for i, p in enumerate(self.plan) if p.net != "student" and same_pass(p) in passes]
+        self.early = Plan([*guides, *(self.plan[i] for i in guiding)])
         """What `look` runs."""
-        self.late = Plan(p for i, p in enumerate(self.plan) if i not in known)
+        self.late = Plan(p for i, p in enumerate(self.plan) if i not in guiding)
         """What the forward runs."""
-        self._known = {i: self.early.shares[self.early.asked.index(self.plan[i])] for i in known}
-        self._later = {
+        self._from_early = {i: self.early.shares[self.early.asked.index(self.plan[i])] for i in guiding}
+        self._from_late = {
             self.plan.index(p): share for p, share in zip(self.late.asked, self.late.shares, strict=True)
         }
         self.by_student = [i for i, run in enumerate(self.late.runs) if run.net == "student"]
@@ -133,8 +136,8 @@ class System(nn.Module):
 
     def _shared(self, answers: Sequence[Tokens], looked: Sequence[Tokens]) -> dict[int, Tokens]:
         """What each request of `plan` wanted of the `answers` of `late` and of those of `look`."""
-        late = {i: share.of(answers) for i, share in self._later.items()}
-        return late | {i: share.of(looked) for i, share in self._known.items()}
+        late = {i: share.of(answers) for i, share in self._from_late.items()}
+        return late | {i: share.of(looked) for i, share in self._from_early.items()}
 
     def _answer(
         self, runs: Sequence[Encode], images: Mapping[str, Tensor], masks: Sequence[Mask | None]
@@ -142,15 +145,15 @@ class System(nn.Module):
         """Call each net once with all that is asked of it."""
         tokens: dict[int, Tokens] = {}
         for net in self.nets:
-            own = [i for i, p in enumerate(runs) if p.net == net]
-            if not own:
+            places = [i for i, p in enumerate(runs) if p.net == net]
+            if not places:
                 continue
             requests = [
                 Request(images[runs[i].view], masks[i], runs[i].mode, runs[i].layers, runs[i].attention)
-                for i in own
+                for i in places
             ]
             with torch.set_grad_enabled(net == "student" and torch.is_grad_enabled()):
-                tokens.update(zip(own, self.nets[net](requests), strict=True))
+                tokens.update(zip(places, self.nets[net](requests), strict=True))
         return [tokens[i] for i in range(len(runs))]
 
     def forward(
@@ -207,18 +210,16 @@ class System(nn.Module):
         That is so where an objective compares images, by itself or by a batch norm that it trains, and where a
         balancer is not linear in the losses.
         """
-        objectives: Iterable[Any] = self.objectives.values()
-        balancers: Iterable[Any] = (self.balancer, *self.inner.values())
-        return any(objective.compares or _norms_batches(objective) for objective in objectives) or not all(
-            balancer.linear for balancer in balancers
-        )
+        if any(objective.compares or _norms_batches(objective) for objective in self.objectives.values()):
+            return True
+        return not all(balancer.linear for balancer in (self.balancer, *self.inner.values()))
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """A copy is not compiled, as torch has it of `compile`."""
         state = super().__getstate__()  # type: ignore[no-untyped-call]
         return {**state, "_passes": None, "_student": None, "_others": None, "_compiled": {}}
 
-    def compile_parts(self, **options: Any) -> None:  # noqa: ANN401
+    def compile_parts(self, **options: Unpack[CompileOptions]) -> None:
         """Compile the student's passes as one graph and each objective as another, instead of the whole forward.
 
         A compiled graph is differentiated as a whole, so where a backward is to end at the cut, so must the graph.
@@ -244,12 +245,12 @@ class System(nn.Module):
 
     def scores(self, outputs: Mapping[str, Output]) -> dict[int, Tensor]:
         """Losses of hidden patches, by the pass that masked them; of several objectives, the first one's."""
-        told: dict[int, Tensor] = {}
+        scores: dict[int, Tensor] = {}
         for name, output in outputs.items():
             masked = [i for i in self._wanted[name] if self.plan[i].mask is not None]
             if output.scores is not None and masked:
-                told.setdefault(masked[0], output.scores.detach())
-        return told
+                scores.setdefault(masked[0], output.scores.detach())
+        return scores
 
     def objective_tokens(self, name: str, tokens: Mapping[int, Tokens]) -> list[Tokens]:
         """The answers that objective `name` asked for, in its order."""

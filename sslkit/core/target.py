@@ -1,4 +1,4 @@
-"""Targets: what to predict about a patch, and how a guess is scored."""
+"""Prediction targets of patches, and the loss of a prediction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers of several micro-batches as those of one batch, kept without what made them."""
+"""Features of micro-batches gathered into those of the whole batch, detached from their graphs."""
 
 from __future__ import annotations
 

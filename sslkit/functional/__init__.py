@@ -1,1 +1,1 @@
-"""Pure tensor functions with no state."""
+"""Pure tensor functions."""

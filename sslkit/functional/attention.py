@@ -1,4 +1,4 @@
-"""What attention is like: how wide, how far, how different from head to head.
+"""Attention entropy, distance and head diversity.
 
 B images, H heads, T tokens of which the first `prefix` are no patches, N = rows * columns patches.
 Rows of attention sum to 1: `[b, h, q, k]` is what query q of head h takes of key k.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class HeadDistances(NamedTuple):
-    """How far heads are from each other."""
+    """Pairwise distances of attention heads."""
 
     cosine: Tensor
     """`[B, H, H]`, 1 - cosine of the rows of two heads, mean over queries: 0 (alike) to 1 (no key in common)."""
@@ -29,7 +29,7 @@ def attention_entropy(attention_BHQT: Tensor) -> Tensor:
 
 
 def patch_distances(rows: int, columns: int) -> Tensor:
-    """Euclidean distances between the centres of patches, in patches: `[N, N]` float64."""
+    """Euclidean distances between the centers of patches, in patches: `[N, N]` float64."""
     places = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).double()
     differences = places[:, None] - places
     lengths: Tensor = torch.linalg.vector_norm(differences, dim=-1)
@@ -56,7 +56,7 @@ def attention_distance(
 
 
 def head_distances(attention_BHQT: Tensor) -> HeadDistances:
-    """How far the heads of one layer are from each other, over the same queries.
+    """Pairwise distances of the heads of one layer, over the same queries.
 
     Costs B * H * (H - 1) / 2 * Q * T logarithms; the memory of H - 1 pairs of heads is held at once.
     """
@@ -75,16 +75,16 @@ def mean_to_others(pairs_BHH: Tensor) -> Tensor:
 def _divergences(attention_BHQT: Tensor) -> Tensor:
     """Jensen-Shannon: the entropy of the mean of two heads less the mean of their entropies, never below 0."""
     count = attention_BHQT.shape[1]
-    own = attention_entropy(attention_BHQT).mean(-1)
+    entropies = attention_entropy(attention_BHQT).mean(-1)
     pairs = attention_BHQT.new_zeros(len(attention_BHQT), count, count)
     for head in range(count - 1):
         mixed = (attention_BHQT[:, head : head + 1] + attention_BHQT[:, head + 1 :]) / 2
-        found = attention_entropy(mixed).mean(-1) - (own[:, head : head + 1] + own[:, head + 1 :]) / 2
-        pairs[:, head, head + 1 :] = found.clamp(min=0)
+        mean = (entropies[:, head : head + 1] + entropies[:, head + 1 :]) / 2
+        pairs[:, head, head + 1 :] = (attention_entropy(mixed).mean(-1) - mean).clamp(min=0)
     return pairs + pairs.mT
 
 
 def _without_diagonal(pairs_BHH: Tensor) -> Tensor:
     """A head is at exactly 0 from itself."""
-    own = torch.eye(pairs_BHH.shape[-1], dtype=torch.bool, device=pairs_BHH.device)
-    return pairs_BHH.clamp(min=0).masked_fill(own, 0.0)
+    diagonal = torch.eye(pairs_BHH.shape[-1], dtype=torch.bool, device=pairs_BHH.device)
+    return pairs_BHH.clamp(min=0).masked_fill(diagonal, 0.0)

@@ -54,23 +54,23 @@ def gaussian_blur(images_BCHW: Tensor, sigma_B: Tensor, radius: int, edge: Edge 
 def _along_columns(padded_BRW: Tensor, taps_BK: Tensor, block: int) -> Tensor:
     margin = taps_BK.shape[1] - 1
     width = padded_BRW.shape[-1] - margin
-    band, made = _band(taps_BK, min(block, width)), []
+    band, blocks = _band(taps_BK, min(block, width)), []
     for start in range(0, width, block):
         size = min(block, width - start)
         part = padded_BRW[..., start : start + size + margin]
-        made.append(torch.bmm(part, band[:, : size + margin, :size]))
-    return torch.cat(made, dim=-1) if len(made) > 1 else made[0]
+        blocks.append(torch.bmm(part, band[:, : size + margin, :size]))
+    return torch.cat(blocks, dim=-1) if len(blocks) > 1 else blocks[0]
 
 
 def _along_rows(padded_BCHW: Tensor, taps_BK: Tensor, block: int) -> Tensor:
     margin = taps_BK.shape[1] - 1
     height = padded_BCHW.shape[-2] - margin
-    band, made = _band(taps_BK, min(block, height)).mT.unsqueeze(1), []
+    band, blocks = _band(taps_BK, min(block, height)).mT.unsqueeze(1), []
     for start in range(0, height, block):
         size = min(block, height - start)
         part = padded_BCHW[:, :, start : start + size + margin]
-        made.append(torch.matmul(band[..., :size, : size + margin], part))
-    return torch.cat(made, dim=-2) if len(made) > 1 else made[0]
+        blocks.append(torch.matmul(band[..., :size, : size + margin], part))
+    return torch.cat(blocks, dim=-2) if len(blocks) > 1 else blocks[0]
 
 
 def _band(taps_BK: Tensor, size: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Vectors and codes: nearest codes, tallies, k-means, and how a codebook is used. M vectors, K codes, d width.
+"""Vector quantization: nearest codes, k-means, codebook usage and perplexity. M vectors, K codes, d width.
 
 Everything is a batched tensor operation of fixed shape. Sums are matrix products and not scattered additions, whose
 order, and so whose rounding, differs from run to run on a GPU.
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Tally(NamedTuple):
-    """How often each code was chosen, and by what."""
+    """Assignments to each code."""
 
     counts: Tensor
     """`[K]`."""
@@ -29,24 +29,24 @@ def nearest_code(vectors_Md: Tensor, codes_Kd: Tensor) -> Tensor:
 
 def tally(vectors_Md: Tensor, ids_M: Tensor, count: int) -> Tally:
     """Counts and sums of the vectors of each of `count` codes."""
-    chosen = F.one_hot(ids_M, count).to(vectors_Md.dtype)
-    return Tally(chosen.sum(0), chosen.T @ vectors_Md)
+    one_hot = F.one_hot(ids_M, count).to(vectors_Md.dtype)
+    return Tally(one_hot.sum(0), one_hot.T @ vectors_Md)
 
 
 def k_means(vectors_Md: Tensor, start_Kd: Tensor, steps: int, *, unit: bool = False) -> tuple[Tensor, Tensor]:
-    """Centres `[K, d]` and their counts `[K]` after `steps` of Lloyd's from `start_Kd`.
+    """Centers `[K, d]` and their counts `[K]` after `steps` of Lloyd's from `start_Kd`.
 
-    A centre that no vector chooses stays where it is. With `unit` centres are brought to length 1 in each step
+    A center that no vector chooses stays where it is. With `unit` centers are brought to length 1 in each step
     (spherical k-means, BEiT v2 `norm_ema_quantizer.py:49-83`).
     """
-    centres = start_Kd
+    centers = start_Kd
     counts = start_Kd.new_zeros(len(start_Kd))
     for _ in range(steps):
-        counts, sums = tally(vectors_Md, nearest_code(vectors_Md, centres), len(centres))
+        counts, sums = tally(vectors_Md, nearest_code(vectors_Md, centers), len(centers))
         means = sums / counts.clamp(min=1)[:, None]
         means = F.normalize(means, dim=-1) if unit else means
-        centres = torch.where(counts[:, None] > 0, means, centres)
-    return centres, counts
+        centers = torch.where(counts[:, None] > 0, means, centers)
+    return centers, counts
 
 
 def usage(counts_K: Tensor, least: float = 0.0) -> Tensor:

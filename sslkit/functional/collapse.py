@@ -1,4 +1,4 @@
-"""Meters of collapse: how far the features of different images are from being alike."""
+"""Feature standard deviation, a meter of representation collapse."""
 
 from __future__ import annotations
 

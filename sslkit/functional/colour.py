@@ -1,4 +1,4 @@
-"""Changes of colour of images in [0, 1], as torchvision defines them. B images, C channels, H x W pixels.
+"""Color jitter, grayscale and solarization of images in [0, 1], as torchvision's. B images, C channels, H x W pixels.
 
 Factors are `[B, 1, 1, 1]`. Multiplications and additions are separate operations throughout: fused ones round
 differently in the vectorized part of a loop and in its tail, so an image would depend on its place in a batch.
@@ -16,15 +16,15 @@ from sslkit.errors import DataError
 from sslkit.functional.rows import cachefuls, put, runs, take
 
 LUMA = (0.2989, 0.587, 0.114)
-"""Weights of red, green and blue in a grey value (torchvision `rgb_to_grayscale`, after ITU-R 601)."""
+"""Weights of red, green and blue in a gray value (torchvision `rgb_to_grayscale`, after ITU-R 601)."""
 OPERATIONS = ("brightness", "contrast", "saturation", "hue")
-"""What a colour jitter does, in the order of its factors."""
+"""What a color jitter does, in the order of its factors."""
 _HUE = OPERATIONS.index("hue")
 _TINY = 1e-8
 
 
 def require_colour(images_BCHW: Tensor, name: str) -> bool:
-    """Whether the images have colours: three channels, not one.
+    """Whether the images have colors: three channels, not one.
 
     Raises:
         DataError: they have another number of channels.
@@ -38,16 +38,16 @@ def require_colour(images_BCHW: Tensor, name: str) -> bool:
 
 
 def luma(images_BCHW: Tensor) -> Tensor:
-    """Grey values `[B, 1, H, W]`; grey images as they are."""
+    """Gray values `[B, 1, H, W]`; gray images as they are."""
     if images_BCHW.shape[-3] == 1:
         return images_BCHW
     red, green, blue = images_BCHW.split(1, dim=-3)
-    grey: Tensor = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
-    return grey
+    gray: Tensor = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
+    return gray
 
 
 def grayscale(images_BCHW: Tensor) -> Tensor:
-    """Grey in every channel, `[B, C, H, W]`; grey images as they are."""
+    """Gray in every channel, `[B, C, H, W]`; gray images as they are."""
     return luma(images_BCHW).expand_as(images_BCHW)
 
 
@@ -57,17 +57,17 @@ def brightness(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
 
 
 def contrast(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
-    """Away from the image's mean grey value, clamped: 0 is that grey, 1 changes nothing."""
+    """Away from the image's mean gray value, clamped: 0 is that gray, 1 changes nothing."""
     return _contrast_(_copy(images_BCHW), factor_B111)
 
 
 def saturation(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
-    """Away from each pixel's grey value, clamped: 0 is grey, 1 changes nothing. Grey images stay as they are."""
+    """Away from each pixel's gray value, clamped: 0 is gray, 1 changes nothing. Gray images stay as they are."""
     return _saturate_(_copy(images_BCHW), factor_B111)
 
 
 def hue(images_BCHW: Tensor, shift_B111: Tensor) -> Tensor:
-    """Turns hues by a share of the colour circle, -0.5 to 0.5. Grey images stay as they are.
+    """Turns hues by a share of the color circle, -0.5 to 0.5. Gray images stay as they are.
 
     The same function as a way to HSV and back, without that way: the largest and smallest channel stay, and the
     three channels are triangle waves between them at the turned hue.
@@ -85,7 +85,7 @@ def jitter(
     images_BCHW: Tensor,
     factors_B4: Tensor,
     order_B4: Tensor,
-    chosen_B: Tensor,
+    selected_B: Tensor,
     used: Sequence[str] = OPERATIONS,
 ) -> Tensor:
     """Brightness, contrast, saturation and hue, each image with its own factors and its own order.
@@ -98,64 +98,64 @@ def jitter(
         images_BCHW: float32 images in [0, 1], not changed.
         factors_B4: Factors of `OPERATIONS`; 1 changes nothing, of the hue 0.
         order_B4: Which operation comes first, second, ...: a permutation of 0 .. 3 for each image.
-        chosen_B: Booleans: images where it is false are returned as they are.
+        selected_B: Booleans: images where it is false are returned as they are.
         used: The operations that are done at all.
 
     Returns:
         `[B, C, H, W]` in [0, 1].
     """
     if images_BCHW.device.type == "cpu":
-        return _jitter_grouped(images_BCHW, factors_B4, order_B4, chosen_B, used)
-    return jitter_fixed(images_BCHW, factors_B4, order_B4, chosen_B, used)
+        return _jitter_grouped(images_BCHW, factors_B4, order_B4, selected_B, used)
+    return jitter_fixed(images_BCHW, factors_B4, order_B4, selected_B, used)
 
 
 def jitter_fixed(
     images_BCHW: Tensor,
     factors_B4: Tensor,
     order_B4: Tensor,
-    chosen_B: Tensor,
+    selected_B: Tensor,
     used: Sequence[str] = OPERATIONS,
 ) -> Tensor:
     """`jitter` with the same operations of the same shapes for any order."""
     place = order_B4.argsort(-1)  # of each operation
     hue_place = place[:, _HUE]
     blends = place[:, :_HUE].argsort(-1)  # the blends, in the order of their places
-    made = images_BCHW
+    jittered = images_BCHW
     for late in (False, True):
         if late and "hue" in used:
-            made = hue(made, factors_B4[:, _HUE, None, None, None])
+            jittered = hue(jittered, factors_B4[:, _HUE, None, None, None])
         for which in blends.unbind(-1):
             after = place.gather(1, which[:, None])[:, 0] > hue_place
             factor = factors_B4.gather(1, which[:, None])[:, 0]
-            made = _any_blend(made, which, torch.where(after == late, factor, 1.0), used)
-    return torch.where(chosen_B[:, None, None, None], made, images_BCHW)
+            jittered = _any_blend(jittered, which, torch.where(after == late, factor, 1.0), used)
+    return torch.where(selected_B[:, None, None, None], jittered, images_BCHW)
 
 
 def _jitter_grouped(
-    images_BCHW: Tensor, factors_B4: Tensor, order_B4: Tensor, chosen_B: Tensor, used: Sequence[str]
+    images_BCHW: Tensor, factors_B4: Tensor, order_B4: Tensor, selected_B: Tensor, used: Sequence[str]
 ) -> Tensor:
     """Sorted by their orders, images of one operation lie side by side, and slices of them are worked on in place."""
     orders = order_B4.tolist()
-    members = sorted(chosen_B.nonzero().flatten().tolist(), key=lambda row: _PLACE[tuple(orders[row])])
+    members = sorted(selected_B.nonzero().flatten().tolist(), key=lambda row: _PLACE[tuple(orders[row])])
     changed = _copy(images_BCHW)
     for rows in cachefuls(members, images_BCHW[:1].numel()):
-        made, factors = take(changed, rows), take(factors_B4, rows)[..., None, None, None]
+        images, factors = take(changed, rows), take(factors_B4, rows)[..., None, None, None]
         listed = range(rows.start, rows.stop) if isinstance(rows, slice) else rows.tolist()
         for operations in zip(*(orders[row] for row in listed), strict=True):
             for which, run in runs(operations):
                 if OPERATIONS[which] in used:
-                    _OPERATION[which](made[run], factors[run, which])
-        put(changed, rows, made)
+                    _OPERATION[which](images[run], factors[run, which])
+        put(changed, rows, images)
     return changed
 
 
 def _any_blend(images_BCHW: Tensor, which_B: Tensor, factor_B: Tensor, used: Sequence[str]) -> Tensor:
-    """Brightness, contrast or saturation, as `which_B` says: blends with black, with the mean grey, with grey."""
+    """Brightness, contrast or saturation, as `which_B` says: blends with black, with the mean gray, with gray."""
     factor, which = factor_B[:, None, None, None], which_B[:, None, None, None]
-    grey = luma(images_BCHW)
+    gray = luma(images_BCHW)
     if images_BCHW.shape[-3] == 1:
         factor = torch.where(which == 2, 1.0, factor)
-    other = torch.where(which == 2, grey, torch.where(which == 1, _mean(grey), 0.0))
+    other = torch.where(which == 2, gray, torch.where(which == 1, _mean(gray), 0.0))
     active = torch.tensor([name in used for name in OPERATIONS], device=images_BCHW.device)[which]
     return _blend(images_BCHW, other, torch.where(active, factor, 1.0))
 
@@ -164,10 +164,10 @@ def _blend(images_BCHW: Tensor, other: Tensor, factor_B111: Tensor) -> Tensor:
     return (images_BCHW * factor_B111).add_(other * (1 - factor_B111)).clamp_(0, 1)
 
 
-def _mean(grey_B1HW: Tensor) -> Tensor:
+def _mean(gray_B1HW: Tensor) -> Tensor:
     """`[B, 1, 1, 1]`; by rows first, whose sums do not depend on the number of threads."""
-    total = grey_B1HW.sum(-1, keepdim=True).sum(-2, keepdim=True)
-    return total / (grey_B1HW.shape[-1] * grey_B1HW.shape[-2])
+    total = gray_B1HW.sum(-1, keepdim=True).sum(-2, keepdim=True)
+    return total / (gray_B1HW.shape[-1] * gray_B1HW.shape[-2])
 
 
 def _copy(images_BCHW: Tensor) -> Tensor:
@@ -179,15 +179,15 @@ def _brighten_(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
 
 
 def _contrast_(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
-    grey = luma(_mean(images_BCHW))  # the mean of grey values is the grey value of the means
-    return images_BCHW.mul_(factor_B111).add_(grey * (1 - factor_B111)).clamp_(0, 1)
+    gray = luma(_mean(images_BCHW))  # the mean of gray values is the gray value of the means
+    return images_BCHW.mul_(factor_B111).add_(gray * (1 - factor_B111)).clamp_(0, 1)
 
 
 def _saturate_(images_BCHW: Tensor, factor_B111: Tensor) -> Tensor:
     if images_BCHW.shape[-3] == 1:
         return images_BCHW
-    grey = luma(images_BCHW).mul_(1 - factor_B111)
-    return images_BCHW.mul_(factor_B111).add_(grey).clamp_(0, 1)
+    gray = luma(images_BCHW).mul_(1 - factor_B111)
+    return images_BCHW.mul_(factor_B111).add_(gray).clamp_(0, 1)
 
 
 def _turn_(images_BCHW: Tensor, shift_B111: Tensor) -> Tensor:
@@ -206,14 +206,14 @@ def _turn_(images_BCHW: Tensor, shift_B111: Tensor) -> Tensor:
 
 
 def _cylinder(images_BCHW: Tensor) -> Tensor:
-    """`[4, B, 1, H, W]`: hue as a share of the circle, 0 without a colour; chroma; smallest and largest channel.
+    """`[4, B, 1, H, W]`: hue as a share of the circle, 0 without a color; chroma; smallest and largest channel.
 
     Comparisons are kept as 0 or 1 in float32: selecting by booleans is many times slower on a CPU. The memory is taken
     once, so that it stays in the cache.
     """
     red, green, blue = images_BCHW.split(1, dim=-3)
-    made = torch.empty((6, *red.shape), dtype=red.dtype, device=red.device)
-    hue_B1HW, chroma, low, top, swapped, middle = made.unbind()
+    buffer = torch.empty((6, *red.shape), dtype=red.dtype, device=red.device)
+    hue_B1HW, chroma, low, top, swapped, middle = buffer.unbind()
     torch.maximum(green, blue, out=middle)
     torch.minimum(green, blue, out=low)
     torch.lt(green, blue, out=swapped)
@@ -228,11 +228,11 @@ def _cylinder(images_BCHW: Tensor) -> Tensor:
     torch.sub(top, low, out=chroma)
     across.div_(torch.clamp(chroma, min=_TINY, out=middle))
     hue_B1HW.add_(across).abs_().div_(6)
-    return made[:4]
+    return buffer[:4]
 
 
 def _kinship(order: tuple[int, ...]) -> tuple[int, int, int]:
-    """Neighbours by this have the hue at one place, and start or end with the same of the other operations."""
+    """Neighbors by this have the hue at one place, and start or end with the same of the other operations."""
     first, _, last = (which for which in order if which != _HUE)
     return order.index(_HUE), first, (last - first) % 3
 

@@ -1,4 +1,4 @@
-"""Contrast of embeddings: InfoNCE and its candidates. N queries, M keys of a crop, L candidates, D width."""
+"""InfoNCE: similarities with candidates, the loss and its metrics. N queries, M keys, L candidates, D width."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def similarity(
             rows = keys.rows if within is None else torch.cat([keys.rows, within.rows])
             parts, positive = [queries @ rows.mT], images + keys.first
         else:
-            own = keys.rows[keys.first : keys.first + len(queries)]
-            parts, positive = [(queries * own).sum(-1, keepdim=True)], torch.zeros_like(images)
+            partners = keys.rows[keys.first : keys.first + len(queries)]
+            parts, positive = [(queries * partners).sum(-1, keepdim=True)], torch.zeros_like(images)
         if queue is not None:
             parts.append(queries @ queue.mT.to(queries.dtype))
     values = torch.cat(parts, dim=1)
@@ -109,7 +109,7 @@ def guess(similar: Similarity) -> float:
 
 @torch.no_grad()
 def contrast_metrics(similar: Similarity) -> dict[str, Tensor]:
-    """How well positives stand out.
+    """Accuracy and cosines of positives and negatives.
 
     `accuracy`: share of queries whose positive is the most similar candidate. `positive`: its mean cosine.
     `negative`: mean cosine of the other candidates.

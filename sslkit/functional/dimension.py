@@ -1,4 +1,4 @@
-"""Intrinsic dimension from the distances to nearest neighbours. N images, D width, k neighbours."""
+"""Intrinsic dimension: TwoNN and the maximum-likelihood estimate. N images, D width, k neighbors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCK = 1 << 22
 def neighbour_distances(features_ND: Tensor, k: int) -> Tensor:
     """Euclidean distances of each row to its `k` nearest other rows, nearest first: `[N, k]` float64.
 
-    Neighbours are found by matrix products in float64 and their distances taken from the differences, so that copies of
+    Neighbors are found by matrix products in float64 and their distances taken from the differences, so that copies of
     an image are at exactly 0. Costs N * N * D operations; a block of rows against all is held at once.
 
     Raises:
@@ -32,21 +32,21 @@ def neighbour_distances(features_ND: Tensor, k: int) -> Tensor:
 def _nearest(x_ND: Tensor, start: int, size: int, k: int) -> Tensor:
     rows = x_ND[start : start + size]
     rough = squared_distances(rows, x_ND)
-    own = torch.arange(start, start + len(rows), device=rough.device)
-    rough.scatter_(1, own[:, None], torch.inf)
+    columns = torch.arange(start, start + len(rows), device=rough.device)
+    rough.scatter_(1, columns[:, None], torch.inf)  # of each row itself
     others = x_ND[rough.topk(k, dim=1, largest=False).indices]
     exact: Tensor = torch.linalg.vector_norm(others - rows[:, None], dim=-1)
     return exact.sort(dim=1).values
 
 
 def two_nn(distances_Nk: Tensor, discard: float = 0.1) -> Tensor:
-    """TwoNN (Facco et al. 2017): the dimension that the ratios of second to first distance tell, a scalar.
+    """TwoNN (Facco et al. 2017): the dimension by the ratios of second to first distance, a scalar.
 
     For locally uniform data, P(ratio < m) = 1 - m^-d. d is the slope through the origin of -log(1 - F) over log
     ratio, F the share of ratios that are no larger.
 
     Args:
-        distances_Nk: to at least two neighbours, nearest first. Copies of an image (distance 0) are left out.
+        distances_Nk: to at least two neighbors, nearest first. Copies of an image (distance 0) are left out.
         discard: share of the largest ratios that are left out of the fit (the paper: 0.1), in (0, 1).
 
     Returns:
@@ -62,13 +62,13 @@ def two_nn(distances_Nk: Tensor, discard: float = 0.1) -> Tensor:
 
 
 def likelihood_dimension(distances_Nk: Tensor) -> Tensor:
-    """Levina and Bickel's (2004) maximum-likelihood estimate from k neighbours, a scalar.
+    """Levina and Bickel's (2004) maximum-likelihood estimate from k neighbors, a scalar.
 
     Each image's is (k - 1) / sum of log(T_k / T_j) over its distances T_j. Images are put together by the harmonic
     mean, which is the likelihood's own (MacKay and Ghahramani 2005), and not by the mean of the paper, which is biased.
 
     Args:
-        distances_Nk: to at least two neighbours, nearest first. Images with a copy (distance 0) are left out.
+        distances_Nk: to at least two neighbors, nearest first. Images with a copy (distance 0) are left out.
 
     Returns:
         The dimension, 0 where no image is left.

@@ -1,4 +1,4 @@
-"""Arithmetic of feature targets: layer norm, spread, and colours for people."""
+"""Feature targets: plain layer norm, standard deviation, and principal components as colors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sslkit.functional.numeric import at_least_float32
 
 SPREAD_EPS = 1e-6  # data2vec `engine_for_cyclical.py:106`
 SHOWN = 0.02
-"""Share of patches at either end whose colours may be cut off, so that outliers leave the others some contrast."""
+"""Share of patches at either end whose colors may be cut off, so that outliers leave the others some contrast."""
 
 
 def plain_layer_norm(features: Tensor) -> Tensor:
@@ -37,13 +37,13 @@ def principal_axes(rows: Tensor, count: int) -> Tensor:
 
     They are orthonormal, and each one's largest entry is positive. Columns past the rank of `rows` are 0.
     """
-    centred = rows - rows.mean(0)
-    wide = len(centred) < centred.shape[1]
-    values, vectors = torch.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
+    centered = rows - rows.mean(0)
+    wide = len(centered) < centered.shape[1]
+    values, vectors = torch.linalg.eigh(centered @ centered.T if wide else centered.T @ centered)
     kept = min(count, len(values))
     axes = vectors.flip(-1)[:, :kept]
     if wide:
-        axes = F.normalize(centred.T @ axes, dim=0)
+        axes = F.normalize(centered.T @ axes, dim=0)
     real = values.flip(-1)[:kept] > rows.square().sum() * torch.finfo(rows.dtype).eps
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
     return F.pad(axes * largest.sign() * real, (0, count - kept))
@@ -52,7 +52,7 @@ def principal_axes(rows: Tensor, count: int) -> Tensor:
 def principal_colours(features: Tensor, goal: Tensor, channels: int) -> Tensor:
     """`features` `[..., dim]` in the first principal components of `goal` `[..., dim]`: `[..., channels]` in [0, 1].
 
-    Both are placed on the scale of the goal, so that equal features have equal colours. A channel in which the goal
+    Both are placed on the scale of the goal, so that equal features have equal colors. A channel in which the goal
     does not vary is 0.5 throughout.
     """
     exact = goal.device if goal.device.type != "mps" else torch.device("cpu")  # which has float64

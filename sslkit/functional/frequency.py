@@ -1,4 +1,4 @@
-"""Filters in the Fourier domain."""
+"""Ideal low-pass filters in the Fourier domain."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Rows of all ranks, with gradient: for losses that compare images with each other."""
+"""All-gather with gradient, for losses that compare images with each other."""
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import final
 
 import torch
 import torch.distributed as dist
@@ -30,13 +30,13 @@ class _Gather(torch.autograd.Function):
     """In calls that the compiler traces, which `torch.distributed.nn.functional.all_gather` is not."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: object, rows: Tensor) -> Tensor:
         gathered = rows.new_empty(dist.get_world_size() * len(rows), *rows.shape[1:])
         dist.all_gather_into_tensor(gathered, rows.contiguous())
         return gathered
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
         total = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]

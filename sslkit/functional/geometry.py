@@ -1,4 +1,4 @@
-"""How features lie on the sphere: alignment, uniformity, mean cosine. N images, D width; features of length 1."""
+"""Alignment, uniformity and mean cosine of features on the sphere. N images, D width; features of length 1."""
 
 from __future__ import annotations
 

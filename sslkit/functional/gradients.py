@@ -1,4 +1,4 @@
-"""Weights of K objectives from the products of their gradients: functions of a Gram matrix and nothing else.
+"""Multi-objective gradient weights (PCGrad, MGDA, CAGrad, IMTL-G, Nash-MTL) from the Gram matrix of K gradients.
 
 `gram` `[K, K]` float64 holds the products g_i · g_j; every function returns weights w `[K]`, and the direction that
 they stand for is the sum of w_i g_i. All are safe where gradients vanish, agree or cancel, make no decision on the
@@ -56,15 +56,15 @@ def pcgrad(gram: Tensor, orders: Tensor) -> Tensor:
         gram: products of the gradients.
         orders: `[K, K]` int64, each row a permutation of 0 .. K - 1.
     """
-    own = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    mixed = own  # row i: gradient i as a combination of the original ones
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    mixed = identity  # row i: gradient i as a combination of the original ones
     for visited in orders.unbind(1):
         product = (mixed * gram[visited]).sum(1).clamp(max=0)
         square = gram.diagonal()[visited]
         share = torch.where(
-            (square > 0) & (own.argmax(1) != visited), product / square.where(square > 0, 1.0), 0.0
+            (square > 0) & (identity.argmax(1) != visited), product / square.where(square > 0, 1.0), 0.0
         )
-        mixed = mixed - share[:, None] * own[visited]
+        mixed = mixed - share[:, None] * identity[visited]
     return mixed.sum(0)
 
 

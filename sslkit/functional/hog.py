@@ -55,7 +55,7 @@ def sobel_votes(images: Tensor, bins: int) -> Votes:
 def sobel_gradients(images: Tensor) -> tuple[Tensor, Tensor]:
     """Gradients across and down, `[..., H, W]` each, with reflected borders. At least float32.
 
-    Differences come before sums, so that equal neighbours give an exact 0.
+    Differences come before sums, so that equal neighbors give an exact 0.
     """
     x = at_least_float32(images)
     flat = F.pad(x.reshape(-1, 1, *x.shape[-2:]), (1, 1, 1, 1), mode="reflect")

@@ -18,7 +18,7 @@ def koleo(features: Tensor) -> Tensor:
         features: `[..., N, D]`, N images (at least 2) of width D, of any length. Computed in at least float32.
 
     Returns:
-        `[...]`. Gradients flow through both images of a pair, not through the choice of the neighbour.
+        `[...]`. Gradients flow through both images of a pair, not through the choice of the neighbor.
     """
     x = F.normalize(at_least_float32(features), dim=-1, eps=EPS)
     nearest = nearest_others(x.detach())
@@ -31,5 +31,5 @@ def nearest_others(unit: Tensor) -> Tensor:
     """Index of the other image at the greatest cosine, `[..., N]`, for features `[..., N, D]` of length 1."""
     with torch.autocast(unit.device.type, enabled=False):
         products = unit @ unit.mT
-    own = torch.eye(unit.shape[-2], dtype=torch.bool, device=unit.device)
-    return products.masked_fill(own, -2.0).argmax(-1)
+    diagonal = torch.eye(unit.shape[-2], dtype=torch.bool, device=unit.device)
+    return products.masked_fill(diagonal, -2.0).argmax(-1)

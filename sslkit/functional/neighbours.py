@@ -1,7 +1,7 @@
-"""Nearest neighbours by cosine, exact or nearly. M queries, N bank rows, D width, k neighbours.
+"""Nearest-neighbor search by cosine, exact or approximate. M queries, N bank rows, D width, k neighbors.
 
 A float32 engine proposes a few more candidates than were asked for, which are then compared in float64. So
-every engine, chunk size and device gives the same neighbours, and equal ones (copies of an image, a collapsed
+every engine, chunk size and device gives the same neighbors, and equal ones (copies of an image, a collapsed
 network) come by lower index. Queries for which the engine may have missed one are searched again in float64.
 """
 
@@ -45,7 +45,7 @@ def nearest(queries_MD: Tensor, bank_ND: Tensor, k: int, engine: Engine = "auto"
     Args:
         queries_MD: `[M, D]` finite floats of any length; rows of zeros have similarity 0 to everything.
         bank_ND: `[N, D]`, on the same device.
-        k: neighbours, 1 to N.
+        k: neighbors, 1 to N.
         engine: `torch` (chunked matmul), `faiss` (IndexFlatIP, on the CPU) or `auto`, which is `torch`: the
             faster of the two at every size measured (`benchmarks/knn.py`).
 
@@ -72,12 +72,12 @@ def approximate(queries_MD: Tensor, bank_ND: Tensor, k: int, probes: int) -> Nei
     """About the `k` nearest rows by faiss's inverted file; where it finds fewer, those of an exact search.
 
     The bank is cut into 4 sqrt(N) cells by k-means, of which the `probes` nearest to a query are searched. Similarities
-    are exact, and equal ones come by lower index. `recall` says how many neighbours are the true ones.
+    are exact, and equal ones come by lower index. `recall` says how many neighbors are the true ones.
 
     Args:
         queries_MD: `[M, D]` finite floats of any length.
         bank_ND: `[N, D]`, on the same device.
-        k: Neighbours, 1 to N.
+        k: Neighbors, 1 to N.
         probes: Cells, at least 1.
 
     Raises:
@@ -95,19 +95,19 @@ def approximate(queries_MD: Tensor, bank_ND: Tensor, k: int, probes: int) -> Nei
     index.train(bank)
     index.add(bank)
     index.nprobe = min(probes, cells)
-    rough, found = (
+    rough, rows = (
         torch.from_numpy(x).to(queries_MD.device) for x in index.search(queries_MD.cpu().numpy(), k)
     )
-    keys, _ = _compare(queries_MD, bank_ND, rough, found.clamp(min=0), k)
-    short = (found < 0).any(1)
+    keys, _ = _compare(queries_MD, bank_ND, rough, rows.clamp(min=0), k)
+    short = (rows < 0).any(1)
     if bool(short.any()):
         keys[short] = _search_again(queries_MD[short], bank_ND, k)
     return _neighbours(keys, len(bank_ND))
 
 
-def recall(found_Mk: Tensor, true_Mk: Tensor) -> float:
-    """Share of the true neighbours, `[M, k]` rows, that were found."""
-    return float((found_Mk[:, :, None] == true_Mk[:, None]).any(1).double().mean())
+def recall(rows_Mk: Tensor, true_Mk: Tensor) -> float:
+    """Share of the true neighbors, `[M, k]` rows, that are among `rows_Mk`."""
+    return float((rows_Mk[:, :, None] == true_Mk[:, None]).any(1).double().mean())
 
 
 def _neighbours(keys: Tensor, count: int) -> Neighbours:
@@ -116,8 +116,8 @@ def _neighbours(keys: Tensor, count: int) -> Neighbours:
 
 def _propose_torch(queries_MD: Tensor, bank_ND: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """Similarities and indices of the `width` best rows, most similar first."""
-    found = [_best(chunk @ bank_ND.T, width) for chunk in _chunks(queries_MD, len(bank_ND), BLOCK)]
-    return torch.cat([values for values, _ in found]), torch.cat([rows for _, rows in found])
+    chunks = [_best(chunk @ bank_ND.T, width) for chunk in _chunks(queries_MD, len(bank_ND), BLOCK)]
+    return torch.cat([values for values, _ in chunks]), torch.cat([rows for _, rows in chunks])
 
 
 def _best(similarity: Tensor, width: int) -> tuple[Tensor, Tensor]:
@@ -130,10 +130,10 @@ def _best(similarity: Tensor, width: int) -> tuple[Tensor, Tensor]:
         whole = similarity.topk(width, dim=1)
         return whole.values, whole.indices
     grouped = similarity[:, : groups * GROUP].unflatten(1, (GROUP, groups))
-    chosen = grouped.amax(1).topk(width, dim=1, sorted=False).indices
+    best_groups = grouped.amax(1).topk(width, dim=1, sorted=False).indices
     members = torch.arange(0, groups * GROUP, groups)
     rest = torch.arange(groups * GROUP, similarity.shape[1]).expand(len(similarity), -1)
-    columns = torch.cat([(chosen[:, :, None] + members).flatten(1), rest], dim=1)
+    columns = torch.cat([(best_groups[:, :, None] + members).flatten(1), rest], dim=1)
     best = similarity.gather(1, columns).topk(width, dim=1)
     return best.values, columns.gather(1, best.indices)
 
@@ -144,9 +144,9 @@ def _propose_faiss(queries_MD: Tensor, bank_ND: Tensor, width: int) -> tuple[Ten
 
     index = faiss.IndexFlatIP(bank_ND.shape[1])
     index.add(bank_ND.cpu().numpy())
-    similarity, found = index.search(queries_MD.cpu().numpy(), width)
+    similarity, rows = index.search(queries_MD.cpu().numpy(), width)
     device = queries_MD.device
-    return torch.from_numpy(similarity).to(device), torch.from_numpy(found).to(device)
+    return torch.from_numpy(similarity).to(device), torch.from_numpy(rows).to(device)
 
 
 def _compare(

@@ -1,4 +1,4 @@
-"""Precision: where a loss must leave reduced precision."""
+"""Numeric precision of losses."""
 
 from __future__ import annotations
 

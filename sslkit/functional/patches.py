@@ -1,4 +1,4 @@
-"""Images to patches and back. V crops, B images, C channels, (h, w) grid, p pixels a patch side."""
+"""Patchify and unpatchify. V crops, B images, C channels, (h, w) grid, p pixels a patch side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How close images are to others: PSNR and SSIM. B images, C channels, H x W pixels in [0, 1]."""
+"""Image similarity: PSNR and SSIM. B images, C channels, H x W pixels in [0, 1]."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def ssim(images_BCHW: Tensor, goals_BCHW: Tensor) -> Tensor:
     variance = square_x - mean_x.square() + square_y - mean_y.square()
     covariance = product - mean_x * mean_y
     likeness = (2 * mean_x * mean_y + C1) * (2 * covariance + C2)
-    found: Tensor = likeness / ((mean_x.square() + mean_y.square() + C1) * (variance + C2))
-    return found.mean((1, 2, 3))
+    similarity: Tensor = likeness / ((mean_x.square() + mean_y.square() + C1) * (variance + C2))
+    return similarity.mean((1, 2, 3))
 
 
 def _smooth(images_BCHW: Tensor, taps_K: Tensor) -> Tensor:

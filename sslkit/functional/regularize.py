@@ -1,4 +1,4 @@
-"""Statistics of a batch of features that tell how far they are from collapse; each falls as features spread.
+"""Anti-collapse regularizers: VICReg's variance and covariance, and uniformity; each falls as features spread.
 
 Shapes: `[..., N, D]` -> `[...]` for N images (at least 2) of width D. All are computed in at least float32.
 """
@@ -27,8 +27,8 @@ def covariance(features: Tensor) -> Tensor:
     """VICReg's sum of the squared off-diagonal covariances (over N - 1), divided by D. Its loss adds both branches."""
     x = at_least_float32(features)
     with torch.autocast(x.device.type, enabled=False):
-        centred = x - x.mean(dim=-2, keepdim=True)
-        products = centred.mT @ centred / (x.shape[-2] - 1)
+        centered = x - x.mean(dim=-2, keepdim=True)
+        products = centered.mT @ centered / (x.shape[-2] - 1)
     diagonal = products.diagonal(dim1=-2, dim2=-1).square().sum(-1)
     return (products.square().sum((-2, -1)) - diagonal) / x.shape[-1]
 

@@ -49,8 +49,8 @@ def resize_crop(
     columns_BSW = _weights(boxes_B4[:, 1], boxes_B4[:, 3], width, size[1], interpolation)
     narrowed = torch.bmm(images_BCHW.reshape(count, channels * height, width), columns_BSW.mT)
     rows_BCSH = rows_BSH.unsqueeze(1).expand(-1, channels, -1, -1)
-    made = torch.bmm(rows_BCSH.reshape(-1, size[0], height), narrowed.reshape(-1, height, size[1]))
-    return made.reshape(count, channels, *size)
+    resized = torch.bmm(rows_BCSH.reshape(-1, size[0], height), narrowed.reshape(-1, height, size[1]))
+    return resized.reshape(count, channels, *size)
 
 
 def resize_bytes(image_CHW: Tensor, box: Box, size: int, interpolation: Interpolation) -> Tensor:
@@ -72,7 +72,7 @@ def center_crop_box(height: int, width: int, keep: float = 1.0) -> Box:
 
 
 def resize_center(images_BCHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
-    """Cut the centre square and resize it to `size` x `size`: bicubic, antialiased, clamped to [0, 1].
+    """Cut the center square and resize it to `size` x `size`: bicubic, antialiased, clamped to [0, 1].
 
     Args:
         images_BCHW: float32 images in [0, 1], all of one size.
@@ -92,7 +92,7 @@ def resize_center(images_BCHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
 def nearest_center(labels_BHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
     """Cut the square that `resize_center` cuts and resize it to `size` x `size` by nearest pixels, for labels.
 
-    A result takes the pixel that its centre falls into, as PIL and scikit-image do (`nearest-exact` of torch).
+    A result takes the pixel that its center falls into, as PIL and scikit-image do (`nearest-exact` of torch).
 
     Args:
         labels_BHW: any type.

@@ -1,4 +1,4 @@
-"""Changes of some images of a batch only. B images, C channels, H x W pixels."""
+"""Operations on selected images of a batch. B images, C channels, H x W pixels."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Change = Callable[[Tensor, Rows], Tensor]
 
 
 def change_rows(
-    images_BCHW: Tensor, chosen_B: Tensor, change: Change, *, at_once: int | None = None
+    images_BCHW: Tensor, selected_B: Tensor, change: Change, *, at_once: int | None = None
 ) -> Tensor:
-    """`images_BCHW` with `change` applied where `chosen_B` is true; the input stays as it was.
+    """`images_BCHW` with `change` applied where `selected_B` is true; the input stays as it was.
 
-    On a CPU only the chosen images are worked on, a cacheful at a time. Elsewhere all of them are, and the
+    On a CPU only the selected images are worked on, a cacheful at a time. Elsewhere all of them are, and the
     result is selected: the shapes are then fixed and the host waits for nothing.
 
     Args:
         images_BCHW: Images.
-        chosen_B: Booleans.
+        selected_B: Booleans.
         change: What to do; an image's result must not depend on the others.
         at_once: Images that `change` gets at most in one call on a CPU. Default: a cacheful.
 
@@ -35,9 +35,9 @@ def change_rows(
         A new tensor of the same shape.
     """
     if images_BCHW.device.type != "cpu":
-        return torch.where(chosen_B[:, None, None, None], change(images_BCHW, slice(None)), images_BCHW)
+        return torch.where(selected_B[:, None, None, None], change(images_BCHW, slice(None)), images_BCHW)
     changed = images_BCHW.clone(memory_format=torch.contiguous_format)
-    for rows in cachefuls(chosen_B.nonzero().flatten().tolist(), images_BCHW[:1].numel(), at_once):
+    for rows in cachefuls(selected_B.nonzero().flatten().tolist(), images_BCHW[:1].numel(), at_once):
         put(changed, rows, change(take(images_BCHW, rows), rows))
     return changed
 
@@ -65,9 +65,9 @@ def take(values: Tensor, rows: Rows) -> Tensor:
     return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
 
 
-def put(values: Tensor, rows: Rows, made: Tensor) -> None:
-    """`values[rows] = made`."""
+def put(values: Tensor, rows: Rows, new: Tensor) -> None:
+    """`values[rows] = new`."""
     if isinstance(rows, slice):
-        values[rows] = made
+        values[rows] = new
     else:
-        values.index_copy_(0, rows, made)
+        values.index_copy_(0, rows, new)

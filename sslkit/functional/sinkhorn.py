@@ -1,4 +1,4 @@
-"""Sinkhorn-Knopp: assignments of images to prototypes that use every prototype as much. M rows, K prototypes."""
+"""Sinkhorn-Knopp: balanced assignments of images to prototypes. M rows, K prototypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many directions features fill: numbers of their singular values and variances. N images, D width."""
+"""Singular values of features, effective rank, RankMe, participation ratio and IsoScore. N images, D width."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def effective_rank(values: Tensor, eps: float = 0.0) -> Tensor:
 
 
 def rankme(values: Tensor) -> Tensor:
-    """RankMe (Garrido et al. 2023) from the singular values of features that are not centred: a scalar."""
+    """RankMe (Garrido et al. 2023) from the singular values of features that are not centered: a scalar."""
     return effective_rank(values, RANKME_EPS)
 
 

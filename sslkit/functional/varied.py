@@ -1,4 +1,4 @@
-"""Which images to show: a few, of as many classes as there is room for."""
+"""Class-balanced choice of a few images to show."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Modules that plugins build from."""
+"""Neural network modules that plugins build from."""

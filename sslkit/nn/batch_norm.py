@@ -1,4 +1,4 @@
-"""Batch norm that says which images share their statistics. M rows, C channels, n groups."""
+"""Batch norm synchronized over ranks, local, split or shuffled. M rows, C channels, n groups."""
 
 from __future__ import annotations
 
@@ -123,7 +123,6 @@ class BatchNorm(_BatchNorm):
         running_var.lerp_(unbiased.to(running_var.dtype), share)
 
     def extra_repr(self) -> str:
-        """For people."""
         return f"{self.num_features}, mode={self.mode!r}, splits={self.splits}"
 
 

@@ -1,4 +1,4 @@
-"""A codebook that follows the vectors that choose its codes. K codes, d width."""
+"""Codebook of vector quantization, learned by moving averages. K codes, d width."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Rules(NamedTuple):
 
 
 class Quantized(NamedTuple):
-    """What a codebook makes of vectors."""
+    """Vectors as codes, with statistics for the codebook's update."""
 
     values: Tensor
     """`[..., d]` float32, the codes; gradients pass straight to the vectors."""
@@ -74,9 +74,9 @@ class Codebook(nn.Module):
             flat = z.detach().flatten(0, -2)
             ids = nearest_code(flat, self.codes)
             counts, sums = tally(flat, ids, len(self.codes))
-            chosen = self.codes[ids].view_as(z)
-            commitment = self.rules.beta * F.mse_loss(z, chosen)
-            values = z + (chosen - z).detach()
+            nearest = self.codes[ids].view_as(z)
+            commitment = self.rules.beta * F.mse_loss(z, nearest)
+            values = z + (nearest - z).detach()
         return Quantized(values, ids.view(z.shape[:-1]), z.detach(), commitment, counts, sums)
 
     def compared(self, vectors: Tensor) -> Tensor:
@@ -116,12 +116,12 @@ class Codebook(nn.Module):
 
     def _start(self, sample: Tensor, total: Tensor) -> None:
         """k-means from random vectors. Where there are fewer than codes, the other codes stay random."""
-        found = min(len(sample), len(self.codes))
+        count = min(len(sample), len(self.codes))
         unit = self.rules.metric == "cosine"
-        centres, counts = k_means(sample, sample[:found], self.rules.kmeans_steps, unit=unit)
-        self.codes[:found] = centres
+        centers, counts = k_means(sample, sample[:count], self.rules.kmeans_steps, unit=unit)
+        self.codes[:count] = centers
         self.counts.zero_()
-        self.counts[:found] = counts * (total / len(sample))
+        self.counts[:count] = counts * (total / len(sample))
         self.sums.copy_(self.codes * self.counts[:, None])
 
     def _follow_directions(self, counts: Tensor, sums: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The decoder of masked autoencoders: visible tokens in, a prediction for every patch out."""
+"""MAE decoder: predictions for every patch from visible tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heads: a prediction for every patch from its token."""
+"""Linear prediction head on patch tokens."""
 
 from __future__ import annotations
 

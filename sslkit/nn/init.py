@@ -1,13 +1,16 @@
-"""Initializations of the reference implementations."""
+"""Weight initializations of the reference implementations."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from timm.models.vision_transformer import Block
 
 
 def xavier(module: nn.Module) -> None:
@@ -47,7 +50,7 @@ def truncated_normal_(tensor: Tensor, std: float = 0.02) -> Tensor:
 
 
 @torch.no_grad()
-def rescale_residuals(blocks: Iterable[Any]) -> None:
+def rescale_residuals(blocks: Iterable[Block]) -> None:
     """Divide the last weights of both branches of block l = 1, 2, ... by sqrt(2 l) (BEiT, SimMIM `fix_init_weight`)."""
     for depth, block in enumerate(blocks, start=1):
         block.attn.proj.weight.div_(math.sqrt(2.0 * depth))

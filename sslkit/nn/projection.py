@@ -1,4 +1,4 @@
-"""Heads of joint embeddings: from features to the space in which images are compared."""
+"""Projection heads of joint-embedding methods."""
 
 from __future__ import annotations
 

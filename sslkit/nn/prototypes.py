@@ -1,4 +1,4 @@
-"""Heads of self-distillation: a bottleneck on the sphere and cosines with prototypes. D width, K prototypes."""
+"""DINO and iBOT heads: a normalized bottleneck and weight-normalized prototypes. D width, K prototypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A queue of embeddings of earlier batches. K places, D width."""
+"""MoCo's queue of negatives: embeddings of earlier batches. K places, D width."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Any network as a backbone that can be read: timm's, or a module of your own."""
+"""Wraps any network as a backbone without masks: timm's, or a module of your own."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +60,7 @@ class Wrapped(Backbone):
         view: View,
         forward: Forward | None = None,
         layout: Layout = PLAIN,
-        exported: Callable[[Any], Exported] | None = None,
+        exported: Callable[[nn.Module], Exported] | None = None,
         pool: Pool | None = None,
         advice: str = "",
     ) -> None:
@@ -114,7 +114,7 @@ class Wrapped(Backbone):
         self._left_out = tuple(idle)
 
     def notes(self) -> Sequence[str]:
-        """Which parameters are not trained."""
+
         if not self._left_out:
             return ()
         first = ", ".join(self._left_out[:3])
@@ -128,7 +128,6 @@ class Wrapped(Backbone):
         return [self._answer(request) for request in requests]
 
     def export(self) -> Exported:
-        """What the maker of this network said."""
         if self._exported is None:
             raise SpecError(f"a {self._kind} of your own has no timm name to export it by")
         return self._exported(self.module)

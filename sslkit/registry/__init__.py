@@ -1,1 +1,1 @@
-"""Plugins: how they are found, loaded and kept apart. Nothing here imports torch."""
+"""Plugin discovery, loading and conflicts. Nothing here imports torch."""

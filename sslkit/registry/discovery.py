@@ -1,4 +1,4 @@
-"""The entry points of all installed distributions, whatever state their metadata is in."""
+"""Entry points of installed plugins, whatever state their metadata is in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def discover() -> list[metadata.EntryPoint]:
 
 
 def name_and_version(installed: metadata.Distribution | None) -> tuple[str, str]:
-    """Of a distribution; as far as its metadata leave them out, its folder's name and 0."""
+    """Name and version of a distribution; as far as its metadata leave them out, its folder's name and 0."""
     return ("unknown", "0") if installed is None else _read(installed)
 
 

@@ -1,4 +1,4 @@
-"""What a plugin may implement. Nothing here imports torch."""
+"""Hook specifications of plugins. Nothing here imports torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The plugins of a process and the kinds that they offer. Nothing here imports torch."""
+"""The plugin registry: loaded plugins, the kinds that they offer, and conflicts. Nothing here imports torch."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Clash(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Plugin:
-    """One entry point and what came of it."""
+    """One entry point, loaded or not."""
 
     name: str
     """`distribution:entry point`."""

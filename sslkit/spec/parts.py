@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, TypedDict, final
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -291,6 +291,15 @@ class LogSpec(Spec):
             )
 
 
+class CompileOptions(TypedDict):
+    """Arguments of `torch.compile`."""
+
+    backend: str
+    fullgraph: bool
+    dynamic: bool
+    mode: str | None
+
+
 @final
 class CompileSpec(Spec):
     """`torch.compile` of the whole forward as one graph."""
@@ -313,6 +322,6 @@ class CompileSpec(Spec):
             for field in ("backend", "mode"):
                 yield Problem(field, f"has no effect, as {switch}", note=True)
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> CompileOptions:
         """Arguments of `nn.Module.compile`."""
         return {"backend": self.backend, "fullgraph": True, "dynamic": False, "mode": self.mode}
