@@ -1,1 +1,1 @@
-"""Features and scores of trained networks."""
+"""Feature extraction, evaluation protocols, and comparison of trained networks."""

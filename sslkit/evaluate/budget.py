@@ -1,4 +1,4 @@
-"""What training was given until it was measured: steps, images, tokens, operations and time. Torch-free."""
+"""Training budgets: steps, images, tokens, FLOPs and time until an evaluation. Torch-free."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TITLES = {
     "flops": "FLOPs",
     "seconds": "time",
 }
-"""Field -> what people call it, in the order in which budgets are shown."""
+"""Field -> its title, in the order in which budgets are shown."""
 EQUAL = 1.01
 """Ratio up to which two budgets count as the same."""
 PREFIXES = ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"))
@@ -43,7 +43,7 @@ class Budget(NamedTuple):
 
 
 def budget_of(run_dir: Path, lock: Mapping[str, Any], step: int) -> Budget:
-    """What the run in `run_dir` was given in its first `step` steps.
+    """The budget of the run in `run_dir` over its first `step` steps.
 
     Args:
         run_dir: its folder; the time is in its `summary.json`.
@@ -112,7 +112,7 @@ def flops_text(value: float) -> str:
 
 
 def warning(names: Sequence[str], budgets: Sequence[Budget]) -> str | None:
-    """What to say where the settings `names` had unequal budgets; None where they had not.
+    """A warning where the settings `names` had unequal budgets; None where they had not.
 
     Times are no reason: they differ between machines.
     """

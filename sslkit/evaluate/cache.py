@@ -1,13 +1,13 @@
-"""Features on disk: made once for weights, data and readout, and memory-mapped afterwards."""
+"""Feature cache on disk, keyed by weights, data and readout; read by memory mapping."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import final
 from zipfile import BadZipFile
 
 import numpy as np
@@ -26,32 +26,32 @@ FEATURES = "features"
 class FeatureStore:
     """A folder of features. `about` identifies network, readout, view, precision and versions."""
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, object]) -> None:
         self.folder, self._about = folder, about
 
     def get(self, source: Source, layer: int, make: Callable[[], Rows]) -> Rows:
-        """What `make` makes of `source`, from the folder where it is there; whole or made anew.
+        """The rows of `source`, read from the folder where they are there, or made by `make`.
 
-        Where an image cannot be read nothing is kept, so that the next evaluation tells of it too.
+        Where an image cannot be read nothing is kept, so that the next evaluation reports it too.
         """
         path = self._path(source.fingerprint, layer)
-        found = self._read(path)
-        if found is None:
-            found = make()
-            if len(found.indices) == len(source):
+        rows = self._read(path)
+        if rows is None:
+            rows = make()
+            if len(rows.indices) == len(source):
                 try:
-                    self._write(path, found)
+                    self._write(path, rows)
                 except StorageError as error:  # the next evaluation makes them again
                     warnings.warn(f"{error}; features are not kept", stacklevel=2)
-        return found
+        return rows
 
     def find(self, source: Source, layer: int) -> Rows | None:
-        """What is in the folder; None where nothing is."""
+        """The rows in the folder; None where there are none."""
         return self._read(self._path(source.fingerprint, layer))
 
     def _path(self, fingerprint: str, layer: int) -> Path:
-        said = json.dumps({**self._about, "data": fingerprint, "layer": layer}, sort_keys=True)
-        return self.folder / hashlib.sha256(said.encode()).hexdigest()[:32]
+        identity = json.dumps({**self._about, "data": fingerprint, "layer": layer}, sort_keys=True)
+        return self.folder / hashlib.sha256(identity.encode()).hexdigest()[:32]
 
     def _read(self, path: Path) -> Rows | None:
         """None where there is nothing, or nothing that can be read: it is then made again."""
@@ -68,10 +68,9 @@ class FeatureStore:
 
     def _write(self, path: Path, rows: Rows) -> None:
         labels = torch.empty(0, dtype=torch.int64) if rows.labels is None else rows.labels
-        parts: dict[str, Any] = {
-            "indices": rows.indices.cpu().numpy(),
-            "labels": labels.cpu().numpy(),
-            "classes": np.array(rows.classes, dtype=str),
-        }
+        indices, classes = rows.indices.cpu().numpy(), np.array(rows.classes, dtype=str)
         write_whole(path.with_suffix(".values.npy"), lambda file: np.save(file, rows.values.cpu().numpy()))
-        write_whole(path.with_suffix(".npz"), lambda file: np.savez(file, **parts))
+        write_whole(
+            path.with_suffix(".npz"),
+            lambda file: np.savez(file, indices=indices, labels=labels.cpu().numpy(), classes=classes),
+        )

@@ -1,4 +1,4 @@
-"""What evaluators ask about images and network before a run trains. Shared by evaluators; nothing is computed."""
+"""Checks of images and network that evaluators share, before a run trains; nothing is computed."""
 
 from __future__ import annotations
 

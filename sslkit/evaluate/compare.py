@@ -1,4 +1,4 @@
-"""Comparing runs: what their stored evaluations say, how sure that is, and what may be claimed."""
+"""Comparison of runs by their stored evaluations: intervals, significance tests, and ranks over data sets."""
 
 from __future__ import annotations
 
@@ -123,16 +123,16 @@ def _setting(group: Group) -> Setting:
 
 
 def _measure(entries: Sequence[Entry], label: str) -> Measure:
-    found, correct = entries[0].results[label], [entry.correct(label) for entry in entries]
-    data = found.data.get("test", {}).get("fingerprint")
+    evaluation, correct = entries[0].results[label], [entry.correct(label) for entry in entries]
+    data = evaluation.data.get("test", {}).get("fingerprint")
     accuracy = correct[0] is not None and all(right is not None for right in correct)
     images = len(correct[0]) if accuracy and correct[0] is not None else None
     better: Better | None = "higher" if accuracy else _better(entries, label)
-    return Measure(label, found.protocol, found.headline, accuracy, images, data, better)
+    return Measure(label, evaluation.protocol, evaluation.headline, accuracy, images, data, better)
 
 
 def _better(entries: Sequence[Entry], label: str) -> Better | None:
-    """The direction that all runs tell; those of a plugin that has since declared it may differ."""
+    """The direction that all runs declare; those of a plugin that has since declared it may differ."""
     each = {entry.results[label].headline_better for entry in entries}
     return each.pop() if len(each) == 1 else None
 
@@ -164,18 +164,18 @@ def _pair(measure: Measure, first: Group, second: Group, how: _How) -> Pair:
     one, two = (_correct(group, measure) for group in (first, second))
     if one is not None and two is not None:
         difference, mcnemar, effects = _by_images(one, two, how)
-        return _untold(measure, first, second)._replace(
+        return _untested(measure, first, second)._replace(
             difference=difference, mcnemar=mcnemar, effects=effects, p=difference.p
         )
     if len(first.entries) + len(second.entries) < 3:
-        return _untold(measure, first, second)
+        return _untested(measure, first, second)
     a, b = (_values(group, measure.label) for group in (first, second))
     difference = _by_seeds(a, b, how)
     effects = {"cohens_d": statistics.cohens_d(a, b)}
-    return _untold(measure, first, second)._replace(difference=difference, effects=effects, p=difference.p)
+    return _untested(measure, first, second)._replace(difference=difference, effects=effects, p=difference.p)
 
 
-def _untold(measure: Measure, first: Group, second: Group) -> Pair:
+def _untested(measure: Measure, first: Group, second: Group) -> Pair:
     return Pair(measure.label, first.name, second.name, None, None, {}, None, False, UNTESTED)
 
 
@@ -202,18 +202,18 @@ def _by_seeds(a: list[float], b: list[float], how: _How) -> Difference:
 
 
 def _adjusted(pairs: Sequence[Pair], measures: Sequence[Measure]) -> tuple[Pair, ...]:
-    """The pairs with Holm's p-values and with what may be said."""
+    """The pairs with Holm's p-values and verdicts."""
     by_label = {measure.label: measure for measure in measures}
     p_values = iter(statistics.holm([pair.p for pair in pairs if pair.p is not None]))
     return tuple(
         pair
         if pair.difference is None
-        else _told(pair, pair.difference, float(next(p_values)), by_label[pair.label])
+        else _with_verdict(pair, pair.difference, float(next(p_values)), by_label[pair.label])
         for pair in pairs
     )
 
 
-def _told(pair: Pair, difference: Difference, p: float, measure: Measure) -> Pair:
+def _with_verdict(pair: Pair, difference: Difference, p: float, measure: Measure) -> Pair:
     text = statistics.verdict(
         pair.first, pair.second, difference, p, points=measure.accuracy, better=measure.better
     )

@@ -1,9 +1,9 @@
-"""What a comparison of runs comes to, as plain records: the table on a terminal, JSON and reports draw from them."""
+"""Records of a comparison of runs, from which the terminal table, JSON and reports are drawn."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sslkit.evaluate.budget import Budget, warning
 from sslkit.evaluate.statistics import Difference, McNemar, Ranking, SeedSummary
@@ -27,7 +27,7 @@ class Measure(NamedTuple):
     metric: str
     """The headline; what is compared."""
     accuracy: bool
-    """Whether it is an accuracy over images whose predictions are kept: said in points."""
+    """Whether it is an accuracy over images whose predictions are kept: shown in points."""
     images: int | None
     """Scored images, where predictions are kept."""
     test_data: str | None
@@ -49,7 +49,7 @@ class Score(NamedTuple):
     """Bounds of the mean: over images for a single run with predictions, over seeds for several."""
     high: float | None
     method: str | None
-    """How `low` and `high` were found; None where there are none."""
+    """How `low` and `high` were computed; None where there are none."""
 
 
 class Pair(NamedTuple):
@@ -83,7 +83,7 @@ class Meta(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """All that `sslkit compare` knows."""
+    """The result of `sslkit compare`."""
 
     settings: tuple[Setting, ...]
     measures: tuple[Measure, ...]
@@ -96,11 +96,11 @@ class Comparison(NamedTuple):
     """Evaluations that only some of the runs have."""
     level: float
     budgets: tuple[Budget, ...] = ()
-    """What each setting was given until it was measured."""
+    """The budget of each setting until it was measured."""
 
     @property
     def budget_warning(self) -> str | None:
-        """What to say where the settings had unequal budgets."""
+        """A warning where the settings had unequal budgets; None where they had not."""
         return warning([setting.name for setting in self.settings], self.budgets)
 
     def score(self, setting: str, label: str) -> Score:
@@ -108,16 +108,15 @@ class Comparison(NamedTuple):
         return next(s for s in self.scores if (s.setting, s.label) == (setting, label))
 
     def pair(self, label: str, first: str, second: str) -> Pair:
-        """The comparison of two settings by one measure, which counts from the one that was given earlier."""
+        """The comparison of two settings by one measure, as first less second in their order in the comparison."""
         return next(p for p in self.pairs if p.label == label and {p.first, p.second} == {first, second})
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Everything in values that JSON can hold."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        return {name: _plain(value) for name, value in self._asdict().items()}
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401
+def _plain(value: object) -> object:
     """Records as mappings by field, and what they hold likewise."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: _plain(inner) for name, inner in value._asdict().items()}

@@ -1,10 +1,9 @@
-"""Backbones as files that timm loads."""
+"""Export of backbones to files that timm loads."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -41,7 +40,7 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
     return exported
 
 
-def _reading(spec: RunSpec) -> dict[str, Any]:
+def _reading(spec: RunSpec) -> dict[str, object]:
     """How the network is built and read, for `sslkit evaluate`."""
     view = spec.views[spec.first_view]
     readout = spec.readout.model_copy(update={"net": "student", "view": None, "head": None})
@@ -57,7 +56,7 @@ def _reading(spec: RunSpec) -> dict[str, Any]:
 def usage(exported: Exported, out: Path) -> str:
     """The lines of Python that load the file."""
     arguments = "".join(f", {name}={value!r}" for name, value in exported.arguments.items())
-    made = f"timm.create_model({exported.architecture!r}{arguments}"
+    call = f"timm.create_model({exported.architecture!r}{arguments}"
     if not exported.changes:
-        return f"{made}, checkpoint_path={str(out)!r})"
-    return "\n".join([f"net = {made})", *exported.changes, f"timm.models.load_checkpoint(net, {str(out)!r})"])
+        return f"{call}, checkpoint_path={str(out)!r})"
+    return "\n".join([f"net = {call})", *exported.changes, f"timm.models.load_checkpoint(net, {str(out)!r})"])

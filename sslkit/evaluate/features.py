@@ -1,11 +1,11 @@
-"""Features through a run's one readout: deterministic, in order, split over ranks."""
+"""Feature extraction through a run's readout: deterministic, in order, split over ranks."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -27,14 +27,14 @@ from sslkit.train.parallel import Parallel
 from sslkit.train.pipeline import moments
 
 MOST_DIMENSIONS = 6
-"""Of a row; what ranks tell each other about its shape has this length."""
+"""Of a row; ranks exchange its shape as a vector that long."""
 
 Encoder = Callable[[Tensor], Tensor]
 """Normalized images `[B, C, S, S]` -> features `[B, D]`."""
 
 
 Unreadable = Callable[[Source, int, str], None]
-"""Told of each image that is left out: its source, its index and the reason."""
+"""Called with each image that is left out: its source, its index and the reason."""
 
 
 class Loading(NamedTuple):
@@ -49,11 +49,11 @@ class Loading(NamedTuple):
 
 
 def rows(source: Source, make: Make, loading: Loading, only: Tensor | None = None) -> Rows:
-    """What `make` makes of every readable image of `source`, on the device, in order.
+    """The output of `make` for every readable image of `source`, on the device, in order.
 
     Args:
         source: the images.
-        make: the work.
+        make: what is computed from a batch of images.
         loading: how images are brought in.
         only: `[N]` int64, the images to read, in this order. Default: all.
 
@@ -61,11 +61,11 @@ def rows(source: Source, make: Make, loading: Loading, only: Tensor | None = Non
         DataError: no image can be read.
         WorkerError: worker processes died or are stuck.
     """
-    chosen = torch.arange(len(source)) if only is None else only.cpu()
-    values, seen = _values(source, make, loading, chosen)
-    indices = chosen.to(values.device)[seen]
+    selection = torch.arange(len(source)) if only is None else only.cpu()
+    values, readable = _values(source, make, loading, selection)
+    indices = selection.to(values.device)[readable]
     labels = None if source.labels is None else source.labels.to(values.device)[indices]
-    return Rows(values[seen], indices, labels, source.classes)
+    return Rows(values[readable], indices, labels, source.classes)
 
 
 def require_labels(source: Source) -> Tensor:
@@ -79,37 +79,37 @@ def require_labels(source: Source) -> Tensor:
 
 
 @torch.no_grad()
-def _values(source: Source, make: Make, loading: Loading, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """`[N, ...]` rows of the `chosen` and `[N]` whether each was made; every rank makes its share of the batches."""
-    parallel, count = loading.parallel, len(chosen)
+def _values(source: Source, make: Make, loading: Loading, selection: Tensor) -> tuple[Tensor, Tensor]:
+    """`[N, ...]` rows of the `selection` and `[N]` whether each was readable; every rank has its share of batches."""
+    parallel, count = loading.parallel, len(selection)
     starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
     values: Tensor | None = None
-    seen = torch.zeros(count, device=parallel.device)
+    readable = torch.zeros(count, device=parallel.device)
     with contextlib.closing(
-        _batches(source, loading, chosen, starts)
+        _batches(source, loading, selection, starts)
     ) as batches:  # no worker outlives an error
         for batch, images in batches:
-            places, indices = batch.to(parallel.device), chosen[batch].to(parallel.device)
-            made = make(_normalized(images.to(parallel.device), loading.view), indices).float()
+            places, indices = batch.to(parallel.device), selection[batch].to(parallel.device)
+            output = make(_normalized(images.to(parallel.device), loading.view), indices).float()
             if values is None:
-                values = torch.zeros(count, *made.shape[1:], device=parallel.device)
-            values[places] = made
-            seen[places] = 1.0
+                values = torch.zeros(count, *output.shape[1:], device=parallel.device)
+            values[places] = output
+            readable[places] = 1.0
     shape = _shape(values, parallel)
     if shape is None:
-        first = source.name(int(chosen[0])) if count else "none"
+        first = source.name(int(selection[0])) if count else "none"
         raise DataError(f"none of the {count} images can be read; the first is {first}")
     values = torch.zeros(count, *shape, device=parallel.device) if values is None else values
     exact = exact_device(parallel.device)  # protocols compute in float64
-    return parallel.total(values).to(exact), (parallel.total(seen) > 0).to(exact)
+    return parallel.total(values).to(exact), (parallel.total(readable) > 0).to(exact)
 
 
 def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:
-    """The shape of a row, also on a rank that has made none; None where no rank has."""
-    own = [0] * (MOST_DIMENSIONS + 2)
+    """The shape of a row, also on a rank that has none; None where no rank has any."""
+    local = [0] * (MOST_DIMENSIONS + 2)
     if values is not None:
-        own = [1, values.ndim - 1, *values.shape[1:], *own][: len(own)]
-    ranks, dimensions, *sizes = parallel.total(torch.tensor(own, device=parallel.device)).tolist()
+        local = [1, values.ndim - 1, *values.shape[1:], *local][: len(local)]
+    ranks, dimensions, *sizes = parallel.total(torch.tensor(local, device=parallel.device)).tolist()
     return tuple(size // ranks for size in sizes[: dimensions // ranks]) if ranks else None
 
 
@@ -119,58 +119,58 @@ def _normalized(images: Tensor, view: View) -> Tensor:
 
 
 def _batches(
-    source: Source, loading: Loading, chosen: Tensor, starts: Sequence[int]
+    source: Source, loading: Loading, selection: Tensor, starts: Sequence[int]
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """(places in `chosen`, uint8 images at the view's size) of the batches that begin at `starts`."""
+    """(places in `selection`, uint8 images at the view's size) of the batches that begin at `starts`."""
     resident = source.resident()
     if resident is None:
-        yield from _decoded(source, loading, chosen, starts)
+        yield from _decoded(source, loading, selection, starts)
         return
     for start in starts:
-        images = to_float(pixels(resident, source.channels)[chosen[start : start + loading.batch_size]])
+        images = to_float(pixels(resident, source.channels)[selection[start : start + loading.batch_size]])
         places = torch.arange(start, start + len(images))
         yield places, to_uint8(resize_center(images, loading.view.size, loading.crop))
 
 
 def _decoded(
-    source: Source, loading: Loading, chosen: Tensor, starts: Sequence[int]
+    source: Source, loading: Loading, selection: Tensor, starts: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    plan = [list(range(start, min(start + loading.batch_size, len(chosen)))) for start in starts]
-    centers = _Centres(source, loading.view.size, loading.crop, chosen)
-    how = processes.Loading(loading.workers, "readout.batch_size")
-    for places, images, reasons in processes.batches(centers, plan, _readable, how):
+    plan = [list(range(start, min(start + loading.batch_size, len(selection)))) for start in starts]
+    centers = _Centres(source, loading.view.size, loading.crop, selection)
+    options = processes.Loading(loading.workers, "readout.batch_size")
+    for places, images, reasons in processes.batches(centers, plan, _readable, options):
         for place, reason in reasons:
-            loading.unreadable(source, int(chosen[place]), reason)
+            loading.unreadable(source, int(selection[place]), reason)
         if len(places):
             yield places, images
 
 
 @final
 class _Centres(Dataset[tuple[int, Tensor | str]]):
-    """One decoded image cut to the centre, or the reason why it cannot be read."""
+    """One decoded image cut to the center, or the reason why it cannot be read."""
 
-    def __init__(self, source: Source, size: int, crop: float, chosen: Tensor) -> None:
-        self.source, self.size, self.crop, self.chosen = source, size, crop, chosen
+    def __init__(self, source: Source, size: int, crop: float, selection: Tensor) -> None:
+        self.source, self.size, self.crop, self.selection = source, size, crop, selection
 
     def __getitem__(self, place: int) -> tuple[int, Tensor | str]:
         try:
-            image = pixels(self.source.load(int(self.chosen[place])), self.source.channels)
+            image = pixels(self.source.load(int(self.selection[place])), self.source.channels)
         except DataError as error:
             return place, str(error)
         return place, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
 
 
 def _readable(items: list[tuple[int, Tensor | str]]) -> tuple[Tensor, Tensor, Reasons]:
-    kept = [(index, image) for index, image in items if isinstance(image, Tensor)]
-    images = torch.stack([image for _, image in kept]) if kept else torch.empty(0)
+    decoded = [(index, image) for index, image in items if isinstance(image, Tensor)]
+    images = torch.stack([image for _, image in decoded]) if decoded else torch.empty(0)
     reasons = [(index, reason) for index, reason in items if isinstance(reason, str)]
-    return torch.tensor([index for index, _ in kept], dtype=torch.int64), images, reasons
+    return torch.tensor([index for index, _ in decoded], dtype=torch.int64), images, reasons
 
 
 def net_encoder(
     net: Backbone,
     readout: Readout,
-    autocast: Callable[[], AbstractContextManager[Any]],
+    autocast: Callable[[], AbstractContextManager[object]],
     head: nn.Module | None = None,
 ) -> Encoder:
     """The readout of `net`: the class token or the mean patch token of one block, through `head` if there is one."""

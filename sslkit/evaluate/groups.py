@@ -1,4 +1,4 @@
-"""Runs that are to be compared: seeds of one setting together, and nothing that was measured otherwise."""
+"""Groups runs into settings (seeds of one spec), and checks that their evaluations are comparable."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ LENGTH = ("epochs", "steps", "batch_size")
 """Fields that say how long a run trains."""
 
 ROUNDING = 1e-5
-"""By which a stored accuracy may miss that of the stored predictions."""
+"""Tolerance between a stored accuracy and that of the stored predictions."""
 
 
 class Entry(NamedTuple):
-    """One run and what was measured on it."""
+    """One run and its evaluations."""
 
     run_dir: Path
     spec: Mapping[str, Any]
     """The locked one."""
     results: Mapping[str, Evaluation]
     resolved: Mapping[str, Any] = {}
-    """What followed from the spec."""
+    """What was resolved from the spec, such as steps and FLOPs."""
 
     @property
     def seed(self) -> int:
@@ -43,11 +43,11 @@ class Entry(NamedTuple):
 
     def headline(self, label: str) -> float:
         """The first metric of an evaluation. Raises DataError where it is no finite number."""
-        found = self.results[label]
-        value = found.metrics[found.headline]
+        evaluation = self.results[label]
+        value = evaluation.metrics[evaluation.headline]
         if value is None or not math.isfinite(value):
             raise DataError(
-                f"{found.path}: `{found.headline}` is no finite number, so there is nothing to compare"
+                f"{evaluation.path}: `{evaluation.headline}` is no finite number, so there is nothing to compare"
             )
         return float(value)
 
@@ -92,10 +92,10 @@ def grouped(entries: Sequence[Entry]) -> list[Group]:
     Raises:
         SpecError: two runs are the same in everything, the seed included.
     """
-    found: dict[str, list[Entry]] = {}
+    by_setting: dict[str, list[Entry]] = {}
     for entry in entries:
-        found.setdefault(repr(sorted(leaves(setting_of(entry)))), []).append(entry)
-    members = [sorted(group, key=lambda entry: entry.seed) for group in found.values()]
+        by_setting.setdefault(repr(sorted(leaves(setting_of(entry)))), []).append(entry)
+    members = [sorted(group, key=lambda entry: entry.seed) for group in by_setting.values()]
     for group in members:
         for one, other in pairwise(group):
             if one.seed == other.seed:
@@ -106,7 +106,7 @@ def grouped(entries: Sequence[Entry]) -> list[Group]:
     return [Group(name, tuple(group)) for name, group in zip(_names(members), members, strict=True)]
 
 
-def setting_of(entry: Entry) -> dict[str, Any]:
+def setting_of(entry: Entry) -> dict[str, object]:
     """The fields of the run's spec that decide what it learns, without the seed."""
     return {key: value for key, value in entry.spec.items() if key not in WEIGHTLESS}
 
@@ -124,15 +124,13 @@ def differing(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
     return {path: values[path] for path in differ}
 
 
-def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:  # noqa: ANN401
+def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     """(dotted path, value) of everything in nested mappings and lists."""
-    items = (
-        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    )
-    for key, inner in items:
-        yield from leaves(inner, f"{path}.{key}" if path else str(key))
     if not isinstance(value, Mapping | list) or not value:
         yield path, str(value)
+        return
+    for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+        yield from leaves(inner, f"{path}.{key}" if path else str(key))
 
 
 def _names(groups: Sequence[Sequence[Entry]]) -> list[str]:
@@ -166,8 +164,8 @@ def common_labels(entries: Sequence[Entry], wanted: Sequence[str]) -> tuple[list
     shared = [label for label in every if all(label in entry.results for entry in entries)]
     if not shared:
         raise SpecError(f"no evaluation was made of all runs. Some have: {', '.join(every)}")
-    chosen = [label for label in shared if not wanted or label in wanted]
-    return chosen, [] if wanted else [label for label in every if label not in shared]
+    labels = [label for label in shared if not wanted or label in wanted]
+    return labels, [] if wanted else [label for label in every if label not in shared]
 
 
 def require_comparable(entries: Sequence[Entry], label: str) -> None:
@@ -191,9 +189,9 @@ def require_one_step(group: Group, label: str) -> None:
     """Pass where the seeds of a setting were all measured at one step, and read alike. Raises SpecError otherwise."""
     by_step = {entry.results[label].step: entry.run_dir for entry in group.entries}
     if len(by_step) > 1:
-        said = ", ".join(f"{path} at {step}" for step, path in by_step.items())
+        listing = ", ".join(f"{path} at {step}" for step, path in by_step.items())
         raise SpecError(
-            f"{label}: seeds of one setting were measured at different steps ({said}). "
+            f"{label}: seeds of one setting were measured at different steps ({listing}). "
             "Choose one with --step, or finish the runs"
         )
     first, *others = group.entries
@@ -211,7 +209,7 @@ def _reasons(one: Evaluation, two: Evaluation) -> Iterator[str]:
     """In what two evaluations were made differently."""
     if one.protocol != two.protocol:
         yield f"the protocol ({one.protocol}, {two.protocol})"
-    mine, theirs = (_settings(found) for found in (one, two))
+    mine, theirs = (_settings(evaluation) for evaluation in (one, two))
     for path in dict.fromkeys([*mine, *theirs]):
         if mine.get(path) != theirs.get(path):
             yield f"the setting `{path}` ({mine.get(path, '-')}, {theirs.get(path, '-')})"
@@ -224,8 +222,8 @@ def _reasons(one: Evaluation, two: Evaluation) -> Iterator[str]:
         yield f"the metric ({one.headline}, {two.headline})"
 
 
-def _settings(found: Evaluation) -> dict[str, str]:
-    return dict(leaves({key: value for key, value in found.settings.items() if key not in NAMING}))
+def _settings(evaluation: Evaluation) -> dict[str, str]:
+    return dict(leaves({key: value for key, value in evaluation.settings.items() if key not in NAMING}))
 
 
 def _other_images(one: Evaluation, two: Evaluation) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Networks of your own, measured from Python."""
+"""Evaluation of any `torch.nn.Module` from Python."""
 
 from __future__ import annotations
 
@@ -26,11 +26,9 @@ class Given(BackboneSpec):
     kind: Literal["module"] = "module"
 
     def grid(self, size: int) -> Grid | None:
-        """Only the network knows."""
         return None
 
     def build(self, view: View) -> Backbone:
-        """It exists already."""
         raise AssertionError("a module from Python is given, not built")
 
 
@@ -81,7 +79,7 @@ def evaluate_network(
     )
     view = ViewSpec(size=size, normalize=Normalize(mean=mean, std=std))
     run = stand_in(spec, Given(), view, readout or Readout())
-    shown = view_of(run)
-    net = network if isinstance(network, Backbone) else Wrapped(network, shown, forward, layout)
+    input_view = view_of(run)
+    net = network if isinstance(network, Backbone) else Wrapped(network, input_view, forward, layout)
     folder = Path() if out is None else Path(out)
-    return measure(Network(run, net, shown, None, folder, 0, None), write=out is not None).scores
+    return measure(Network(run, net, input_view, None, folder, 0, None), write=out is not None).scores

@@ -1,4 +1,4 @@
-"""Any network, ready to be measured: of a run, of an exported file, of a backbone spec, or a module."""
+"""Opens the network to evaluate: of a run, an exported file, a backbone spec, or a module."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ VIEW = "evaluated"
 
 
 class Network(NamedTuple):
-    """A network and all that says how it is measured."""
+    """A network and how it is evaluated."""
 
     spec: RunSpec
-    """The run, with what the evaluation says in its place; of no run, only what evaluators can ask about."""
+    """The run, with the fields that the evaluation overrides; of no run, only what evaluators can ask about."""
     net: Backbone
     view: View
     run: tuple[System, Env] | None
@@ -72,19 +72,21 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
     restored = restore(run_dir, checkpoint)
     run, env, loaded = restored.spec, restored.env, restored.loaded
     if spec is not None:
-        given = {
+        overrides = {
             name: getattr(spec, name) for name in ("data", "readout", "precision") if getattr(spec, name)
         }
-        given |= {"evaluate": spec.evaluate} if spec.evaluate else {}
-        run = run.model_copy(update={**given, "device": spec.device, "workers": spec.workers})
+        overrides |= {"evaluate": spec.evaluate} if spec.evaluate else {}
+        run = run.model_copy(update={**overrides, "device": spec.device, "workers": spec.workers})
         run = _resized(run, spec)
         check(run, effects="evaluate")
     if run.readout.net not in restored.system.nets:
-        known = ", ".join(restored.system.nets)
-        raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {known}")
-    shown, known_view = run.views[run.first_view], env.views[run.first_view]
-    _require_channels(shown.normalize, known_view.channels, "the network reads")
-    view = known_view._replace(size=shown.size, mean=shown.normalize.mean, std=shown.normalize.std)
+        names = ", ".join(restored.system.nets)
+        raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {names}")
+    view_spec, trained_view = run.views[run.first_view], env.views[run.first_view]
+    _require_channels(view_spec.normalize, trained_view.channels, "the network reads")
+    view = trained_view._replace(
+        size=view_spec.size, mean=view_spec.normalize.mean, std=view_spec.normalize.std
+    )
     net = restored.system.nets[run.readout.net]
     assert isinstance(net, Backbone), "the nets of a system are backbones"
     folder = spec.out if spec is not None and spec.out is not None else run_dir
@@ -107,10 +109,10 @@ def _with(view: ViewSpec, spec: EvaluationSpec) -> ViewSpec:
 def _of_backbone(spec: EvaluationSpec, backbone: BackboneSpec, view: ViewSpec, readout: Readout) -> Network:
     assert spec.out is not None, "the spec checks itself"
     run = stand_in(spec, backbone, view, readout)
-    shown = view_of(run)
+    input_view = view_of(run)
     rng.seed_torch(spec.seed, "init")
-    net = backbone.build(shown).requires_grad_(False)
-    return Network(run, net, shown, None, spec.out, 0, None)
+    net = backbone.build(input_view).requires_grad_(False)
+    return Network(run, net, input_view, None, spec.out, 0, None)
 
 
 def stand_in(spec: EvaluationSpec, backbone: BackboneSpec, view: ViewSpec, readout: Readout) -> RunSpec:
@@ -138,10 +140,10 @@ def view_of(run: RunSpec) -> View:
     return View(view.size, 1, source.channels, view.normalize.mean, view.normalize.std)
 
 
-def _require_channels(normalize: Normalize, channels: int, found: str) -> None:
+def _require_channels(normalize: Normalize, channels: int, subject: str) -> None:
     if not len(normalize.mean) == len(normalize.std) == channels:
         raise SpecError(
-            f"normalize: gives statistics of {len(normalize.mean)} channels but {found} {channels}"
+            f"normalize: gives statistics of {len(normalize.mean)} channels but {subject} {channels}"
         )
 
 
@@ -157,20 +159,28 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
             f"{path}: does not say how it is read, as files of `sslkit export` do; use `backbone` with a `checkpoint`"
         )
     try:
-        said: dict[str, Any] = json.loads(metadata["sslkit"])
-        kind = said["backbone"]["kind"]
-        made = kinds("backbone").get(kind)
-        if made is None or not issubclass(made, BackboneSpec) or "checkpoint" not in made.model_fields:
+        description: dict[str, Any] = json.loads(metadata["sslkit"])
+        kind = description["backbone"]["kind"]
+        spec_class = kinds("backbone").get(kind)
+        if (
+            spec_class is None
+            or not issubclass(spec_class, BackboneSpec)
+            or "checkpoint" not in spec_class.model_fields
+        ):
             unable = f"no plugin here can load a {kind!r} from a file"
             raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unable)}")
-        backbone = made.model_validate({**begun_anew(said["backbone"]), "checkpoint": path})
-        return backbone, ViewSpec.model_validate(said["view"]), Readout.model_validate(said["readout"])
+        backbone = spec_class.model_validate({**begun_anew(description["backbone"]), "checkpoint": path})
+        return (
+            backbone,
+            ViewSpec.model_validate(description["view"]),
+            Readout.model_validate(description["readout"]),
+        )
     except (ValidationError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}: {_unknown(error)}; export it again") from None
 
 
 def _unknown(error: Exception) -> str:
-    """In one line, what is wrong with what a file says about itself."""
+    """In one line, what is wrong with the description that a file holds."""
     if isinstance(error, ValidationError):
         wrong = ".".join(str(place) for place in error.errors()[0]["loc"])
         return f"was written by another version, for {wrong!r} is not known here"

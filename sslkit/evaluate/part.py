@@ -1,4 +1,4 @@
-"""Parts of a run as files that need neither the run nor its data: student, view, and what an objective added."""
+"""Export and loading of parts of a run: student, view, and what an objective added, without the run or its data."""
 
 from __future__ import annotations
 
@@ -78,9 +78,8 @@ def read_part(path: Path, name: str) -> Loaded:
 
 def _parts(restored: Restored) -> dict[str, Part]:
     """Every part; where two objectives offer the same, each goes by OBJECTIVE.PART."""
-    objectives: Mapping[str, Any] = dict(restored.system.objectives.items())
     every: list[tuple[str, str, Part]] = []
-    for owner, objective in objectives.items():
+    for owner, objective in restored.system.objectives.items():
         assert isinstance(objective, Objective)
         every += [(owner, name, part) for name, part in objective.parts().items()]
     names = [name for _, name, _ in every]
@@ -89,8 +88,8 @@ def _parts(restored: Restored) -> dict[str, Part]:
 
 def _find(parts: Mapping[str, Part], name: str, run_dir: Path) -> Part:
     if name not in parts:
-        known = ", ".join(["backbone", *parts])
-        raise SpecError(f"{run_dir}: has no part {name!r} to export. Known: {known}")
+        names = ", ".join(["backbone", *parts])
+        raise SpecError(f"{run_dir}: has no part {name!r} to export. Known: {names}")
     return parts[name]
 
 
@@ -104,27 +103,35 @@ def _metadata(restored: Restored, part: Part, name: str) -> dict[str, str]:
     backbone = restored.spec.backbone.model_dump(mode="json", exclude={"checkpoint"})  # the weights are here
     view = restored.env.view(part.view)._asdict()
     # the backbone was made for the first view; its positions have that size
-    made_for = restored.env.view(restored.spec.first_view).size
-    said = {"backbone": {"spec": backbone, "size": made_for}, "view": view, "settings": dict(part.settings)}
+    size = restored.env.view(restored.spec.first_view).size
+    description = {
+        "backbone": {"spec": backbone, "size": size},
+        "view": view,
+        "settings": dict(part.settings),
+    }
     return {
         "format": "pt",
         "part": name.rpartition(".")[2],
-        **{key: json.dumps(value) for key, value in said.items()},
+        **{key: json.dumps(value) for key, value in description.items()},
     }
 
 
-def _backbone(path: Path, said: Mapping[str, Any], view: View, state: Mapping[str, Tensor]) -> Backbone:
-    """The network that the file says, with the file's weights."""
-    kind = said["spec"]["kind"]
+def _backbone(
+    path: Path, description: Mapping[str, Any], view: View, state: Mapping[str, Tensor]
+) -> Backbone:
+    """The network that the file describes, with the file's weights."""
+    kind = description["spec"]["kind"]
     cls = kinds("backbone").get(kind)
     if cls is None or not issubclass(cls, BackboneSpec):
         unknown = f"needs backbone {kind!r}, which no plugin offers here"
         raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unknown)}")
-    own = {key.removeprefix(BACKBONE): value for key, value in state.items() if key.startswith(BACKBONE)}
+    weights = {key.removeprefix(BACKBONE): value for key, value in state.items() if key.startswith(BACKBONE)}
     try:
         with torch.random.fork_rng(devices=[]):  # weights that are replaced at once must not move the run's
-            net: Backbone = cls(**begun_anew(said["spec"])).build(view._replace(size=said["size"]))
-        missing = net.load_state_dict(own, strict=False).missing_keys
+            net: Backbone = cls(**begun_anew(description["spec"])).build(
+                view._replace(size=description["size"])
+            )
+        missing = net.load_state_dict(weights, strict=False).missing_keys
     except (SslkitError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its backbone cannot be made again: {error}") from None
     if missing:

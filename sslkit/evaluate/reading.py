@@ -1,10 +1,10 @@
-"""How a network is read: the same during training and after."""
+"""The readout, loading and precision by which evaluators read a network, during training and after."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -25,10 +25,10 @@ class Reading(NamedTuple):
 
     readout: Readout
     loading: Loading
-    autocast: Callable[[], AbstractContextManager[Any]]
+    autocast: Callable[[], AbstractContextManager[object]]
     seed: int
     head: nn.Module | None = None
-    """What features of a network go through."""
+    """Applied to the features of the network."""
     run: tuple[System, Env] | None = None
     """The run that trained the network, where there is one."""
 
@@ -37,11 +37,11 @@ def reading_of(
     spec: RunSpec,
     view: View,
     parallel: Parallel,
-    autocast: Callable[[], AbstractContextManager[Any]],
+    autocast: Callable[[], AbstractContextManager[object]],
     unreadable: Unreadable = lambda source, index, reason: None,
     run: tuple[System, Env] | None = None,
 ) -> Reading:
-    """The run's one readout, through the head that it names; `unreadable` is told of images that are left out."""
+    """The run's one readout, through the head that it names; `unreadable` is called with images that are left out."""
     loading = Loading(view, spec.readout.crop, spec.readout.batch_size, spec.workers, parallel, unreadable)
     head = None if run is None else head_of(run[0], spec.readout)
     return Reading(spec.readout, loading, autocast, spec.seed, head, run)
@@ -59,11 +59,11 @@ def head_of(system: System, readout: Readout) -> nn.Module | None:
     heads = [
         f"{o}.{name}" for o, objective in system.objectives.items() for name, _ in objective.named_children()
     ]
-    known = f"Modules of objectives: {', '.join(heads) or 'none'}"
+    hint = f"Modules of objectives: {', '.join(heads) or 'none'}"
     try:
         head = system.objectives.get_submodule(readout.head)
     except AttributeError:
-        raise SpecError(f"readout.head: {readout.head!r} is not one. {known}") from None
+        raise SpecError(f"readout.head: {readout.head!r} is not one. {hint}") from None
     net = system.nets[readout.net]
     assert isinstance(net, Backbone), "the nets of a system are backbones"
     device = next(system.parameters()).device
@@ -72,7 +72,7 @@ def head_of(system: System, readout: Readout) -> nn.Module | None:
             rows, _ = head(torch.zeros(2, net.dim, device=device)).shape
         except (RuntimeError, TypeError, ValueError, AttributeError) as error:
             raise SpecError(
-                f"readout.head: {readout.head!r} takes no features: {reason_of(error)}. {known}"
+                f"readout.head: {readout.head!r} takes no features: {reason_of(error)}. {hint}"
             ) from None
     assert rows == 2, "one row for each image"
     return head

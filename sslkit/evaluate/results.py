@@ -1,4 +1,4 @@
-"""What evaluations came to, as files: `evaluations/step-00000100/LABEL.json`, and `.npz` for its predictions."""
+"""Stored evaluation results: `evaluations/step-00000100/LABEL.json`, and `.npz` for predictions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Variant(NamedTuple):
 
 
 class StoredPredictions(NamedTuple):
-    """What a protocol said of each scored image, in the order of the source."""
+    """The class and the predicted class of each scored image, in the order of the source."""
 
     labels: Integers
     """`[N]`."""
@@ -127,8 +127,8 @@ def packed(labels: Integers, guesses: Integers) -> bytes:
 
 def steps(run_dir: Path) -> list[int]:
     """The steps with evaluations, in order."""
-    found = (re.fullmatch(r"step-(\d+)", path.name) for path in (run_dir / EVALUATIONS).glob("step-*"))
-    return sorted(int(match[1]) for match in found if match)
+    matches = (re.fullmatch(r"step-(\d+)", path.name) for path in (run_dir / EVALUATIONS).glob("step-*"))
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def evaluations(run_dir: Path, step: int | None = None) -> dict[str, Evaluation]:
@@ -139,37 +139,39 @@ def evaluations(run_dir: Path, step: int | None = None) -> dict[str, Evaluation]
     Raises:
         CheckpointError: there are none, none of that step, or a file is damaged.
     """
-    known = steps(run_dir)
-    if not known:
+    available = steps(run_dir)
+    if not available:
         raise CheckpointError(f"{run_dir}: holds no evaluations; make them with `sslkit evaluate {run_dir}`")
-    if step is not None and step not in known:
-        raise CheckpointError(f"{run_dir}: no evaluation of step {step}. Known: {', '.join(map(str, known))}")
-    chosen = known if step is None else [step]
-    paths = [path for s in chosen for path in sorted(folder_of(run_dir, s).glob("*.json"))]
+    if step is not None and step not in available:
+        raise CheckpointError(
+            f"{run_dir}: no evaluation of step {step}. Known: {', '.join(map(str, available))}"
+        )
+    selected = available if step is None else [step]
+    paths = [path for s in selected for path in sorted(folder_of(run_dir, s).glob("*.json"))]
     return {path.stem: read_evaluation(path) for path in paths}
 
 
 def read_evaluation(path: Path) -> Evaluation:
     """The results in one file. Raises CheckpointError where it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        intervals = {name: (low, high) for name, (low, high) in found.pop("intervals").items()}
-        unreadable = tuple(found.pop("unreadable"))
-        _require_mappings(found)
-        if "better" not in found:  # of before directions were declared
-            found["better"] = directions_of_settings(found["settings"], found["metrics"])
-        return Evaluation(**found, intervals=intervals, unreadable=unreadable, path=path)
+        record = json.loads(path.read_text(encoding="utf-8"))
+        intervals = {name: (low, high) for name, (low, high) in record.pop("intervals").items()}
+        unreadable = tuple(record.pop("unreadable"))
+        _require_mappings(record)
+        if "better" not in record:  # of before directions were declared
+            record["better"] = directions_of_settings(record["settings"], record["metrics"])
+        return Evaluation(**record, intervals=intervals, unreadable=unreadable, path=path)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
 
 
-def _require_mappings(found: Mapping[str, Any]) -> None:
+def _require_mappings(record: Mapping[str, Any]) -> None:
     """Raises ValueError where there are no metrics, or something is no mapping that should be one."""
     for name in ("metrics", "settings", "tables", "figures", "data", "readout", "view"):
-        if not isinstance(found[name], dict):
+        if not isinstance(record[name], dict):
             raise ValueError(f"`{name}` is no mapping")
-    if not found["metrics"]:
+    if not record["metrics"]:
         raise ValueError("it has no metrics")
-    for name, value in found["metrics"].items():
+    for name, value in record["metrics"].items():
         if value is not None and not isinstance(value, int | float):
             raise ValueError(f"`{name}` is no number")

@@ -1,4 +1,4 @@
-"""Evaluate any network after the fact; a run's own with the numbers it had during training."""
+"""Evaluation of any network after training; a run's own gives the numbers it had during training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sslkit.train.summary import weights_sha256
 
 
 class Measured(NamedTuple):
-    """What an evaluation came to."""
+    """The results of an evaluation."""
 
     scores: dict[str, Scores]
     """By label."""
@@ -42,7 +42,7 @@ class Measured(NamedTuple):
 def evaluate_run(
     run_dir: Path, which: str = "last", only: Sequence[str] = (), keep: bool = False
 ) -> dict[str, Any]:
-    """Run the evaluators of the run in `run_dir` on one of its checkpoints; write what they find to `evaluations/`.
+    """Run the evaluators of the run in `run_dir` on one of its checkpoints; write their results to `evaluations/`.
 
     Args:
         run_dir: the run folder.
@@ -58,7 +58,7 @@ def evaluate_run(
 
 
 def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = False) -> dict[str, Any]:
-    """Run what `spec` says; write what evaluators find to `evaluations/` in its folder.
+    """Run the evaluation `spec`; write the results to `evaluations/` in its folder.
 
     Raises:
         SpecError: the protocols do not fit the network, or there is none of that label.
@@ -70,19 +70,19 @@ def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = F
 
 
 def _evaluated(network: Network, only: Sequence[str], keep: bool) -> dict[str, Any]:
-    found, unreadable, variants = measure(network, only, keep)
+    results, unreadable, variants = measure(network, only, keep)
     return {
         "step": network.step,
         "folder": str(folder_of(network.folder, network.step)),
-        "metrics": {label: dict(scores.metrics) for label, scores in found.items()},
-        "protocols": {e.label: e.build().protocol for e in network.spec.evaluate if e.label in found},
+        "metrics": {label: dict(scores.metrics) for label, scores in results.items()},
+        "protocols": {e.label: e.build().protocol for e in network.spec.evaluate if e.label in results},
         "variants": variants,
         "unreadable": sorted(unreadable),
     }
 
 
 def measure(network: Network, only: Sequence[str] = (), keep: bool = False, write: bool = True) -> Measured:
-    """What each evaluator found, by label.
+    """The scores of each evaluator, by label.
 
     Args:
         network: what is measured.
@@ -117,7 +117,7 @@ def _measured(
     reading = reading_for(network, parallel, unreadable.add)
     digest = weights_sha256(network.net)
     features = kept_features(network, reading, digest) if keep and parallel.world == 1 else None
-    found = evaluate(network.net, wanted, spec.data, reading, sources, features)
+    results = evaluate(network.net, wanted, spec.data, reading, sources, features)
     about = About(network.folder, network.step, digest, network.checkpoint, tuple(sorted(unreadable)))
     variants: dict[str, str] = {}
     if write and parallel.first:
@@ -129,23 +129,23 @@ def _measured(
             return variant
 
         try:
-            store(about, wanted, found, spec.data, reading, sources, name)
-        except StorageError as error:  # as on a full disk: what was measured is at least told
-            for label, scores in found.items():
+            store(about, wanted, results, spec.data, reading, sources, name)
+        except StorageError as error:  # as on a full disk: the error at least carries the scores
+            for label, scores in results.items():
                 error.add_note(f"{label}: " + ", ".join(f"{k} {v:.4g}" for k, v in scores.metrics.items()))
             raise
-    return Measured(found, unreadable, variants)
+    return Measured(results, unreadable, variants)
 
 
 def _moved(network: Network, parallel: Parallel) -> None:
-    """To the device."""
+    """The network and its run, moved to the device."""
     network.net.to(parallel.device)
     if network.run is not None:
         network.run[0].to(parallel.device)
 
 
 def reading_for(network: Network, parallel: Parallel, unreadable: Callable[[str], None]) -> Reading:
-    """How `network` is read; it moves to the device of `parallel`. `unreadable` is told why an image is left out."""
+    """How `network` is read, which moves to the device of `parallel`; `unreadable` gets why an image is left out."""
     spec = network.spec
     _moved(network, parallel)
     return reading_of(
@@ -174,8 +174,8 @@ def kept_features(network: Network, reading: Reading, digest: str) -> FeatureSto
     return FeatureStore(network.folder / FEATURES, about)
 
 
-def _network(network: Network) -> dict[str, Any]:
-    """What decides, beside the weights, what the network makes of an image."""
+def _network(network: Network) -> dict[str, object]:
+    """The specs that decide, beside the weights, the features of an image."""
     spec = network.spec
     named = spec.nets.get(spec.readout.net)
     backbone = spec.backbone if named is None or named.backbone is None else named.backbone

@@ -1,4 +1,4 @@
-"""Where evaluators find their images."""
+"""Image sources of evaluators, and checks that each evaluator has the images and labels it needs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Sources:
 
 
 def source_of(evaluator: EvaluatorSpec, data: SourceSpec, split: Split) -> SourceSpec:
-    """Where an evaluator's images of `split` come from."""
+    """The source of an evaluator's images of `split`."""
     train = evaluator.train or data
     return train if split == "train" else evaluator.test or train
 
@@ -65,9 +65,9 @@ def require_splits(
     Raises:
         DataError: something is missing; a line for everything, with its evaluator.
     """
-    found = evaluator_problems(evaluators, data, sources, channels, net, pool)
+    problems = evaluator_problems(evaluators, data, sources, channels, net, pool)
     lines = dict.fromkeys(
-        f"{problem.path}: {problem.message}" for problem in found
+        f"{problem.path}: {problem.message}" for problem in problems
     )  # splits may lack the same
     if lines:
         raise DataError("\n".join(lines))

@@ -1,4 +1,4 @@
-"""Writing down what evaluators found."""
+"""Writes evaluation results: scores, predictions and figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Name = Callable[[EvaluatorSpec, Mapping[str, Any]], Variant]
 
 
 def plain_name(evaluator: EvaluatorSpec, record: Mapping[str, Any]) -> Variant:
-    """It is the run's own."""
+    """The variant of the run's own evaluation: none."""
     return Variant()
 
 
@@ -41,7 +41,7 @@ class About(NamedTuple):
 def store(
     about: About,
     evaluators: Mapping[int, EvaluatorSpec],
-    found: Mapping[str, Scores],
+    results: Mapping[str, Scores],
     data: SourceSpec,
     reading: Reading,
     sources: Sources,
@@ -53,7 +53,7 @@ def store(
     `name` says how a result is told from the run's own, which goes by the label alone.
 
     Files are whole or absent, and made anew where they exist. Only the first rank may call it. A figure that cannot
-    be drawn is left out, and `warn` is told.
+    be drawn is left out, with a `warn`.
 
     Raises:
         StorageError: a file could not be written.
@@ -61,7 +61,7 @@ def store(
     folder = folder_of(about.run_dir, about.step)
     drawn: list[Path] = []
     for spec in evaluators.values():
-        scores, label = found[spec.label], spec.label
+        scores, label = results[spec.label], spec.label
         record = _common(about, reading) | {
             "label": label,
             "protocol": spec.build().protocol,
@@ -117,8 +117,8 @@ def _intervals(scores: Scores) -> dict[str, tuple[float, float]]:
     if scores.predictions is None:
         return dict(scores.intervals)
     labels, guesses = scores.predictions
-    found = accuracy_interval((labels == guesses).cpu().numpy())
-    return {next(iter(scores.metrics)): (found.low, found.high), **scores.intervals}
+    interval = accuracy_interval((labels == guesses).cpu().numpy())
+    return {next(iter(scores.metrics)): (interval.low, interval.high), **scores.intervals}
 
 
 def _data(spec: EvaluatorSpec, data: SourceSpec, sources: Sources) -> dict[str, dict[str, Any]]:

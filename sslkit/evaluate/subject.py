@@ -1,4 +1,4 @@
-"""What evaluators measure, and the loop over them."""
+"""The network as evaluators see it, and the loop over evaluators."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class NetSubject(Subject):
 
     def features(self, split: Split, layer: int | None = None) -> Features:
         """Extracted at first use and kept for the round."""
-        source, chosen = self.source(split), self._reading.readout.layer if layer is None else layer
+        source, block = self.source(split), self._reading.readout.layer if layer is None else layer
         require_labels(source)
-        place = (id(source), chosen)
-        if place not in self._cache:
-            made = self._stored(source, chosen)
-            assert made.labels is not None, "checked above"
-            self._cache[place] = Features(made.values, made.labels, made.classes)
-        return self._cache[place]
+        key = (id(source), block)
+        if key not in self._cache:
+            extracted = self._stored(source, block)
+            assert extracted.labels is not None, "checked above"
+            self._cache[key] = Features(extracted.values, extracted.labels, extracted.classes)
+        return self._cache[key]
 
     def _stored(self, source: Source, layer: int) -> Rows:
         """From the store where there is one; raw pixels are as quick to make."""
@@ -62,17 +62,16 @@ class NetSubject(Subject):
 
         if self._store is None or self._net is None:
             return make()
-        found = self._store.get(source, layer, make)
+        cached = self._store.get(source, layer, make)
         device = self._reading.loading.parallel.device
-        labels = None if found.labels is None else found.labels.to(device)
-        return Rows(found.values.to(device), found.indices.to(device), labels, found.classes)
+        labels = None if cached.labels is None else cached.labels.to(device)
+        return Rows(cached.values.to(device), cached.indices.to(device), labels, cached.classes)
 
     def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
         """Made anew at every call."""
         return rows(self.source(split), make, self._reading.loading, only)
 
     def encode(self, images: Tensor) -> Tensor:
-        """The readout."""
         return self._encoder(self._reading.readout.layer)(images).float()
 
     def tokens(self, images: Tensor, layers: tuple[int, ...] = (), attention: bool = False) -> Tokens:
@@ -82,17 +81,14 @@ class NetSubject(Subject):
         return answer
 
     def source(self, split: Split) -> Source:
-        """The images of `split`."""
         return self._sources.get(source_of(self._evaluator, self._data, split), split)
 
     def backbone(self) -> Backbone:
-        """The network."""
         if self._net is None:
             raise DataError("raw pixels have no network; this evaluator cannot be used with `baselines`")
         return self._net
 
     def system(self) -> tuple[System, Env]:
-        """The run."""
         if self._net is None or self._reading.run is None:
             raise DataError("this evaluator needs the objectives of the run that trained the network")
         return self._reading.run
@@ -113,7 +109,7 @@ def evaluate(
     sources: Sources,
     store: FeatureStore | None = None,
 ) -> dict[str, Scores]:
-    """Label -> what each evaluator found, keyed by its place in the spec. `net` None scores raw pixels.
+    """Label -> the scores of each of the evaluators, which are keyed by place in the spec. `net` None: raw pixels.
 
     Features come from `store` where it has them.
 

@@ -1,4 +1,4 @@
-"""What a sweep came to: a row for each run, and for each setting the mean over its seeds."""
+"""Results table of a sweep: a row for each run, and for each setting the mean over its seeds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sslkit.evaluate.groups import SPEED, leaves
 from sslkit.evaluate.results import evaluations, steps
@@ -25,7 +25,7 @@ JSON, CSV = "sweep.json", "sweep.csv"
 SEEDLESS = (*SPEED, "seed")
 """Fields of a run that make no other setting."""
 AMOUNTS = ("images", "seconds", "compute", "conflict", "cosine")
-"""What is said of a setting beside its metrics, where it has it."""
+"""Columns beside the metrics, where a setting has them."""
 
 
 class Measured(NamedTuple):
@@ -33,7 +33,7 @@ class Measured(NamedTuple):
 
     cell: Cell
     values: Mapping[str, float]
-    """Everything known of it, by name: `parameters`, `images`, `tokens`, `flops`, `seconds`, `compute`, metrics."""
+    """Its quantities, by name: `parameters`, `images`, `tokens`, `flops`, `seconds`, `compute`, metrics."""
 
 
 class Headline(NamedTuple):
@@ -43,7 +43,7 @@ class Headline(NamedTuple):
     """Name of the metric, as in `eval/knn/accuracy`."""
     title: str
     share: bool
-    """Whether it is a share of images, said in percent."""
+    """Whether it is a share of images, shown in percent."""
     better: Better | None = None
     """The direction in which it is better; None where neither is, or where it is not known."""
 
@@ -77,7 +77,7 @@ class SweepTable(NamedTuple):
     failed: Mapping[str, str]
     """Those that failed, with the reason."""
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Settings with the mean, deviation and interval of all that their runs have, in values that JSON can hold."""
         return {
             "name": self.name,
@@ -115,45 +115,45 @@ class SweepTable(NamedTuple):
         return "".join(f"| {' | '.join(line)} |\n" for line in [head, ["---"] * len(head), *rows])
 
 
-def table(made: Grid, failed: Mapping[str, str] | None = None, level: float = 0.95) -> SweepTable:
-    """The table of the cells of `made` that are finished."""
-    done = [cell for cell in made.cells if finished(cell)]
+def table(grid: Grid, failed: Mapping[str, str] | None = None, level: float = 0.95) -> SweepTable:
+    """The table of the cells of `grid` that are finished."""
+    done = [cell for cell in grid.cells if finished(cell)]
     runs = tuple(Measured(cell, _values(cell)) for cell in done)
     groups: dict[str, list[Measured]] = {}
     for run in runs:
         groups.setdefault(_setting(run.cell), []).append(run)
     lines = tuple(_line(sorted(group, key=lambda r: r.cell.spec.seed), level) for group in groups.values())
-    missing = tuple(cell.name for cell in made.cells if cell not in done)
-    return SweepTable(made.name, lines, _headlines(runs), runs, missing, dict(failed or {}))
+    missing = tuple(cell.name for cell in grid.cells if cell not in done)
+    return SweepTable(grid.name, lines, _headlines(runs), runs, missing, dict(failed or {}))
 
 
-def write_table(found: SweepTable, folder: Path) -> None:
+def write_table(sweep: SweepTable, folder: Path) -> None:
     """Write `sweep.json` and `sweep.csv`."""
-    write_json(folder / JSON, found.to_json())
-    write_text(folder / CSV, found.to_csv())
+    write_json(folder / JSON, sweep.to_json())
+    write_text(folder / CSV, sweep.to_csv())
 
 
-def export_table(found: SweepTable, path: Path) -> None:
+def export_table(sweep: SweepTable, path: Path) -> None:
     """Write the table to `path`, as its ending says."""
     require_format(path)
     if path.suffix == ".json":
-        write_json(path, found.to_json())
+        write_json(path, sweep.to_json())
     else:
-        write_text(path, found.to_csv() if path.suffix == ".csv" else found.to_markdown())
+        write_text(path, sweep.to_csv() if path.suffix == ".csv" else sweep.to_markdown())
 
 
-def cells(found: SweepTable) -> list[list[str]]:
+def cells(sweep: SweepTable) -> list[list[str]]:
     """The table for people, its headings first; amounts that no setting has are left out."""
-    shown = [name for name in AMOUNTS if any(name in line.values for line in found.lines)]
-    head = ["setting", "seeds", *(headline.title for headline in found.headlines), *map(_heading, shown)]
+    shown = [name for name in AMOUNTS if any(name in line.values for line in sweep.lines)]
+    head = ["setting", "seeds", *(headline.title for headline in sweep.headlines), *map(_heading, shown)]
     rows = [
         [
             line.setting,
             str(len(line.seeds)),
-            *(_scored(line.summary(headline.key), headline.share) for headline in found.headlines),
+            *(_scored(line.summary(headline.key), headline.share) for headline in sweep.headlines),
             *(_amount(line.summary(name), name) for name in shown),
         ]
-        for line in found.lines
+        for line in sweep.lines
     ]
     return [head, *rows]
 
@@ -167,12 +167,12 @@ def _scored(summary: SeedSummary | None, share: bool) -> str:
     if summary is None:
         return "-"
 
-    def told(value: float) -> str:
+    def text_of(value: float) -> str:
         return f"{100 * value:.2f}" if share else f"{value:.4g}"
 
-    text = told(summary.mean)
+    text = text_of(summary.mean)
     if summary.std is not None and summary.low is not None and summary.high is not None:
-        text += f" ± {told(summary.std)} [{told(summary.low)}, {told(summary.high)}]"
+        text += f" ± {text_of(summary.std)} [{text_of(summary.low)}, {text_of(summary.high)}]"
     return text
 
 
@@ -195,7 +195,7 @@ def _values(cell: Cell) -> dict[str, float]:
 
 
 def _conflict(run_dir: Path) -> dict[str, float]:
-    """How the terms of a hybrid got on, over all steps that were measured."""
+    """Gradient conflict between the terms of a hybrid: mean cosine, and share of steps with one below 0."""
     records = read(run_dir)
     pairs = [
         [float(value) for key, value in entry.items() if _is_cosine(key) and value is not None]
@@ -231,21 +231,22 @@ def _line(group: Sequence[Measured], level: float) -> Line:
 
 def _headlines(runs: Sequence[Measured]) -> tuple[Headline, ...]:
     """The first metric of every evaluator; the loss where there is none."""
-    found = {headline.key: headline for run in runs for headline in _of_run(run.cell.spec.run_dir)}
-    return tuple(found.values()) or (Headline("loss", "loss", False, "lower"),)
+    by_key = {headline.key: headline for run in runs for headline in _of_run(run.cell.spec.run_dir)}
+    return tuple(by_key.values()) or (Headline("loss", "loss", False, "lower"),)
 
 
 def _of_run(run_dir: Path) -> Iterator[Headline]:
-    for label, made in evaluations(run_dir).items() if steps(run_dir) else ():
-        if made.variant:
+    for label, evaluation in evaluations(run_dir).items() if steps(run_dir) else ():
+        if evaluation.variant:
             continue
-        share = made.headline in made.intervals  # of an accuracy over images, whose predictions are kept
-        note, better = " (lower is better)", made.headline_better
-        title = f"{label} ({made.protocol})" + ", %" * share + note * (better == "lower")
-        yield Headline(f"eval/{label}/{made.headline}", title, share, better)
+        # of an accuracy over images, whose predictions are kept
+        share = evaluation.headline in evaluation.intervals
+        note, better = " (lower is better)", evaluation.headline_better
+        title = f"{label} ({evaluation.protocol})" + ", %" * share + note * (better == "lower")
+        yield Headline(f"eval/{label}/{evaluation.headline}", title, share, better)
 
 
-def _row(run: Measured) -> dict[str, Any]:
+def _row(run: Measured) -> dict[str, object]:
     spec = run.cell.spec
     axes = {key: value for key, value in run.cell.values.items() if key != "seed"}
     named = {"cell": run.cell.name, "setting": run.cell.setting, "seed": spec.seed, **axes}

@@ -79,7 +79,7 @@ def _differences(
     """(words, content) of each part in which an evaluation is not the run's own."""
     run = reference.spec
     listed = next((e for e in run.evaluate if e.label == evaluator.label), None)
-    prints = {split: found["fingerprint"] for split, found in record["data"].items()}
+    prints = {split: part["fingerprint"] for split, part in record["data"].items()}
     if any(_other_data(evaluator, listed, data, split, prints[split], reference) for split in prints):
         yield f"on {name_of(source_of(evaluator, data, 'test'))}", prints
     readout = run.readout.model_dump(mode="json")
@@ -105,7 +105,7 @@ def _other_data(
     listed: EvaluatorSpec | None,
     data: SourceSpec,
     split: str,
-    found: str,
+    fingerprint: str,
     run: Reference,
 ) -> bool:
     """Whether the images of `split` are not those that the run itself is measured on."""
@@ -113,12 +113,12 @@ def _other_data(
     usual = run.spec.data if listed is None else source_of(listed, run.spec.data, side)
     place = f"data.{split}" if usual == run.spec.data else f"evaluate.{evaluator.label}.{split}"
     if place in run.data:
-        return bool(run.data[place]["fingerprint"] != found)
+        return bool(run.data[place]["fingerprint"] != fingerprint)
     return source_of(evaluator, data, side) != usual
 
 
 def name_of(source: SourceSpec) -> str:
-    """What people call data: the last part of the path of its test split, or else of its first path, or its kind."""
+    """A short name of data: the last part of the path of its test split, or else of its first path, or its kind."""
     paths = {name: value for name, value in source if isinstance(value, Path)}
     path = paths.get("test") or next(iter(paths.values()), None)
     return source.kind_name() if path is None else (path.name or str(path))
@@ -138,5 +138,5 @@ def _identity(name: str, value: Any) -> Any:  # noqa: ANN401
     if name == "readout":
         return {key: inner for key, inner in value.items() if key != "batch_size"}
     if name == "data":
-        return {split: found.get("fingerprint") for split, found in value.items()}
+        return {split: part.get("fingerprint") for split, part in value.items()}
     return value

@@ -1,1 +1,1 @@
-"""Pages about runs: one HTML file each, that needs nothing else."""
+"""HTML reports about runs: one self-contained file each."""

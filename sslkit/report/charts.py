@@ -1,4 +1,4 @@
-"""Curves as SVG, drawn in colours of the page."""
+"""SVG line charts in the colors of the page."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Line(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """From values to places."""
+    """The transform from values to positions in the drawing."""
 
     x: tuple[float, float]
     y: tuple[float, float]
     log: bool
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """The place of a point."""
+        """The position of a point."""
         across = (x - self.x[0]) / (self.x[1] - self.x[0])
         low, high, value = (math.log10(v) if self.log else v for v in (*self.y, y))
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - (value - low) / (high - low) * (
@@ -69,12 +69,12 @@ def chart(
     """
     frame = _frame(lines, log)
     drawn = [*_axes(frame, x, whole), *(mark for line in lines for mark in _curve(line, frame))]
-    said = "; ".join(
+    summary = "; ".join(
         f"{line.name}: {number(line.ys[0])} to {number(line.ys[-1])}" for line in lines if not line.dots
     )
     named = [line for line in lines if not line.dots]
     entries = ((line.name if len(lines) > 1 else "last", line.colour, number(line.ys[-1])) for line in named)
-    return figure(title, svg(f"{title}. {said}", drawn), names(entries) if legend else None)
+    return figure(title, svg(f"{title}. {summary}", drawn), names(entries) if legend else None)
 
 
 def figure(title: str, *children: Child) -> Html:
@@ -82,10 +82,10 @@ def figure(title: str, *children: Child) -> Html:
     return tag("figure", tag("figcaption", title), children, class_="chart")
 
 
-def svg(said: str, children: Child, width: int = WIDTH, height: int = HEIGHT) -> Html:
-    """A drawing of its own, and `said` for those who cannot see it."""
+def svg(description: str, children: Child, width: int = WIDTH, height: int = HEIGHT) -> Html:
+    """A drawing, with `description` as its accessible name."""
     box = f"0 0 {width} {height}"
-    return tag("svg", children, viewBox=box, width=width, height=height, role="img", aria_label=said)
+    return tag("svg", children, viewBox=box, width=width, height=height, role="img", aria_label=description)
 
 
 def names(entries: Iterator[tuple[str, int, str]]) -> Html:
@@ -93,11 +93,11 @@ def names(entries: Iterator[tuple[str, int, str]]) -> Html:
     items = (
         tag(
             "li",
-            tag("i", class_=f"c{colour % COLOURS}"),
+            tag("i", class_=f"c{color % COLOURS}"),
             tag("span", name),
             [" ", tag("b", value)] if value else None,
         )
-        for name, colour, value in entries
+        for name, color, value in entries
     )
     return tag("ul", items, class_="legend")
 
@@ -154,22 +154,22 @@ def _decades(low: float, high: float) -> list[float]:
 
 
 def _curve(line: Line, frame: _Frame) -> Iterator[Html]:
-    colour = f"c{line.colour % COLOURS}"
+    color = f"c{line.colour % COLOURS}"
     if line.level:
         yield tag(
             "polyline",
             points=_points(list(zip(line.xs, line.ys, strict=True)), frame),
-            class_=f"level {colour}",
+            class_=f"level {color}",
         )
         return
     if line.dots or len(line.xs) <= FEW:
         places = (frame.at(x, y) for x, y in zip(line.xs, line.ys, strict=True))
-        yield tag("path", d="".join(f"M{a:.1f} {b:.1f}h0" for a, b in places), class_=f"dots {colour}")
+        yield tag("path", d="".join(f"M{a:.1f} {b:.1f}h0" for a, b in places), class_=f"dots {color}")
     if line.dots:
         return
     if len(line.xs) > MOST:
-        yield tag("polyline", points=_points(_means(line, FAINT), frame), class_=f"faint {colour}")
-    yield tag("polyline", points=_points(_means(line, MOST), frame), class_=f"curve {colour}")
+        yield tag("polyline", points=_points(_means(line, FAINT), frame), class_=f"faint {color}")
+    yield tag("polyline", points=_points(_means(line, MOST), frame), class_=f"curve {color}")
 
 
 def _means(line: Line, most: int) -> list[tuple[float, float]]:

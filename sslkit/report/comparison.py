@@ -1,4 +1,4 @@
-"""`sslkit compare --html`: the page of several runs."""
+"""HTML report of several runs (`sslkit compare --html`)."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ SHOWN = 12
 """Differing fields that are shown at once; more are folded."""
 
 
-def report_comparison(found: Comparison, out: str | Path) -> Path:
+def report_comparison(comparison: Comparison, out: str | Path) -> Path:
     """Write one HTML file about compared runs, that needs nothing else; returns its path.
 
     Of a setting with several seeds, curves and pictures are those of its first run.
 
     Args:
-        found: what `compare` found.
+        comparison: the result of `compare`.
         out: the file.
 
     Raises:
         CheckpointError: a folder holds no run, or a file is damaged.
     """
-    runs = {setting.name: read_run(Path(setting.runs[0])) for setting in found.settings}
+    runs = {setting.name: read_run(Path(setting.runs[0])) for setting in comparison.settings}
     named = {name: _named(run, name) for name, run in runs.items()}
-    return write_page(Path(out), page(_head(found), _sections(found, named)))
+    return write_page(Path(out), page(_head(comparison), _sections(comparison, named)))
 
 
 def _named(run: RunData, name: str) -> RunData:
@@ -54,67 +54,67 @@ def _named(run: RunData, name: str) -> RunData:
     return run._replace(lock={**run.lock, "spec": {**run.lock["spec"], "name": name}})
 
 
-def _head(found: Comparison) -> Head:
-    said = [_said(pair) for pair in found.pairs if pair.significant]
-    tested = [pair for pair in found.pairs if pair.difference is not None]
-    if tested and not said:
-        said = [f"{NONE[0].upper()}{NONE[1:]} between any two settings."]
-    counted = sum(len(setting.runs) for setting in found.settings)
-    known = [
-        ("Settings", str(len(found.settings))),
+def _head(comparison: Comparison) -> Head:
+    verdicts = [_verdict(pair) for pair in comparison.pairs if pair.significant]
+    tested = [pair for pair in comparison.pairs if pair.difference is not None]
+    if tested and not verdicts:
+        verdicts = [f"{NONE[0].upper()}{NONE[1:]} between any two settings."]
+    counted = sum(len(setting.runs) for setting in comparison.settings)
+    key_facts = [
+        ("Settings", str(len(comparison.settings))),
         ("Runs", str(counted)),
-        ("Evaluations", ", ".join(measure.label for measure in found.measures)),
+        ("Evaluations", ", ".join(measure.label for measure in comparison.measures)),
         ("Tests", str(len(tested))),
     ]
-    text = found.budget_warning
-    lines = [*([text] if text else []), *said[:3]]
-    title = " · ".join(setting.name for setting in found.settings[:4])
-    return Head(title + (" …" if len(found.settings) > 4 else ""), "Comparison", lines, known)
+    text = comparison.budget_warning
+    lines = [*([text] if text else []), *verdicts[:3]]
+    title = " · ".join(setting.name for setting in comparison.settings[:4])
+    return Head(title + (" …" if len(comparison.settings) > 4 else ""), "Comparison", lines, key_facts)
 
 
-def _sections(found: Comparison, runs: dict[str, RunData]) -> list[Section]:
+def _sections(comparison: Comparison, runs: dict[str, RunData]) -> list[Section]:
     each = list(runs.values())
-    made: dict[str, tuple[str, Callable[[], Html | None]]] = {
-        "budgets": ("Budgets", lambda: _budgets(found)),
-        "scores": ("Scores", lambda: _scores(found)),
-        "significance": ("Significance", lambda: _significance(found)),
-        "datasets": ("Over data sets", lambda: _metas(found)),
+    sections: dict[str, tuple[str, Callable[[], Html | None]]] = {
+        "budgets": ("Budgets", lambda: _budgets(comparison)),
+        "scores": ("Scores", lambda: _scores(comparison)),
+        "significance": ("Significance", lambda: _significance(comparison)),
+        "datasets": ("Over data sets", lambda: _metas(comparison)),
         "protocols": ("Protocols", lambda: scores.radar(runs, False)),
-        "differing": ("What differs", lambda: _differing(found)),
+        "differing": ("What differs", lambda: _differing(comparison)),
         "training": ("Training", lambda: curves.training(each)),
         "geometry": ("Geometry", lambda: structure.geometry(runs)),
         "reconstructions": ("Held-out images", lambda: pictures.reconstructions(runs)),
     }
-    return [Section(key, title, make, HOW.get(key, "")) for key, (title, make) in made.items()]
+    return [Section(key, title, make, HOW.get(key, "")) for key, (title, make) in sections.items()]
 
 
-def _budgets(found: Comparison) -> Html:
-    """What each setting was given, and in words where that is not the same."""
-    names = budget.shown(found.budgets)
+def _budgets(comparison: Comparison) -> Html:
+    """The budget of each setting, and a warning where they differ."""
+    names = budget.shown(comparison.budgets)
     rows: Iterable[list[Child]] = (
         [setting.name, *(budget.text_of(name, getattr(each, name)) for name in names)]
-        for setting, each in zip(found.settings, found.budgets, strict=True)
+        for setting, each in zip(comparison.settings, comparison.budgets, strict=True)
     )
     headings = ["Setting", *(budget.TITLES[name] for name in names)]
     shown = table("What each setting was given until it was measured", headings, rows)
-    text = found.budget_warning or "The budgets are the same."
-    return Html(shown + note(text)) if len(found.settings) > 1 else shown
+    text = comparison.budget_warning or "The budgets are the same."
+    return Html(shown + note(text)) if len(comparison.settings) > 1 else shown
 
 
-def _scores(found: Comparison) -> Html:
-    headings = ["Setting", "Runs", *map(heading, found.measures)]
+def _scores(comparison: Comparison) -> Html:
+    headings = ["Setting", "Runs", *map(heading, comparison.measures)]
     rows: Iterable[list[Child]] = (
-        [s.name, len(s.runs), *(_score(found.score(s.name, m.label), m) for m in found.measures)]
-        for s in found.settings
+        [s.name, len(s.runs), *(_score(comparison.score(s.name, m.label), m) for m in comparison.measures)]
+        for s in comparison.settings
     )
-    ways = dict.fromkeys(score.method for score in found.scores if score.method)
-    said = (
-        f"Intervals of {100 * found.level:g} %: {'; '.join(ways)}."
+    ways = dict.fromkeys(score.method for score in comparison.scores if score.method)
+    intervals = (
+        f"Intervals of {100 * comparison.level:g} %: {'; '.join(ways)}."
         if ways
         else "Nothing here has an interval."
     )
-    left = f" Only some runs have: {', '.join(found.left_out)}." if found.left_out else ""
-    return Html(table("Scores with their intervals", headings, rows) + note(said + left))
+    left = f" Only some runs have: {', '.join(comparison.left_out)}." if comparison.left_out else ""
+    return Html(table("Scores with their intervals", headings, rows) + note(intervals + left))
 
 
 def _score(score: Score, measure: Measure) -> Html:
@@ -125,45 +125,49 @@ def _score(score: Score, measure: Measure) -> Html:
     return join([tag("strong", value(score.seeds.mean, measure)), std, " ", bounds])
 
 
-def value(found: float, measure: Measure) -> str:
+def value(score: float, measure: Measure) -> str:
     """An accuracy in percent, anything else as it is."""
-    return f"{100 * found:.2f}" if measure.accuracy else number(found)
+    return f"{100 * score:.2f}" if measure.accuracy else number(score)
 
 
-def _significance(found: Comparison) -> Html | None:
-    """A matrix for each measure, and what may be said of each pair."""
-    if not found.pairs:
+def _significance(comparison: Comparison) -> Html | None:
+    """A matrix for each measure, and the verdict on each pair."""
+    if not comparison.pairs:
         return None
-    blocks = [block for measure in found.measures for block in _matrix(found, measure)]
-    methods = dict.fromkeys(pair.difference.method for pair in found.pairs if pair.difference is not None)
-    tested = sum(pair.difference is not None for pair in found.pairs)
-    said = [f"Tests: {'; '.join(methods)}."] if methods else []
-    said += [f"p-values are adjusted for all {tested} comparisons (Holm)."] if tested > 1 else []
-    said += [ALONE] if any(len(setting.runs) == 1 for setting in found.settings) else []
-    return Html(join(blocks) + note(" ".join(said)))
+    blocks = [block for measure in comparison.measures for block in _matrix(comparison, measure)]
+    methods = dict.fromkeys(
+        pair.difference.method for pair in comparison.pairs if pair.difference is not None
+    )
+    tested = sum(pair.difference is not None for pair in comparison.pairs)
+    sentences = [f"Tests: {'; '.join(methods)}."] if methods else []
+    sentences += [f"p-values are adjusted for all {tested} comparisons (Holm)."] if tested > 1 else []
+    sentences += [ALONE] if any(len(setting.runs) == 1 for setting in comparison.settings) else []
+    return Html(join(blocks) + note(" ".join(sentences)))
 
 
-def _matrix(found: Comparison, measure: Measure) -> Iterator[Html]:
-    pairs = [pair for pair in found.pairs if pair.label == measure.label]
-    names = [setting.name for setting in found.settings]
+def _matrix(comparison: Comparison, measure: Measure) -> Iterator[Html]:
+    pairs = [pair for pair in comparison.pairs if pair.label == measure.label]
+    names = [setting.name for setting in comparison.settings]
     if any(pair.difference for pair in pairs):
         unit = ", in points" if measure.accuracy else ""
-        rows = ([row, *(_cell(found, measure, row, column) for column in names)] for row in names)
+        rows = ([row, *(_cell(comparison, measure, row, column) for column in names)] for row in names)
         yield table(f"{heading(measure)}: row less column{unit}", ["", *names], rows)
-    yield tag("ul", (tag("li", said) for said in dict.fromkeys(map(_said, pairs))), class_="verdicts")
+    yield tag(
+        "ul", (tag("li", verdict) for verdict in dict.fromkeys(map(_verdict, pairs))), class_="verdicts"
+    )
 
 
-def _said(pair: Pair) -> str:
+def _verdict(pair: Pair) -> str:
     if pair.significant or pair.difference is None:
         return f"{pair.label}: {pair.verdict}"
     exact = "" if pair.p is None else f" ({p_text(pair.p)})"
     return f"{pair.label}: {pair.first} and {pair.second}: {pair.verdict}{exact}"
 
 
-def _cell(found: Comparison, measure: Measure, row: str, column: str) -> Html:
+def _cell(comparison: Comparison, measure: Measure, row: str, column: str) -> Html:
     if row == column:
         return tag("span", "–", class_="none")
-    pair = found.pair(measure.label, row, column)
+    pair = comparison.pair(measure.label, row, column)
     if pair.difference is None or pair.p is None:
         return Html("not tested")
     estimate = pair.difference.estimate * (1 if pair.first == row else -1)
@@ -173,7 +177,7 @@ def _cell(found: Comparison, measure: Measure, row: str, column: str) -> Html:
 
 
 def _standing(estimate: float, significant: bool, measure: Measure) -> tuple[str, str]:
-    """What is said of a difference, and its class on the page."""
+    """The word for a difference, and its class on the page."""
     if not significant:
         return NONE, "same"
     if measure.better is None:
@@ -188,30 +192,30 @@ def heading(measure: Measure) -> str:
     return f"{measure.label} {measure.metric.replace('_', ' ')}{note}"
 
 
-def _metas(found: Comparison) -> Html | None:
-    return join([_meta(found, meta) for meta in found.meta]) if found.meta else None
+def _metas(comparison: Comparison) -> Html | None:
+    return join([_meta(comparison, meta) for meta in comparison.meta]) if comparison.meta else None
 
 
-def _meta(found: Comparison, meta: Meta) -> Html:
+def _meta(comparison: Comparison, meta: Meta) -> Html:
     """Average ranks, and wins, ties and losses."""
-    names = [setting.name for setting in found.settings]
+    names = [setting.name for setting in comparison.settings]
     ranks = [] if meta.ranking is None else ["Average rank"]
     rows = (
         [row, *(() if meta.ranking is None else (f"{meta.ranking.ranks[i]:.2f}",)),
          *("–" if row == column else "-".join(map(str, meta.wins[row][column])) for column in names)]
         for i, row in enumerate(names)
     )  # fmt: skip
-    made = table(f"{meta.protocol} on {', '.join(meta.labels)}: wins-ties-losses", ["", *ranks, *names], rows)
+    wins = table(f"{meta.protocol} on {', '.join(meta.labels)}: wins-ties-losses", ["", *ranks, *names], rows)
     if meta.ranking is None:
-        return made
+        return wins
     apart = f"ranks {meta.ranking.critical_difference:.2f} apart differ (Nemenyi)"
-    told = apart if meta.ranking.p <= 1 - found.level else NONE
-    return Html(made + note(f"Friedman {p_text(meta.ranking.p)}: {told}."))
+    verdict = apart if meta.ranking.p <= 1 - comparison.level else NONE
+    return Html(wins + note(f"Friedman {p_text(meta.ranking.p)}: {verdict}."))
 
 
-def _differing(found: Comparison) -> Html | None:
-    names = [setting.name for setting in found.settings]
-    rows: list[list[Child]] = [[tag("code", path), *values] for path, values in found.differing.items()]
+def _differing(comparison: Comparison) -> Html | None:
+    names = [setting.name for setting in comparison.settings]
+    rows: list[list[Child]] = [[tag("code", path), *values] for path, values in comparison.differing.items()]
 
     def shown(title: str, part: list[list[Child]]) -> Html:
         return table(title, ["Field", *names], part, tuple(range(len(names) + 1)))

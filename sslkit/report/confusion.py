@@ -1,4 +1,4 @@
-"""Which classes are taken for which, from stored predictions."""
+"""Confusion matrices from stored predictions."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def _spec(run: RunData) -> RunSpec | None:
         return None
 
 
-def class_names(spec: RunSpec | None, found: Evaluation, predictions: StoredPredictions) -> list[str]:
+def class_names(spec: RunSpec | None, evaluation: Evaluation, predictions: StoredPredictions) -> list[str]:
     """Of every class that occurs: from the images, where they are those that were scored; otherwise numbers."""
     count = int(max(predictions.labels.max(), predictions.guesses.max())) + 1
-    names = _of_source(spec, found) if spec is not None else ()
+    names = _of_source(spec, evaluation) if spec is not None else ()
     return list(names) if len(names) >= count else [str(i) for i in range(count)]
 
 
-def _of_source(spec: RunSpec, found: Evaluation) -> Sequence[str]:
-    evaluator = next((e for e in spec.evaluate if e.label == found.label), None)
+def _of_source(spec: RunSpec, evaluation: Evaluation) -> Sequence[str]:
+    evaluator = next((e for e in spec.evaluate if e.label == evaluation.label), None)
     data = spec.data if evaluator is None else evaluator.test or evaluator.train or spec.data
     try:
         source = data.build("test")
     except SslkitError:
         return ()
-    scored = found.data.get("test", {}).get("fingerprint")
+    scored = evaluation.data.get("test", {}).get("fingerprint")
     return source.classes if source is not None and source.fingerprint == scored else ()
 
 
@@ -64,34 +64,36 @@ def counts(predictions: StoredPredictions, classes: int) -> Counts:
     return np.bincount(flat, minlength=classes * classes).reshape(classes, classes)
 
 
-def _one(found: Evaluation, predictions: StoredPredictions, names: Sequence[str]) -> Html:
+def _one(evaluation: Evaluation, predictions: StoredPredictions, names: Sequence[str]) -> Html:
     matrix = counts(predictions, len(names))
     pairs = list(_pairs(matrix, names))
-    shown = [_matrix(found, matrix, names)] if len(names) <= MOST else []
+    shown = [_matrix(evaluation, matrix, names)] if len(names) <= MOST else []
     if pairs:
         shown.append(
             table(
-                f"Most confused by {found.title}",
+                f"Most confused by {evaluation.title}",
                 ["Truth", "Taken for", "Images", "Of the class"],
                 pairs,
                 (0, 1),
             )
         )
     wrong = int(matrix.sum() - np.trace(matrix))
-    said = note(f"{found.title}: {wrong:,} of {matrix.sum():,} images are taken for another class.")
-    return Html(tag("div", shown, class_="beside" if len(names) <= BESIDE else None) + said)
+    summary = note(f"{evaluation.title}: {wrong:,} of {matrix.sum():,} images are taken for another class.")
+    return Html(tag("div", shown, class_="beside" if len(names) <= BESIDE else None) + summary)
 
 
-def _matrix(found: Evaluation, matrix: Counts, names: Sequence[str]) -> Html:
+def _matrix(evaluation: Evaluation, matrix: Counts, names: Sequence[str]) -> Html:
     """Rows are truths, shaded by share of the row."""
     rows = ([name, *_cells(row, i)] for i, (name, row) in enumerate(zip(names, matrix, strict=True)))
     headings = (
         tag("span", name) for name in names
     )  # upright, so that columns are as narrow as their numbers
-    made = table(
-        f"Confusion matrix of {found.title}: rows are the truth, columns the guess", ["", *headings], rows
+    grid = table(
+        f"Confusion matrix of {evaluation.title}: rows are the truth, columns the guess",
+        ["", *headings],
+        rows,
     )
-    return tag("div", made, class_="matrix" if len(names) <= BESIDE else "matrix large")
+    return tag("div", grid, class_="matrix" if len(names) <= BESIDE else "matrix large")
 
 
 def _cells(row: Counts, truth: int) -> Iterator[Child]:

@@ -1,4 +1,4 @@
-"""Curves of training: of one run, or of several over each other."""
+"""Training curves of one run, or of several over each other."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def _panels(runs: Sequence[RunData]) -> Iterator[tuple[str, Sequence[str]]]:
     yield "Learning rate", ("lr",)
     for label in dict.fromkeys(key.split("/")[1] for key in _keys(runs, "eval/")):
         every = _keys(runs, f"eval/{label}/")
-        chosen = [k for k in every if k.endswith("/accuracy")] or every[:1]
-        yield f"{label}: {_short(chosen[0])}{_direction(runs, label)}", chosen
+        shown = [k for k in every if k.endswith("/accuracy")] or every[:1]
+        yield f"{label}: {_short(shown[0])}{_direction(runs, label)}", shown
     for key in EXTRA:
         yield {"images_per_s": "Images a second"}.get(key, key.replace("_", " ").capitalize()), (key,)
 
 
 def _direction(runs: Sequence[RunData], label: str) -> str:
-    """Said where it is not the usual one."""
+    """The direction of the headline, where lower is better."""
     scores = [run.evaluations[label] for run in runs if label in run.evaluations]
     return " (lower is better)" * any(score.headline_better == "lower" for score in scores)
 
@@ -85,11 +85,11 @@ def _levels(runs: Sequence[RunData], key: str, lines: Sequence[Line]) -> Iterato
 
 
 def conflict(run: RunData) -> Html | None:
-    """How the terms of a hybrid get on; None where that was not measured."""
-    found = run.keys(lambda key: key.startswith("balance/"))
+    """Gradient conflict between the terms of a hybrid; None where it was not measured."""
+    recorded = run.keys(lambda key: key.startswith("balance/"))
     panels = []
     for ending, title in CONFLICT.items():
-        keys = [key for key in found if key.endswith(f"/{ending}")]
+        keys = [key for key in recorded if key.endswith(f"/{ending}")]
         lines = [
             Line(key.split("/", 1)[1].rpartition("/")[0], *run.curve(key), i) for i, key in enumerate(keys)
         ]
@@ -98,7 +98,7 @@ def conflict(run: RunData) -> Html | None:
             panels.append(chart(title, lines))
     if not panels:
         return None
-    return Html(grid(panels) + note(" ".join(_pulls(run, found))))
+    return Html(grid(panels) + note(" ".join(_pulls(run, recorded))))
 
 
 def _pulls(run: RunData, keys: Iterable[str]) -> Iterator[str]:

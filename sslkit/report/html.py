@@ -1,10 +1,10 @@
-"""Markup: elements, tables, figures. Text is escaped, markup is not."""
+"""HTML elements, tables and figures as strings. Text is escaped, markup is not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import Any, final
+from typing import final
 
 VOID = frozenset({"img", "br", "meta", "link", "line", "rect", "path", "circle", "polyline", "polygon"})
 
@@ -16,7 +16,7 @@ class Html(str):
     __slots__ = ()
 
 
-Child = Html | str | int | float | None | Iterable[Any]
+Child = Html | str | int | float | None | Iterable["Child"]
 """Markup, text, a number, nothing, or several of them."""
 
 
@@ -29,11 +29,11 @@ def tag(name: str, *children: Child, **attributes: object) -> Html:
         attributes: by name, with `_` for `-`; an underscore at the end is dropped (`class_`). True stands alone, and
             what is None or False is left out.
     """
-    said = "".join(_attribute(key, value) for key, value in attributes.items())
+    markup = "".join(_attribute(key, value) for key, value in attributes.items())
     inner = join(children)
     if name in VOID and not inner:
-        return Html(f"<{name}{said}/>")
-    return Html(f"<{name}{said}>{inner}</{name}>")
+        return Html(f"<{name}{markup}/>")
+    return Html(f"<{name}{markup}>{inner}</{name}>")
 
 
 def _attribute(key: str, value: object) -> str:
@@ -84,7 +84,7 @@ def table(
 
 
 def facts(items: Iterable[tuple[Child, Child]]) -> Html:
-    """Names and what they are."""
+    """A definition list of names and values."""
     return tag("dl", (tag("div", tag("dt", name), tag("dd", value)) for name, value in items), class_="facts")
 
 

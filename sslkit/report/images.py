@@ -1,4 +1,4 @@
-"""Pictures inside the page."""
+"""Embedded images of the page: figures and thumbnails as data URIs."""
 
 from __future__ import annotations
 

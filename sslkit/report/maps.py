@@ -1,4 +1,4 @@
-"""Features in the plane: PCA, t-SNE and UMAP, coloured by class."""
+"""Feature maps in two dimensions: PCA, t-SNE and UMAP, colored by class."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def maps(looked: Looked, seed: int = 0) -> Html | None:
     if find_spec("umap") is not None:
         shown.append(("UMAP", umap(axes, seed)))
     drawn = grid(_map(title, places, sample) for title, places in shown)
-    return Html(_legend(sample) + drawn + note(_said(looked)))
+    return Html(_legend(sample) + drawn + note(_caption(looked)))
 
 
-def _said(looked: Looked) -> str:
+def _caption(looked: Looked) -> str:
     sample, which = looked.queries, "test" if looked.held_out else "training"
     more = "" if find_spec("umap") is not None else " For UMAP, install umap-learn."
     return (
@@ -55,8 +55,8 @@ def _said(looked: Looked) -> str:
 def _principal(sample: Sample) -> tuple[Floats, Floats]:
     """Places on the first principal axes, and each axis's share of the variance."""
     values = sample.values.double()
-    centred = values - values.mean(0)
-    u, s, _ = torch.linalg.svd(centred, full_matrices=False)
+    centered = values - values.mean(0)
+    u, s, _ = torch.linalg.svd(centered, full_matrices=False)
     places = (u * s)[:, :AXES]
     flipped = (
         places * places.gather(0, places.abs().argmax(0, keepdim=True)).sign()
@@ -72,8 +72,8 @@ def tsne(axes: Floats, seed: int) -> Floats:
     engine = TSNE(2, perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found: Floats = engine.fit_transform(axes)
-    return found
+        places: Floats = engine.fit_transform(axes)
+    return places
 
 
 def umap(axes: Floats, seed: int) -> Floats:
@@ -83,8 +83,8 @@ def umap(axes: Floats, seed: int) -> Floats:
         from umap import UMAP
 
         engine = UMAP(n_neighbors=min(15, len(axes) - 1), random_state=seed, n_jobs=1, init="pca")
-        found: Floats = engine.fit_transform(axes)
-    return found
+        places: Floats = engine.fit_transform(axes)
+    return places
 
 
 def _map(title: str, places: Floats, sample: Sample) -> Html:
@@ -98,8 +98,10 @@ def _map(title: str, places: Floats, sample: Sample) -> Html:
         for place, rows in _classes(sample)
     ]
     frame = tag("rect", x=0.5, y=0.5, width=SIDE - 1, height=SIDE - 1, rx=6, class_="rule hollow")
-    said = f"{title} of {len(places)} images" + (", coloured by class" if sample.labels is not None else "")
-    return figure(title, svg(said, [frame, *marks], SIDE, SIDE))
+    description = f"{title} of {len(places)} images" + (
+        ", coloured by class" if sample.labels is not None else ""
+    )
+    return figure(title, svg(description, [frame, *marks], SIDE, SIDE))
 
 
 def _class(place: int) -> str:

@@ -1,4 +1,4 @@
-"""Features for maps and galleries: those that are kept in the run folder, or made of a random choice of images."""
+"""Features for maps and galleries: cached in the run folder, or extracted from a random subset of images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sslkit.train.parallel import start
 from sslkit.train.summary import weights_sha256
 
 BANK, POINTS = 5000, 2000
-"""Images at most that neighbours are found among, and that maps show; of more, a random choice."""
+"""Images at most in which neighbors are searched, and that maps show; of more, a random choice."""
 
 
 class Sample(NamedTuple):
@@ -50,7 +50,7 @@ class Sample(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What the page needs of the network."""
+    """Features of training and test images, and how they were read."""
 
     bank: Sample
     """Training images."""
@@ -86,12 +86,12 @@ def look(run_dir: Path, seed: int = 0) -> Looked:
         reading = reading_for(network, parallel, lambda reason: None)
         store = kept_features(network, reading, weights_sha256(network.net))
         sources = Sources()
-        bank = sources.get(network.spec.data, "train")
-        queries = _test(sources, network)
+        train = sources.get(network.spec.data, "train")
+        test = _test(sources, network)
         with evaluating(network.net, reading.head):
-            found = _sample(bank, network, reading, store, BANK, seed)
-            asked = found if queries is None else _sample(queries, network, reading, store, POINTS, seed)
-        return Looked(found, asked, reading.readout.crop, reading.loading.view.size, network.step)
+            bank = _sample(train, network, reading, store, BANK, seed)
+            queries = bank if test is None else _sample(test, network, reading, store, POINTS, seed)
+        return Looked(bank, queries, reading.readout.crop, reading.loading.view.size, network.step)
     finally:
         parallel.close()
 
@@ -108,19 +108,19 @@ def _sample(
     source: Source, network: Network, reading: Reading, store: FeatureStore, most: int, seed: int
 ) -> Sample:
     layer = reading.readout.layer
-    made = store.find(source, layer)
-    if made is None:
+    extracted = store.find(source, layer)
+    if extracted is None:
         encode = net_encoder(network.net, reading.readout, reading.autocast, reading.head)
-        made = rows(
+        extracted = rows(
             source, lambda images, _: encode(images), reading.loading, choose(len(source), most, seed)
         )
     else:
-        made = _rows(made, choose(len(made.indices), most, seed))
-    values = made.values.float().cpu()
+        extracted = _select(extracted, choose(len(extracted.indices), most, seed))
+    values = extracted.values.float().cpu()
     if not bool(values.isfinite().all()):
         raise DataError("features are not finite: the network has diverged")
-    labels = None if made.labels is None else made.labels.cpu()
-    return Sample(source, values, made.indices.cpu(), labels)
+    labels = None if extracted.labels is None else extracted.labels.cpu()
+    return Sample(source, values, extracted.indices.cpu(), labels)
 
 
 def choose(count: int, most: int, seed: int) -> Tensor:
@@ -130,6 +130,6 @@ def choose(count: int, most: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:most].sort().values
 
 
-def _rows(made: Rows, chosen: Tensor) -> Rows:
-    labels = None if made.labels is None else made.labels[chosen]
-    return Rows(made.values[chosen], made.indices[chosen], labels, made.classes)
+def _select(extracted: Rows, selection: Tensor) -> Rows:
+    labels = None if extracted.labels is None else extracted.labels[selection]
+    return Rows(extracted.values[selection], extracted.indices[selection], labels, extracted.classes)

@@ -1,4 +1,4 @@
-"""The page around sections: one file with its style and script inside."""
+"""The HTML page around sections: one file with its style and script inside."""
 
 from __future__ import annotations
 
@@ -42,21 +42,21 @@ def page(head: Head, sections: Sequence[Section]) -> str:
     shown, missing = list[tuple[Section, Html]](), list[tuple[str, str]]()
     for section in sections:
         try:
-            made = section.make()
+            content = section.make()
         except SslkitError as error:
             missing.append((section.title, str(error)))
             continue
         except Exception as error:  # as of what a plugin stored: the other sections are there all the same
             missing.append((section.title, f"{type(error).__name__}: {error}"))
             continue
-        if made is None:
+        if content is None:
             missing.append((section.title, section.how))
         else:
-            shown.append((section, made))
+            shown.append((section, content))
     body = tag(
         "body",
         _header(head, [section for section, _ in shown]),
-        tag("main", (_section(section, made) for section, made in shown), _left_out(missing)),
+        tag("main", (_section(section, content) for section, content in shown), _left_out(missing)),
         tag("footer", tag("p", f"Made by sslkit {_version()}. This file needs no network.")),
         tag("script", Html(_asset("script.js"))),
     )
@@ -95,15 +95,20 @@ def _header(head: Head, shown: Sequence[Section]) -> Html:
     toggle = tag("button", "Dark", id="theme", type="button", aria_label="Switch between light and dark")
     top = tag("div", tag("p", head.kind, class_="kind"), toggle, class_="top")
     links = tag("nav", (tag("a", s.title, href=f"#{s.key}") for s in shown), aria_label="Sections")
-    said = (tag("p", line, class_="verdict") for line in head.verdict)
+    verdicts = (tag("p", line, class_="verdict") for line in head.verdict)
     return tag(
-        "header", top, tag("h1", head.title), said, facts(head.key_facts) if head.key_facts else None, links
+        "header",
+        top,
+        tag("h1", head.title),
+        verdicts,
+        facts(head.key_facts) if head.key_facts else None,
+        links,
     )
 
 
-def _section(section: Section, made: Html) -> Html:
+def _section(section: Section, content: Html) -> Html:
     title = tag("h2", section.title, id=f"{section.key}-title")
-    return tag("section", title, made, id=section.key, aria_labelledby=f"{section.key}-title")
+    return tag("section", title, content, id=section.key, aria_labelledby=f"{section.key}-title")
 
 
 def _with_code(text: str) -> list[Html | str]:

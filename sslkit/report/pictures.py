@@ -1,4 +1,4 @@
-"""Pictures that objectives and evaluators left in the run folder."""
+"""Figures that objectives and evaluators left in the run folder."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def _objectives(run: RunData, name: str) -> Iterator[Html]:
 def others(run: RunData) -> Html | None:
     """Figures of evaluators that have no section of their own."""
     shown = [
-        tag("figure", tag("figcaption", found.title), image)
-        for found in run.evaluations.values()
-        if not found.protocol.startswith("attention@")
-        for image in pictures(run, found)
+        tag("figure", tag("figcaption", evaluation.title), image)
+        for evaluation in run.evaluations.values()
+        if not evaluation.protocol.startswith("attention@")
+        for image in pictures(run, evaluation)
     ]
     return grid(shown, wide=True) if shown else None

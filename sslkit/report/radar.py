@@ -1,4 +1,4 @@
-"""Several shares of several networks in one figure."""
+"""Radar and bar charts of shares of several networks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Series = Mapping[str, Sequence[float | None]]
 
 def shares(title: str, axes: Sequence[str], series: Series) -> Html:
     """A radar of three axes or more, or bars; every axis runs from 0 to 1. The numbers stand beside it."""
-    said = "; ".join(
+    description = "; ".join(
         f"{name}: "
         + ", ".join(f"{a} {_percent(v)}" for a, v in zip(axes, values, strict=True) if v is not None)
         for name, values in series.items()
@@ -32,7 +32,10 @@ def shares(title: str, axes: Sequence[str], series: Series) -> Html:
     legend = names((name, i, "") for i, name in enumerate(series))
     numbers = table("In percent", ["", *series], _rows(axes, series))
     return tag(
-        "div", figure(title, svg(f"{title}. {said}", drawn, WIDTH, height), legend), numbers, class_="beside"
+        "div",
+        figure(title, svg(f"{title}. {description}", drawn, WIDTH, height), legend),
+        numbers,
+        class_="beside",
     )
 
 
@@ -66,18 +69,18 @@ def _radar(axes: Sequence[str], series: Series) -> list[Html]:
     return drawn
 
 
-def _one(values: Sequence[float | None], colour: str) -> Iterator[Html]:
+def _one(values: Sequence[float | None], color: str) -> Iterator[Html]:
     """An area; where a share is unknown, only the edges between known ones."""
     count = len(values)
-    known = [_place(i, count, v) for i, v in enumerate(values) if v is not None]
-    if len(known) == count:
-        yield tag("polygon", points=_ring([v or 0.0 for v in values]), class_=f"area {colour}")
+    points = [_place(i, count, v) for i, v in enumerate(values) if v is not None]
+    if len(points) == count:
+        yield tag("polygon", points=_ring([v or 0.0 for v in values]), class_=f"area {color}")
     else:
         for i, (one, two) in enumerate(zip(values, [*values[1:], values[0]], strict=True)):
             if one is not None and two is not None:
                 (x1, y1), (x2, y2) = _place(i, count, one), _place((i + 1) % count, count, two)
-                yield tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"curve {colour}")
-    yield tag("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in known), class_=f"dots {colour}")
+                yield tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=f"curve {color}")
+    yield tag("path", d="".join(f"M{x:.1f} {y:.1f}h0" for x, y in points), class_=f"dots {color}")
 
 
 def _ring(values: Sequence[float]) -> str:

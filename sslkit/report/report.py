@@ -1,4 +1,4 @@
-"""`sslkit report`: the page of one run."""
+"""HTML report of one run (`sslkit report`)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report(run_dir: str | Path, out: str | Path | None = None, fast: bool = Fals
     Args:
         run_dir: the run folder, of a run that is finished, was stopped or still trains.
         out: the file. Default: `report.html` in the run folder.
-        fast: leave out what needs the network: the gallery of neighbours and the maps of features.
+        fast: leave out what needs the network: the gallery of neighbors and the maps of features.
         seed: of the choice of images, t-SNE and UMAP.
 
     Raises:
@@ -49,14 +49,14 @@ def report(run_dir: str | Path, out: str | Path | None = None, fast: bool = Fals
 
 def _head(run: RunData) -> Head:
     warned = [f"Step {step:,}: {text}" for step, text in run.warnings()[:3]]
-    said = run.lock["spec"]
-    known = {
-        "Data": (said.get("data") or {}).get("kind"),
-        "Backbone": (said.get("backbone") or {}).get("name") or (said.get("backbone") or {}).get("kind"),
-        "Objective": (said.get("objective") or {}).get("kind") or ", ".join(said.get("objectives", {})),
-        "Seed": said.get("seed"),
+    spec = run.lock["spec"]
+    fields = {
+        "Data": (spec.get("data") or {}).get("kind"),
+        "Backbone": (spec.get("backbone") or {}).get("name") or (spec.get("backbone") or {}).get("kind"),
+        "Objective": (spec.get("objective") or {}).get("kind") or ", ".join(spec.get("objectives", {})),
+        "Seed": spec.get("seed"),
     }
-    shown = [(name, str(value)) for name, value in known.items() if value not in (None, "")]
+    shown = [(name, str(value)) for name, value in fields.items() if value not in (None, "")]
     return Head(run.name, "Run", [scores.verdict(run), *warned], shown)
 
 
@@ -68,7 +68,7 @@ def _sections(run: RunData, fast: bool, seed: int) -> list[Section]:
         return (lambda: None) if fast else (lambda: make(looked(), seed))
 
     slow = SLOW if fast else "there are too few images, or their features are all one"
-    made: dict[str, tuple[str, Callable[[], Html | None]]] = {
+    sections: dict[str, tuple[str, Callable[[], Html | None]]] = {
         "scores": ("Evaluations", lambda: scores.scores(run)),
         "protocols": ("Protocols", lambda: scores.radar(one, True)),
         "training": ("Training", lambda: curves.training([run])),
@@ -85,4 +85,4 @@ def _sections(run: RunData, fast: bool, seed: int) -> list[Section]:
         "environment": ("Environment", lambda: settings.environment(run)),
         "spec": ("Spec", lambda: settings.spec(run)),
     }
-    return [Section(key, title, make, HOW.get(key, slow)) for key, (title, make) in made.items()]
+    return [Section(key, title, make, HOW.get(key, slow)) for key, (title, make) in sections.items()]

@@ -1,4 +1,4 @@
-"""All that a run folder says of itself."""
+"""Contents of a run folder as reports read them: lock, summary, records and evaluations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sslkit.train.files import SUMMARY
 from sslkit.train.lock import read_lock
 
 BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained"}
-"""What people call them -> what records do."""
+"""Title -> name in the records."""
 SHARES = frozenset({"map", "miou", "area", "ari", "nmi", "relative"})
 """Metrics that lie between 0 and 1, beside accuracies."""
 
@@ -53,13 +53,13 @@ class RunData(NamedTuple):
         return next((finite(r[key]) for r in reversed(self.records) if key in r), None)
 
     def warnings(self) -> list[tuple[int, str]]:
-        """(step, text) of all that training warned of."""
+        """(step, text) of all warnings of the training."""
         return [(int(r["step"]), str(r["warning"])) for r in self.records if "warning" in r]
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """(steps, values) of what was recorded under `key`, finite values only."""
-        found = ((float(r["step"]), finite(r.get(key))) for r in self.records)
-        kept = [(step, value) for step, value in found if value is not None]
+        recorded = ((float(r["step"]), finite(r.get(key))) for r in self.records)
+        kept = [(step, value) for step, value in recorded if value is not None]
         return [step for step, _ in kept], [value for _, value in kept]
 
     def keys(self, accepted: Callable[[str], bool]) -> list[str]:
@@ -74,25 +74,25 @@ def read_run(run_dir: Path) -> RunData:
         CheckpointError: the folder holds no run, or a file is damaged.
     """
     lock = read_lock(run_dir)
-    found = evaluations(run_dir) if steps(run_dir) else {}
-    return RunData(run_dir, lock, _summary(run_dir / SUMMARY), record.read(run_dir), _in_order(found, lock))
+    results = evaluations(run_dir) if steps(run_dir) else {}
+    return RunData(run_dir, lock, _summary(run_dir / SUMMARY), record.read(run_dir), _in_order(results, lock))
 
 
 def _summary(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path}: is damaged ({error}); `sslkit resume` makes it again") from None
-    return found
+    return summary
 
 
-def _in_order(found: Mapping[str, Evaluation], lock: Mapping[str, Any]) -> dict[str, Evaluation]:
+def _in_order(results: Mapping[str, Evaluation], lock: Mapping[str, Any]) -> dict[str, Evaluation]:
     """As the spec lists them, others after, and last those that are not the run's own."""
-    asked = [str(e.get("name") or e.get("kind")) for e in lock["spec"].get("evaluate", [])]
-    others = sorted(found, key=lambda label: bool(found[label].variant))
-    return {label: found[label] for label in dict.fromkeys([*asked, *others]) if label in found}
+    listed = [str(e.get("name") or e.get("kind")) for e in lock["spec"].get("evaluate", [])]
+    others = sorted(results, key=lambda label: bool(results[label].variant))
+    return {label: results[label] for label in dict.fromkeys([*listed, *others]) if label in results}
 
 
 def finite(value: object) -> float | None:
@@ -103,15 +103,22 @@ def finite(value: object) -> float | None:
 def is_share(name: str, value: float | None) -> bool:
     """Whether the metric `name` lies between 0 and 1, where more is better."""
     word = name.rpartition("_")[2]
-    known = "accuracy" in name or word in SHARES or name.startswith(("recall", "top"))
-    return known and value is not None and 0 <= value <= 1
+    bounded = "accuracy" in name or word in SHARES or name.startswith(("recall", "top"))
+    return bounded and value is not None and 0 <= value <= 1
 
 
 def share_axes(runs: Sequence[RunData]) -> Iterator[tuple[str, str, str]]:
     """(axis, label, metric) of what a radar can hold: what lies between 0 and 1 in every run that has it."""
-    labels = (label for run in runs for label, found in run.evaluations.items() if not found.variant)
+    labels = (
+        label for run in runs for label, evaluation in run.evaluations.items() if not evaluation.variant
+    )
     for label in dict.fromkeys(labels):
-        found = next(run.evaluations[label] for run in runs if label in run.evaluations)
-        for metric in dict.fromkeys((found.headline, *(m for m in ("nmi", "top5") if m in found.metrics))):
-            if is_share(metric, finite(found.metrics[metric])) and found.better.get(metric) != "lower":
-                yield (label if metric == found.headline else f"{label} {metric}"), label, metric
+        evaluation = next(run.evaluations[label] for run in runs if label in run.evaluations)
+        for metric in dict.fromkeys(
+            (evaluation.headline, *(m for m in ("nmi", "top5") if m in evaluation.metrics))
+        ):
+            if (
+                is_share(metric, finite(evaluation.metrics[metric]))
+                and evaluation.better.get(metric) != "lower"
+            ):
+                yield (label if metric == evaluation.headline else f"{label} {metric}"), label, metric

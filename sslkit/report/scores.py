@@ -1,4 +1,4 @@
-"""What evaluators found: the table, the radar, and the line above them."""
+"""Evaluation sections of a report: the table, the radar, and the verdict line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sslkit.report.radar import shares
 from sslkit.report.run_data import BASELINES, RunData, finite, is_share, share_axes
 
 PLAIN = frozenset({"ari", "nmi"})
-"""Shares that nobody says in percent."""
+"""Shares that are not shown in percent."""
 
 
 def say(name: str, value: float | None) -> str:
@@ -34,19 +34,19 @@ def scores(run: RunData) -> Html | None:
     """The table of evaluations; None without any."""
     if not run.evaluations:
         return None
-    known = [
+    baselines = [
         name
         for name, key in BASELINES.items()
         if any(_baseline(run, e, key) for e in run.evaluations.values())
     ]
-    headings = ["Evaluation", "Protocol", "Headline", "Value", "95 % interval", *known, "Images", "Step"]
+    headings = ["Evaluation", "Protocol", "Headline", "Value", "95 % interval", *baselines, "Images", "Step"]
     main = table(
         "Headline of each evaluation",
         headings,
-        (list(_cells(run, e, known)) for e in run.evaluations.values()),
+        (list(_cells(run, e, baselines)) for e in run.evaluations.values()),
         (0, 1, 2),
     )
-    return Html(main + note(_said(run)))
+    return Html(main + note(_caption(run)))
 
 
 def details(run: RunData) -> Html | None:
@@ -54,47 +54,47 @@ def details(run: RunData) -> Html | None:
     return join([folded(e.title, _everything(e)) for e in run.evaluations.values()]) or None
 
 
-def _cells(run: RunData, found: Evaluation, known: list[str]) -> Iterator[Child]:
-    name = found.headline
-    yield found.title
-    yield tag("code", found.protocol)
+def _cells(run: RunData, evaluation: Evaluation, baselines: list[str]) -> Iterator[Child]:
+    name = evaluation.headline
+    yield evaluation.title
+    yield tag("code", evaluation.protocol)
     yield name.replace("_", " ")
-    yield tag("strong", say(name, finite(found.metrics[name])))
-    yield interval(found, name)
-    for which in known:
-        value = _baseline(run, found, BASELINES[which])
+    yield tag("strong", say(name, finite(evaluation.metrics[name])))
+    yield interval(evaluation, name)
+    for which in baselines:
+        value = _baseline(run, evaluation, BASELINES[which])
         yield "" if value is None else say(name, value)
-    yield f"{_images(found):,}"
-    yield f"{found.step:,}"
+    yield f"{_images(evaluation):,}"
+    yield f"{evaluation.step:,}"
 
 
-def _baseline(run: RunData, found: Evaluation, which: str) -> float | None:
-    return None if found.variant else run.baseline(which, found.label, found.headline)
+def _baseline(run: RunData, evaluation: Evaluation, which: str) -> float | None:
+    return None if evaluation.variant else run.baseline(which, evaluation.label, evaluation.headline)
 
 
-def _images(found: Evaluation) -> int:
+def _images(evaluation: Evaluation) -> int:
     """Those that are scored."""
-    read = found.data.get("test") or next(iter(found.data.values()), {})
+    read = evaluation.data.get("test") or next(iter(evaluation.data.values()), {})
     return int(read.get("images", 0))
 
 
-def _said(run: RunData) -> str:
-    said = "Intervals cover the choice of test images, by their stored predictions; another seed may differ by more."
+def _caption(run: RunData) -> str:
+    text = "Intervals cover the choice of test images, by their stored predictions; another seed may differ by more."
     every = list(run.evaluations.values())
-    readout = next((found for found in every if not found.variant), every[0]).readout
+    readout = next((evaluation for evaluation in every if not evaluation.variant), every[0]).readout
     layer = "the last block" if readout.get("layer", -1) == -1 else f"block {readout['layer']}"
-    return f"{said} Every protocol reads {readout.get('net')}, {layer}, pooled by {readout.get('pool')}."
+    return f"{text} Every protocol reads {readout.get('net')}, {layer}, pooled by {readout.get('pool')}."
 
 
-def _everything(found: Evaluation) -> Html:
+def _everything(evaluation: Evaluation) -> Html:
     metrics = table(
-        f"Metrics of {found.title}",
+        f"Metrics of {evaluation.title}",
         ["Metric", "Value"],
-        ((name.replace("_", " "), say(name, finite(value))) for name, value in found.metrics.items()),
+        ((name.replace("_", " "), say(name, finite(value))) for name, value in evaluation.metrics.items()),
     )
-    asked = ([key, _setting(value)] for key, value in found.settings.items() if key not in NAMING)
-    settings = table(f"Settings of {found.title}", ["Setting", "Value"], asked, (0, 1))
-    return tag("div", metrics, settings, _left_out(found), class_="pair")
+    settings = ([key, _setting(value)] for key, value in evaluation.settings.items() if key not in NAMING)
+    settings_table = table(f"Settings of {evaluation.title}", ["Setting", "Value"], settings, (0, 1))
+    return tag("div", metrics, settings_table, _left_out(evaluation), class_="pair")
 
 
 def _setting(value: object) -> str:
@@ -106,10 +106,12 @@ def _setting(value: object) -> str:
     )
 
 
-def _left_out(found: Evaluation) -> Html | None:
-    if not found.unreadable:
+def _left_out(evaluation: Evaluation) -> Html | None:
+    if not evaluation.unreadable:
         return None
-    return note(f"{len(found.unreadable)} images could not be read; the first: {found.unreadable[0]}")
+    return note(
+        f"{len(evaluation.unreadable)} images could not be read; the first: {evaluation.unreadable[0]}"
+    )
 
 
 def radar(runs: Mapping[str, RunData], baselines: bool) -> Html | None:
@@ -127,12 +129,12 @@ def radar(runs: Mapping[str, RunData], baselines: bool) -> Html | None:
 
 
 def _share(run: RunData, label: str, metric: str) -> float | None:
-    found = run.evaluations.get(label)
-    return None if found is None else finite(found.metrics.get(metric))
+    evaluation = run.evaluations.get(label)
+    return None if evaluation is None else finite(evaluation.metrics.get(metric))
 
 
 def verdict(run: RunData) -> str:
-    """One line: how far the run came, and what its network is worth."""
+    """One line: how far the run came, its accuracies, and its warnings."""
     parts = [_progress(run), *_worth(run)]
     warned = run.warnings()
     parts.append(
@@ -150,27 +152,28 @@ def _progress(run: RunData) -> str:
     far = f"{run.step:,} steps" + (f", {epoch:g} epochs" if isinstance(epoch, int | float) else "")
     if run.summary.get("finished"):
         return f"Finished after {far}"
-    asked = f" of {run.total:,}" if run.total else ""
-    return f"{'Stopped' if run.summary else 'Not finished'} after {far.replace(' steps', f'{asked} steps')}"
+    target = f" of {run.total:,}" if run.total else ""
+    return f"{'Stopped' if run.summary else 'Not finished'} after {far.replace(' steps', f'{target} steps')}"
 
 
 def _worth(run: RunData) -> Iterator[str]:
     """Of each accuracy, against the untrained network and raw pixels where they are known."""
-    for found in run.evaluations.values():
-        name, value = found.headline, finite(found.metrics[found.headline])
-        if value is None or name not in found.intervals or found.variant:
+    for evaluation in run.evaluations.values():
+        name, value = evaluation.headline, finite(evaluation.metrics[evaluation.headline])
+        if value is None or name not in evaluation.intervals or evaluation.variant:
             continue
         against = {"the untrained network": "untrained", "raw pixels": "raw_pixels"}
-        starts = {word: _baseline(run, found, key) for word, key in against.items()}
+        starts = {word: _baseline(run, evaluation, key) for word, key in against.items()}
         above = [
             f"{_signed(100 * (value - start))} points against {word}"
             for word, start in starts.items()
             if start is not None
         ]
         yield ", ".join(
-            [f"{found.label} {name} {say(name, value)} {interval(found, name)}", " and ".join(above)][
-                : 1 + bool(above)
-            ]
+            [
+                f"{evaluation.label} {name} {say(name, value)} {interval(evaluation, name)}",
+                " and ".join(above),
+            ][: 1 + bool(above)]
         )
 
 

@@ -1,4 +1,4 @@
-"""What the run was: its spec, the machine, and what it cost."""
+"""Sections on spec, environment and cost of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spec(run: RunData) -> Html:
 def environment(run: RunData) -> Html:
     """Versions, device, commit and the command."""
     lock, resolved = run.lock, run.lock["resolved"]
-    said: list[tuple[Child, Child]] = [
+    items: list[tuple[Child, Child]] = [
         ("Device", resolved.get("device")),
         ("Processes", resolved.get("ranks")),
         ("Precision", resolved.get("precision")),
@@ -36,7 +36,7 @@ def environment(run: RunData) -> Html:
         ("Weights", tag("code", str(run.summary.get("weights_sha256", ""))[:16])),
     ]
     versions = {**lock.get("packages", {}), **lock.get("plugins", {})}
-    shown = facts((name, value) for name, value in said if value not in (None, ""))
+    shown = facts((name, value) for name, value in items if value not in (None, ""))
     return Html(
         shown + folded("Packages and plugins", table("Versions", ["Package", "Version"], versions.items()))
     )
@@ -51,9 +51,10 @@ def _commit(git: str | None) -> Child:
 
 def cost(run: RunData) -> Html:
     """Time, images, compute and energy."""
-    known = list(_spent(run))
+    items = list(_spent(run))
     return Html(
-        facts((name, value) for name, value, _ in known) + note(" ".join(said for *_, said in known if said))
+        facts((name, value) for name, value, _ in items)
+        + note(" ".join(remark for *_, remark in items if remark))
     )
 
 

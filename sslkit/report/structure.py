@@ -1,10 +1,9 @@
-"""How features lie and where the network looks: geometry and attention."""
+"""Sections on the geometry of features and on attention."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Any
 
 from sslkit.evaluate.results import Evaluation
 from sslkit.report.charts import Line, chart
@@ -31,41 +30,43 @@ def of_protocol(run: RunData, protocol: str) -> list[Evaluation]:
 
 def geometry(runs: Mapping[str, RunData]) -> Html | None:
     """Numbers of every run side by side, and spectra over each other."""
-    found = {name: of_protocol(run, "geometry") for name, run in runs.items()}
-    known = {name: evaluations[0] for name, evaluations in found.items() if evaluations}
-    if not known:
+    by_run = {name: of_protocol(run, "geometry") for name, run in runs.items()}
+    measured = {name: evaluations[0] for name, evaluations in by_run.items() if evaluations}
+    if not measured:
         return None
-    metrics = dict.fromkeys(metric for e in known.values() for metric in e.metrics)
-    rows = ([m.replace("_", " "), *(_cell(e, m) for e in known.values())] for m in metrics)
-    heading = list(known) if len(runs) > 1 else ["Value"]
+    metrics = dict.fromkeys(metric for e in measured.values() for metric in e.metrics)
+    rows = ([m.replace("_", " "), *(_cell(e, m) for e in measured.values())] for m in metrics)
+    heading = list(measured) if len(runs) > 1 else ["Value"]
     numbers = table("Geometry of the features", ["Metric", *heading], rows)
-    return Html(tag("div", numbers, grid(_spectra(known)), class_="beside"))
+    return Html(tag("div", numbers, grid(_spectra(measured)), class_="beside"))
 
 
-def _cell(found: Evaluation, metric: str) -> str:
-    return say(metric, finite(found.metrics[metric])) if metric in found.metrics else ""
+def _cell(evaluation: Evaluation, metric: str) -> str:
+    return say(metric, finite(evaluation.metrics[metric])) if metric in evaluation.metrics else ""
 
 
-def _spectra(known: Mapping[str, Evaluation]) -> Iterator[Html]:
+def _spectra(measured: Mapping[str, Evaluation]) -> Iterator[Html]:
     """Deviations along principal axes, and the share of variance that the first ones hold."""
-    spectra = {name: _above_noise(e.tables.get("spectrum")) for name, e in known.items()}
+    spectra = {name: _above_noise(e.tables.get("spectrum")) for name, e in measured.items()}
     full = {name: values for name, values in spectra.items() if values}
     if not full:
         return
     lines = [
-        Line(name if len(known) > 1 else "standard deviation", range(1, len(v) + 1), v, i)
+        Line(name if len(measured) > 1 else "standard deviation", range(1, len(v) + 1), v, i)
         for i, (name, v) in enumerate(full.items())
     ]
     yield chart(
-        "Spectrum: deviation along each axis", lines, "principal axis", log=True, legend=len(known) > 1
+        "Spectrum: deviation along each axis", lines, "principal axis", log=True, legend=len(measured) > 1
     )
-    held = [line._replace(name=line.name if len(known) > 1 else "share", ys=_held(line.ys)) for line in lines]
-    yield chart("Variance held by the first axes", held, "principal axes", legend=len(known) > 1)
+    held = [
+        line._replace(name=line.name if len(measured) > 1 else "share", ys=_held(line.ys)) for line in lines
+    ]
+    yield chart("Variance held by the first axes", held, "principal axes", legend=len(measured) > 1)
 
 
-def _above_noise(values: Any) -> list[float]:  # noqa: ANN401
-    found = [v for v in map(finite, values or ()) if v is not None]
-    return [v for v in found if v > 1e-6 * max(found)]
+def _above_noise(values: Sequence[object] | None) -> list[float]:
+    deviations = [v for v in map(finite, values or ()) if v is not None]
+    return [v for v in deviations if v > 1e-6 * max(deviations)]
 
 
 def _held(deviations: Sequence[float]) -> list[float]:
@@ -75,15 +76,17 @@ def _held(deviations: Sequence[float]) -> list[float]:
 
 def attention(run: RunData) -> Html | None:
     """Every head of every block, and what heads look at."""
-    found = of_protocol(run, "attention")
-    if not found:
+    evaluations = of_protocol(run, "attention")
+    if not evaluations:
         return None
     panels = [
-        panel for name, unit in UNITS.items() if (panel := _heads(name, unit, found[0].tables.get(name)))
+        panel
+        for name, unit in UNITS.items()
+        if (panel := _heads(name, unit, evaluations[0].tables.get(name)))
     ]
     maps = [
         tag("figure", image, tag("figcaption", "What each head of the last block looks at"))
-        for image in pictures(run, found[0])
+        for image in pictures(run, evaluations[0])
     ]
     return Html(grid(panels) + grid(maps, wide=True))
 
@@ -98,9 +101,9 @@ def _heads(name: str, unit: str, rows: Sequence[Sequence[float]] | None) -> Html
     return chart(f"{name.replace('_', ' ').capitalize()} ({unit})", [dots, line], "block")
 
 
-def pictures(run: RunData, found: Evaluation) -> list[Html]:
+def pictures(run: RunData, evaluation: Evaluation) -> list[Html]:
     """The figures of an evaluator that are not drawn anew."""
-    protocol = found.protocol.partition("@")[0]
-    chosen = {n: f for n, f in found.figures.items() if (protocol, n) not in DRAWN}
-    images = (figure_image(run.run_dir / file, f"{found.label}: {name}") for name, file in chosen.items())
+    protocol = evaluation.protocol.partition("@")[0]
+    files = {n: f for n, f in evaluation.figures.items() if (protocol, n) not in DRAWN}
+    images = (figure_image(run.run_dir / file, f"{evaluation.label}: {name}") for name, file in files.items())
     return [image for image in images if image is not None]

@@ -1,4 +1,4 @@
-"""From a sweep to a report: which columns are fitted, and what else is looked at."""
+"""Fits the scaling law that a question asks for to the runs of a sweep."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def _single(sweep: Sweep, question: Question, y: list[float], name: str) -> Repo
     law = fit_power_law(
         x, y, resamples=question.resamples, over=question.over, seed=question.seed, names=names
     )
-    found = Report(Names(*names), law, [law.predict(at) for at in question.extrapolate])
+    report = Report(Names(*names), law, [law.predict(at) for at in question.extrapolate])
     if question.emergence:
         metric = sweep.column(question.y)
-        found = found._replace(
+        report = report._replace(
             breaks=find_break(x, y, seed=question.seed, names=names),
             sigmoid=fit_sigmoid(x, metric, seed=question.seed, names=(question.x, question.y)),
         )
-    return found._replace(notes=[*_read_notes(sweep, question.x), *_moving(sweep, question.x)])
+    return report._replace(notes=[*_read_notes(sweep, question.x), *_moving(sweep, question.x)])
 
 
 def _joint(sweep: Sweep, question: Question, y: list[float], name: str) -> Report:
@@ -80,7 +80,7 @@ def _joint(sweep: Sweep, question: Question, y: list[float], name: str) -> Repor
 
 
 def _targets(sweep: Sweep, question: Question) -> tuple[list[float], str]:
-    """What stands on the left, and its name."""
+    """The values of y, and their name."""
     values, better = sweep.column(question.y), sweep.better(question.y)
     if question.reading == "value":
         return values, question.y
@@ -130,7 +130,7 @@ def _read_notes(sweep: Sweep, x: str) -> list[str]:
 
 
 def _moving(sweep: Sweep, x: str) -> list[str]:
-    """What else changes from run to run in a law of one variable."""
+    """Notes on another quantity that changes from run to run in a law of one variable."""
     others = {"parameters": "images", "images": "parameters"}
     if x not in others or not sweep.has(others[x]):
         return []

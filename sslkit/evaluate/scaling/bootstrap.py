@@ -1,4 +1,4 @@
-"""Resampled data sets for the intervals of a law."""
+"""Bootstrap resamples for the confidence intervals of a scaling law."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NORMAL = 1.959964
 def over_residuals(batch: Batch, theta: Array, resamples: int, rng: np.random.Generator) -> Array:
     """Laws of data that the fitted law makes with resampled residuals, [R, p].
 
-    The residuals are divided by sqrt(1 - leverage) and centred (Davison and Hinkley 1997, section 6.2.3), and widened
+    The residuals are divided by sqrt(1 - leverage) and centered (Davison and Hinkley 1997, section 6.2.3), and widened
     by Student's over the normal quantile, so that percentiles of few points do not come out too narrow.
 
     Args:
@@ -69,7 +69,7 @@ def refit(batch: Batch, theta: Array, targets: Array, weights: Array | None) -> 
 
 
 def leverage(theta: Array, logs: Array) -> Array:
-    """How much each point holds its own fitted value, [n], between 0 and 1."""
+    """Leverage of each point on its own fitted value, [n], between 0 and 1."""
     slopes = jacobian(theta[None], logs)[0]
     left, size, _ = np.linalg.svd(slopes.T / np.maximum(np.abs(slopes).max(1), 1e-300), full_matrices=False)
     return np.asarray((left[:, size > math.sqrt(np.finfo(float).eps) * size[0]] ** 2).sum(1))

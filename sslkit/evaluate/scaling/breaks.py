@@ -1,4 +1,4 @@
-"""Is there a break in a law? Two straight lines in log-log against one smooth power law.
+"""Test for a break in a scaling law: two straight lines in log-log against one smooth power law.
 
 A break at an unknown place has no F distribution (Davies 1987), so the p-value is that of a parametric bootstrap
 (Davison and Hinkley 1997, section 4.4): the same statistic on data that the smooth law makes.
@@ -36,7 +36,7 @@ class Break(NamedTuple):
     after: float
     """Slope above it."""
     f: float
-    """How much the lines reduce the squares of the smooth law, over what they leave: an F statistic."""
+    """F statistic: reduction of the residual squares by the lines, over what they leave."""
     p: float
     """How often smooth data give as large an F."""
     aic_smooth: float
@@ -62,7 +62,7 @@ class Break(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """All the broken lines that are tried."""
+    """All the broken lines that are fitted."""
 
     places: Array
     """Logs of the candidate breaks, [K]."""
@@ -128,9 +128,9 @@ def statistic(squares: Array, targets: Array, lines: Lines) -> tuple[Array, Arra
     """F [R] of the best break of each row of `targets` [R, n], and its index [R].
 
     Args:
-        squares: what the smooth law leaves, [R].
+        squares: residual sum of squares of the smooth law, [R].
         targets: log y, [R, n].
-        lines: the breaks that are tried.
+        lines: the breaks that are fitted.
     """
     left = _squares(targets, lines)
     at = left.argmin(0)
@@ -139,20 +139,20 @@ def statistic(squares: Array, targets: Array, lines: Lines) -> tuple[Array, Arra
 
 
 def _squares(targets: Array, lines: Lines) -> Array:
-    """What the lines leave of `targets` [R, n]: [K, R]."""
+    """Residual sums of squares of the lines for `targets` [R, n]: [K, R]."""
     explained = (targets @ lines.basis) ** 2
     return np.asarray((targets**2).sum(1) - explained.sum(2))
 
 
 def _lines(logs: Array, name: str) -> Lines:
     """Breaks between the different x, those with three or more on each side: at each x, and half way to the next."""
-    found = np.unique(logs)
-    if len(found) < PLACES:
+    distinct = np.unique(logs)
+    if len(distinct) < PLACES:
         raise SpecError(
-            f"{name}: {len(found)} different values; a test for a break needs at least {PLACES}. Add runs at other "
+            f"{name}: {len(distinct)} different values; a test for a break needs at least {PLACES}. Add runs at other "
             f"values of {name}"
         )
-    inner = found[SIDE - 1 : len(found) - SIDE + 1]
+    inner = distinct[SIDE - 1 : len(distinct) - SIDE + 1]
     places = np.sort(np.concatenate([inner[1:-1], (inner[1:] + inner[:-1]) / 2]))
     hinge = np.maximum(logs - places[:, None], 0.0)
     design = np.stack([np.ones_like(hinge), np.broadcast_to(logs, hinge.shape), hinge], axis=2)

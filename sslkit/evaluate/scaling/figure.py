@@ -1,4 +1,4 @@
-"""Pictures of scaling laws: the points, the law with its band, and where it leaves the data."""
+"""Figures of scaling laws: the points, the law with its band, and its extrapolation."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def draw_joint_law(path: Path, law: JointLaw, y: str, extrapolate: Sequence[floa
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     norm = LogNorm(law.parameters.min(), law.parameters.max())
-    colours = ScalarMappable(norm, COLOURS)
+    colors = ScalarMappable(norm, COLOURS)
     images = np.geomspace(law.images.min() / 1.2, law.images.max() * 1.2, _PLACES)
     for size in np.unique(law.parameters):
         here = law.parameters == size
         curve = law.sample.curve(np.stack([np.full(_PLACES, size), images]))[0]
-        left.plot(images, curve, color=colours.to_rgba(size), linewidth=1.5)
-        left.plot(law.images[here], law.y[here], "o", color=colours.to_rgba(size), mec="white", mew=0.8)
-    figure.colorbar(colours, ax=left, label="parameters", pad=0.02)
+        left.plot(images, curve, color=colors.to_rgba(size), linewidth=1.5)
+        left.plot(law.images[here], law.y[here], "o", color=colors.to_rgba(size), mec="white", mew=0.8)
+    figure.colorbar(colors, ax=left, label="parameters", pad=0.02)
     left.set_title(
         f"α = {law.alpha.value:.3g} (parameters),  β = {law.beta.value:.3g} (images)", fontsize=10, loc="left"
     )
@@ -96,10 +96,10 @@ def _draw_frontier(axes: Axes, law: JointLaw, extrapolate: Sequence[float]) -> N
     parts += [(min(extrapolate), used.min(), "--")] if extrapolate and min(extrapolate) < used.min() else []
     for low, high, style in parts:
         compute = np.geomspace(low, high, _PLACES)
-        for values, name, colour in zip(
+        for values, name, color in zip(
             law.frontier(compute), ("parameters", "images"), (LAW, "#d97706"), strict=True
         ):
-            _ribbon(axes, compute, values, style, colour, name if style == "-" else "")
+            _ribbon(axes, compute, values, style, color, name if style == "-" else "")
     a = law.split
     axes.set_title(
         f"best parameters ∝ $C^{{{a.value:.3g}}}$  [{a.low:.3g}, {a.high:.3g}]", fontsize=10, loc="left"
@@ -108,10 +108,10 @@ def _draw_frontier(axes: Axes, law: JointLaw, extrapolate: Sequence[float]) -> N
     _finish(axes, Labels("compute C (FLOPs)", "best parameters, best images"))
 
 
-def _ribbon(axes: Axes, x: Array, values: Array, style: str, colour: str, name: str) -> None:
+def _ribbon(axes: Axes, x: Array, values: Array, style: str, color: str, name: str) -> None:
     below, above = np.quantile(values[1:], [0.025, 0.975], axis=0)
-    axes.fill_between(x, below, above, color=colour, alpha=0.16 if style == "-" else 0.08, linewidth=0)
-    axes.plot(x, values[0], style, color=colour, linewidth=1.8, label=name or None)
+    axes.fill_between(x, below, above, color=color, alpha=0.16 if style == "-" else 0.08, linewidth=0)
+    axes.plot(x, values[0], style, color=color, linewidth=1.8, label=name or None)
 
 
 def _floor(axes: Axes, offset: float, lowest: float) -> None:

@@ -1,4 +1,4 @@
-"""Scaling laws by robust least squares, with bootstrap intervals, or a reason why there are none.
+"""Fits of scaling laws by robust least squares, with bootstrap intervals, or a reason why there are none.
 
 Sources: Kaplan et al. 2020 (arXiv:2001.08361) for laws of one variable; Hoffmann et al. 2022 (arXiv:2203.15556) for the
 joint law, Huber's cost on log residuals and the compute-optimal split; Besiroglu et al. 2024 (arXiv:2404.10102) for how
@@ -37,7 +37,7 @@ _ROUGH, _KEPT = 8, 3  # after a few steps most starts are on the way to the same
 
 
 class Fitted(NamedTuple):
-    """A law and what was found beside it."""
+    """A fitted law with its data and cost."""
 
     batch: Batch
     theta: Array

@@ -1,4 +1,4 @@
-"""What a fit gives: estimates with intervals, the comparison with simpler laws, and extrapolation."""
+"""Fitted scaling laws: estimates with intervals, AIC against simpler laws, and extrapolation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When data cannot support a law, and what to say then."""
+"""Checks that data can support a scaling law; the errors say what is missing."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ COLLINEAR = 0.95
 
 def numbers(values: Sequence[float] | Array, name: str) -> Array:
     """`values` as floats, all finite and above 0."""
-    found = finite(values, name)
-    if (found <= 0).any():
-        at = int(np.flatnonzero(found <= 0)[0])
+    array = finite(values, name)
+    if (array <= 0).any():
+        at = int(np.flatnonzero(array <= 0)[0])
         raise SpecError(
-            f"{name}: value {at + 1} of {len(found)} is {found[at]:g}; its logarithm is fitted, so it must be above 0"
+            f"{name}: value {at + 1} of {len(array)} is {array[at]:g}; its logarithm is fitted, so it must be above 0"
         )
-    return found
+    return array
 
 
 def finite(values: Sequence[float] | Array, name: str) -> Array:
     """`values` as floats, all finite."""
-    found = np.asarray(values, dtype=np.float64)
-    if found.ndim != 1:
-        raise SpecError(f"{name}: must be a list of numbers, found shape {list(found.shape)}")
-    if not np.isfinite(found).all():
-        at = int(np.flatnonzero(~np.isfinite(found))[0])
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise SpecError(f"{name}: must be a list of numbers, found shape {list(array.shape)}")
+    if not np.isfinite(array).all():
+        at = int(np.flatnonzero(~np.isfinite(array))[0])
         raise SpecError(
-            f"{name}: value {at + 1} of {len(found)} is {found[at]:g}; only finite numbers can be fitted"
+            f"{name}: value {at + 1} of {len(array)} is {array[at]:g}; only finite numbers can be fitted"
         )
-    return found
+    return array
 
 
 def lengths(columns: Mapping[str, Array]) -> None:

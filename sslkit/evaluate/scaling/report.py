@@ -1,9 +1,9 @@
-"""What a fit comes to, for people and for machines."""
+"""Report of a scaling fit: sentences, tables, and JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sslkit.evaluate.scaling.breaks import Break
 from sslkit.evaluate.scaling.forms import JointLaw, Optimum, PowerLaw, Prediction
@@ -11,14 +11,14 @@ from sslkit.evaluate.scaling.sigmoid import Sigmoid
 
 
 class Names(NamedTuple):
-    """What the quantities are called."""
+    """Names of the quantities."""
 
     x: str
     y: str
 
 
 class Report(NamedTuple):
-    """Everything that one call of `sslkit scaling` found."""
+    """The results of one call of `sslkit scaling`."""
 
     names: Names
     law: PowerLaw | JointLaw
@@ -53,8 +53,8 @@ def facts(report: Report) -> Iterator[str]:
     law, support = report.law, report.law.support
     yield f"R² of log y {law.r2:.4f}; noise {law.noise:.2%} of y"
     lead = support.no_offset - support.law
-    asked = "the data ask for the offset" if support.offset else "a law without the offset fits as well"
-    yield f"{asked} (AIC {lead:+.1f} without it, {support.constant - support.law:+.1f} for a constant)"
+    offset = "the data ask for the offset" if support.offset else "a law without the offset fits as well"
+    yield f"{offset} (AIC {lead:+.1f} without it, {support.constant - support.law:+.1f} for a constant)"
     if isinstance(law, JointLaw):
         a = law.split.value
         yield f"compute C = {law.cost:.4g} N D; at its best N grows as C^{a:.3f} and D as C^{1 - a:.3f}"
@@ -89,13 +89,13 @@ def warnings(report: Report) -> Iterator[str]:
             yield f"{at:.4g} is {one.warning}"
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report) -> dict[str, object]:
     """The report in values that JSON can hold."""
     law = report.law
     kind = "joint" if isinstance(law, JointLaw) else "power_law"
-    found: dict[str, Any] = {"law": kind, "x": report.names.x, "y": report.names.y, "runs": len(law.y)}
+    record: dict[str, object] = {"law": kind, "x": report.names.x, "y": report.names.y, "runs": len(law.y)}
     if isinstance(law, JointLaw):
-        found |= {
+        record |= {
             "alpha": law.alpha._asdict(),
             "beta": law.beta._asdict(),
             "parameters_coefficient": law.parameters_coefficient._asdict(),
@@ -106,18 +106,18 @@ def as_json(report: Report) -> dict[str, Any]:
         }
     else:
         estimates = {"exponent": law.exponent, "coefficient": law.coefficient, "offset": law.offset}
-        found |= {name: value._asdict() for name, value in estimates.items()}
-    found |= {"r2": law.r2, "noise": law.noise, "aic": law.support._asdict()}
-    found["extrapolation"] = [_prediction(one) for one in report.predictions]
+        record |= {name: value._asdict() for name, value in estimates.items()}
+    record |= {"r2": law.r2, "noise": law.noise, "aic": law.support._asdict()}
+    record["extrapolation"] = [_prediction(one) for one in report.predictions]
     if report.breaks is not None:
-        found["break"] = report.breaks._asdict() | {"found": report.breaks.found}
+        record["break"] = report.breaks._asdict() | {"found": report.breaks.found}
     if report.sigmoid is not None:
         fit = report.sigmoid
-        found["sigmoid"] = fit._asdict() | {"midpoint": fit.midpoint._asdict(), "found": fit.found}
-    return found | {"warnings": list(warnings(report))}
+        record["sigmoid"] = fit._asdict() | {"midpoint": fit.midpoint._asdict(), "found": fit.found}
+    return record | {"warnings": list(warnings(report))}
 
 
-def _prediction(one: Prediction | Optimum) -> dict[str, Any]:
+def _prediction(one: Prediction | Optimum) -> dict[str, object]:
     estimates = {"parameters": one.parameters, "images": one.images} if isinstance(one, Optimum) else {}
     estimates["y"] = one.value
     return {

@@ -1,4 +1,4 @@
-"""Does a metric rise like a sigmoid in log x? What is called emergence, with its caution."""
+"""Fit of a sigmoid in log x, compared by AIC with smooth curves: what is called emergence."""
 
 from __future__ import annotations
 
@@ -182,12 +182,12 @@ def _refined(logs: Array, targets: Array, curves: Curves) -> tuple[float, float,
     scale = float(np.ptp(targets)) or 1.0
     ends = np.log([curves.steepnesses.min() * 0.999, curves.steepnesses.max() * 1.001])
     bounds = ([-np.inf, -np.inf, logs.min() - 1e-9, ends[0]], [np.inf, np.inf, logs.max() + 1e-9, ends[1]])
-    found = least_squares(
+    solution = least_squares(
         lambda t: (t[0] + (t[1] - t[0]) * _rise(logs, t[2], math.exp(t[3])) - targets) / scale,
         start,
         bounds=bounds,
     ).x
-    return float(found[0]), float(found[1]), float(found[2]), math.exp(found[3])
+    return float(solution[0]), float(solution[1]), float(solution[2]), math.exp(solution[3])
 
 
 def _midpoints(curves: Curves, fitted: Array, residuals: Array, resamples: int, seed: int) -> Array:

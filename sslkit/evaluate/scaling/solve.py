@@ -1,6 +1,6 @@
-"""Robust fits of many laws at once: a damped Gauss-Newton iteration over a batch of data sets.
+"""Damped Gauss-Newton solver with Huber's cost, over a batch of data sets.
 
-A law is f = E + sum_t exp(c_t - s_t u_t), where u_t is the centred log of a variable. Residuals are
+A law is f = E + sum_t exp(c_t - s_t u_t), where u_t is the centered log of a variable. Residuals are
 log y - log f, and the cost is Huber's, as Hoffmann et al. 2022 (appendix D.3) have it. They minimize it by L-BFGS
 from a grid of starts; here a batch of starts, or of resampled data, takes each step together.
 """
@@ -25,9 +25,9 @@ class Batch(NamedTuple):
     """Data sets of one design that are fitted together."""
 
     logs: Array
-    """Centred logs of the variables, [T, n]."""
+    """Centered logs of the variables, [T, n]."""
     targets: Array
-    """log y, centred, [R, n]."""
+    """log y, centered, [R, n]."""
     weights: Array
     """How often each point counts, [R, n]."""
     delta: float

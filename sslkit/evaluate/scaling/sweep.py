@@ -1,4 +1,4 @@
-"""The results of a sweep: run folders, and tables in CSV or JSON."""
+"""Reads the results of a sweep: run folders, and tables in CSV or JSON."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Row(NamedTuple):
     name: str
     """Its folder, or the file and line of a table."""
     values: Mapping[str, float]
-    """What is known of it, by the name of the quantity."""
+    """Its quantities by name."""
     notes: tuple[str, ...] = ()
     """What was assumed, in sentences."""
     better: Mapping[str, Better | None] = {}
-    """The direction in which a metric is better, as far as the run tells it; tables do not."""
+    """The direction in which a metric is better, where the run records it; tables do not."""
 
 
 class Sweep(NamedTuple):
@@ -50,12 +50,12 @@ class Sweep(NamedTuple):
         """
         for row in self.rows:
             if name not in row.values:
-                known = ", ".join(row.values) or "nothing"
-                raise SpecError(f"{row.name}: has no {name!r}. It has {known}")
+                available = ", ".join(row.values) or "nothing"
+                raise SpecError(f"{row.name}: has no {name!r}. It has {available}")
         return [row.values[name] for row in self.rows]
 
     def better(self, name: str) -> Better | None:
-        """The direction in which the quantity `name` is better; None where runs do not tell it, or not the same."""
+        """The direction in which the quantity `name` is better; None where runs do not record it, or differ."""
         each = {row.better.get(name) for row in self.rows}
         return each.pop() if len(each) == 1 else None
 
@@ -170,16 +170,16 @@ def _table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
-    """What of `row` is a number."""
-    found: dict[str, float] = {}
+    """The columns of `row` that are numbers."""
+    numbers: dict[str, float] = {}
     for name, value in row.items():
         if name is None or value is None or isinstance(value, bool | list | dict):
             continue
         try:
-            found[name.strip()] = float(value)
+            numbers[name.strip()] = float(value)
         except ValueError:
             continue
-    return found
+    return numbers
 
 
 def _csv_rows(path: Path) -> list[dict[str, Any]]:

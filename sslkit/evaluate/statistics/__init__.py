@@ -1,4 +1,4 @@
-"""What numbers can and cannot show: intervals, tests, effect sizes, many comparisons, several data sets."""
+"""Statistics of evaluations: intervals, tests, effect sizes, multiple comparisons, ranks over data sets."""
 
 from sslkit.evaluate.statistics.datasets import Ranking as Ranking
 from sslkit.evaluate.statistics.datasets import friedman as friedman

@@ -1,4 +1,4 @@
-"""Inputs of the statistics, checked in one place."""
+"""Input checks of the statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings over several data sets. Demšar 2006, Statistical Comparisons of Classifiers over Multiple Data Sets."""
+"""Friedman test, Nemenyi difference and win-tie-loss over data sets (Demšar 2006)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effect sizes: how large a difference is, whatever its p-value. Cohen 1988, chapters 2, 4 and 6."""
+"""Effect sizes of differences (Cohen 1988, chapters 2, 4 and 6), and odds ratios."""
 
 from __future__ import annotations
 

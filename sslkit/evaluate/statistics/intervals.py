@@ -13,7 +13,7 @@ from sslkit.evaluate.statistics.resample import RESAMPLES, resampled_means
 
 
 class Interval(NamedTuple):
-    """An estimate and what it may be."""
+    """An estimate with its confidence interval."""
 
     estimate: float
     low: float

@@ -1,4 +1,4 @@
-"""Many comparisons at once, and what may be said of one."""
+"""Holm's correction for multiple comparisons, and the verdict on one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests between two runs on the same images."""
+"""Paired tests of two runs on the same images: McNemar's test and a paired bootstrap."""
 
 from __future__ import annotations
 

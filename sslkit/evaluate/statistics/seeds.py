@@ -1,9 +1,9 @@
-"""Several seeds of a setting, and settings against each other."""
+"""Summaries over the seeds of a setting, and t-tests between settings."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ from sslkit.evaluate.statistics.paired import Difference
 
 
 class SeedSummary(NamedTuple):
-    """What the seeds of one setting came to."""
+    """Mean and spread over the seeds of one setting."""
 
     seeds: int
     mean: float
@@ -85,7 +85,7 @@ def _tested(
     level: float,
     method: str,
     paired: bool,
-    **options: Any,  # noqa: ANN401
+    equal_var: bool = True,
 ) -> Difference:
     """The t-test. Without spread there is nothing to measure a difference by: p is then 1."""
     require_level(level)
@@ -93,7 +93,7 @@ def _tested(
     if _constant(a - b) if paired else _constant(a) and _constant(b):
         return Difference(estimate, estimate, estimate, level, 1.0, method)
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of one group without spread
-        test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, **options)
+        test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=equal_var)
     bounds = test.confidence_interval(level)
     return Difference(estimate, float(bounds.low), float(bounds.high), level, float(test.pvalue), method)
 
