@@ -40,7 +40,6 @@ class Check(NamedTuple):
     """Why it failed or was left out."""
 
     def __str__(self) -> str:
-        """One line."""
         return f"{LABELS[self.state]} {self.subject}: {self.name}" + (
             f": {self.detail}" if self.detail else ""
         )

@@ -44,11 +44,9 @@ class NoiseSource(Source):
         self.regions = ("dark", "bright")
 
     def __len__(self) -> int:
-        """Number of images."""
         return len(self.images)
 
     def load(self, index: int) -> Tensor:
-        """`[C, H, W]` uint8."""
         return self.images[index]
 
     def mask(self, index: int) -> Tensor:
@@ -58,7 +56,6 @@ class NoiseSource(Source):
         return mask
 
     def resident(self) -> Tensor:
-        """`[N, C, H, W]` uint8."""
         return self.images
 
 
@@ -89,7 +86,6 @@ class Brightness(Objective):
         self.head = nn.Linear(dim, 1)
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
-        """The mean squared error over tokens."""
         (seen,) = tokens
         guess = self.head(torch.cat([seen.cls[:, :, None], seen.patch], dim=2)).squeeze(-1).float()
         target = seen.image.mean((2, 3, 4))[..., None]
@@ -105,7 +101,6 @@ class Probe(ObjectiveSpec):
     """View whose tokens are read."""
 
     def build(self, env: Env) -> Objective:
-        """The loss module."""
         return Brightness(self.view, env.nets["student"].dim)
 
 

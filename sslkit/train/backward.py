@@ -123,7 +123,6 @@ class OfTotal(Backward):
         return self._parallel.separate(run) if measured else self._parallel.accumulating(run)
 
     def add(self, stepped: Stepped, share: float, measured: bool) -> None:
-        """One backward."""
         self._weights = stepped.weights
         if measured:
             for i, loss in enumerate(stepped.losses):
@@ -192,19 +191,16 @@ class OfEach(Backward):
         return self._parallel.separate(run)
 
     def add(self, stepped: Stepped, share: float, measured: bool) -> None:
-        """K backwards through one forward."""
         count = len(stepped.losses)
         for i, loss in enumerate(stepped.losses):
             (loss * share).backward(retain_graph=i < count - 1)
             self._rows.add(i, count, self._row())
 
     def to_cut(self, stepped: Stepped, leaves: Sequence[Tensor], measured: bool, draw: Draw) -> None:
-        """K backwards."""
         last = len(stepped.losses) - 1
         self._pulls = [Pull.of(loss, leaves, more=i < last) for i, loss in enumerate(stepped.losses)]
 
     def through(self, answers: Sequence[Tensor], rows: slice) -> None:
-        """K backwards."""
         for i, pull in enumerate(self._pulls):
             pull.through(answers, rows, more=i < len(self._pulls) - 1)
             self._rows.add(i, len(self._pulls), self._row())
@@ -267,7 +263,6 @@ class OfFeatures(Backward):
         self._weigh(draw)
 
     def through(self, answers: Sequence[Tensor], rows: slice) -> None:
-        """One backward."""
         self._weighed.through(answers, rows, more=False)
 
     def finish(self, draw: Draw) -> Balance:

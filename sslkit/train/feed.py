@@ -58,7 +58,6 @@ class ResidentFeed(Feed):
         self.images, self.order, self.pipeline, self.device = images.to(device), order, pipeline, device
 
     def step(self, step: int) -> Iterator[Batch]:
-        """Index, augment, normalize."""
         for indices, rows in self.order.micro_batches(step):
             here = rows.to(self.device, non_blocking=True)
             images = self.images[indices.to(self.device, non_blocking=True)]
@@ -92,7 +91,6 @@ class WorkerFeed(Feed):
 
     @property
     def failure(self) -> str | None:
-        """What befell the workers."""
         return self._failure
 
     def step(self, step: int) -> Iterator[Batch]:
@@ -121,7 +119,6 @@ class WorkerFeed(Feed):
         return self._cutter.__getitems__(items)
 
     def close(self) -> None:
-        """Stop the workers."""
         batches, self._batches = self._batches, None
         if isinstance(batches, Generator):
             batches.close()
@@ -136,16 +133,13 @@ class MovedFeed(Feed):
 
     @property
     def failure(self) -> str | None:
-        """That of the feed."""
         return self.feed.failure
 
     def step(self, step: int) -> Iterator[Batch]:
-        """The micro-batches of the feed."""
         for batch in self.feed.step(step):
             yield batch._replace(images={name: x.to(self.device) for name, x in batch.images.items()})
 
     def close(self) -> None:
-        """Close the feed."""
         self.feed.close()
 
 

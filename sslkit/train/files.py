@@ -97,7 +97,6 @@ class _Noting(io.BufferedIOBase):
         self.error: OSError | None = None
 
     def write(self, data: Any) -> int:  # noqa: ANN401
-        """As of any file."""
         try:
             return self._raw.write(data)
         except OSError as error:
@@ -105,24 +104,19 @@ class _Noting(io.BufferedIOBase):
             raise
 
     def flush(self) -> None:
-        """As of any file."""
         if not self._raw.closed:
             self._raw.flush()
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """As of any file."""
         return self._raw.seek(offset, whence)
 
     def tell(self) -> int:
-        """As of any file."""
         return self._raw.tell()
 
     def seekable(self) -> bool:
-        """As `open` makes it."""
         return True
 
     def writable(self) -> bool:
-        """As `open` makes it."""
         return True
 
 

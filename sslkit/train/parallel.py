@@ -146,19 +146,15 @@ class Single(Parallel):
     """One process."""
 
     def wrap(self, system: System) -> nn.Module:
-        """The system itself."""
         return system
 
     def accumulating(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Nothing to hold back."""
         return contextlib.nullcontext()
 
     def separate(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Nothing to hold back."""
         return contextlib.nullcontext()
 
     def reduce(self, row: Tensor) -> Tensor:
-        """The row."""
         return row
 
 
@@ -189,16 +185,13 @@ class DataParallel(Parallel):
             yield
 
     def accumulating(self, module: nn.Module) -> AbstractContextManager[None]:
-        """No gradient exchange."""
         assert isinstance(module, DistributedDataParallel), "`wrap` made it"
         return self._quiet(module)
 
     def separate(self, module: nn.Module) -> AbstractContextManager[None]:
-        """No gradient exchange."""
         return self.accumulating(module)
 
     def reduce(self, row: Tensor) -> Tensor:
-        """Mean over ranks."""
         return self.mean(row)
 
 
@@ -226,7 +219,6 @@ class Sharded(Parallel):
             parameter.grad = self.mean(parameter.grad)
 
     def whole(self, system: System, reading: System) -> AbstractContextManager[None]:
-        """All parameters gathered on every rank for the block."""
         return sharding.filled(reading, system)
 
     def wrap(self, system: System) -> nn.Module:
@@ -250,7 +242,6 @@ class Sharded(Parallel):
         return contextlib.nullcontext()
 
     def reduce(self, row: Tensor) -> Tensor:
-        """The row, which the backward has reduced."""
         return row
 
     def gram(self, rows: Tensor) -> Tensor:
