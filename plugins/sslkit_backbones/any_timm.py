@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from timm.layers import ClNormMlpClassifierHead, NormMlpClassifierHead
 from timm.models.mambaout import MlpHead
@@ -16,6 +16,7 @@ from sslkit.errors import SpecError
 from sslkit.nn.wrapped import Layout, Wrapped
 from sslkit_backbones.networks import create, load
 from sslkit_backbones.norms import convert_or_refuse, plain_state
+from sslkit_backbones.timm_types import TimmModule
 from sslkit_backbones.uncached import uncache
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ _PREFIX = ("cls_token", "dist_token", "reg_token")
 
 def wrapped(spec: Timm, view: View) -> Wrapped:
     """The network with its weights; positions are resampled to the view's size where timm can."""
-    arguments: dict[str, Any] = {"in_chans": view.channels, "num_classes": 0, **spec.arguments}
+    arguments: dict[str, object] = {"in_chans": view.channels, "num_classes": 0, **spec.arguments}
     if spec.pretrained:
         arguments["pretrained"] = True
-    net: Any = create(spec.name, arguments, None, "*")
+    net = create(spec.name, arguments, None, "*")
     if spec.checkpoint is not None:
         load(net, spec.checkpoint, spec.name)
     arguments.pop("pretrained", None)
@@ -44,11 +45,11 @@ def wrapped(spec: Timm, view: View) -> Wrapped:
         raise SpecError(f"backbone.name: {spec.name!r}: {error}") from None
 
 
-def _exported(name: str, arguments: dict[str, Any], net: nn.Module) -> Exported:
+def _exported(name: str, arguments: dict[str, object], net: nn.Module) -> Exported:
     return Exported(name, arguments, plain_state(net))
 
 
-def _features(net: Any, images: Tensor) -> Tensor:  # noqa: ANN401
+def _features(net: TimmModule, images: Tensor) -> Tensor:
     """The tokens of the last block or the last feature map; of a network that ends in class tokens only, a vector."""
     features: Tensor = net.forward_features(images)
     if isinstance(features, Tensor) and features.ndim == 3 and features.shape[1] == _prefix(net):
@@ -56,12 +57,12 @@ def _features(net: Any, images: Tensor) -> Tensor:  # noqa: ANN401
     return features
 
 
-def _has_vector(net: Any) -> bool:  # noqa: ANN401
+def _has_vector(net: TimmModule) -> bool:
     """Whether the head keeps the width of features, or has a norm of that width before its MLP."""
     return _norm_before_mlp(net) is not None or int(net.head_hidden_size) == int(net.num_features)
 
 
-def _norm_before_mlp(net: Any) -> nn.Module | None:  # noqa: ANN401
+def _norm_before_mlp(net: TimmModule) -> nn.Module | None:
     """The norm of the pooled features in a head that goes on to widen them, in timm's three forms of such heads."""
     head = getattr(net, "head", None)
     pooled = isinstance(head, NormMlpClassifierHead) or (
@@ -73,7 +74,7 @@ def _norm_before_mlp(net: Any) -> nn.Module | None:  # noqa: ANN401
     return norm
 
 
-def _pooled(net: Any, features: Tensor) -> Tensor | None:  # noqa: ANN401
+def _pooled(net: TimmModule, features: Tensor) -> Tensor | None:
     """The vector that timm's classifier reads, `[B, D]`; None where it is told not to pool."""
     norm = _norm_before_mlp(net)
     if features.ndim == 2:
@@ -87,14 +88,14 @@ def _pooled(net: Any, features: Tensor) -> Tensor | None:  # noqa: ANN401
     return vector if vector.ndim == 2 else None
 
 
-def _prefix(net: Any) -> int:  # noqa: ANN401
+def _prefix(net: TimmModule) -> int:
     """Tokens before those of the patches: as many as timm counts or, where it counts none, as there are parameters."""
     tokens = [getattr(net, name, None) for name in _PREFIX]
     present = sum(token.shape[1] for token in tokens if isinstance(token, Tensor))
     return int(getattr(net, "num_prefix_tokens", 0)) or present
 
 
-def _layout(net: Any) -> Layout:  # noqa: ANN401
+def _layout(net: TimmModule) -> Layout:
     stages = getattr(net, "feature_info", None)
     stride = stages[-1].get("reduction") if isinstance(stages, list) and stages else None
     return Layout(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +16,15 @@ from torch import Tensor
 
 from sslkit.errors import SpecError
 from sslkit.functional.numeric import at_least_float32
+from sslkit_backbones.timm_types import TimmModule
 
+AnyAttention: TypeAlias = Attention | AttentionRope | BeitAttention | EvaAttention | RelPosAttention
 _KNOWN = (Attention, AttentionRope, BeitAttention, EvaAttention, RelPosAttention)
 _POST_NORM = (ResPostBlock, EvaBlockPostNorm, ResPostRelPosBlock)
 
 
 def class_attention(
-    block: Any,  # noqa: ANN401
+    block: TimmModule,
     x: Tensor,
     prefix: int,
     class_token: bool,
@@ -47,7 +49,7 @@ def class_attention(
 
 
 def attention_weights(
-    block: Any,  # noqa: ANN401
+    block: TimmModule,
     x: Tensor,
     prefix: int,
     bias: Tensor | None = None,
@@ -74,7 +76,9 @@ def attention_weights(
     return weights
 
 
-def _queries_and_keys(attn: Any, x: Tensor, rope: Tensor | None, prefix: int) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+def _queries_and_keys(
+    attn: AnyAttention, x: Tensor, rope: Tensor | None, prefix: int
+) -> tuple[Tensor, Tensor]:
     """`[B, heads, prefix + N, head]` each, with the biases, norms and rotation of the module."""
     projected = _fused(attn, x) if attn.qkv is not None else (attn.q_proj(x), attn.k_proj(x))
     q, k = (p.unflatten(-1, (-1, x.shape[-1] // attn.num_heads)).transpose(1, 2) for p in projected)
@@ -85,7 +89,7 @@ def _queries_and_keys(attn: Any, x: Tensor, rope: Tensor | None, prefix: int) ->
     return q, k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
 
 
-def _fused(attn: Any, x: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+def _fused(attn: AnyAttention, x: Tensor) -> tuple[Tensor, Tensor]:
     """Query and key rows of a joint projection; BEiT keeps its biases beside it, without one for keys."""
     bias = attn.qkv.bias
     if getattr(attn, "q_bias", None) is not None:

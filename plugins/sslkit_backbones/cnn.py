@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any, final
+from collections.abc import Mapping, Sequence
+from typing import final
 
 import torch
 from timm.models.resnet import ResNet
@@ -17,6 +17,7 @@ from sslkit.errors import SpecError, reason_of
 from sslkit_backbones.cnn_spec import CNN
 from sslkit_backbones.networks import create, load
 from sslkit_backbones.norms import convert_or_refuse, plain_state
+from sslkit_backbones.timm_types import TimmModule
 
 
 @final
@@ -32,8 +33,8 @@ class ConvolutionalBackbone(Backbone):
         super().__init__()
         self.spec = spec
         self.architecture = spec.name
-        self.arguments: dict[str, Any] = {"in_chans": view.channels, "num_classes": 0}
-        self.net: Any = _created(spec, self.arguments)
+        self.arguments = {"in_chans": view.channels, "num_classes": 0}
+        self.net: TimmModule = _created(spec, self.arguments)
         self.changes: tuple[str, ...] = ()
         self.stride = int(self.net.feature_info[-1]["reduction"])
         if spec.stem == "cifar":
@@ -57,7 +58,7 @@ class ConvolutionalBackbone(Backbone):
         return self._maps[size]
 
     def _traced(self, size: int) -> tuple[int, int, int]:
-        channels = int(self.arguments["in_chans"])
+        channels = self.arguments["in_chans"]
         try:
             net = copy.deepcopy(self.net).eval().to("meta")
             shape = net(torch.empty(1, channels, size, size, device="meta")).shape
@@ -115,7 +116,7 @@ class ConvolutionalBackbone(Backbone):
         return joined
 
 
-def _created(spec: CNN, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+def _created(spec: CNN, arguments: Mapping[str, object]) -> TimmModule:
     optional = {"global_pool": "", "zero_init_last": spec.zero_init_last}
     present = {name: value for name, value in optional.items() if value is not None}
     return create(spec.name, {**arguments, **present}, spec.drop_path or None, "*net*")
@@ -130,7 +131,7 @@ def _stem_stride(net: nn.Module, spec: CNN) -> int:
     return 4
 
 
-def _small_stem(net: Any, channels: int) -> tuple[str, ...]:  # noqa: ANN401
+def _small_stem(net: ResNet, channels: int) -> tuple[str, ...]:
     """Put the stem in; return the statements that do the same to timm's network."""
     width = int(net.bn1.num_features)
     net.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)

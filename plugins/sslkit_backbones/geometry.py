@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from timm.layers.pos_embed_rel import RelPosBias, gen_relative_position_index
@@ -12,6 +12,7 @@ from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor
 
 from sslkit_backbones.resample import resampled_table
+from sslkit_backbones.timm_types import ViTNet
 
 
 class Geometry(NamedTuple):
@@ -23,12 +24,12 @@ class Geometry(NamedTuple):
     """`[N, 2 d]` or `[B, 1, K, 2 d]`: sines and cosines of each patch; blocks in front where they differ by block."""
 
 
-def is_relative(net: Any) -> bool:  # noqa: ANN401
+def is_relative(net: ViTNet) -> bool:
     """Whether `net` needs a `Geometry`."""
     return _shared_table(net) is not None or getattr(net, "rope", None) is not None
 
 
-def geometry(net: Any, rows: int, cols: int, keep: Tensor | None) -> Geometry:  # noqa: ANN401
+def geometry(net: ViTNet, rows: int, cols: int, keep: Tensor | None) -> Geometry:
     """The places of a grid's patches, or of those that `keep` `[B, K]` names, image by image."""
     shared = _shared_table(net)
     if shared is not None:
@@ -38,7 +39,7 @@ def geometry(net: Any, rows: int, cols: int, keep: Tensor | None) -> Geometry:  
     return Geometry()
 
 
-def block_arguments(net: Any, where: Geometry, block: int) -> dict[str, Tensor | None]:  # noqa: ANN401
+def block_arguments(net: ViTNet, where: Geometry, block: int) -> dict[str, Tensor | None]:
     """What the forward of block number `block` takes beside the tokens."""
     if isinstance(net, Beit):
         return {"shared_rel_pos_bias": where.bias}
@@ -49,13 +50,13 @@ def block_arguments(net: Any, where: Geometry, block: int) -> dict[str, Tensor |
     return {}
 
 
-def rope_of(net: Any, where: Geometry, block: int) -> Tensor | None:  # noqa: ANN401
+def rope_of(net: ViTNet, where: Geometry, block: int) -> Tensor | None:
     """The rotation of block number `block`."""
     mixed = where.rope is not None and net.rope_mixed
     return where.rope[block] if mixed and where.rope is not None else where.rope
 
 
-def _shared_table(net: Any) -> RelativePositionBias | RelPosBias | None:  # noqa: ANN401
+def _shared_table(net: ViTNet) -> RelativePositionBias | RelPosBias | None:
     """The bias that all blocks share, where a network has one."""
     bias: RelativePositionBias | RelPosBias | None = getattr(net, "rel_pos_bias", None)
     return bias if bias is not None else getattr(net, "shared_rel_pos", None)
@@ -76,7 +77,7 @@ def _bias(
     return table[index[tokens[:, :, None], tokens[:, None]]].permute(0, 3, 1, 2)
 
 
-def _rope(net: Any, rows: int, cols: int, keep: Tensor | None) -> Tensor:  # noqa: ANN401
+def _rope(net: ViTNet, rows: int, cols: int, keep: Tensor | None) -> Tensor:
     """Sines and cosines of timm for a grid, or those of the patches kept."""
     whole: Tensor = net.rope.get_embed(shape=[rows, cols])
     if keep is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +10,13 @@ from torch import Tensor, nn
 from sslkit.nn.init import rescale_residuals, truncated_normal, truncated_normal_, xavier
 from sslkit.nn.positions import sincos_positions
 from sslkit_backbones.plugin import ViT
+from sslkit_backbones.timm_types import ViTNet
 
 MOST_PREFIX = 17
 """Tokens in front of the patches, and one more (DINOv3: 5)."""
 
 
-def initialize(net: Any, spec: ViT) -> None:  # noqa: ANN401
+def initialize(net: ViTNet, spec: ViT) -> None:
     """Positions and weights; `init: timm` leaves what timm drew."""
     if spec.positions == "sincos":
         _fix_positions(net)
@@ -33,7 +33,7 @@ def mask_token(dim: int, init: str) -> nn.Parameter:
     return nn.Parameter(torch.randn(1, 1, dim) * 0.02)
 
 
-def _fix_positions(net: Any) -> None:  # noqa: ANN401
+def _fix_positions(net: ViTNet) -> None:
     """MAE's sin-cos table, with zeros for the tokens in front (`models_mae.py:68-74`)."""
     rows, cols = net.patch_embed.grid_size
     table = sincos_positions(int(net.embed_dim), rows, cols)
@@ -61,7 +61,7 @@ def _is_sincos(patches: Tensor, side: int) -> bool:
     return any(torch.allclose(patches, table, atol=1e-3) for table in (columns_first, rows_first))
 
 
-def _as_mae(net: Any) -> None:  # noqa: ANN401
+def _as_mae(net: ViTNet) -> None:
     """`models_mae.py:76-93`."""
     xavier(net)
     nn.init.xavier_uniform_(net.patch_embed.proj.weight.data.flatten(1))
@@ -69,7 +69,7 @@ def _as_mae(net: Any) -> None:  # noqa: ANN401
         nn.init.normal_(token, std=0.02)
 
 
-def _as_beit(net: Any) -> None:  # noqa: ANN401
+def _as_beit(net: ViTNet) -> None:
     """`beit/modeling_pretrain.py:69-101`; SimMIM's vision transformer starts alike."""
     truncated_normal(net)
     rescale_residuals(net.blocks)
@@ -82,6 +82,6 @@ def _as_beit(net: Any) -> None:  # noqa: ANN401
         nn.init.zeros_(net.shared_rel_pos.relative_position_bias_table)
 
 
-def _front(net: Any) -> list[Tensor]:  # noqa: ANN401
+def _front(net: ViTNet) -> list[Tensor]:
     """Class and register tokens."""
     return [t for t in (net.cls_token, getattr(net, "reg_token", None)) if t is not None]

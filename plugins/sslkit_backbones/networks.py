@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import timm
 from timm.layers.pos_embed_sincos import RotaryEmbeddingCat, RotaryEmbeddingDinoV3, RotaryEmbeddingMixed
@@ -20,6 +20,7 @@ from sslkit.core.env import View
 from sslkit.errors import CheckpointError, SpecError, reason_of
 from sslkit_backbones.plugin import ViT
 from sslkit_backbones.resample import with_fitting_tables
+from sslkit_backbones.timm_types import TimmModule, ViTNet
 
 _CLASSES = (VisionTransformer, Beit, VisionTransformerRelPos, Eva)
 _ROTARY = (RotaryEmbeddingCat, RotaryEmbeddingMixed, RotaryEmbeddingDinoV3)
@@ -32,7 +33,7 @@ _HAVE = {
 }
 
 
-def vit_arguments(spec: ViT, view: View) -> dict[str, Any]:
+def vit_arguments(spec: ViT, view: View) -> dict[str, object]:
     """What `timm.create_model` needs to make the network again, in values that JSON can hold."""
     sizes = {"patch_size": spec.patch, "embed_dim": spec.width, "depth": spec.depth, "num_heads": spec.heads}
     optional = {**sizes, "init_values": spec.layer_scale}
@@ -46,7 +47,7 @@ def vit_arguments(spec: ViT, view: View) -> dict[str, Any]:
     return {**arguments, **_family_arguments(spec)}
 
 
-def create(name: str, arguments: dict[str, Any], drop_path: float | None, pattern: str) -> Any:  # noqa: ANN401
+def create(name: str, arguments: Mapping[str, object], drop_path: float | None, pattern: str) -> TimmModule:
     """The timm network; anything that timm refuses becomes a SpecError. `pattern` is where names are looked for."""
     try:
         return timm.create_model(name, **arguments, drop_path_rate=drop_path)
@@ -65,7 +66,7 @@ def unknown(name: str, pattern: str) -> SpecError:
     return SpecError(f"backbone.name: timm {timm.__version__} has no model {name!r}.{hint}")
 
 
-def create_vit(spec: ViT, arguments: dict[str, Any]) -> Any:  # noqa: ANN401
+def create_vit(spec: ViT, arguments: Mapping[str, object]) -> ViTNet:
     """The network of a `vit`, of a class whose parts this package knows."""
     net = create(spec.name, arguments, spec.drop_path, "*vit*")
     if type(net) not in _CLASSES or not isinstance(net.patch_embed.proj, nn.Conv2d):
@@ -116,7 +117,7 @@ def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     return converted
 
 
-def _family_arguments(spec: ViT) -> dict[str, Any]:
+def _family_arguments(spec: ViT) -> dict[str, object]:
     """Positions and registers, which each of timm's classes calls by other names."""
     if not timm.is_model(spec.name):
         raise unknown(spec.name, "*vit*")
@@ -124,13 +125,13 @@ def _family_arguments(spec: ViT) -> dict[str, Any]:
     return {"beit": _beit, "vision_transformer_relpos": _relpos, "eva": _eva}.get(module, _plain)(spec)
 
 
-def _plain(spec: ViT) -> dict[str, Any]:
+def _plain(spec: ViT) -> dict[str, object]:
     if spec.positions not in _ABSOLUTE:
         raise _lacks(spec, spec.positions)
     return {} if spec.registers is None else {"reg_tokens": spec.registers}
 
 
-def _beit(spec: ViT) -> dict[str, Any]:
+def _beit(spec: ViT) -> dict[str, object]:
     if spec.positions == "rotary":
         raise _lacks(spec, "rotary")
     if spec.registers:
@@ -143,7 +144,7 @@ def _beit(spec: ViT) -> dict[str, Any]:
     }
 
 
-def _relpos(spec: ViT) -> dict[str, Any]:
+def _relpos(spec: ViT) -> dict[str, object]:
     if spec.positions != "relative":
         raise _lacks(spec, "absolute" if spec.positions in _ABSOLUTE else spec.positions)
     if spec.registers:
@@ -151,7 +152,7 @@ def _relpos(spec: ViT) -> dict[str, Any]:
     return {"shared_rel_pos": True, "rel_pos_type": "bias"}
 
 
-def _eva(spec: ViT) -> dict[str, Any]:
+def _eva(spec: ViT) -> dict[str, object]:
     if spec.positions == "relative":
         raise _lacks(spec, "relative")
     rotary = spec.positions == "rotary"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from sslkit_backbones.timm_types import TimmModule
 
 Size = tuple[int, int]
 _TABLE = ".relative_position_bias_table"
@@ -24,7 +25,7 @@ def with_fitting_tables(state: Mapping[str, Tensor], net: nn.Module) -> dict[str
     }
 
 
-def _fitting(table: Tensor, owner: Any) -> Tensor:  # noqa: ANN401
+def _fitting(table: Tensor, owner: TimmModule) -> Tensor:
     rows, cols = (int(side) for side in owner.window_size)
     extra = len(owner.relative_position_bias_table) - (2 * rows - 1) * (2 * cols - 1)
     side = (math.isqrt(len(table) - extra) + 1) // 2

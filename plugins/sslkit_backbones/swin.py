@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import Any, final
+from typing import TypeAlias, final
 
 import torch
 from timm.models.swin_transformer import SwinTransformer
@@ -18,6 +18,7 @@ from sslkit.errors import SpecError
 from sslkit_backbones.networks import create, load
 from sslkit_backbones.plugin import Swin
 
+SwinNet: TypeAlias = SwinTransformer | SwinTransformerV2
 _CLASSES = (SwinTransformer, SwinTransformerV2)
 
 
@@ -30,7 +31,7 @@ class SwinBackbone(Backbone):
         self.spec = spec
         self.arguments = _arguments(spec, view)
         self.architecture = spec.name
-        self.net: Any = create(spec.name, self.arguments, spec.drop_path, "swin*")
+        self.net: SwinNet = create(spec.name, self.arguments, spec.drop_path, "swin*")
         if type(self.net) not in _CLASSES:
             kind = type(self.net).__name__
             raise SpecError(
@@ -132,7 +133,7 @@ class SwinBackbone(Backbone):
         return Tokens(request.image, cls, patch.unflatten(0, views), request.mask, layers)
 
 
-def _check_heads(net: Any) -> None:  # noqa: ANN401
+def _check_heads(net: SwinNet) -> None:
     for stage, layer in enumerate(net.layers):
         width, heads = int(layer.blocks[0].dim), int(layer.blocks[0].attn.num_heads)
         if width % heads:
@@ -146,7 +147,7 @@ def _drops() -> SpecError:
     )
 
 
-def _arguments(spec: Swin, view: View) -> dict[str, Any]:
+def _arguments(spec: Swin, view: View) -> dict[str, object]:
     """What `timm.create_model` needs to make the network again, in values that JSON can hold."""
     optional = {
         "embed_dim": spec.width,

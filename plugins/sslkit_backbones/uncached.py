@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import types
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from sslkit_backbones.timm_types import TimmModule
 
 
 def uncache(net: nn.Module) -> None:
@@ -20,7 +21,7 @@ def uncache(net: nn.Module) -> None:
             module.get_attention_biases = types.MethodType(_biases, module)  # type: ignore[assignment]
 
 
-def _biases(module: Any, device: torch.device) -> Tensor:  # noqa: ANN401
+def _biases(module: TimmModule, device: torch.device) -> Tensor:
     """`[heads, N, N]`."""
     biases: Tensor = module.attention_biases[:, module.attention_bias_idxs]
     return biases

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import Any, final
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,7 @@ from sslkit_backbones.initialization import initialize, is_sincos, mask_token
 from sslkit_backbones.layers import vit_layer
 from sslkit_backbones.networks import create_vit, load, vit_arguments
 from sslkit_backbones.plugin import ViT
+from sslkit_backbones.timm_types import ViTNet
 
 
 @final
@@ -33,7 +34,7 @@ class VisionTransformerBackbone(Backbone):
         super().__init__()
         self.arguments = vit_arguments(spec, view)
         self.architecture = spec.name
-        self.net: Any = create_vit(spec, self.arguments)
+        self.net: ViTNet = create_vit(spec, self.arguments)
         self.dim = int(self.net.embed_dim)
         self.depth = len(self.net.blocks)
         self.patch = int(self.net.patch_embed.patch_size[0])

@@ -6,10 +6,11 @@ import pickle
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, final
+from typing import TypedDict, final
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.io import decode_image
 
@@ -47,10 +48,19 @@ def _from_batches(folder: Path, split: str) -> tuple[Tensor, Tensor]:
     return images.reshape(-1, *SHAPE), labels
 
 
-def _read_batch(path: Path) -> dict[str, Any]:
+@final
+class Batch(TypedDict):
+    """What this package reads of a file of torchvision's."""
+
+    data: NDArray[np.uint8]
+    """`[N, 3072]`, channels before rows."""
+    labels: list[int]
+
+
+def _read_batch(path: Path) -> Batch:
     try:
         with path.open("rb") as file:
-            batch: dict[str, Any] = _Unpickler(file, encoding="latin1").load()
+            batch: Batch = _Unpickler(file, encoding="latin1").load()
         if len(batch["labels"]) != len(batch["data"]) or batch["data"].shape[1:] != (3072,):
             raise ValueError(
                 f"expected a label and 3072 values an image, found data of shape {batch['data'].shape}"
@@ -64,7 +74,7 @@ def _read_batch(path: Path) -> dict[str, Any]:
 class _Unpickler(pickle.Unpickler):
     """Arrays, lists and strings only: an arbitrary pickle would run code."""
 
-    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401
+    def find_class(self, module: str, name: str) -> object:
         if name in _ALLOWED and module.split(".")[0] in ("numpy", "_codecs"):
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which no CIFAR-10 file does")

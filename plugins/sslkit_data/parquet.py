@@ -94,10 +94,10 @@ class ParquetSource(Source):
             ]
         )
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {key: value for key, value in vars(self).items() if key != "_parts"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
         self._parts = [read_images(path, self.columns.image) for path in self.files]
 

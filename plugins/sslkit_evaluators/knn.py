@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -99,7 +99,7 @@ class KNearest(Evaluator):
         return Vote(k, temperature, {name: float(x) for name, x in metrics.items()}, ranked[:, 0])
 
 
-def _row(trial: Vote) -> dict[str, Any]:
+def _row(trial: Vote) -> dict[str, object]:
     return {"k": trial.k, "temperature": trial.temperature, **trial.metrics}
 
 

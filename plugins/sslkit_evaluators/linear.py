@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -77,7 +77,7 @@ class Choice(NamedTuple):
     decay: float
     accuracy: float
     """On the held-out images."""
-    grid: list[dict[str, Any]]
+    grid: list[dict[str, object]]
     """Every setting with its accuracy and cross-entropy there."""
 
 
@@ -128,7 +128,7 @@ def choose(train: Features, classes: int, recipe: Recipe, seed: int) -> Choice:
     return Choice(fitted.only(best), *recipe.settings[best], accuracy[best], grid)
 
 
-def _row(setting: tuple[float, float], accuracy: float, loss: float) -> dict[str, Any]:
+def _row(setting: tuple[float, float], accuracy: float, loss: float) -> dict[str, object]:
     row = {"learning_rate": setting[0], "weight_decay": setting[1], "holdout_accuracy": accuracy}
     return {**row, "holdout_loss": loss if math.isfinite(loss) else None}
 

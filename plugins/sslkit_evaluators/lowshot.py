@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -152,7 +152,7 @@ def _std(values: Sequence[float]) -> float:
     return stdev(values) if len(values) > 1 else 0.0
 
 
-def _row(point: Point) -> dict[str, Any]:
+def _row(point: Point) -> dict[str, object]:
     accuracies = point.accuracies
     row = {"size": point.name, "images": point.images, "draws": len(accuracies)}
     return {**row, "mean": fmean(accuracies), "std": _std(accuracies), "accuracies": accuracies}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, TypedDict, final
 
 import torch
 from torch import Tensor
@@ -38,6 +38,17 @@ class Depths(NamedTuple):
     """L of `[N, D]`."""
     indices: Tensor
     """`[N]`, places in the source."""
+
+
+@final
+class Table(TypedDict):
+    """Curves by attribute, each a value a layer."""
+
+    layers: list[int]
+    attributes: list[str]
+    accuracy: list[list[float]]
+    holdout_accuracy: list[list[float]]
+    majority: list[float]
 
 
 class Probed(NamedTuple):
@@ -157,7 +168,7 @@ def read(subject: Subject, split: Split, layers: Sequence[int]) -> Depths:
     return Depths(list(rows.values.split(cut, dim=1)), rows.indices)
 
 
-def _table(probed: Sequence[Probed], layers: Sequence[int]) -> dict[str, Any]:
+def _table(probed: Sequence[Probed], layers: Sequence[int]) -> Table:
     return {
         "layers": list(layers),
         "attributes": [p.name for p in probed],
@@ -167,7 +178,7 @@ def _table(probed: Sequence[Probed], layers: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def draw_heat(path: Path, table: Mapping[str, Any]) -> None:
+def draw_heat(path: Path, table: Table) -> None:
     """Test accuracy by attribute and layer."""
     from matplotlib.figure import Figure
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -77,9 +77,10 @@ class Robustness(Evaluator):
             "clean": clean.accuracy,
             "accuracy": curves,
         }
-        return Scores(metrics, None, table, {"severity": lambda path: draw_curves(path, table)}, intervals)
+        figures = {"severity": lambda path: draw_curves(path, self.severities, clean.accuracy, curves)}
+        return Scores(metrics, None, table, figures, intervals)
 
-    def _classifier(self, values: Tensor, labels: Tensor, classes: int) -> Any:  # noqa: ANN401
+    def _classifier(self, values: Tensor, labels: Tensor, classes: int) -> Callable[[Tensor], Tensor]:
         """Features `[M, D]` -> classes `[M]`."""
         if self.classifier == "logistic":
             mean, scale = moments(values, True)
@@ -112,14 +113,16 @@ def _trial(name: str, severity: int, guesses: Tensor, labels: Tensor) -> Trial:
     return Trial(name, severity, guesses, float((guesses == labels).double().mean()))
 
 
-def draw_curves(path: Path, table: dict[str, Any]) -> None:
+def draw_curves(
+    path: Path, severities: Sequence[int], clean: float, curves: Mapping[str, Sequence[float]]
+) -> None:
     """Accuracy by severity, a line for each corruption."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
-    for name, curve in table["accuracy"].items():
-        axes.plot([0, *table["severities"]], [table["clean"], *curve], marker="o", markersize=3, label=name)
+    for name, curve in curves.items():
+        axes.plot([0, *severities], [clean, *curve], marker="o", markersize=3, label=name)
     axes.set(xlabel="severity (0: clean)", ylabel="accuracy", ylim=(0, 1))
     axes.legend(fontsize=8, ncols=2)
     figure.savefig(path, dpi=120)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ TRAINED: Metrics = {
     "train_loss": LOWER,
 }
 """Metrics of a classifier after its last epoch."""
-DEFAULT_AUGMENT: tuple[dict[str, Any], ...] = (
+DEFAULT_AUGMENT: tuple[dict[str, object], ...] = (
     {"kind": "random_resized_crop", "scale": [0.08, 1.0]},
     {"kind": "flip"},
 )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -29,8 +29,8 @@ def find_number(masker: MaskerSpec, path: str) -> Number:
     value: object = masker
     keys: list[str | int] = []
     for word in path.split("."):
-        owner, key = value, _key(value, word)
-        value = getattr(owner, word) if isinstance(owner, Spec) else _item(owner, key)
+        owner = value
+        key, value = _step(owner, word)
         keys.append(key)
     types = (
         options(annotation_of(type(owner).model_fields[word])) if isinstance(owner, Spec) else [type(value)]
@@ -56,31 +56,28 @@ def replaced(masker: MaskerSpec, keys: tuple[str | int, ...], value: float) -> M
         raise spec_error(error, type(masker)) from None
 
 
-def _key(owner: object, word: str) -> str | int:
-    """`word` as a key of `owner`. Raises SpecError where it is none."""
+def _step(owner: object, word: str) -> tuple[str | int, object]:
+    """`word` as a key of `owner`, and what is there. Raises SpecError where it is no key."""
     if isinstance(owner, Spec):
         fields = type(owner).model_fields
         if word not in fields:
             raise SpecError(f"{word!r} is not a field of {type(owner).__name__}. {suggest(word, fields)}")
-        return word
+        return word, getattr(owner, word)
     if isinstance(owner, tuple) and word.isdecimal() and int(word[:9]) < len(owner):
-        return int(word)
+        return int(word), owner[int(word)]
     if isinstance(owner, Mapping) and word in owner:
-        return word
+        return word, owner[word]
     size = f"a list of {len(owner)}, counted from 0" if isinstance(owner, tuple) else repr(owner)
     raise SpecError(f"{word!r} leads into {size}, which has no such part; name a field that is set")
 
 
-def _item(owner: Any, key: str | int) -> object:  # noqa: ANN401
-    return owner[key]
-
-
-def _changed(data: Any, keys: tuple[str | int, ...], value: float) -> Any:  # noqa: ANN401
+def _changed(data: object, keys: tuple[str | int, ...], value: float) -> object:
     """`data` with `value` at `keys`, which it has."""
     if not keys:
         return value
     key, rest = keys[0], keys[1:]
     if isinstance(data, Mapping):
         return {**data, key: _changed(data[key], rest, value)}
-    assert isinstance(key, int), "only lists are left"
+    assert isinstance(data, Sequence), "only lists are left"
+    assert isinstance(key, int), "lists have numbers as keys"
     return [*data[:key], _changed(data[key], rest, value), *data[key + 1 :]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
 
@@ -32,7 +32,7 @@ class Hybrid(ObjectiveSpec):
     balance: Balancer = slot_default("fixed")
     """How the losses of its terms become one; inside another hybrid, one that weighs losses and not gradients."""
 
-    def __init__(self, /, **fields: Any) -> None:  # noqa: ANN401
+    def __init__(self, /, **fields: object) -> None:
         """Check `fields`; those that are no field of a hybrid are terms. Raises SpecError."""
         names = type(self).model_fields
         terms = {name: value for name, value in fields.items() if name not in names}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -14,14 +13,17 @@ MOST_NAMED = 60
 """Rows or columns that are named one by one."""
 
 
-def draw_weights(table: Mapping[str, Any], path: Path) -> None:
+def draw_weights(
+    weights: Sequence[Sequence[float]], rows: Sequence[str], columns: Sequence[str], path: Path
+) -> None:
     """The weight of each concept for each class, red for and blue against it.
 
     Args:
-        table: with `weights`, `classes` and `columns`, as `concept@1` stores it.
+        weights: by class and concept.
+        rows: the classes.
+        columns: the concepts, or values of them.
         path: the PNG; it is replaced.
     """
-    weights, rows, columns = table["weights"], table["classes"], table["columns"]
     size = (2.5 + 0.35 * min(len(columns), MOST_NAMED), 1.6 + 0.3 * min(len(rows), MOST_NAMED))
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
@@ -36,14 +38,13 @@ def draw_weights(table: Mapping[str, Any], path: Path) -> None:
     figure.savefig(path, format="png", dpi=DPI)
 
 
-def draw_intervention(table: Mapping[str, Any], path: Path) -> None:
+def draw_intervention(accuracies: Sequence[float], path: Path) -> None:
     """Accuracy by number of concepts that are put right, the hardest first.
 
     Args:
-        table: with `intervention`, as `concept@1` stores it.
+        accuracies: with none put right, with one, and so on.
         path: the PNG; it is replaced.
     """
-    accuracies = table["intervention"]["accuracy"]
     figure = Figure(figsize=(5, 3.2), layout="constrained")
     axes = figure.subplots()
     axes.plot(range(len(accuracies)), accuracies, marker="o" if len(accuracies) < 40 else None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from statistics import fmean
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -37,6 +37,21 @@ class Probe(NamedTuple):
     def columns(self, probabilities: Tensor) -> Tensor:
         """What of `[N, values]` goes through the bottleneck: of two values the second, of more all."""
         return probabilities[:, 1:] if self.values == 2 else probabilities
+
+
+class ConceptScores(NamedTuple):
+    """How well a probe tells its concept on the test images; stored as a row of the table `concepts`."""
+
+    name: str
+    values: int
+    images: int
+    """Those with a label."""
+    accuracy: float | None
+    auc: float | None
+    majority: float | None
+    """Accuracy of always the commonest value."""
+    strength: float
+    holdout_accuracy: float
 
 
 @final
@@ -104,13 +119,21 @@ class ConceptBottleneck(Evaluator):
         accuracy = _accuracy(guesses, test.labels)
         metrics = {"accuracy": accuracy, "direct_accuracy": straight, "gap": straight - accuracy}
         metrics |= _means(concepts)
+        columns, weights = _columns(probes), head.fitted.weight.T.tolist()
+        order, accuracies = _intervention(probes, head, predicted["test"], answers["test"], test.labels)
         table = {
-            "concepts": concepts,
+            "concepts": [concept._asdict() for concept in concepts],
             "classes": list(train.classes),
-            **_weights(probes, head),
-            "intervention": self._intervention(probes, head, predicted["test"], answers["test"], test.labels),
+            "columns": columns,
+            "weights": weights,
+            "bias": head.fitted.bias.tolist(),
+            "strength": head.strength,
+            "intervention": {"concepts": order, "accuracy": accuracies},
         }
-        figures = {"weights": partial(draw_weights, table), "intervention": partial(draw_intervention, table)}
+        figures = {
+            "weights": partial(draw_weights, weights, train.classes, columns),
+            "intervention": partial(draw_intervention, accuracies),
+        }
         return Scores(metrics, Predictions(test.labels, guesses), table, figures)
 
     def _truth(self, subject: Subject, split: Split) -> dict[str, Tensor]:
@@ -143,22 +166,6 @@ class ConceptBottleneck(Evaluator):
         count = max(2, int(truth.max()) + 1)
         return Probe(name, count, classify(values[labelled], truth[labelled], count, search.only(labelled)))
 
-    def _intervention(
-        self,
-        probes: Sequence[Probe],
-        head: Classifier,
-        predicted: Sequence[Tensor],
-        truth: Sequence[Tensor],
-        labels: Tensor,
-    ) -> dict[str, list[Any]]:
-        """Accuracy when the first concepts, from the one that held-out images found hardest, are put right."""
-        order = sorted(range(len(probes)), key=lambda i: probes[i].classifier.holdout_accuracy)
-        accuracies = []
-        for count in range(len(order) + 1):
-            put_right = correct(predicted, truth, order[:count])
-            accuracies.append(_accuracy(_guess(head, through(probes, put_right)), labels))
-        return {"concepts": [probes[i].name for i in order], "accuracy": accuracies}
-
 
 def _too_few(images: int) -> str:
     return f"choosing on held-out images needs two readable training images, found {images}"
@@ -190,44 +197,55 @@ def correct(predicted: Sequence[Tensor], truth: Sequence[Tensor], which: Sequenc
     return corrected
 
 
-def _concept(probe: Probe, predicted: Tensor, truth: Tensor) -> dict[str, Any]:
-    """What is told of a concept; numbers are None where no test image tells them."""
+def _concept(probe: Probe, predicted: Tensor, truth: Tensor) -> ConceptScores:
+    """Numbers are None where no test image has the concept's label."""
     labelled = truth >= 0
     predicted, truth = predicted[labelled], truth[labelled]
     aucs = [auc(predicted[:, v], truth == v) for v in range(1 if probe.values == 2 else 0, probe.values)]
     areas = [area for area in aucs if area is not None]
-    return {
-        "name": probe.name,
-        "values": probe.values,
-        "images": len(truth),
-        "accuracy": _accuracy(predicted.argmax(1), truth) if len(truth) else None,
-        "auc": fmean(areas) if areas else None,
-        "majority": float(torch.bincount(truth).max() / len(truth)) if len(truth) else None,
-        "strength": probe.classifier.strength,
-        "holdout_accuracy": probe.classifier.holdout_accuracy,
-    }
+    return ConceptScores(
+        name=probe.name,
+        values=probe.values,
+        images=len(truth),
+        accuracy=_accuracy(predicted.argmax(1), truth) if len(truth) else None,
+        auc=fmean(areas) if areas else None,
+        majority=float(torch.bincount(truth).max() / len(truth)) if len(truth) else None,
+        strength=probe.classifier.strength,
+        holdout_accuracy=probe.classifier.holdout_accuracy,
+    )
 
 
-def _means(concepts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Over the concepts that test images tell."""
+def _means(concepts: Sequence[ConceptScores]) -> dict[str, float]:
+    """Over the concepts that test images have labels of."""
     named = {"concept_accuracy": "accuracy", "concept_auc": "auc", "concept_majority": "majority"}
-    columns = {metric: [c[key] for c in concepts if c[key] is not None] for metric, key in named.items()}
-    return {metric: fmean(values) for metric, values in columns.items() if values}
+    columns = {metric: [getattr(c, key) for c in concepts] for metric, key in named.items()}
+    present = {metric: [x for x in values if x is not None] for metric, values in columns.items()}
+    return {metric: fmean(values) for metric, values in present.items() if values}
 
 
-def _weights(probes: Sequence[Probe], head: Classifier) -> dict[str, Any]:
-    """The classifier of concepts: a row for each class, a column for each concept or value of one."""
-    names = [
+def _intervention(
+    probes: Sequence[Probe],
+    head: Classifier,
+    predicted: Sequence[Tensor],
+    truth: Sequence[Tensor],
+    labels: Tensor,
+) -> tuple[list[str], list[float]]:
+    """Concepts, hardest first on held-out images, and the accuracy when the first 0, 1, ... are put right."""
+    order = sorted(range(len(probes)), key=lambda i: probes[i].classifier.holdout_accuracy)
+    accuracies = []
+    for count in range(len(order) + 1):
+        put_right = correct(predicted, truth, order[:count])
+        accuracies.append(_accuracy(_guess(head, through(probes, put_right)), labels))
+    return [probes[i].name for i in order], accuracies
+
+
+def _columns(probes: Sequence[Probe]) -> list[str]:
+    """What the classifier of concepts has weights for: each concept, or each value of one with more than two."""
+    return [
         name
         for p in probes
         for name in ([p.name] if p.values == 2 else [f"{p.name}={v}" for v in range(p.values)])
     ]
-    return {
-        "columns": names,
-        "weights": head.fitted.weight.T.tolist(),
-        "bias": head.fitted.bias.tolist(),
-        "strength": head.strength,
-    }
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -127,7 +127,7 @@ def measure(head: Head, bank: Bank, masks: Tensor, rows: Tensor) -> Overlap:
     return joined(parts)
 
 
-def _table(coverage: Overlap, regions: tuple[str, ...], seed: int) -> dict[str, Any]:
+def _table(coverage: Overlap, regions: tuple[str, ...], seed: int) -> dict[str, object]:
     values, true = iou(coverage.confusion), coverage.confusion.sum(1)
     right = coverage.confusion.diagonal()
     interval = iou_interval(coverage.images, seed)

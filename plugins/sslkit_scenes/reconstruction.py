@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -154,7 +154,7 @@ def _metrics(curves: Sequence[Curve]) -> dict[str, float]:
     return metrics
 
 
-def _table(curve: Curve) -> dict[str, Any]:
+def _table(curve: Curve) -> dict[str, object]:
     names = list(curve.measured[0])
     return {
         "ratios": curve.ratios,
