@@ -1,4 +1,4 @@
-"""The protocol `attention@1`. B images, L blocks, H heads, T tokens, N patches."""
+"""Attention entropy, distance and head diversity, `attention@1`. B images, L blocks, H heads, T tokens, N patches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TABLES = ("head_divergence", "head_cosine", "entropy", "distance", "class_entrop
 
 
 class Looked(NamedTuple):
-    """What the evaluator must know of a network's attention beside the weights."""
+    """Patch size and tokens of a network's attention."""
 
     patch: int
     """Pixels."""
@@ -54,7 +54,7 @@ class Attention(Evaluator):
 
         Raises:
             DataError: raw pixels are scored, or the network has diverged.
-            SpecError: the network does not tell its attention.
+            SpecError: the network has no attention to read.
         """
         spec, backbone = self.spec, subject.backbone()
         only = choose(len(subject.source(spec.split)), spec.max_images, subject.seed)
@@ -119,7 +119,7 @@ def summary(values: Tensor, names: Sequence[str], patch: int) -> dict[str, float
 
     Args:
         values: `[L, 5, H]`, as `statistics` makes them.
-        names: those that are told, of `TABLES`.
+        names: of the statistics, from `TABLES`.
         patch: pixels of a patch.
     """
     metrics: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""The protocol `geometry@1`."""
+"""Effective rank, alignment, uniformity and clustering of features: `geometry@1`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sslkit_analysis.sample import LEAST, Measured, choose, measure
 
 @final
 class Geometry(Evaluator):
-    """Numbers of the features of one split."""
+    """Statistics of the features of one split."""
 
     labelled = False
 

@@ -1,4 +1,4 @@
-"""Specs of the evaluators that describe a network. Torch-free."""
+"""Specs of the evaluators of features and attention. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which images are measured, and their features."""
+"""Subsampled images and their features."""
 
 from __future__ import annotations
 

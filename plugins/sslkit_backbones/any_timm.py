@@ -1,4 +1,4 @@
-"""Any timm network, for its last features."""
+"""Any timm network as a feature extractor."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _norm_before_mlp(net: TimmModule) -> nn.Module | None:
 
 
 def _pooled(net: TimmModule, features: Tensor) -> Tensor | None:
-    """The vector that timm's classifier reads, `[B, D]`; None where it is told not to pool."""
+    """The vector that timm's classifier reads, `[B, D]`; None where pooling is off."""
     norm = _norm_before_mlp(net)
     if features.ndim == 2:
         vector = features

@@ -1,4 +1,4 @@
-"""What the tokens of a block attend to, told beside the block's own forward."""
+"""Attention weights of timm's transformer blocks, recomputed from a block's input."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def class_attention(
         rope: sines and cosines that rotate the patches' queries and keys, as timm's blocks take them.
 
     Raises:
-        SpecError: the block is of a kind whose attention cannot be told.
+        SpecError: the block is of a kind whose attention cannot be computed.
     """
     queries = slice(0, 1) if class_token else slice(prefix, None)
     return attention_weights(block, x, prefix, bias, rope, queries)[..., prefix:].mean(2)
@@ -58,7 +58,7 @@ def attention_weights(
 ) -> Tensor:
     """`[B, heads, queries, prefix + N]` in at least float32: the softmax weights of a block on its input `x`.
 
-    Arguments and errors are those of `class_attention`; `queries` are the tokens that ask.
+    Arguments and errors are those of `class_attention`; `queries` are the tokens in the rows.
     """
     attn = getattr(block, "attn", None)
     if not isinstance(attn, _KNOWN):

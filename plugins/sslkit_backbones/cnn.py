@@ -86,7 +86,7 @@ class ConvolutionalBackbone(Backbone):
         return [block for stage in stages for block in stage]
 
     def export(self) -> Exported:
-        """The timm network and its weights; `changes` says how its stem differs."""
+        """The timm network and its weights; `changes` hold how its stem differs."""
         return Exported(self.architecture, self.arguments, plain_state(self.net), self.changes)
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:

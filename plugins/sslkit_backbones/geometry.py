@@ -1,4 +1,4 @@
-"""Where patches stand to each other: what blocks of timm are told beside the tokens."""
+"""Relative position biases and rotary embeddings for timm's transformer blocks."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def geometry(net: ViTNet, rows: int, cols: int, keep: Tensor | None) -> Geometry
 
 
 def block_arguments(net: ViTNet, where: Geometry, block: int) -> dict[str, Tensor | None]:
-    """What the forward of block number `block` takes beside the tokens."""
+    """Arguments of the forward of block number `block` beside the tokens."""
     if isinstance(net, Beit):
         return {"shared_rel_pos_bias": where.bias}
     if isinstance(net, VisionTransformerRelPos):

@@ -1,4 +1,4 @@
-"""First weights and fixed positions of vision transformers, as far as a spec asks for them."""
+"""Weight initialization and sin-cos positions of vision transformers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layer a parameter of a vision transformer belongs to, for layer-wise learning rates."""
+"""Layer numbers of a vision transformer's parameters, for layer-wise learning rate decay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""timm's networks: their arguments from a spec, their construction and their weights."""
+"""Construction of timm's networks from a spec, and loading of their weights."""
 
 from __future__ import annotations
 

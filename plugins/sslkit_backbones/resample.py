@@ -1,4 +1,4 @@
-"""Relative position biases for grids other than the one they were made for."""
+"""Interpolation of relative position bias tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _fitting(table: Tensor, owner: TimmModule) -> Tensor:
     side = (math.isqrt(len(table) - extra) + 1) // 2
     square = (2 * side - 1) ** 2 == len(table) - extra
     if not square or (side, side) == (rows, cols):
-        return table  # loading tells of shapes that differ
+        return table  # loading raises where shapes differ
     return resampled_table(table, (side, side), (rows, cols), extra)
 
 

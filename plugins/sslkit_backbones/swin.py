@@ -99,7 +99,7 @@ class SwinBackbone(Backbone):
             return x
         if request.mode == "drop":
             raise _drops()
-        assert self.mask_token is not None, "`serve` was told of every pass"
+        assert self.mask_token is not None, "`serve` got every pass"
         hidden = request.mask.hidden.flatten(0, 1).unflatten(-1, (grid.rows, grid.cols))
         factor = grid.patch // self.spec.patch
         hidden = hidden.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)

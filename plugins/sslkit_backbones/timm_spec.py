@@ -1,4 +1,4 @@
-"""Spec of any timm network as it is. Torch-free."""
+"""Spec of the backbone `timm`. Torch-free."""
 
 from __future__ import annotations
 

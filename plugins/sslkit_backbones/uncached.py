@@ -1,4 +1,4 @@
-"""timm's attentions with biases of their own, without the cache that outlives a change of weights."""
+"""Attention biases of LeViT-like timm networks, gathered anew at every forward."""
 
 from __future__ import annotations
 

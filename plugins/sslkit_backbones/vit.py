@@ -136,7 +136,7 @@ class VisionTransformerBackbone(Backbone):
         kernel = net.patch_embed.proj
         x = net.patch_embed.norm(F.linear(patches, kernel.weight.flatten(1), kernel.bias))
         if request.mask is not None and request.mode == "token":
-            assert self.mask_token is not None, "`serve` was told of every pass"
+            assert self.mask_token is not None, "`serve` got every pass"
             hidden = request.mask.hidden.flatten(0, 1)[..., None]
             x = torch.where(hidden, self.mask_token.to(x.dtype), x)
         front = self._prefix_tokens(positions, x).to(x.dtype).expand(len(x), -1, -1)

@@ -1,4 +1,4 @@
-"""Weights from how fast each loss falls."""
+"""Dynamic weight average: loss weights from rates of descent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constant weights."""
+"""Constant loss weights."""
 
 from __future__ import annotations
 

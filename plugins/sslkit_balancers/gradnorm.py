@@ -1,4 +1,4 @@
-"""Weights trained to keep the lengths of gradients in proportion."""
+"""GradNorm: loss weights trained to balance gradient norms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Balancers that are a function of the products of gradients."""
+"""Gradient aggregation by the Gramian: PCGrad, MGDA, CAGrad and others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights from learned variances."""
+"""Uncertainty weighting: loss weights from learned variances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small rotations, shifts and changes of scale."""
+"""Random affine augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Further labels of images, by name."""
+"""Image attributes: further labels by name, from a CSV file."""
 
 from __future__ import annotations
 

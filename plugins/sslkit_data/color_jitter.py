@@ -1,4 +1,4 @@
-"""Random changes of brightness, contrast, saturation and hue."""
+"""Color jitter augmentation: brightness, contrast, saturation and hue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs of the augmentations of colors: jitter, gray, blur, solarization. Torch-free."""
+"""Specs of color augmentations: jitter, grayscale, blur, solarization. Torch-free."""
 
 from __future__ import annotations
 

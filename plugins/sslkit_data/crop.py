@@ -1,4 +1,4 @@
-"""Crops that fix the size of an image."""
+"""Random resized crop and resize."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files to tensors: every mode that PIL reads, upright, in the wanted number of channels."""
+"""Decoding of image files: every mode that PIL reads, upright, in a fixed number of channels."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Decoder(NamedTuple):
     """Bring other modes to `channels`; otherwise they are errors."""
 
     def __call__(self, data: bytes, name: str) -> Tensor:
-        """The image in `data`, `[C, H, W]` uint8, turned as its EXIF orientation says.
+        """The image in `data`, `[C, H, W]` uint8, turned by its EXIF orientation.
 
         Grey is copied to three channels or computed from them as ITU-R 601 luma; alpha is dropped, as in
         torchvision's `ImageFolder`; 16-bit grey keeps its upper 8 bits' scale (65535 becomes 255). Of several
@@ -63,7 +63,7 @@ class Decoder(NamedTuple):
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """`image` turned as its EXIF says; damaged EXIF beside good pixels says nothing."""
+    """`image` turned by its EXIF orientation; damaged EXIF beside good pixels is ignored."""
     with suppress(
         Exception
     ):  # the pixels are decoded already: only the parser of the EXIF block can fail here

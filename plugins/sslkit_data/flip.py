@@ -1,4 +1,4 @@
-"""Mirror images."""
+"""Random horizontal flip augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files in folders."""
+"""Image folder source."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sslkit_data.listing import Listing
 
 @final
 class FolderSource(Source):
-    """Images decoded from files when they are asked for."""
+    """Images decoded from files on access."""
 
     def __init__(
         self, root: Path, listing: Listing, decoder: Decoder, attributes: Mapping[str, Tensor] | None = None

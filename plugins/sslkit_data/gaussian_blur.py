@@ -1,4 +1,4 @@
-"""Blurred images."""
+"""Gaussian blur augmentation."""
 
 from __future__ import annotations
 

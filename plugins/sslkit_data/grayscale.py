@@ -1,4 +1,4 @@
-"""Images without their colours."""
+"""Random grayscale augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a source is made of. Torch-free, so that specs can be checked without loading anything."""
+"""File listings of sources. Torch-free, so that specs can be checked without loading anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in the rows of parquet files."""
+"""Parquet source: an image in each row."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def parquet(files: Path, columns: Columns, decoder: Decoder, train: Path) -> Par
 
 @final
 class ParquetSource(Source):
-    """Encoded images in memory, decoded when they are asked for.
+    """Encoded images in memory, decoded on access.
 
     A forked worker shares the memory; a spawned one reads the files again rather than receive the rows.
     """

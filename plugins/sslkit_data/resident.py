@@ -1,4 +1,4 @@
-"""Sources that keep all their images in memory."""
+"""In-memory source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images with masks, in two folders."""
+"""Segmentation source: a folder of images and a folder of masks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sslkit_data.folder import FolderSource
 from sslkit_data.segmentation_spec import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 
 UNKNOWN = 255
-"""What a mask has where nothing is told."""
+"""Value of unlabeled pixels in a mask."""
 ORIENTATION, TURNED = 0x0112, frozenset({5, 6, 7, 8})
 """EXIF tag, and those of its values that swap height and width."""
 INDEXED = frozenset({"P", "L", "1"})
@@ -40,7 +40,7 @@ class Regions(NamedTuple):
 
 @final
 class SegmentationSource(Source):
-    """Images and masks decoded from files when they are asked for."""
+    """Images and masks decoded from files on access."""
 
     labels = None
     classes = ()

@@ -1,4 +1,4 @@
-"""Spec of the source of images with masks. Torch-free."""
+"""Spec of the segmentation source. Torch-free."""
 
 from __future__ import annotations
 

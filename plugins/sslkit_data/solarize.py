@@ -1,4 +1,4 @@
-"""Images whose bright values are inverted."""
+"""Random solarization augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quarter turns of images."""
+"""Rotation by quarter turns."""
 
 from __future__ import annotations
 

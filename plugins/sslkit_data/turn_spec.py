@@ -1,4 +1,4 @@
-"""Spec of quarter turns. Torch-free."""
+"""Spec of rotation by quarter turns. Torch-free."""
 
 from __future__ import annotations
 

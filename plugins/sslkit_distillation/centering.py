@@ -1,4 +1,4 @@
-"""What a teacher says: probabilities over prototypes, kept from collapsing onto one. K prototypes."""
+"""Centering of teacher outputs: a moving mean or Sinkhorn-Knopp. K prototypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cross-entropies of what a student and a teacher say. S student crops, V teacher crops, B images, K prototypes."""
+"""Cross-entropy between student and teacher crops. S student crops, V teacher crops, B images, K prototypes."""
 
 from __future__ import annotations
 

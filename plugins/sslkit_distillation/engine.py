@@ -1,4 +1,4 @@
-"""The engine of self-distillation: a student predicts what its moving average says.
+"""Self-distillation: a student predicts the outputs of its moving average.
 
 S student crops, V teacher crops, B images, N patches, L hidden patches, D width, K prototypes.
 """

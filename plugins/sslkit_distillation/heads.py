@@ -1,4 +1,4 @@
-"""The head of every objective of this package, from its spec."""
+"""DINO projection head from a spec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs of this package. Torch-free."""
+"""Specs of self-distillation: DINO, iBOT, masked distillation. Torch-free."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ SMALL = 96
 
 
 def corrupt(images: Tensor, name: str, severity: int, draw: Draw) -> Tensor:
-    """`images` spoiled by one corruption at a severity from 1 to 5, in [0, 1] and rounded to 8 bits."""
+    """`images` under one corruption at a severity from 1 to 5, in [0, 1] and rounded to 8 bits."""
     kind = CORRUPTIONS[name]
     value = (kind.small if images.shape[-1] <= SMALL else kind.large)[severity - 1]
     return to_float(to_uint8(kind.change(images, draw, value).clamp(0, 1)))

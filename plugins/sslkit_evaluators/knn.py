@@ -1,4 +1,4 @@
-"""Weighted k-nearest neighbours."""
+"""Weighted k-nearest-neighbor classification."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sslkit.spec.base import Problem
 from sslkit_evaluators.labelled import labelled, same_classes
 
 CHECKED = 256
-"""Test images whose neighbours are also searched exactly, to tell the recall of an approximate search."""
+"""Test images whose neighbors are also searched exactly, to measure the recall of an approximate search."""
 
 
 class Search(NamedTuple):
@@ -78,7 +78,7 @@ class KNearest(Evaluator):
         return Scores(metrics | recall, Predictions(test.labels, votes[0].guesses), tables)
 
     def _near(self, train: Features, test: Features, seed: int) -> tuple[Neighbours, dict[str, float]]:
-        """Neighbours for the largest k, and what there is to say about the search."""
+        """Neighbors for the largest k, and the search's recall."""
         k, bank = max(self.ks), train.values
         if len(bank) <= self.search.exact_up_to:
             return nearest(test.values, bank, k, self.search.engine), {}

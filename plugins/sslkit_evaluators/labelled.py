@@ -1,4 +1,4 @@
-"""Checks shared by evaluators that learn from one labelled set and score another."""
+"""Checks of labeled training and test sets, shared by evaluators."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Choice(NamedTuple):
     """What the held-out images chose."""
 
     classifier: Classifiers
-    """The chosen one alone."""
+    """The selected one alone."""
     rate: float
     decay: float
     accuracy: float

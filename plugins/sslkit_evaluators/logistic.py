@@ -51,7 +51,7 @@ class Logistic(Evaluator):
             yield from holdout_problems(setting.sources["train"])
 
     def __call__(self, subject: Subject) -> Scores:
-        """`accuracy`, the chosen `strength`, and the `holdout_accuracy` where there was a choice."""
+        """`accuracy`, the selected `strength`, and the `holdout_accuracy` where there was a choice."""
         train, test = labelled(subject, "train"), labelled(subject, "test")
         classes = same_classes(train, test)
         mean, scale = moments(train.values, self.search.standardize)

@@ -1,4 +1,4 @@
-"""Accuracy by the number of labelled images, on frozen features."""
+"""Low-shot classification: accuracy by number of labeled images, on frozen features."""
 
 from __future__ import annotations
 

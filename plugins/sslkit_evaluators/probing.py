@@ -1,4 +1,4 @@
-"""Which depth knows what: linear probes of several attributes by layer. Shapes: N images, L layers, A attributes."""
+"""Layer-wise linear probing of several attributes. Shapes: N images, L layers, A attributes."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Probes(Evaluator):
         yield from attribute_problems("attributes", "attribute", train, setting)
 
     def __call__(self, subject: Subject) -> Scores:
-        """`accuracy`, the mean over attributes at the layer that is chosen; `NAME_accuracy` and `NAME_layer`."""
+        """`accuracy`, the mean over attributes at the selected layer; `NAME_accuracy` and `NAME_layer`."""
         layers = self.layers or (*range(subject.backbone().depth - 1), -1)
         columns = {split: self._columns(subject.source(split), split) for split in self.needs}
         for name in columns["train"]:

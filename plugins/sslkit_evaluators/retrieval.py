@@ -1,4 +1,4 @@
-"""Image retrieval: the whole gallery ranked for every query. Shapes: Q queries, N gallery images."""
+"""Image retrieval: mean average precision and recall at k. Shapes: Q queries, N gallery images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy under corruptions: a classifier of clean images, tested on spoiled ones."""
+"""Corruption robustness: a classifier of clean images, tested on corrupted ones."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Robustness(Evaluator):
 
 
 def _features(subject: Subject, name: str, severity: int) -> Tensor:
-    """Those of the spoiled test images."""
+    """Features of the corrupted test images."""
     channels = (1, -1, 1, 1)
 
     def make(images: Tensor, indices: Tensor) -> Tensor:

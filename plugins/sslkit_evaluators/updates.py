@@ -1,4 +1,4 @@
-"""Optimizers of many linear classifiers at once, each with a rate and a weight decay of its own.
+"""SGD, LARS and AdamW for many linear classifiers at once, each with its own rate and weight decay.
 
 Shapes: D width, S settings, C classes.
 """

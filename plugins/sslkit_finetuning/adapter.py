@@ -1,4 +1,4 @@
-"""Bottlenecks behind attention and MLP (Houlsby et al., 2019)."""
+"""Bottleneck adapters behind attention and MLP (Houlsby et al., 2019)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stochastic depth of a network that exists already."""
+"""Stochastic depth of an existing network."""
 
 from __future__ import annotations
 

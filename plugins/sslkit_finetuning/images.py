@@ -1,4 +1,4 @@
-"""Training images of a protocol: readable, augmented, with their labels."""
+"""Labeled, augmented training batches for fine-tuning."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Images:
         return on_device(feed, self._device)
 
     def step(self, step: int, feed: Feed) -> Iterator[tuple[Tensor, Tensor]]:
-        """Normalized images `[B, C, S, S]` and labels `[B]` of each part of `step`; steps are asked for in order.
+        """Normalized images `[B, C, S, S]` and labels `[B]` of each part of `step`; steps come in order.
 
         Raises:
             WorkerError: worker processes died.

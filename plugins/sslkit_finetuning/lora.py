@@ -1,4 +1,4 @@
-"""Low-rank changes of frozen weights (Hu et al., 2021, "LoRA")."""
+"""LoRA: low-rank adaptation of frozen weights (Hu et al., 2021)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocols that train a copy of the network."""
+"""Fine-tuning, LoRA and adapter protocols, each on a copy of the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks from the attention of a teacher's class token (AttMask)."""
+"""Attention-guided masking (AttMask)."""
 
 from __future__ import annotations
 

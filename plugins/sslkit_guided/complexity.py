@@ -1,4 +1,4 @@
-"""Masks of complex or plain patches."""
+"""Masking by patch complexity."""
 
 from __future__ import annotations
 

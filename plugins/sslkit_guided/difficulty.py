@@ -1,4 +1,4 @@
-"""Masks of patches whose loss is predicted to be high (after HPM), with a predictor that is solved, not trained."""
+"""Hard patch masking (after HPM), with a loss predictor that is solved in closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patches as a Gaussian process: their descriptors, their covariance, and greedy choices by conditional entropy.
+"""Gaussian process over patches: descriptors, covariance, and greedy selection by conditional entropy.
 
 R rows (images), N patches, d numbers of a descriptor. Everything is in float64: choices are a chain of comparisons,
 which rounding in float32, or matrix products in TF32, would turn on one device and not on another.
@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 class Patches(NamedTuple):
-    """What the model knows of the patches of images."""
+    """Descriptors of the patches of images."""
 
     cells: Tensor
     """`[R, N, d]` float64, mean of each channel over each of the patch's cells, ordered (channel, row, column)."""

@@ -1,4 +1,4 @@
-"""Masks by conditional entropy under a Gaussian model of patches."""
+"""Masking by conditional entropy under a Gaussian model of patches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TIE = 1e-5
 
 @final
 class InformationSampler(Masker):
-    """Keeps visible what tells least, or most, about the rest of the image."""
+    """Keeps visible the patches with least, or most, information about the rest of the image."""
 
     seen: Tensor
     center: Tensor

@@ -1,4 +1,4 @@
-"""From scores of patches to masks of an exact count."""
+"""Masks of an exact count from patch scores."""
 
 from __future__ import annotations
 

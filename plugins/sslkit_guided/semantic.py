@@ -1,4 +1,4 @@
-"""Masks of whole clusters of a teacher's patch features."""
+"""Semantic masking: whole k-means clusters of patch features."""
 
 from __future__ import annotations
 

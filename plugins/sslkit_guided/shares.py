@@ -1,4 +1,4 @@
-"""Counts that the maskers of this package have in common. Torch-free."""
+"""Patch counts of guided maskers. Torch-free."""
 
 from __future__ import annotations
 

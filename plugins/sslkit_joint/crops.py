@@ -1,4 +1,4 @@
-"""What joint embeddings without negatives share. V crops, B images, D width of embeddings."""
+"""Agreement between crops and gathering over ranks. V crops, B images, D width of embeddings."""
 
 from __future__ import annotations
 

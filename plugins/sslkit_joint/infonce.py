@@ -1,4 +1,4 @@
-"""The engine of contrastive objectives. V crops of queries, U of keys, B images, D width of embeddings."""
+"""Contrastive learning with InfoNCE. V crops of queries, U of keys, B images, D width of embeddings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from sslkit_joint.contrastive import InfoNCE
 
 @final
 class Contrast(Objective):
-    """Every query against its candidates; what they are, the spec says."""
+    """Every query against its candidates, which the spec names."""
 
     def __init__(self, spec: InfoNCE, env: Env) -> None:
         super().__init__()

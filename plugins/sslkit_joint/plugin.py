@@ -1,4 +1,4 @@
-"""Specs of this package. Torch-free."""
+"""Specs of joint-embedding objectives. Torch-free."""
 
 from __future__ import annotations
 

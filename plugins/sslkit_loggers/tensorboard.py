@@ -1,4 +1,4 @@
-"""Event files for TensorBoard."""
+"""TensorBoard logger."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TensorBoardLogger(Logger):
             self._writer = None
 
     def _at(self, step: int) -> SummaryWriter:
-        """The writer, made at the first record of this process.
+        """The writer, created at the first record of this process.
 
         A resumed run repeats steps that the killed one had recorded after its checkpoint: `purge_step` tells
         TensorBoard to drop those.

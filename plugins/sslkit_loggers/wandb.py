@@ -1,4 +1,4 @@
-"""Records for Weights & Biases."""
+"""Weights & Biases logger."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class WandBLogger(Logger):
 
 
 def _run_id(run_dir: Path) -> str:
-    """The id kept in the run folder, made at the first call."""
+    """The id kept in the run folder, created at the first call."""
     file = run_dir / ID_FILE
     if not file.exists():
         run_dir.mkdir(parents=True, exist_ok=True)

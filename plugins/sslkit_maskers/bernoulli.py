@@ -1,4 +1,4 @@
-"""Patches hidden by independent coin tosses."""
+"""Bernoulli masking: every patch is hidden independently."""
 
 from __future__ import annotations
 

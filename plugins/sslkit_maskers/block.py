@@ -1,4 +1,4 @@
-"""Masks of overlapping blocks, as in BEiT, iBOT and DINOv2."""
+"""Block-wise masking, as in BEiT, iBOT and DINOv2."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A masker that changes over the run, in steps."""
+"""Curriculum masking: a masker whose parameter changes over the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One visible patch in every cell of a coarser grid."""
+"""Grid masking: one visible patch in every cell of a coarser grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks that leave one block visible, as in CAPI."""
+"""Inverse block masking, as in CAPI."""
 
 from __future__ import annotations
 

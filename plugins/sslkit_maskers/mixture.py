@@ -1,4 +1,4 @@
-"""A random choice between maskers for each image."""
+"""Mixture of maskers, one drawn for each image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A number inside a masker's spec: the values that it takes in turn, and the spec with each of them. Torch-free."""
+"""Curriculum levels: values of a numeric field of a masker's spec. Torch-free."""
 
 from __future__ import annotations
 

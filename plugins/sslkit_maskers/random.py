@@ -1,4 +1,4 @@
-"""Uniformly random masks of an exact count."""
+"""Random masking of an exact count."""
 
 from __future__ import annotations
 

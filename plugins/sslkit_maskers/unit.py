@@ -1,4 +1,4 @@
-"""Masks of square units that are larger than a patch, as in SimMIM."""
+"""Random masking of square units larger than a patch, as in SimMIM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Specs of terms that keep the features of different images apart, as objectives of a hybrid. Torch-free."""
+"""Specs of uniformity, variance-covariance and KoLeo objectives. Torch-free."""
 
 from __future__ import annotations
 

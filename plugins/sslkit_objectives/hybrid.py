@@ -1,4 +1,4 @@
-"""Several objectives as one. Torch-free."""
+"""Hybrid objective: a weighted set of terms. Torch-free."""
 
 from __future__ import annotations
 

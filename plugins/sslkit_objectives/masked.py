@@ -1,4 +1,4 @@
-"""The engine of masked image modelling: hide patches, predict a target of what is hidden."""
+"""Masked image modeling: hide patches, predict a target of the hidden ones."""
 
 from __future__ import annotations
 

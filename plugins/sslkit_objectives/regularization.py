@@ -1,4 +1,4 @@
-"""The term that keeps the features of different images apart."""
+"""Feature regularization: uniformity, and variance with covariance."""
 
 from __future__ import annotations
 

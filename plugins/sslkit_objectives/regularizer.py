@@ -1,4 +1,4 @@
-"""Spec of the term that keeps features apart, for any masked objective. Torch-free."""
+"""Spec of feature regularization for masked objectives. Torch-free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A term that keeps the features of different images apart. V crops, B images, N of all ranks, D width."""
+"""Feature regularization as an objective. V crops, B images, N of all ranks, D width."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patch tokens and masks of a split. Shapes: n images, N patches, D width, S pixels a side."""
+"""Cache of patch tokens, and masks, of a split. Shapes: n images, N patches, D width, S pixels a side."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sslkit.errors import DataError
 from sslkit.functional.resize import nearest_center
 
 AT_ONCE = 256
-"""Images whose tokens are asked for at a time."""
+"""Images encoded at a time."""
 GIB = 2**30
 
 
 @final
 class Bank:
-    """Patch tokens of the readable images of a split, kept as float16 or made anew whenever they are asked for."""
+    """Patch tokens of the readable images of a split, kept as float16 or computed at every call."""
 
     def __init__(self, subject: Subject, split: Split, layer: int, budget: float) -> None:
         """`layer` as `readout.layer`; `budget` in bytes.

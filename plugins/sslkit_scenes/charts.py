@@ -1,4 +1,4 @@
-"""Figures of concepts as PNG files."""
+"""Figures of concept bottlenecks as PNG files."""
 
 from __future__ import annotations
 

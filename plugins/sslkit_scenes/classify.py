@@ -1,4 +1,4 @@
-"""Logistic classifiers whose penalty held-out images choose. Shapes: N images, D width, C classes."""
+"""Logistic regression with a penalty selected on held-out images, and ROC AUC. Shapes: N images, D width, C classes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Search(NamedTuple):
 
 
 class Classifier(NamedTuple):
-    """What was chosen, fitted to all images."""
+    """The selected penalty and its fit to all images."""
 
     fitted: Fitted
     strength: float
     holdout_accuracy: float
-    """Of the fit that did not know the held-out images."""
+    """Of the fit without the held-out images."""
 
     def probabilities(self, values: Tensor) -> Tensor:
         """`[N, C]` float64."""

@@ -1,4 +1,4 @@
-"""The protocol `concept@1`. Shapes: N images, K concepts, V values of all of them, C classes."""
+"""Concept bottleneck evaluation, `concept@1`. Shapes: N images, K concepts, V values of all of them, C classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LEAST = 2
 
 
 class Probe(NamedTuple):
-    """A concept, and what tells it from features."""
+    """A concept and its classifier."""
 
     name: str
     values: int
@@ -40,7 +40,7 @@ class Probe(NamedTuple):
 
 
 class ConceptScores(NamedTuple):
-    """How well a probe tells its concept on the test images; stored as a row of the table `concepts`."""
+    """Test scores of a probe; a row of the table `concepts`."""
 
     name: str
     values: int
@@ -56,7 +56,7 @@ class ConceptScores(NamedTuple):
 
 @final
 class ConceptBottleneck(Evaluator):
-    """Linear probes of concepts, and a linear classifier of what they say."""
+    """Linear probes of concepts, and a linear classifier on their predictions."""
 
     def __init__(self, spec: Concept, protocol: str) -> None:
         self.spec, self.protocol = spec, protocol
@@ -86,7 +86,7 @@ class ConceptBottleneck(Evaluator):
         )
 
     def __call__(self, subject: Subject) -> Scores:
-        """`accuracy` through the bottleneck, `direct_accuracy` without, and how well concepts are known."""
+        """`accuracy` through the bottleneck, `direct_accuracy` without, and scores of the probes."""
         for split in self.needs:
             reason = self._lacking(split, subject.source(split))
             if reason is not None:

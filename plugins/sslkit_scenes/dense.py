@@ -1,4 +1,4 @@
-"""The protocol `dense@1`. Shapes: n images, C regions, S pixels a side."""
+"""Linear semantic segmentation, `dense@1`. Shapes: n images, C regions, S pixels a side."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def _batches(indices: Tensor, recipe: Recipe, generator: torch.Generator) -> Ite
 
 @torch.enable_grad()
 def _backward(heads: list[Head], bank: Bank, tokens: Tensor, masks: Tensor) -> None:
-    """The gradients of each head's cross-entropy, a mean over the batch's told pixels."""
+    """The gradients of each head's cross-entropy, a mean over the batch's labeled pixels."""
     truth = masks.to(tokens.device).long()
     count, size = (truth != UNKNOWN).sum().clamp(min=1), masks.shape[-1]
     at_once = max(1, AT_ONCE // (len(heads[0].bias) * size * size))

@@ -1,4 +1,4 @@
-"""The masked objectives of a run, asked about images. Shapes: V crops, B images, N patches, L hidden patches."""
+"""Evaluation of a run's masked objectives on images. Shapes: V crops, B images, N patches, L hidden patches."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from sslkit.spec.families import MaskerSpec
 from sslkit.train import rng
 
 END = 1 - 2**-30
-"""Share of the run at which maskers that change are asked."""
+"""Share of the run at which maskers that change are evaluated."""
 MEASURES = ("loss", "blind", "psnr", "ssim", "hidden")
-"""What is told of an image, NaN where the objective does not tell it.
+"""Measures of an image, NaN where the objective has none.
 
-`blind`: the loss where a grey image is seen; `hidden`: the share of patches that are.
+`blind`: the loss where a gray image is seen; `hidden`: the share of patches that are.
 """
 
 
@@ -43,7 +43,7 @@ class MaskedObjective:
     def __init__(
         self, name: str, objective: Objective, run: tuple[System, Env], view: View, seed: int
     ) -> None:
-        """`view`: how the images are normalized that it will be asked about; `seed`: of the masks."""
+        """`view`: how the images are normalized; `seed`: of the masks."""
         self.name, self.objective, self.view, self.seed = name, objective, view, seed
         self.system, self.env = run
         self.place = next(i for i, request in enumerate(objective.passes) if request.mask is not None)
@@ -113,14 +113,14 @@ class MaskedObjective:
         return answers
 
     def _blinded(self, tokens: list[Tokens], images: Tensor) -> list[Tokens]:
-        """`tokens`, but what the masked pass saw were images of the mean colour; the goals are those of `images`."""
+        """`tokens`, but what the masked pass saw were images of the mean color; the goals are those of `images`."""
         seen, changed = tokens[self.place], list(tokens)
         blank = self._answer(self.masked, torch.zeros_like(self._crops(images, self.masked.view)), seen.mask)
         changed[self.place] = blank._replace(image=seen.image)
         return changed
 
     def _losses(self, tokens: list[Tokens]) -> Tensor:
-        """Mean loss of the hidden patches of each image, `[B]`; NaN where the objective does not tell it."""
+        """Mean loss of the hidden patches of each image, `[B]`; NaN where the objective has none."""
         mask, scores = tokens[self.place].mask, self.objective(self._now, *tokens).scores
         assert mask is not None, "this pass has a mask"
         views, images, patches = mask.hidden.shape

@@ -1,4 +1,4 @@
-"""How predicted regions cover true ones. Shapes: n images, C regions, S pixels a side."""
+"""Confusion matrix, intersection over union and pixel accuracy. Shapes: n images, C regions, S pixels a side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEVEL = 0.95
 
 
 class Overlap(NamedTuple):
-    """Counts of told pixels."""
+    """Counts of labeled pixels."""
 
     confusion: Tensor
     """`[C, C]` int64: truth by prediction."""
@@ -23,7 +23,7 @@ class Overlap(NamedTuple):
 
 
 def overlap(guess: Tensor, truth: Tensor, regions: int) -> Overlap:
-    """The counts of predictions `[n, S, S]` against masks of that shape, of which 255 is not told."""
+    """The counts of predictions `[n, S, S]` against masks of that shape, where 255 is unlabeled."""
     counted = truth != UNKNOWN
     place = torch.arange(len(truth), device=truth.device).view(-1, 1, 1).expand_as(truth)[counted]
     true, predicted = truth[counted].long(), guess[counted].long()
@@ -49,14 +49,14 @@ def iou(confusion: Tensor) -> Tensor:
 
 
 def mean_iou(confusion: Tensor) -> float:
-    """The mean over the regions that are there or predicted; 0 where no pixel is told."""
+    """The mean over the regions that are there or predicted; 0 where no pixel is labeled."""
     values = iou(confusion)
     present = values[~values.isnan()]
     return float(present.mean()) if len(present) else 0.0
 
 
 def pixel_accuracy(confusion: Tensor) -> float:
-    """Share of the told pixels that are right; 0 where none is told."""
+    """Share of the labeled pixels that are right; 0 where none is labeled."""
     return float(confusion.diagonal().sum() / confusion.sum().clamp(min=1))
 
 

@@ -1,4 +1,4 @@
-"""Images for people."""
+"""Rendering of images and segmentation masks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from sslkit.core.env import View
 
 UNTOLD = (224, 224, 192)
-"""Colour of pixels that are not told, as in the figures of PASCAL VOC."""
+"""Color of unlabeled pixels, as in the figures of PASCAL VOC."""
 
 
 def unit(images: Tensor, view: View) -> Tensor:

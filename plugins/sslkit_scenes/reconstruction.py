@@ -1,4 +1,4 @@
-"""The protocol `reconstruction@1`. Shapes: n images, H ways to hide."""
+"""Reconstruction skill by mask ratio, `reconstruction@1`. Shapes: n images, H ways to hide."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Curve(NamedTuple):
     hidden: list[float]
     """Share of patches that were hidden."""
     measured: list[dict[str, float]]
-    """For each ratio, `skill` and those of `loss`, `psnr` and `ssim` that the objective tells."""
+    """For each ratio, `skill` and those of `loss`, `psnr` and `ssim` that the objective has."""
     refused: dict[str, str]
     """Ratio -> why it does not fit."""
 
@@ -54,7 +54,7 @@ class Reconstructions(Evaluator):
         """`skill` with the masker of the run, then each measure and each ratio.
 
         Raises:
-            DataError: the network comes from no run, or no objective of it tells losses of hidden patches.
+            DataError: the network comes from no run, or no objective of it has losses of hidden patches.
         """
         objectives = masked_objectives(subject.system(), subject.view, subject.seed)
         only = _spread(len(subject.source(self.spec.split)), self.spec.max_images)
@@ -67,7 +67,7 @@ class Reconstructions(Evaluator):
         return Scores(_metrics(curves), None, table, self._figures(subject, objectives, only))
 
     def _curve(self, subject: Subject, objective: MaskedObjective, only: Tensor) -> Curve | None:
-        """None where the objective does not tell losses of patches."""
+        """None where the objective has no losses of patches."""
         hidings, refused = objective.hidings(self.spec.ratios)
 
         def make(images: Tensor, indices: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class Reconstructions(Evaluator):
         return figures
 
     def _pictures(self, subject: Subject, objective: MaskedObjective, shown: Tensor) -> Pictures | None:
-        """What the objective draws at every ratio, side by side; only ranks that got the images know it."""
+        """What the objective draws at every ratio, side by side; None on ranks without the images."""
         hidings, _ = objective.hidings(self.spec.ratios)
         drawn: list[Pictures] = []
 

@@ -1,4 +1,4 @@
-"""Features of another network as targets: of one depth, of several, or their average."""
+"""Teacher feature targets: of one depth, of several, or their average."""
 
 from __future__ import annotations
 

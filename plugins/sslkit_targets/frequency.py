@@ -1,4 +1,4 @@
-"""Low frequencies of each crop as targets."""
+"""Low-pass filtered pixel targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histograms of oriented gradients as targets."""
+"""HOG targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels of each patch, plain or normalized."""
+"""Pixel targets, plain or normalized by patch."""
 
 from __future__ import annotations
 

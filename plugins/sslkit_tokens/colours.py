@@ -1,4 +1,4 @@
-"""A tokenizer that needs no training: the mean colour of each patch."""
+"""Mean color tokenizer, which needs no training."""
 
 from __future__ import annotations
 

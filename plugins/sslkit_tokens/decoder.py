@@ -1,4 +1,4 @@
-"""The decoder of tokenizers: codes of all patches in, a prediction for every patch out."""
+"""Transformer decoder of tokenizers: codes of all patches in, a prediction for every patch out."""
 
 from __future__ import annotations
 

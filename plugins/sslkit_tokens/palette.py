@@ -1,4 +1,4 @@
-"""Tokens as colours, for people."""
+"""Rendering of tokens as colors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code ids of a frozen tokenizer as targets."""
+"""Token targets: code ids of a frozen tokenizer."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from sslkit_tokens.training import PART, projection
 
 
 class Source(NamedTuple):
-    """A tokenizer and what must be known of it."""
+    """A tokenizer, its codes and its image size."""
 
     module: nn.Module
     """Images `[B, C, size, size]` in [0, 1] -> ids `[B, rows, columns]` or `[B, patches]`."""
@@ -76,13 +76,13 @@ class Frozen(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """What the module says, in float32."""
+        """The module's output, from float32 images."""
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             out: Tensor = self.module(images.float())
         return out
 
     def train(self, mode: bool = True) -> Self:
-        """Evaluation mode, whatever is asked."""
+        """Always evaluation mode."""
         return super().train(False)
 
 

@@ -1,4 +1,4 @@
-"""The engine of tokenizers: encode, choose codes, and tell a target of every patch from the codes alone."""
+"""Tokenizer training: vector quantization, and prediction of a target of every patch from the codes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def projection(width: int, dim: int) -> nn.Sequential:
 
 @final
 class VectorQuantization(Objective):
-    """Scores what a decoder tells of all patches from their codes, plus the commitment loss."""
+    """Loss of a decoder's predictions of all patches from their codes, plus the commitment loss."""
 
     mean: Tensor
     std: Tensor
@@ -91,7 +91,7 @@ class VectorQuantization(Objective):
         return {PART: Part(self.view, {**state, "codes": self.codebook.codes}, settings)}
 
     def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
-        """Input, what the codes tell (beside what they should), and the tokens, alike in colour where codes are."""
+        """Input, target, prediction from the codes, and the tokens, alike in color where codes are."""
         seen, *more = tokens
         quantized = self.codebook(self.project(seen.patch))
         reconstruction = self.target.to_image(self.decoder(quantized.values), seen, *more)
