@@ -60,7 +60,7 @@ def few_images(clusters: int, images: int) -> str:
 def k_means(values: Floats, count: int, restarts: int, seed: int) -> Integers:
     """The cluster of each row of `values` `[N, D]`, by Lloyd's iterations from k-means++ starts."""
     engine = KMeans(count, n_init=restarts, random_state=seed % 2**32)
-    # threads add up centres in the order in which they finish, so that two runs would differ
+    # threads add up centers in the order in which they finish, so that two runs would differ
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct images than clusters
         assigned: Integers = engine.fit_predict(values).astype(np.int64)

@@ -114,11 +114,11 @@ def draw_maps(attention: Maps, path: Path) -> None:
 
 
 def _pixels(attention: Maps) -> Tensor:
-    """`[B, S, S, 3]` in [0, 1]; one channel is grey, of two the first is shown, of more than three the first three."""
+    """`[B, S, S, 3]` in [0, 1]; one channel is gray, of two the first is shown, of more than three the first three."""
     mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (attention.mean, attention.std))
     unit = (attention.images * std + mean).clamp(0, 1)
-    coloured = unit[:, :3] if unit.shape[1] >= 3 else unit[:, :1].expand(-1, 3, -1, -1)
-    return coloured.movedim(1, -1)
+    colored = unit[:, :3] if unit.shape[1] >= 3 else unit[:, :1].expand(-1, 3, -1, -1)
+    return colored.movedim(1, -1)
 
 
 def _label(panel: Axes, title: str, x: str, y: str) -> None:

@@ -52,15 +52,15 @@ class Geometry(Evaluator):
         """Every metric of the spec's description, the spectrum as a table and as a figure."""
         spec = self.spec
         measured = measure(subject, spec.split, spec.max_images)
-        centred = singular_values(measured.values, centred=True)
+        centered = singular_values(measured.values, centred=True)
         metrics = {
-            **self._ranks(measured, centred),
+            **self._ranks(measured, centered),
             **self._directions(measured),
             **self._alignment(subject, measured),
             **self._dimensions(measured.values),
             **clustered(measured, spec.clusters, spec.restarts, subject.seed),
         }
-        deviations = (centred / (len(measured.values) - 1) ** 0.5).tolist()
+        deviations = (centered / (len(measured.values) - 1) ** 0.5).tolist()
         tables = {"spectrum": deviations, "images": len(measured.values), "width": measured.values.shape[1]}
         return Scores(metrics, None, tables, {"spectrum": partial(draw_spectrum, deviations, metrics)})
 
@@ -90,10 +90,10 @@ class Geometry(Evaluator):
         return {"alignment": aligned_views(subject, spec.split, only, spec.scale)}
 
     def _dimensions(self, values: Tensor) -> dict[str, float]:
-        neighbours = self.spec.neighbours
-        if neighbours >= len(values):
-            raise DataError(_too_many(neighbours, len(values)))
-        distances = neighbour_distances(values, neighbours)
+        neighbors = self.spec.neighbours
+        if neighbors >= len(values):
+            raise DataError(_too_many(neighbors, len(values)))
+        distances = neighbour_distances(values, neighbors)
         return {
             "two_nn": float(two_nn(distances, self.spec.discard)),
             "mle_dimension": float(likelihood_dimension(distances)),

@@ -46,7 +46,7 @@ class FeatureGeometry(EvaluatorSpec):
     scale: tuple[Share, Share] = (0.2, 1.0)
     """Smallest and largest share of the image that a crop of `views` keeps (MoCo: 0.2 to 1)."""
     neighbours: int = Field(20, ge=2)
-    """Neighbours of `mle_dimension` (scikit-dimension: 20; Levina and Bickel: 10 to 20)."""
+    """Neighbors of `mle_dimension` (scikit-dimension: 20; Levina and Bickel: 10 to 20)."""
     discard: float = Field(0.1, gt=0, lt=1)
     """Share of the largest ratios that the fit of `two_nn` leaves out (Facco et al.: 0.1)."""
     clusters: int | None = Field(None, ge=2)

@@ -38,7 +38,7 @@ def _fitting(table: Tensor, owner: TimmModule) -> Tensor:
 def resampled_table(table: Tensor, source: Size, target: Size, extra: int) -> Tensor:
     """`[(2 r - 1) (2 c - 1) + extra, heads]` for a grid of `target` = (r, c) patches, from one for `source`.
 
-    timm's `resize_rel_pos_bias_table`, which follows BEiT's: distances that grow geometrically from the centre, so
+    timm's `resize_rel_pos_bias_table`, which follows BEiT's: distances that grow geometrically from the center, so
     that near ones keep their values, and linear interpolation in between. That one leaves the graph for the CPU, and
     indexes in a way that torch is about to change; this one is two matrix products, with gradients. The last `extra`
     rows (class token) are kept as they are.

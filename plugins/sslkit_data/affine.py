@@ -17,7 +17,7 @@ Padding = Literal["zeros", "border"]
 
 @final
 class RandomAffineAugment(Augment):
-    """Rotates and scales about the centre, then shifts; bilinear."""
+    """Rotates and scales about the center, then shifts; bilinear."""
 
     def __init__(
         self, degrees: float, translate: float, scale: tuple[float, float], padding: Padding

@@ -23,7 +23,7 @@ class Strengths(NamedTuple):
 
 @final
 class ColorJitterAugment(Augment):
-    """Four changes of colour in an order of each image's own, for some images."""
+    """Four changes of color in an order of each image's own, for some images."""
 
     def __init__(self, strengths: Strengths, probability: float) -> None:
         self.strengths = strengths

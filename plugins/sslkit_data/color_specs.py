@@ -36,18 +36,18 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 class ColorJitter(AugmentSpec):
     """Changes brightness, contrast, saturation and hue as torchvision does, with MoCo's numbers.
 
-    Each image has an order of its own. Grey images change in brightness and contrast only.
+    Each image has an order of its own. Gray images change in brightness and contrast only.
     """
 
     kind: Literal["color_jitter"] = "color_jitter"
     brightness: float = Field(0.4, ge=0)
     """Values are multiplied by a factor from 1 - this (at least 0) to 1 + this (MoCo: 0.4; SimCLR: 0.8)."""
     contrast: float = Field(0.4, ge=0)
-    """Distance from the mean grey value, by such a factor (MoCo: 0.4; SimCLR: 0.8)."""
+    """Distance from the mean gray value, by such a factor (MoCo: 0.4; SimCLR: 0.8)."""
     saturation: float = Field(0.4, ge=0)
-    """Distance from each pixel's grey value, by such a factor (MoCo: 0.4; BYOL, DINO: 0.2; SimCLR: 0.8)."""
+    """Distance from each pixel's gray value, by such a factor (MoCo: 0.4; BYOL, DINO: 0.2; SimCLR: 0.8)."""
     hue: float = Field(0.1, ge=0, le=0.5)
-    """Largest turn of the hues either way, as a share of the colour circle (MoCo: 0.1; SimCLR: 0.2)."""
+    """Largest turn of the hues either way, as a share of the color circle (MoCo: 0.1; SimCLR: 0.2)."""
     probability: float = Field(0.8, ge=0, le=1)
     """Share of the images that are changed (all references: 0.8; torchvision: 1)."""
 
@@ -65,11 +65,11 @@ class ColorJitter(AugmentSpec):
 
 @final
 class Grayscale(AugmentSpec):
-    """Takes the colours out of some images; the number of channels stays. Grey images stay as they are."""
+    """Takes the colors out of some images; the number of channels stays. Gray images stay as they are."""
 
     kind: Literal["grayscale"] = "grayscale"
     probability: float = Field(0.2, ge=0, le=1)
-    """Share of the images that become grey (all references: 0.2)."""
+    """Share of the images that become gray (all references: 0.2)."""
 
     def build(self, size: int) -> Augment:
         from sslkit_data.grayscale import GrayscaleAugment

@@ -29,8 +29,8 @@ class Decoder(NamedTuple):
     def __call__(self, data: bytes, name: str) -> Tensor:
         """The image in `data`, `[C, H, W]` uint8, turned by its EXIF orientation.
 
-        Grey is copied to three channels or computed from them as ITU-R 601 luma; alpha is dropped, as in
-        torchvision's `ImageFolder`; 16-bit grey keeps its upper 8 bits' scale (65535 becomes 255). Of several
+        Gray is copied to three channels or computed from them as ITU-R 601 luma; alpha is dropped, as in
+        torchvision's `ImageFolder`; 16-bit gray keeps its upper 8 bits' scale (65535 becomes 255). Of several
         frames the first counts. Channels lie side by side in memory, as decoders leave them.
 
         Raises:
@@ -72,7 +72,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """16-bit grey as 8 bits; PIL's own conversion cuts everything above 255."""
+    """16-bit gray as 8 bits; PIL's own conversion cuts everything above 255."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise DataError(

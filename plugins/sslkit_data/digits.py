@@ -11,7 +11,7 @@ from sslkit_data.resident import ResidentSource
 
 
 def digits(split: str, test_share: float, split_seed: int) -> ResidentSource:
-    """The images of `split`, `[N, 1, 8, 8]`, with the 17 grey levels 0 .. 16 spread over 0 .. 255."""
+    """The images of `split`, `[N, 1, 8, 8]`, with the 17 gray levels 0 .. 16 spread over 0 .. 255."""
     bunch = load_digits()
     train, test = train_test_split(
         np.arange(len(bunch.target)), test_size=test_share, stratify=bunch.target, random_state=split_seed

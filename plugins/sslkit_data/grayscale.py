@@ -14,7 +14,7 @@ from sslkit.functional.rows import change_rows
 
 @final
 class GrayscaleAugment(Augment):
-    """Puts the grey value into every channel of some images."""
+    """Puts the gray value into every channel of some images."""
 
     def __init__(self, probability: float) -> None:
         self.probability = probability

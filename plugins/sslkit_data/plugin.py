@@ -44,7 +44,7 @@ Extensions = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_dot
 
 @final
 class Digits(SourceSpec):
-    """Scikit-learn's 1,797 handwritten digits, 8 x 8 grey, 10 classes; installed with it, so no download."""
+    """Scikit-learn's 1,797 handwritten digits, 8 x 8 gray, 10 classes; installed with it, so no download."""
 
     kind: Literal["digits"] = "digits"
     test_share: float = Field(0.2, ge=0.01, le=0.9)
@@ -60,7 +60,7 @@ class Digits(SourceSpec):
 
 @final
 class Folder(SourceSpec):
-    """Image files in a folder: class folders give the labels; loose files are unlabelled images."""
+    """Image files in a folder: class folders give the labels; loose files are unlabeled images."""
 
     unchecked: ClassVar[str] = "it reads a folder of images"
     kind: Literal["folder"] = "folder"
@@ -71,7 +71,7 @@ class Folder(SourceSpec):
     channels: Literal[1, 3] = 3
     """Channels of every image."""
     convert: bool = True
-    """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
     extensions: Extensions = EXTENSIONS
     """File names that count as images, by their end; upper and lower case are the same."""
     attributes: Path | None = None
@@ -178,7 +178,7 @@ class Parquet(SourceSpec):
     channels: Literal[1, 3] = 3
     """Channels of every image."""
     convert: bool = True
-    """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
 
     @classmethod
     def example(cls) -> Self | None:
@@ -250,7 +250,7 @@ class HorizontalFlip(AugmentSpec):
 
 @final
 class RandomAffine(AugmentSpec):
-    """Small rotations and scalings about the centre, and shifts; bilinear."""
+    """Small rotations and scalings about the center, and shifts; bilinear."""
 
     kind: Literal["random_affine"] = "random_affine"
     degrees: float = Field(10.0, ge=0, le=180)

@@ -16,7 +16,7 @@ from sslkit.core.source import Source
 
 @final
 class ResidentSource(Source):
-    """Labelled images of one size as one tensor."""
+    """Labeled images of one size as one tensor."""
 
     def __init__(self, images_NCHW: Tensor, labels_N: Tensor, classes: tuple[str, ...], title: str) -> None:
         """`images_NCHW` uint8, `labels_N` int64; `title` names the source in messages."""

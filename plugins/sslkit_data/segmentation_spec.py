@@ -26,7 +26,7 @@ MASK_EXTENSIONS = (".png",)
 class Segmentation(SourceSpec):
     """Images with masks: `root/images/NAME.jpg` and `root/masks/NAME.png`, whose values tell what each pixel shows.
 
-    Masks are grey or palette PNG files of their image's size; names may have folders in them. There are no labels.
+    Masks are gray or palette PNG files of their image's size; names may have folders in them. There are no labels.
     """
 
     unchecked: ClassVar[str] = "it reads folders of images and masks"
@@ -43,7 +43,7 @@ class Segmentation(SourceSpec):
     channels: Literal[1, 3] = 3
     """Channels of every image."""
     convert: bool = True
-    """Bring grey, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
 
     @classmethod
     def example(cls) -> Self | None:

@@ -57,7 +57,7 @@ def blur(images: Tensor, draw: Draw, value: float) -> Tensor:
 
 
 def contrast(images: Tensor, draw: Draw, value: float) -> Tensor:
-    """Distances from an image's mean colour times this."""
+    """Distances from an image's mean color times this."""
     mean = images.mean((2, 3), keepdim=True)
     return (images - mean) * value + mean
 

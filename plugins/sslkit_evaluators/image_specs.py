@@ -65,9 +65,9 @@ class Robustness(EvaluatorSpec):
     severities: tuple[Annotated[int, Field(ge=1, le=5)], ...] = Field((1, 2, 3, 4, 5), min_length=1)
     """Steps of the published scales: CIFAR-10-C's for images of at most 96 pixels, ImageNet-C's for larger ones."""
     classifier: Literal["knn", "logistic"] = "knn"
-    """What is trained on clean features: nearest neighbours as in `knn@1`, or logistic regression."""
+    """What is trained on clean features: nearest neighbors as in `knn@1`, or logistic regression."""
     k: Count = 20
-    """Neighbours of `knn`, at most the training images (DINO: 20)."""
+    """Neighbors of `knn`, at most the training images (DINO: 20)."""
     temperature: float = Field(0.07, gt=0)
     """Temperature of `knn` (DINO: 0.07)."""
     strength: float = Field(0.316, gt=0)

@@ -20,7 +20,7 @@ CHECKED = 256
 
 
 class Search(NamedTuple):
-    """How neighbours are found; fields of `KNN`."""
+    """How neighbors are found; fields of `KNN`."""
 
     engine: Engine
     exact_up_to: int
@@ -104,7 +104,7 @@ def _row(trial: Vote) -> dict[str, object]:
 
 
 def vote(similarity_Mk: Tensor, labels_Mk: Tensor, classes: int, temperature: float) -> Tensor:
-    """Sum of exp(similarity / temperature) per class, `[M, classes]`, over that of the nearest neighbour.
+    """Sum of exp(similarity / temperature) per class, `[M, classes]`, over that of the nearest neighbor.
 
     `similarity_Mk` and `labels_Mk` are `[M, k]`, nearest first. Dividing by the first vote changes no ranking
     and keeps small temperatures from overflowing.

@@ -38,7 +38,7 @@ class Recipe(NamedTuple):
 
 
 class Point(NamedTuple):
-    """One size of the labelled set."""
+    """One size of the labeled set."""
 
     name: str
     """`1pct`, `5shot`."""
@@ -49,7 +49,7 @@ class Point(NamedTuple):
 
 @final
 class LowShot(Evaluator):
-    """A classifier on few labelled images, for several sizes and draws, and the area under its curve."""
+    """A classifier on few labeled images, for several sizes and draws, and the area under its curve."""
 
     def __init__(self, recipe: Recipe, protocol: str) -> None:
         self.recipe, self.protocol = recipe, protocol

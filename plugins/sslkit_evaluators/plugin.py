@@ -32,7 +32,7 @@ def _listed(value: Number | tuple[Number, ...]) -> tuple[Number, ...]:
 
 @final
 class KNN(EvaluatorSpec):
-    """Weighted nearest neighbours by cosine (DINO `eval_knn.py`): protocol `knn@1`.
+    """Weighted nearest neighbors by cosine (DINO `eval_knn.py`): protocol `knn@1`.
 
     Metrics: `accuracy` (top-1, 0 to 1) and, with at least five classes, `top5`. With several `k` or temperatures these
     are the first pair's, and every pair has its own, as `accuracy_k20_T0.07`. Approximate searches add `recall`.
@@ -40,11 +40,11 @@ class KNN(EvaluatorSpec):
 
     kind: Literal["knn"] = "knn"
     k: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 20
-    """Neighbours that vote, or a list to try in one pass (DINO: the best of 10, 20, 100 and 200 is mostly 20)."""
+    """Neighbors that vote, or a list to try in one pass (DINO: the best of 10, 20, 100 and 200 is mostly 20)."""
     temperature: Positive | Annotated[tuple[Positive, ...], Field(min_length=1)] = 0.07
-    """A neighbour of cosine s votes with weight exp(s / temperature) (DINO: 0.07); or a list."""
+    """A neighbor of cosine s votes with weight exp(s / temperature) (DINO: 0.07); or a list."""
     engine: Literal["auto", "faiss", "torch"] = "auto"
-    """Who proposes neighbours; the result is the same. `auto` is `torch`, the faster one on CPU and GPU."""
+    """Who proposes neighbors; the result is the same. `auto` is `torch`, the faster one on CPU and GPU."""
     exact_up_to: int = Field(2_000_000, ge=0)
     """Training images up to which the search is exact. Beyond, faiss's inverted file finds nearly all of them."""
     probes: Count = 64

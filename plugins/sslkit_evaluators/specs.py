@@ -62,7 +62,7 @@ class LogisticRegression(EvaluatorSpec):
 
 @final
 class LowShot(EvaluatorSpec):
-    """Accuracy with few labelled images, and the area under its curve: protocol `lowshot@1`.
+    """Accuracy with few labeled images, and the area under its curve: protocol `lowshot@1`.
 
     Metrics: `area` (under accuracy by log number of images, over its width) and `accuracy_1pct`, `accuracy_5shot`, ...,
     means over draws, all 0 to 1.
@@ -76,11 +76,11 @@ class LowShot(EvaluatorSpec):
     draws: Count = 3
     """Random sets of every size (MSN: 3). In one draw, smaller sets are parts of larger ones."""
     head: Literal["logistic", "knn"] = "logistic"
-    """Classifier: logistic regression on centred features of unit length (MSN), or weighted nearest neighbours."""
+    """Classifier: logistic regression on centered features of unit length (MSN), or weighted nearest neighbors."""
     strength: float = Field(4000.0, gt=0)
     """Inverse penalty of `logistic`, scikit-learn's C (MSN `logistic_eval.py`: 0.00025 / N, which is C = 4000)."""
     k: Count = 20
-    """Neighbours of `knn`, at most all labelled images (DINO: 20)."""
+    """Neighbors of `knn`, at most all labeled images (DINO: 20)."""
     temperature: float = Field(0.07, gt=0)
     """Of `knn` (DINO: 0.07)."""
 

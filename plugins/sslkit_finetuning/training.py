@@ -152,7 +152,7 @@ def _loss(model: Classifier, images: Tensor, labels: Tensor, mix: Mixup | None, 
 
 @torch.no_grad()
 def test_logits(model: Classifier, subject: Subject) -> tuple[Tensor, Tensor]:
-    """Logits `[N, K]` and labels `[N]` of the test images, cut at the centre as the readout cuts them."""
+    """Logits `[N, K]` and labels `[N]` of the test images, cut at the center as the readout cuts them."""
     rows = subject.rows("test", lambda images, _: model(images))
     assert rows.labels is not None, "evaluators of labelled images are given no others"
     return rows.values, rows.labels

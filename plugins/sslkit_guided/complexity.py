@@ -44,16 +44,16 @@ class ComplexitySampler(Masker):
 
     def _complexity(self, image: Tensor) -> Tensor:
         channels = (image * self.std + self.mean).unbind(-3)
-        grey = reduce(torch.add, channels) / len(channels)  # additions in one order on every device
+        gray = reduce(torch.add, channels) / len(channels)  # additions in one order on every device
         if self.spec.measure == "gradient":
-            return gradient_energy(grey, self.patch)
-        return grey_entropy(grey, self.patch, self.spec.bins)
+            return gradient_energy(gray, self.patch)
+        return grey_entropy(gray, self.patch, self.spec.bins)
 
 
 def gradient_energy(grey: Tensor, patch: int) -> Tensor:
     """Mean length of the Sobel gradient over the pixels of each patch, `[..., H, W]` -> `[..., N]`.
 
-    At the edges of a patch the gradient sees a pixel of its neighbour; images are reflected at their borders.
+    At the edges of a patch the gradient sees a pixel of its neighbor; images are reflected at their borders.
     """
     across, down = sobel_gradients(grey)
     length = (across.square() + down.square()).sqrt()

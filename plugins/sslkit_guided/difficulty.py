@@ -53,10 +53,10 @@ class DifficultySampler(Masker):
         loss = _standardized(_placed(mask, scores), mask.hidden, count).flatten()
         features = _features(scene)
         mean = (features * mask.hidden[..., None]).sum(-2, keepdim=True) / count[..., None]
-        centred = ((features - mean) * mask.hidden[..., None]).flatten(0, -2)
+        centered = ((features - mean) * mask.hidden[..., None]).flatten(0, -2)
         return {
-            "gram": (centred.T @ centred)[None],
-            "cross": (centred.T @ loss)[None],
+            "gram": (centered.T @ centered)[None],
+            "cross": (centered.T @ loss)[None],
             "count": mask.hidden.sum()[None],
         }
 
@@ -98,6 +98,6 @@ def _placed(mask: Mask, scores: Tensor) -> Tensor:
 def _standardized(loss: Tensor, hidden: Tensor, count: Tensor) -> Tensor:
     """`loss` `[V, B, N]` with mean 0 and variance 1 over each image's hidden patches, 0 elsewhere."""
     mean = (loss * hidden).sum(-1, keepdim=True) / count
-    centred = (loss - mean) * hidden
-    deviation = (centred.square().sum(-1, keepdim=True) / count).sqrt()
-    return centred / deviation.clamp(min=torch.finfo(loss.dtype).eps)
+    centered = (loss - mean) * hidden
+    deviation = (centered.square().sum(-1, keepdim=True) / count).sqrt()
+    return centered / deviation.clamp(min=torch.finfo(loss.dtype).eps)

@@ -27,13 +27,13 @@ class ComplexityMasker(MaskerSpec):
     ratio: float = Field(0.75, gt=0, lt=1)
     """Share of patches to hide (MAE: 0.75). The visible count is floor(N (1 - ratio)), computed exactly."""
     measure: Literal["gradient", "entropy"] = "gradient"
-    """Mean length of the Sobel gradient in a patch, or entropy of the histogram of its grey levels."""
+    """Mean length of the Sobel gradient in a patch, or entropy of the histogram of its gray levels."""
     hide: Literal["high", "low"] = "high"
     """Whether the patches of the highest or of the lowest complexity are hidden."""
     share: float = Field(0.5, ge=0, le=1)
     """Share of the mask that complexity decides; the rest is random. At 1 an image has the same mask in every step."""
     bins: int = Field(32, ge=2, le=256)
-    """Grey levels of the histogram, between black and white. Only `entropy` reads it."""
+    """Gray levels of the histogram, between black and white. Only `entropy` reads it."""
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.measure != "entropy":

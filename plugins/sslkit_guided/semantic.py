@@ -47,23 +47,23 @@ class SemanticSampler(Masker):
 def clustered(draw: Draw, features: Tensor, means: KMeans) -> Tensor:
     """The cluster of each patch, `[*rows, N]` int64, for `features` `[*rows, N, D]`.
 
-    Lloyd's iterations in float64, so that devices agree; a cluster that loses all its patches keeps its centre.
+    Lloyd's iterations in float64, so that devices agree; a cluster that loses all its patches keeps its center.
     """
     points = features.double()
     if means.cosine:
         points = F.normalize(points, dim=-1)
-    centres = _spread_out(draw, points, means.clusters)
+    centers = _spread_out(draw, points, means.clusters)
     each = torch.arange(means.clusters, device=points.device)
     for _ in range(means.iterations):
-        member = (_nearest(points, centres)[..., None] == each).to(points.dtype)
+        member = (_nearest(points, centers)[..., None] == each).to(points.dtype)
         size = member.sum(-2)[..., None]
         mean = member.transpose(-1, -2) @ points / size.clamp(min=1)
-        centres = torch.where(size > 0, F.normalize(mean, dim=-1) if means.cosine else mean, centres)
-    return _nearest(points, centres)
+        centers = torch.where(size > 0, F.normalize(mean, dim=-1) if means.cosine else mean, centers)
+    return _nearest(points, centers)
 
 
 def _nearest(points: Tensor, centres: Tensor) -> Tensor:
-    """Index of the centre next to each point, `[*rows, N]`."""
+    """Index of the center next to each point, `[*rows, N]`."""
     return (points @ centres.transpose(-1, -2) - centres.square().sum(-1)[..., None, :] / 2).argmax(-1)
 
 
@@ -72,8 +72,8 @@ def _spread_out(draw: Draw, points: Tensor, count: int) -> Tensor:
     index = draw.integers(points.shape[-2])[..., None]
     taken, gap = [], torch.full(points.shape[:-1], torch.inf, dtype=points.dtype, device=points.device)
     for _ in range(count):
-        centre = points.gather(-2, index[..., None].expand(*index.shape, points.shape[-1]))
-        taken.append(centre)
-        gap = torch.minimum(gap, (points - centre).square().sum(-1))
+        center = points.gather(-2, index[..., None].expand(*index.shape, points.shape[-1]))
+        taken.append(center)
+        gap = torch.minimum(gap, (points - center).square().sum(-1))
         index = gap.argmax(-1, keepdim=True)
     return torch.cat(taken, dim=-2)

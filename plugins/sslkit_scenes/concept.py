@@ -160,11 +160,11 @@ class ConceptBottleneck(Evaluator):
         return held.to(train.labels.device)
 
     def _probe(self, name: str, values: Tensor, truth: Tensor, search: Search) -> Probe:
-        labelled = truth >= 0
-        if not bool(labelled.any()):
+        labeled = truth >= 0
+        if not bool(labeled.any()):
             raise DataError(f"concept {name!r} is unknown for all training images")
         count = max(2, int(truth.max()) + 1)
-        return Probe(name, count, classify(values[labelled], truth[labelled], count, search.only(labelled)))
+        return Probe(name, count, classify(values[labeled], truth[labeled], count, search.only(labeled)))
 
 
 def _too_few(images: int) -> str:
@@ -192,15 +192,15 @@ def correct(predicted: Sequence[Tensor], truth: Sequence[Tensor], which: Sequenc
     for i in which:
         right = torch.zeros_like(corrected[i])
         right.scatter_(1, truth[i].clamp(0, right.shape[1] - 1)[:, None], 1.0)
-        labelled = (truth[i] >= 0) & (truth[i] < right.shape[1])
-        corrected[i] = torch.where(labelled[:, None], right, corrected[i])
+        labeled = (truth[i] >= 0) & (truth[i] < right.shape[1])
+        corrected[i] = torch.where(labeled[:, None], right, corrected[i])
     return corrected
 
 
 def _concept(probe: Probe, predicted: Tensor, truth: Tensor) -> ConceptScores:
     """Numbers are None where no test image has the concept's label."""
-    labelled = truth >= 0
-    predicted, truth = predicted[labelled], truth[labelled]
+    labeled = truth >= 0
+    predicted, truth = predicted[labeled], truth[labeled]
     aucs = [auc(predicted[:, v], truth == v) for v in range(1 if probe.values == 2 else 0, probe.values)]
     areas = [area for area in aucs if area is not None]
     return ConceptScores(

@@ -109,7 +109,7 @@ class Concept(EvaluatorSpec):
 class Reconstruction(EvaluatorSpec):
     """What the run's masked objectives predict of held-out images, by share hidden: protocol `reconstruction@1`.
 
-    Metrics: `skill`, 1 - `loss` / the loss where the encoder sees a grey image, with the masker of the run; `loss`; and
+    Metrics: `skill`, 1 - `loss` / the loss where the encoder sees a gray image, with the masker of the run; `loss`; and
     for pixels `psnr` of what is hidden and `ssim`; each also at every ratio, as `loss_at_0.5`. Of several masked
     objectives these are `NAME_loss` and so on, and `skill` is their mean.
     """

@@ -73,15 +73,15 @@ class FeatureTarget(Target):
         return {"target_std": spread(goal, real), "prediction_std": spread(guess, real)}
 
     def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
-        """The predictions in the colours of the goal, `[V, B, C, H, W]`."""
+        """The predictions in the colors of the goal, `[V, B, C, H, W]`."""
         return self._colours(guess, self(seen, *more))
 
     def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor:
-        """The goal's first principal components over the batch as colours, `[V, B, C, H, W]`."""
+        """The goal's first principal components over the batch as colors, `[V, B, C, H, W]`."""
         return self._colours(goal, goal)
 
     def _colours(self, features: Tensor, goal: Tensor) -> Tensor:
         """A square for each patch, normalized as the view's images are."""
-        colours = (principal_colours(features, goal, len(self.mean)) - self.mean) / self.std
+        colors = (principal_colours(features, goal, len(self.mean)) - self.mean) / self.std
         sides = {"h": self.grid.rows, "p": self.grid.patch, "q": self.grid.patch}
-        return repeat(colours, "v b (h w) c -> v b c (h p) (w q)", **sides)
+        return repeat(colors, "v b (h w) c -> v b c (h p) (w q)", **sides)

@@ -52,7 +52,7 @@ class HOGTarget(Target):
         return regression(guess, goal, self.spec.loss)
 
     def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
-        """A glyph in every cell, each channel in its own colour: `[V, B, C, k H, k W]`, k above 1 for small cells."""
+        """A glyph in every cell, each channel in its own color: `[V, B, C, k H, k W]`, k above 1 for small cells."""
         cells = self.grid.patch // self.spec.cell
         sides = {"h": self.grid.rows, "c": self.channels, "k": self.spec.bins, "p": cells}
         values = rearrange(guess, "v b (h w) (c k p q) -> v b c k (h p) (w q)", **sides)

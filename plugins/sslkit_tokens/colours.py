@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @final
 class PatchColours(nn.Module):
-    """Ids of mean colours, each channel in `levels` equal steps: `levels ** C` codes, the first channel slowest."""
+    """Ids of mean colors, each channel in `levels` equal steps: `levels ** C` codes, the first channel slowest."""
 
     def __init__(self, patch: int, levels: int) -> None:
         super().__init__()

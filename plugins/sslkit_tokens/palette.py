@@ -9,13 +9,13 @@ from sslkit.core.env import Grid
 
 
 def code_colours(codes_Kd: Tensor, channels: int) -> Tensor:
-    """`[K, channels]` in [0, 1]: ranks along the first principal components, so that codes alike have colours alike."""
-    centred = codes_Kd.float() - codes_Kd.float().mean(0)
-    directions = torch.linalg.svd(centred, full_matrices=False).Vh[:channels]
-    ranks = (centred @ directions.T).argsort(dim=0).argsort(dim=0)
-    colours = codes_Kd.new_full((len(codes_Kd), channels), 0.5, dtype=torch.float32)
-    colours[:, : len(directions)] = ranks / max(1, len(codes_Kd) - 1)
-    return colours
+    """`[K, channels]` in [0, 1]: ranks along the first principal components, so that codes alike have colors alike."""
+    centered = codes_Kd.float() - codes_Kd.float().mean(0)
+    directions = torch.linalg.svd(centered, full_matrices=False).Vh[:channels]
+    ranks = (centered @ directions.T).argsort(dim=0).argsort(dim=0)
+    colors = codes_Kd.new_full((len(codes_Kd), channels), 0.5, dtype=torch.float32)
+    colors[:, : len(directions)] = ranks / max(1, len(codes_Kd) - 1)
+    return colors
 
 
 def fixed_colours(count: int, channels: int) -> Tensor:
@@ -24,7 +24,7 @@ def fixed_colours(count: int, channels: int) -> Tensor:
 
 
 def token_image(ids_VBN: Tensor, colours_KC: Tensor, grid: Grid) -> Tensor:
-    """Every patch in the colour of its token: `[V, B, C, H, W]`."""
+    """Every patch in the color of its token: `[V, B, C, H, W]`."""
     image: Tensor = colours_KC[ids_VBN].unflatten(2, (grid.rows, grid.cols)).movedim(-1, 2)
     large: Tensor = image.repeat_interleave(grid.patch, -1).repeat_interleave(grid.patch, -2)
     return large

@@ -58,11 +58,11 @@ class TokenTarget(Target):
         return smaller.clamp(0, 1)
 
     def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
-        """Each patch in the colour of its likeliest token."""
+        """Each patch in the color of its likeliest token."""
         return self.goal_image(guess.argmax(-1), seen)
 
     def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor:
-        """Each patch in the colour of its token."""
+        """Each patch in the color of its token."""
         return (token_image(goal, self.colours, self.grid) - self.mean) / self.std
 
 

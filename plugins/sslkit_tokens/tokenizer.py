@@ -99,9 +99,9 @@ def open_tokenizer(spec: VQToken, view: View) -> Source:
 def load_tokenizer(path: Path) -> Source:
     """The tokenizer that `sslkit export --part tokenizer` wrote to `path`. Raises CheckpointError if it is none."""
     loaded = read_part(path, PART)
-    colours = code_colours(loaded.state["codes"], loaded.view.channels)
+    colors = code_colours(loaded.state["codes"], loaded.view.channels)
     size, codes = loaded.view.size, len(loaded.state["codes"])
-    return Source(Frozen(TrainedTokenizer(loaded)), codes, size, colours, str(path))
+    return Source(Frozen(TrainedTokenizer(loaded)), codes, size, colors, str(path))
 
 
 def _of_module(spec: VQToken, view: View) -> Source:
@@ -121,5 +121,5 @@ def _of_module(spec: VQToken, view: View) -> Source:
         raise SpecError(
             f"target.module: {spec.module} gives a {type(tokenizer).__name__}, expected a torch module"
         )
-    colours = fixed_colours(spec.codes, view.channels)
-    return Source(Frozen(tokenizer), spec.codes, spec.size or view.size, colours, spec.module)
+    colors = fixed_colours(spec.codes, view.channels)
+    return Source(Frozen(tokenizer), spec.codes, spec.size or view.size, colors, spec.module)

@@ -96,8 +96,8 @@ class VectorQuantization(Objective):
         quantized = self.codebook(self.project(seen.patch))
         reconstruction = self.target.to_image(self.decoder(quantized.values), seen, *more)
         goal = self.target.goal_image(self.target(seen, *more), seen)
-        colours = code_colours(self.codebook.codes, seen.image.shape[2])
-        tokens_image = (token_image(quantized.ids, colours, self.grid) - self.mean) / self.std
+        colors = code_colours(self.codebook.codes, seen.image.shape[2])
+        tokens_image = (token_image(quantized.ids, colors, self.grid) - self.mean) / self.std
         columns = {
             "input": seen.image,
             "target": goal,
