@@ -7,7 +7,7 @@ are attributes of this package: they are looked up in the registry at first use.
 from __future__ import annotations
 
 from importlib import import_module, metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sslkit import catalog
 
@@ -59,7 +59,7 @@ def _clashes(family: str) -> Clashes:
 catalog.provide(_kinds, _clashes)
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
+def __getattr__(name: str) -> object:
     """Public names of the core, then spec classes of installed plugins (PEP 562)."""
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)

@@ -30,8 +30,6 @@ LENGTHS = {
 DIALECT = frozenset({"found", "made", "said", "told", "own", "known", "given", "chosen"})
 """Words that stand for anything: a variable is called what it holds."""
 DIALECT_LEFT = (
-    "sslkit.spec",
-    "sslkit.api",
     "sslkit.evaluate",
     "sslkit.report",
 )

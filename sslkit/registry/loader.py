@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from importlib import metadata
-from typing import Any, Literal, final, get_args, get_origin
+from typing import Literal, final, get_args, get_origin
 
 import pluggy
 
@@ -49,21 +49,19 @@ class Loader:
             return []
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         offered = self._manager.subset_hook_caller("sslkit_specs", others)()
-        classes = [cls for batch in offered or [None] for cls in _require_list(batch)]
-        for cls in classes:
-            _require_spec(cls)
+        classes = [_require_spec(cls) for batch in offered or [None] for cls in _require_list(batch)]
         if len({(cls.family, cls.kind_name()) for cls in classes}) < len(classes):
             raise PluginError("sslkit_specs() returned two classes of the same family and kind")
         return classes
 
 
-def _require_list(batch: object) -> Iterable[Any]:
+def _require_list(batch: object) -> Iterable[object]:
     if isinstance(batch, type | str) or not isinstance(batch, Iterable):
         raise PluginError(f"sslkit_specs() must return a list of spec classes, found {batch!r}")
     return batch
 
 
-def _require_spec(cls: object) -> None:
+def _require_spec(cls: object) -> type[Spec]:
     if not (isinstance(cls, type) and issubclass(cls, Spec)):
         raise PluginError(f"sslkit_specs() returned {cls!r}, which is not a Spec class")
     if not issubclass(cls, FAMILIES.get(cls.family, ())):
@@ -75,3 +73,4 @@ def _require_spec(cls: object) -> None:
         raise PluginError(f"{cls.__name__}.kind: the default {kind!r} is not what its Literal allows")
     if cls.__abstractmethods__:
         raise PluginError(f"{cls.__name__} does not implement {', '.join(sorted(cls.__abstractmethods__))}")
+    return cls

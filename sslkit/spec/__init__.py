@@ -1,1 +1,1 @@
-"""Specs: what to run, as frozen data. Nothing here imports torch."""
+"""Run specifications as frozen pydantic models. Nothing here imports torch."""

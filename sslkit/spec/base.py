@@ -1,4 +1,4 @@
-"""Specs: frozen pydantic models that say what to run. Nothing here imports torch.
+"""Base of all specs (frozen pydantic models), slots of component families, and problems. Nothing here imports torch.
 
 A *family* is what a slot accepts (masker, target, ...); a *kind* is one implementation of it. `kind` tells
 the members of a family apart in YAML, and each family is a tagged union of whatever the plugins registered.
@@ -63,7 +63,7 @@ class Spec(BaseModel, ABC):
     expected_failures: ClassVar[Mapping[str, str]] = {}
     """Name of a check of the conformance kit that this kind fails -> why. One that passes is then a failure."""
 
-    def __init__(self, /, **fields: Any) -> None:  # noqa: ANN401
+    def __init__(self, /, **fields: object) -> None:
         """Check `fields`; raises SpecError, naming each that is wrong."""
         try:
             super().__init__(**fields)
@@ -76,13 +76,13 @@ class Spec(BaseModel, ABC):
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:  # noqa: ANN401
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
         """Let slots with a default take fields alone. What `slot_default` could add, pydantic puts below `Slot`."""
         for field in cls.model_fields.values():
             if isinstance(field.default, Mapping) and "kind" in field.default:
                 field.metadata.append(_completed(field.default))
 
-    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401
+    def model_post_init(self, context: object, /) -> None:
         """Count `kind` as set: YAML of what was set must name it."""
         if "kind" in type(self).model_fields:
             self.model_fields_set.add("kind")
@@ -98,13 +98,14 @@ class Spec(BaseModel, ABC):
         """Describe the fields, and make `kind` required: pydantic leaves out what has a default in Python."""
         from sslkit.spec.docstrings import descriptions  # parses source files, which only schemas need
 
-        made = handler.resolve_ref_schema(handler(schema))
+        described = handler.resolve_ref_schema(handler(schema))
+        properties = described.get("properties", {})
         for name, text in descriptions(cls).items():
-            if text and name in made.get("properties", {}):
-                made["properties"][name].setdefault("description", text)
-        if cls.family and "kind" in made.get("properties", {}):
-            made["required"] = ["kind", *(name for name in made.get("required", []) if name != "kind")]
-        return made
+            if text and name in properties:
+                properties[name].setdefault("description", text)
+        if cls.family and "kind" in properties:
+            described["required"] = ["kind", *(n for n in described.get("required", []) if n != "kind")]
+        return described
 
     @classmethod
     def kind_name(cls) -> str:
@@ -134,31 +135,31 @@ class Spec(BaseModel, ABC):
 
     def summary(self) -> str:
         """One line for people: the kind and the fields that were set."""
-        fields = [f"{k}={_said(getattr(self, k))}" for k in sorted(self.model_fields_set - {"kind"})]
+        fields = [f"{k}={_text(getattr(self, k))}" for k in sorted(self.model_fields_set - {"kind"})]
         name = self.kind_name() if "kind" in type(self).model_fields else type(self).__name__
         return f"{name}({', '.join(fields)})" if fields else name
 
 
-def _said(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, Spec):
         return value.summary()
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_said(item)}" for key, item in value.items()) + "}"
-    return f"[{', '.join(map(_said, value))}]" if isinstance(value, tuple | list) else str(value)
+        return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
+    return f"[{', '.join(map(_text, value))}]" if isinstance(value, tuple | list) else str(value)
 
 
 @final
 class Slot:
     """Annotation of a field that takes any registered spec of the annotated family."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+    def __get_pydantic_core_schema__(self, source: type[Spec], handler: GetCoreSchemaHandler) -> CoreSchema:
         """Build the tagged union of the kinds that are registered now."""
         if _slots_are_open.get():
             return core_schema.any_schema()
-        known = catalog.kinds(source.family)
-        if not known:
+        kinds = catalog.kinds(source.family)
+        if not kinds:
             return core_schema.no_info_plain_validator_function(lambda _: _no_kinds(source.family))
-        choices = {kind: handler.generate_schema(cls) for kind, cls in sorted(known.items())}
+        choices = {kind: handler.generate_schema(cls) for kind, cls in sorted(kinds.items())}
         return core_schema.tagged_union_schema(choices, discriminator="kind")
 
     def __get_pydantic_json_schema__(
@@ -195,7 +196,7 @@ def _hashable(value: object) -> object:
     return tuple(map(_hashable, value)) if isinstance(value, tuple | list) else value
 
 
-def slot_default(kind: str, **fields: Any) -> Any:  # noqa: ANN401
+def slot_default(kind: str, **fields: object) -> Any:  # noqa: ANN401
     """Default of a slot by kind, so that a plugin need not import the plugin that offers it.
 
     A mapping without `kind` changes the default's fields: `masker: {ratio: 0.5}`.
@@ -203,10 +204,10 @@ def slot_default(kind: str, **fields: Any) -> Any:  # noqa: ANN401
     return Field(default={"kind": kind, **fields}, validate_default=True)
 
 
-def _completed(default: Mapping[str, Any]) -> BeforeValidator:
+def _completed(default: Mapping[str, object]) -> BeforeValidator:
     """Of the slot with this default."""
 
-    def complete(value: Any) -> Any:  # noqa: ANN401
+    def complete(value: object) -> object:
         return {**default, **value} if isinstance(value, Mapping) and "kind" not in value else value
 
     return BeforeValidator(complete)

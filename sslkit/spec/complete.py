@@ -1,9 +1,8 @@
-"""Defaults of a spec inside a spec, where they are not those of its class."""
+"""Defaults of nested specs that differ from those of their class."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from pydantic import BeforeValidator
 
@@ -16,15 +15,15 @@ def completed_by(default: Spec) -> BeforeValidator:
     So that `projector: {hidden: 512}` changes the width of a method's head and nothing else. The same holds for
     instances, whose fields that were not set count as left out: YAML and Python stay the same object.
     """
-    own = _given(default)
+    defaults = _fields_set(default)
 
-    def complete(value: Any) -> Any:  # noqa: ANN401
+    def complete(value: object) -> object:
         if isinstance(value, type(default)):
-            return {**own, **_given(value)}
-        return {**own, **value} if isinstance(value, Mapping) else value
+            return {**defaults, **_fields_set(value)}
+        return {**defaults, **value} if isinstance(value, Mapping) else value
 
     return BeforeValidator(complete)
 
 
-def _given(spec: Spec) -> dict[str, Any]:
+def _fields_set(spec: Spec) -> dict[str, object]:
     return {name: getattr(spec, name) for name in sorted(spec.model_fields_set)}

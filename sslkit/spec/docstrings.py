@@ -1,4 +1,4 @@
-"""The descriptions of fields: the strings below them in the source. Torch-free.
+"""Field descriptions, read from the strings below fields in the source. Torch-free.
 
 pydantic can read them too, but does so when each class is made. That costs more than all else in loading the
 plugins, and few commands show a description; here the source is parsed when the first one is asked for.
@@ -74,6 +74,6 @@ def _fields(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     """Annotated names in the body of a class, each with the string that follows it."""
     for statement, below in zip(body, [*body[1:], ast.Pass()], strict=True):
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            found = below.value if isinstance(below, ast.Expr) else None
-            text = found.value if isinstance(found, ast.Constant) else None
+            expression = below.value if isinstance(below, ast.Expr) else None
+            text = expression.value if isinstance(expression, ast.Constant) else None
             yield statement.target.id, inspect.cleandoc(text) if isinstance(text, str) else ""

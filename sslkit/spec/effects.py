@@ -1,9 +1,9 @@
-"""Fields that were set and have no effect in a run. Torch-free."""
+"""Detects fields that were set and have no effect in a run. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sslkit.spec.base import Problem, Spec
 from sslkit.spec.walk import scoped
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def unused(run: RunSpec) -> Iterator[Problem]:
     """Every field of the specs in `run` that was set and has no effect there, with its path from the root."""
     for path, spec, scope in scoped(run):
-        found = (p._replace(path=f"{path}.{p.path}" if path else p.path) for p in spec.unused(scope))
-        yield from only_changed(run, found)
+        fields = (p._replace(path=f"{path}.{p.path}" if path else p.path) for p in spec.unused(scope))
+        yield from only_changed(run, fields)
 
 
 def only_changed(run: RunSpec, fields: Iterable[Problem]) -> Iterator[Problem]:
@@ -32,8 +32,8 @@ def differs(run: RunSpec, path: str) -> bool:
 
     The default of `objective.projector.layers` is that of the objective's head, not that of every projection.
     """
-    value: Any = run
-    default: Any = None
+    value: object = run
+    default: object = None
     for key in path.split("."):
         default = _default(value, default, key)
         value = _child(value, key)
@@ -41,13 +41,18 @@ def differs(run: RunSpec, path: str) -> bool:
     return bool(value != default)
 
 
-def _child(value: Any, key: str) -> Any:  # noqa: ANN401
-    if isinstance(value, Spec):
-        return getattr(value, key)
-    return value[key] if isinstance(value, Mapping) else value[int(key)]
+def _child(value: object, key: str) -> object:
+    match value:
+        case Spec():
+            return getattr(value, key)
+        case Mapping():
+            return value[key]
+        case tuple() | list():
+            return value[int(key)]
+    raise AssertionError(f"{key}: paths go through specs, mappings and lists")
 
 
-def _default(value: Any, default: Any, key: str) -> Any:  # noqa: ANN401
+def _default(value: object, default: object, key: str) -> object:
     """The default of the part `key` of `value`, whose own default is `default`."""
     if isinstance(value, Spec):
         if isinstance(default, type(value)):
@@ -55,11 +60,12 @@ def _default(value: Any, default: Any, key: str) -> Any:  # noqa: ANN401
         return type(value).model_fields[key].get_default(call_default_factory=True)
     if isinstance(value, Mapping):
         return default.get(key) if isinstance(default, Mapping) else None
-    same = isinstance(default, tuple | list) and int(key) < len(default)
-    return default[int(key)] if same else None
+    if isinstance(default, tuple | list) and int(key) < len(default):
+        return default[int(key)]
+    return None
 
 
-def _built(default: Any, value: Any) -> Any:  # noqa: ANN401
+def _built(default: object, value: object) -> object:
     """Slots state their defaults as mappings, which become the spec that they stand for."""
     if isinstance(default, Mapping) and isinstance(value, Spec) and default.get("kind") == value.kind_name():
         return type(value)(**default)

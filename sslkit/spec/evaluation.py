@@ -47,14 +47,15 @@ class EvaluationSpec(Spec):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        given = [name for name in ("run", "file", "backbone") if getattr(self, name) is not None]
-        if len(given) != 1:
+        networks = [name for name in ("run", "file", "backbone") if getattr(self, name) is not None]
+        if len(networks) != 1:
             raise ValueError(
-                f"give exactly one of `run`, `file` and `backbone`; found {' and '.join(given) or 'none'}"
+                f"give exactly one of `run`, `file` and `backbone`; found {' and '.join(networks) or 'none'}"
             )
-        if given[0] != "run" and self.checkpoint != "last":
-            raise ValueError(f"`checkpoint` is one of a `run`, and a `{given[0]}` is evaluated; leave it out")
-        if given[0] == "run" and self.seed:
+        network = networks[0]
+        if network != "run" and self.checkpoint != "last":
+            raise ValueError(f"`checkpoint` is one of a `run`, and a `{network}` is evaluated; leave it out")
+        if network == "run" and self.seed:
             raise ValueError(
                 "`seed` is for networks of no run; a run's own protocols keep the run's: leave it out"
             )
@@ -63,7 +64,7 @@ class EvaluationSpec(Spec):
             "file": ("data", "evaluate", "out"),
             "backbone": ("data", "evaluate", "out", "size"),
         }
-        missing = [f"`{name}`" for name in needed[given[0]] if not getattr(self, name)]
+        missing = [f"`{name}`" for name in needed[network] if not getattr(self, name)]
         if missing:
-            raise ValueError(f"an evaluation of a `{given[0]}` needs {', '.join(missing)} too")
+            raise ValueError(f"an evaluation of a `{network}` needs {', '.join(missing)} too")
         return self

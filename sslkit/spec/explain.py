@@ -1,11 +1,11 @@
-"""Readable spec errors: the path, the value and the way out."""
+"""Validation of specs, with readable errors: the path, the value and the way out."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
@@ -18,6 +18,8 @@ from sslkit.spec.locate import Place, choices, locate, slot_family, spec_class
 from sslkit.spec.walk import scoped
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from sslkit.spec.run import RunSpec
 
 SHOWN = 8
@@ -48,9 +50,9 @@ _EXPECTED = {
 """Types of pydantic's errors whose own words would not help."""
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest(word: str, candidates: Iterable[str]) -> str:
     """`Did you mean 'x'? Known: x, y.`, as far as there is something to say."""
-    names = sorted(known)
+    names = sorted(candidates)
     spellings = {_spelling(name): name for name in names}
     close = difflib.get_close_matches(_spelling(word[:99]), spellings, n=1, cutoff=0.6)
     hint = f"Did you mean {spellings[close[0]]!r}?" if close else ""
@@ -71,13 +73,14 @@ def spec_error(error: ValidationError, root: type[BaseModel], notes: str = "", p
     """
     items = error.errors(include_url=False)
     places = [locate(item["loc"], root) for item in items]
-    said: dict[str, str] = {}
+    messages: dict[str, str] = {}
     for item, place in zip(items, places, strict=True):
         if _branch_was_meant(place, places):
             path, message = _explained(item, place)
-            said.setdefault(".".join([*([prefix] if prefix else []), *map(_key, path)]) or "spec", message)
+            where = ".".join([*([prefix] if prefix else []), *map(_key, path)])
+            messages.setdefault(where or "spec", message)
     unknown_kind = any(item["type"] in {"union_tag_invalid", NO_KINDS} for item in items)
-    return joined(said, notes if unknown_kind else "")
+    return joined(messages, notes if unknown_kind else "")
 
 
 def check(run: RunSpec, effects: str | None = "") -> None:
@@ -114,9 +117,9 @@ def problems(run: RunSpec) -> Iterator[Problem]:
             yield Problem(path, str(error))
 
 
-def joined(said: Mapping[str, str], notes: str = "") -> SpecError:
+def joined(messages: Mapping[str, str], notes: str = "") -> SpecError:
     """One error with a line for each path and its message, the first `SHOWN` of them."""
-    lines = [f"{path}: {message}" for path, message in said.items()]
+    lines = [f"{path}: {message}" for path, message in messages.items()]
     shown = lines[:SHOWN] + ([f"... and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else [])
     return SpecError("\n".join(shown + ([notes] if notes else [])))
 
@@ -133,8 +136,8 @@ def _branch_was_meant(place: Place, places: Iterable[Place]) -> bool:
     return inside == (len(place.path) > len(place.union)) and (inside or spec_class(place.branch) is None)
 
 
-def _explained(item: Any, place: Place) -> tuple[tuple[str, ...], str]:  # noqa: ANN401
-    """The path to show and what to say there."""
+def _explained(item: ErrorDetails, place: Place) -> tuple[tuple[str, ...], str]:
+    """The path to show, and the message there."""
     kind = item["type"]
     if kind in {"union_tag_invalid", "union_tag_not_found"}:
         return (*place.path, "kind"), _about_kind(item, place)
@@ -143,13 +146,13 @@ def _explained(item: Any, place: Place) -> tuple[tuple[str, ...], str]:  # noqa:
     return place.path, f"{_expected(item)}{_alternative(place)}, found {_short(item.get('input'))}"
 
 
-def _about_kind(item: Any, place: Place) -> str:  # noqa: ANN401
+def _about_kind(item: ErrorDetails, place: Place) -> str:
     family = slot_family(place.annotation) or "spec"
-    known = catalog.kinds(family)
+    kinds = catalog.kinds(family)
     if item["type"] == "union_tag_not_found":
         return _without_kind(item.get("input"), place, family)
     tag = str(item["ctx"]["tag"])
-    return catalog.missing(family, tag, f"{_cut(repr(tag))} is not {_article(family)}. {suggest(tag, known)}")
+    return catalog.missing(family, tag, f"{_cut(repr(tag))} is not {_article(family)}. {suggest(tag, kinds)}")
 
 
 def _without_kind(value: object, place: Place, family: str) -> str:
@@ -166,14 +169,14 @@ def _has_kind(value: object) -> bool:
     return isinstance(value, Mapping) and "kind" in value
 
 
-def _unknown_field(item: Any, place: Place) -> str:  # noqa: ANN401
+def _unknown_field(item: ErrorDetails, place: Place) -> str:
     owner = place.owner
     if owner is None:
         return "is not a field"
     return f"is not a field of {owner.__name__}. {suggest(str(item['loc'][-1]), owner.model_fields)}"
 
 
-def _missing(item: Any, place: Place) -> str:  # noqa: ANN401
+def _missing(item: ErrorDetails, place: Place) -> str:
     owner = place.owner
     if owner is None:
         return "is missing."
@@ -182,29 +185,29 @@ def _missing(item: Any, place: Place) -> str:  # noqa: ANN401
     return f"is missing. {' '.join(description(owner, name).split())}".rstrip()
 
 
-def _not_a_mapping(item: Any, place: Place) -> str:  # noqa: ANN401
-    family, found = slot_family(place.annotation), item.get("input")
+def _not_a_mapping(item: ErrorDetails, place: Place) -> str:
+    family, value = slot_family(place.annotation), item.get("input")
     if family is not None:
-        known = sorted(catalog.kinds(family))
-        example = found if isinstance(found, str) and found in known else known[0]
-        return f"must be a mapping with `kind`, as in {{kind: {example}}}, found {_short(found)}"
+        kinds = sorted(catalog.kinds(family))
+        example = value if isinstance(value, str) and value in kinds else kinds[0]
+        return f"must be a mapping with `kind`, as in {{kind: {example}}}, found {_short(value)}"
     cls = spec_class(place.annotation)
-    return f"must be a mapping of the fields of {cls.__name__ if cls else 'a spec'}, found {_short(found)}"
+    return f"must be a mapping of the fields of {cls.__name__ if cls else 'a spec'}, found {_short(value)}"
 
 
-def _not_a_choice(item: Any, place: Place) -> str:  # noqa: ANN401
-    found = item.get("input")
-    return f"{_cut(_shown(found))} is not a choice. {suggest(str(found)[:99], choices(place.annotation))}"
+def _not_a_choice(item: ErrorDetails, place: Place) -> str:
+    value = item.get("input")
+    return f"{_cut(_shown(value))} is not a choice. {suggest(str(value)[:99], choices(place.annotation))}"
 
 
-def _own_words(item: Any, place: Place) -> str:  # noqa: ANN401
-    """What a validator of a spec said."""
-    found = item.get("input")
-    said = str(item.get("ctx", {}).get("error", item["msg"]))
-    return f"{said}, found {_short(found)}" if isinstance(found, str | int | float) else said
+def _own_words(item: ErrorDetails, place: Place) -> str:
+    """The message of a spec's validator."""
+    value = item.get("input")
+    message = str(item.get("ctx", {}).get("error", item["msg"]))
+    return f"{message}, found {_short(value)}" if isinstance(value, str | int | float) else message
 
 
-_EXPLAIN: dict[str, Callable[[Any, Place], str]] = {
+_EXPLAIN: dict[str, Callable[[ErrorDetails, Place], str]] = {
     "extra_forbidden": _unknown_field,
     "missing": _missing,
     "model_type": _not_a_mapping,
@@ -217,7 +220,7 @@ _EXPLAIN: dict[str, Callable[[Any, Place], str]] = {
 """Types of pydantic's errors with a message of their own."""
 
 
-def _expected(item: Any) -> str:  # noqa: ANN401
+def _expected(item: ErrorDetails) -> str:
     """`must be ...`."""
     if item["type"] in _EXPECTED:
         return _EXPECTED[item["type"]]

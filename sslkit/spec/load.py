@@ -1,11 +1,11 @@
-"""Spec files: YAML in, YAML out, dotted overrides from the command line."""
+"""Reading and writing of spec files: YAML, with dotted overrides from the command line."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, final
+from typing import TypeVar, final
 
 import yaml
 from pydantic import ValidationError
@@ -22,7 +22,7 @@ S = TypeVar("S", bound=Spec)
 class _Loader(yaml.SafeLoader):
     """SafeLoader that refuses a key given twice; PyYAML silently keeps the last."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401
+    def compose_mapping_node(self, anchor: dict[str, yaml.Node]) -> yaml.MappingNode:
         """Compose as usual, then compare the keys, before `<<` adds those of other mappings."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in the YAML file at `path`.
 
     Raises:
@@ -51,9 +51,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parse_yaml(text, str(path))
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
+def parse_yaml(text: str, where: str) -> dict[str, object]:
     """The mapping in `text`; `where` names it in errors."""
-    data: object = _yaml(text, where)
+    data = _yaml(text, where)
     if data is None:
         raise SpecError(f"{where}: is empty; a spec is a mapping of fields")
     if not isinstance(data, dict):
@@ -61,9 +61,10 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     return {**data}
 
 
-def _yaml(text: str, where: str) -> Any:  # noqa: ANN401
+def _yaml(text: str, where: str) -> object:
     try:
-        return yaml.load(text, _Loader)
+        data: object = yaml.load(text, _Loader)
+        return data
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
     except yaml.YAMLError as error:
@@ -78,7 +79,7 @@ def _yaml(text: str, where: str) -> Any:  # noqa: ANN401
         raise SpecError(f"{where}: not valid YAML: {problem}") from None
 
 
-def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+def override(data: Mapping[str, object], assignments: Sequence[str]) -> dict[str, object]:
     """`data` with `key.path=value` assignments applied; values are read as YAML.
 
     Raises:
@@ -87,7 +88,7 @@ def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
     return changed(data, read_assignments(assignments))
 
 
-def read_assignments(words: Iterable[str]) -> list[tuple[str, Any]]:
+def read_assignments(words: Iterable[str]) -> list[tuple[str, object]]:
     """(dotted path, value) of each `key.path=value`; values are read as YAML.
 
     Raises:
@@ -102,14 +103,14 @@ def read_assignments(words: Iterable[str]) -> list[tuple[str, Any]]:
     return changes
 
 
-def changed(data: Mapping[str, Any], changes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def changed(data: Mapping[str, object], changes: Iterable[tuple[str, object]]) -> dict[str, object]:
     """`data` with the values of `changes` put at their dotted paths, one after another.
 
     Raises:
         SpecError: a path leads through a value that has no fields.
     """
     try:
-        result: dict[str, Any] = _copied(data)
+        result = {key: _copied(value) for key, value in data.items()}
     except RecursionError:
         raise SpecError("the spec contains itself, or is nested too deep; write it out") from None
     for key, value in changes:
@@ -117,7 +118,7 @@ def changed(data: Mapping[str, Any], changes: Iterable[tuple[str, Any]]) -> dict
     return result
 
 
-def parse(data: Mapping[str, Any], notes: str = "", *, began: bool = False) -> RunSpec:
+def parse(data: Mapping[str, object], notes: str = "", *, began: bool = False) -> RunSpec:
     """The validated spec in `data`.
 
     Args:
@@ -133,7 +134,7 @@ def parse(data: Mapping[str, Any], notes: str = "", *, began: bool = False) -> R
     return spec
 
 
-def parse_as(cls: type[S], data: Mapping[str, Any], notes: str = "") -> S:
+def parse_as(cls: type[S], data: Mapping[str, object], notes: str = "") -> S:
     """The spec of class `cls` in `data`, its specs not yet asked for problems.
 
     Raises:
@@ -155,7 +156,7 @@ def load(path: Path, assignments: Sequence[str] = (), notes: str = "") -> RunSpe
         raise SpecError("\n".join([str(error), *hints])) from None
 
 
-def _new_names(data: Mapping[str, Any], assignments: Iterable[str], message: str) -> Iterator[str]:
+def _new_names(data: Mapping[str, object], assignments: Iterable[str], message: str) -> Iterator[str]:
     """Hints, beside `message`, on overrides of a view, net or objective that the file has by nearly that name only."""
     for key, _ in read_assignments(assignments):
         group, _, rest = key.partition(".")
@@ -182,26 +183,28 @@ def dump(spec: RunSpec, *, full: bool = False) -> str:
     return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
-def _copied(value: Any) -> Any:  # noqa: ANN401
+def _copied(value: object) -> object:
     if isinstance(value, Mapping):
         return {k: _copied(v) for k, v in value.items()}
     return [_copied(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _assign(target: Any, keys: list[str], value: Any, whole: str) -> None:  # noqa: ANN401
+def _assign(target: object, keys: list[str], value: object, whole: str) -> None:
     """Set the value at `keys`, making mappings that are missing."""
     head, rest = keys[0], keys[1:]
     if isinstance(target, list):
         if not head.isdecimal() or int(head[:9]) >= len(target):
             raise SpecError(f"{whole}: {head!r} is not an index of a list of {len(target)}, counted from 0")
-        position: Any = int(head)
+        if rest:
+            _assign(target[int(head)], rest, value, whole)
+        else:
+            target[int(head)] = value
     elif isinstance(target, dict):
-        position = head
-        if rest and target.get(head) is None:
+        if not rest:
+            target[head] = value
+            return
+        if target.get(head) is None:
             target[head] = {}
+        _assign(target[head], rest, value, whole)
     else:
         raise SpecError(f"{whole}: {head!r} leads into {target!r}, which has no fields")
-    if rest:
-        _assign(target[position], rest, value, whole)
-    else:
-        target[position] = value

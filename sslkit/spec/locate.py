@@ -1,4 +1,4 @@
-"""Where in a spec an error of pydantic stands: the path that a person wrote, and what the spec expects there.
+"""Resolves locations of pydantic's errors: the path that a person wrote, and what the spec expects there.
 
 A location of pydantic holds more than the path: the tag of each tagged union, and the label of each branch of
 a plain union. Following the annotations from the root tells these from the keys and indices in the file.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import Annotated, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -22,7 +22,7 @@ class Place(NamedTuple):
 
     path: tuple[str, ...]
     """Keys and indices as they are written in YAML."""
-    annotation: Any
+    annotation: object
     """What the spec expects there; None where it expects nothing."""
     owner: type[BaseModel] | None
     """The spec class whose field was passed last."""
@@ -30,7 +30,7 @@ class Place(NamedTuple):
     """The field that was passed last."""
     union: tuple[str, ...] | None = None
     """Path of the last plain union on the way, such as `float | Ramp`."""
-    branch: Any = None
+    branch: object = None
     """The member of that union on the way."""
 
 
@@ -43,14 +43,14 @@ def locate(loc: Sequence[int | str], root: type[BaseModel]) -> Place:
     return place
 
 
-def annotation_of(info: FieldInfo | None) -> Any:  # noqa: ANN401
+def annotation_of(info: FieldInfo | None) -> object:
     """The annotation of a field as it was written: pydantic takes the outermost `Annotated` apart."""
     if info is None:
         return None
     return Annotated[(info.annotation, *info.metadata)] if info.metadata else info.annotation
 
 
-def options(annotation: Any) -> list[Any]:  # noqa: ANN401
+def options(annotation: object) -> list[object]:
     """The members of a union without None, or `annotation` itself; a slot counts as one."""
     origin = get_origin(annotation)
     if origin is Annotated and _family(annotation) is None:
@@ -60,18 +60,18 @@ def options(annotation: Any) -> list[Any]:  # noqa: ANN401
     return [annotation]
 
 
-def slot_family(annotation: Any) -> str | None:  # noqa: ANN401
+def slot_family(annotation: object) -> str | None:
     """Family of the slot that `annotation` is; None if it is no slot."""
     members = options(annotation)
     return _family(members[0]) if len(members) == 1 else None
 
 
-def spec_class(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
+def spec_class(annotation: object) -> type[BaseModel] | None:
     """The spec class that `annotation` is, or that is one of its options; None if there is none."""
     return next((o for o in options(annotation) if isinstance(o, type) and issubclass(o, BaseModel)), None)
 
 
-def choices(annotation: Any) -> list[str]:  # noqa: ANN401
+def choices(annotation: object) -> list[str]:
     """The values that a `Literal` allows."""
     return [str(value) for option in options(annotation) for value in get_args(option)]
 
@@ -87,7 +87,7 @@ def _step(place: Place, element: int | str) -> Place:
     return _enter(place, members[0], element)
 
 
-def _enter(place: Place, annotation: Any, element: int | str) -> Place:  # noqa: ANN401
+def _enter(place: Place, annotation: object, element: int | str) -> Place:
     """Follow a key or an index that stands in the file."""
     path = (*place.path, str(element))
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -105,14 +105,15 @@ def _enter(place: Place, annotation: Any, element: int | str) -> Place:  # noqa:
     return place._replace(path=path, annotation=inside)
 
 
-def _family(annotation: Any) -> str | None:  # noqa: ANN401
+def _family(annotation: object) -> str | None:
     """Family of `Annotated[SomeSpec, Slot()]`."""
-    if get_origin(annotation) is Annotated and any(isinstance(m, Slot) for m in annotation.__metadata__):
-        return str(getattr(annotation.__origin__, "family", ""))
-    return None
+    if get_origin(annotation) is not Annotated:
+        return None
+    inner, *metadata = get_args(annotation)
+    return str(getattr(inner, "family", "")) if any(isinstance(m, Slot) for m in metadata) else None
 
 
-def _branch(members: Sequence[Any], label: str) -> Any:  # noqa: ANN401
+def _branch(members: Sequence[object], label: str) -> object:
     """The union member that pydantic labels `label`: a class by its name, a slot as `tagged-union[...]`."""
     if label.startswith("tagged-union"):
         return next((m for m in members if _family(m) is not None), None)

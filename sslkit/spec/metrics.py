@@ -1,10 +1,10 @@
-"""What evaluators report: the names of metrics, and in which direction each is better. Torch-free."""
+"""Declared metrics of evaluators: their names, and in which direction each is better. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sslkit import catalog
 from sslkit.errors import SslkitError
@@ -55,7 +55,9 @@ def directions(declared: Metrics, reported: Iterable[str]) -> dict[str, Better |
     return {name: None if metric is None else metric.better for name, metric in metrics.items()}
 
 
-def directions_of_settings(settings: Mapping[str, Any], reported: Iterable[str]) -> dict[str, Better | None]:
+def directions_of_settings(
+    settings: Mapping[str, object], reported: Iterable[str]
+) -> dict[str, Better | None]:
     """As `directions`, for an evaluator of which only the fields are there, as results keep them.
 
     Of a kind that no plugin offers any more, or of other fields, nothing is known.

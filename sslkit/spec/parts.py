@@ -1,4 +1,4 @@
-"""The parts of a run that are the same for every method: optimizer, views, nets, readout, checkpoints."""
+"""Specs that every method shares: views, nets, optimizer, readout, checkpoints, logging, compilation."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ class ViewSpec(Spec):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        given = [name for name in ("augment", "by_crop", "recipe") if getattr(self, name)]
-        if len(given) > 1:
+        ways = [name for name in ("augment", "by_crop", "recipe") if getattr(self, name)]
+        if len(ways) > 1:
             raise ValueError(
-                f"gives {' and '.join(f'`{name}`' for name in given)}; they exclude each other: keep one"
+                f"gives {' and '.join(f'`{name}`' for name in ways)}; they exclude each other: keep one"
             )
         return self
 
@@ -121,11 +121,12 @@ class ViewSpec(Spec):
 
 def _augmentation(step: Step, recipe: str) -> AugmentSpec:
     """The spec of one step of a recipe, of whatever class a plugin registered for its kind."""
-    made = catalog.kinds("augment").get(step["kind"])
-    if made is None:
-        unknown = f"{recipe!r} needs the augmentation {step['kind']!r}, which no plugin that is loaded offers"
-        raise SpecError(catalog.missing("augment", step["kind"], unknown))
-    spec = made(**step)
+    kind = str(step["kind"])
+    cls = catalog.kinds("augment").get(kind)
+    if cls is None:
+        unknown = f"{recipe!r} needs the augmentation {kind!r}, which no plugin that is loaded offers"
+        raise SpecError(catalog.missing("augment", kind, unknown))
+    spec = cls(**step)
     assert isinstance(spec, AugmentSpec), "the catalog's families hold specs of theirs"
     return spec
 
@@ -147,10 +148,10 @@ class NetSpec(Spec):
         """A share lies between 0 and 1."""
         # values and not what was set: the lock of a run sets every field
         default = type(self)()
-        given = [n for n in ("batch_norm", "momentum", "update") if getattr(self, n) != getattr(default, n)]
-        if self.backbone is not None and given:
+        moving = [n for n in ("batch_norm", "momentum", "update") if getattr(self, n) != getattr(default, n)]
+        if self.backbone is not None and moving:
             yield Problem(
-                given[0], "a network of its own (`backbone`) is frozen: leave this out, or `backbone`"
+                moving[0], "a network of its own (`backbone`) is frozen: leave this out, or `backbone`"
             )
         if not all(0 <= momentum <= 1 for momentum in ends(self.momentum)):
             yield Problem("momentum", f"must stay between 0 and 1, found {self.momentum}")

@@ -1,4 +1,4 @@
-"""Spec of the head that turns features into embeddings, for any method of joint embeddings. Torch-free."""
+"""Spec of projection heads, for any joint-embedding method. Torch-free."""
 
 from __future__ import annotations
 

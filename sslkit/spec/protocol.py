@@ -1,4 +1,4 @@
-"""Names of protocols that tell which settings were changed."""
+"""Protocol names, with the settings that differ from the protocol's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counts of patches from ratios as people write them. Torch-free."""
+"""Exact patch counts from masking ratios. Torch-free."""
 
 from __future__ import annotations
 

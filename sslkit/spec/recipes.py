@@ -1,4 +1,4 @@
-"""Published lists of augmentations, by name: plain data that the augment slot turns into specs.
+"""Published augmentation recipes, by name: plain data that the augment slot turns into specs.
 
 A recipe holds one list for each crop; further crops begin again with the first. What a recipe does not say is a
 default of the kind it names.
@@ -7,9 +7,9 @@ default of the kind it names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-Step = Mapping[str, Any]
+Step = Mapping[str, object]
 """Fields of one augmentation."""
 Chain = Sequence[Step]
 """The augmentations of one crop, in order."""
@@ -45,35 +45,35 @@ def _solarize(probability: float) -> Step:
 
 
 _FLIP: Step = {"kind": "flip", "probability": 0.5}
-_GREY: Step = {"kind": "grayscale", "probability": 0.2}
-_BYOL_COLOUR: Chain = (_jitter(0.4, 0.4, 0.2, 0.1), _GREY)
-_MOCO_COLOUR: Chain = (_jitter(0.4, 0.4, 0.4, 0.1), _GREY)
-_SIMCLR_COLOUR: Chain = (_jitter(0.8, 0.8, 0.8, 0.2), _GREY)
-_MOCO_V3: Chain = (_crop(0.08, interpolation="bilinear"), *_BYOL_COLOUR)
-_CIFAR: Chain = (_crop(0.08, interpolation="bilinear"), _FLIP, *_MOCO_COLOUR)
+_GRAY: Step = {"kind": "grayscale", "probability": 0.2}
+_BYOL_COLOR: Chain = (_jitter(0.4, 0.4, 0.2, 0.1), _GRAY)
+_MOCO_COLOR: Chain = (_jitter(0.4, 0.4, 0.4, 0.1), _GRAY)
+_SIMCLR_COLOR: Chain = (_jitter(0.8, 0.8, 0.8, 0.2), _GRAY)
+_MOCO_V3: Chain = (_crop(0.08, interpolation="bilinear"), *_BYOL_COLOR)
+_CIFAR: Chain = (_crop(0.08, interpolation="bilinear"), _FLIP, *_MOCO_COLOR)
 
 
 def _dino_pair(low: float) -> Sequence[Chain]:
     """Crops from `low` on: blurred always, or a tenth of them and a fifth solarized."""
-    start = (_crop(low), _FLIP, *_BYOL_COLOUR)
+    start = (_crop(low), _FLIP, *_BYOL_COLOR)
     return ((*start, _blur(1.0)), (*start, _blur(0.1), _solarize(0.2)))
 
 
 def _local(low: float, high: float) -> Sequence[Chain]:
-    return ((_crop(low, high), _FLIP, *_BYOL_COLOUR, _blur(0.5)),)
+    return ((_crop(low, high), _FLIP, *_BYOL_COLOR, _blur(0.5)),)
 
 
 def _swav(low: float, high: float) -> Sequence[Chain]:
-    return ((_crop(low, high, "bilinear"), _FLIP, *_SIMCLR_COLOUR, _blur(0.5)),)
+    return ((_crop(low, high, "bilinear"), _FLIP, *_SIMCLR_COLOR, _blur(0.5)),)
 
 
 RECIPES: Mapping[Recipe, Sequence[Chain]] = {
-    "simclr": ((_crop(0.08), _FLIP, *_SIMCLR_COLOUR, _zero_blur(0.5)),),
-    "moco_v2": ((_crop(0.2, interpolation="bilinear"), *_MOCO_COLOUR, _blur(0.5), _FLIP),),
+    "simclr": ((_crop(0.08), _FLIP, *_SIMCLR_COLOR, _zero_blur(0.5)),),
+    "moco_v2": ((_crop(0.2, interpolation="bilinear"), *_MOCO_COLOR, _blur(0.5), _FLIP),),
     "moco_v3": ((*_MOCO_V3, _blur(1.0), _FLIP), (*_MOCO_V3, _blur(0.1), _solarize(0.2), _FLIP)),
     "byol": (
-        (_crop(0.08), _FLIP, *_BYOL_COLOUR, _zero_blur(1.0)),
-        (_crop(0.08), _FLIP, *_BYOL_COLOUR, _zero_blur(0.1), _solarize(0.2)),
+        (_crop(0.08), _FLIP, *_BYOL_COLOR, _zero_blur(1.0)),
+        (_crop(0.08), _FLIP, *_BYOL_COLOR, _zero_blur(0.1), _solarize(0.2)),
     ),
     "barlow_twins": _dino_pair(0.08),
     "dino_global": _dino_pair(0.4),

@@ -1,4 +1,4 @@
-"""The spec of a whole run."""
+"""The spec of a training run."""
 
 from __future__ import annotations
 
@@ -148,7 +148,6 @@ class RunSpec(Spec):
         return next(e for e in self.evaluate if e.label == label)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Checks across fields."""
         if self.micro_batch_size and self.batch_size % self.micro_batch_size:
             yield Problem(
                 "micro_batch_size", f"{self.micro_batch_size} does not divide `batch_size` {self.batch_size}"
@@ -201,8 +200,8 @@ class RunSpec(Spec):
         if "student" in self.nets:
             yield Problem("nets.student", "is the trained backbone itself; choose another name")
         if self.readout.net != "student" and self.readout.net not in self.nets:
-            known = ", ".join(["student", *self.nets])
-            yield Problem("readout.net", f"{self.readout.net!r} is not a net of this run. Known: {known}")
+            names = ", ".join(["student", *self.nets])
+            yield Problem("readout.net", f"{self.readout.net!r} is not a net of this run. Known: {names}")
         if self.readout.view is not None and self.readout.view not in self.views:
             yield Problem(
                 "readout.view",

@@ -1,4 +1,4 @@
-"""Values that change over a run: `step -> float`, stated as data."""
+"""Schedules of values and learning rates as data, and periods of recurring work."""
 
 from __future__ import annotations
 

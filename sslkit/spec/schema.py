@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaValue
 
 from sslkit import catalog
 from sslkit.errors import SpecError
@@ -16,15 +17,15 @@ from sslkit.spec.run import RunSpec
 _DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 
 
-def json_schema(spec: type[Spec] = RunSpec) -> dict[str, Any]:
+def json_schema(spec: type[Spec] = RunSpec) -> JsonSchemaValue:
     """The JSON schema (draft 2020-12) of `spec`, with every registered kind."""
-    made = spec.model_json_schema()
+    schema = spec.model_json_schema()
     # the schema of a spec that may hold its own kind, as a mixture of maskers, is a reference to its definition
-    whole = made["$defs"][made["$ref"].rpartition("/")[2]] if "$ref" in made else {}
-    return _DIALECT | whole | {key: value for key, value in made.items() if key != "$ref"}
+    whole = schema["$defs"][schema["$ref"].rpartition("/")[2]] if "$ref" in schema else {}
+    return _DIALECT | whole | {key: value for key, value in schema.items() if key != "$ref"}
 
 
-def component_schema(family: str, kind: str | None = None) -> dict[str, Any]:
+def component_schema(family: str, kind: str | None = None) -> JsonSchemaValue:
     """The JSON schema of one kind of `family`, or of all of them.
 
     Raises:
@@ -42,11 +43,11 @@ def component(family: str, kind: str) -> type[Spec]:
     Raises:
         SpecError: there is no such family or kind.
     """
-    known = catalog.kinds(require_family(family).family)
-    if kind not in known:
-        unknown = f"{kind!r} is not a kind of {family}. {suggest(kind, known)}"
+    kinds = catalog.kinds(require_family(family).family)
+    if kind not in kinds:
+        unknown = f"{kind!r} is not a kind of {family}. {suggest(kind, kinds)}"
         raise SpecError(catalog.missing(family, kind, unknown))
-    return known[kind]
+    return kinds[kind]
 
 
 def require_family(family: str) -> type[Spec]:

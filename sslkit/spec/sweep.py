@@ -1,4 +1,4 @@
-"""Sweeps: many runs out of one spec, as named rows of changes times axes of values. Torch-free."""
+"""Sweep specs: a grid of runs out of one spec, named rows of changes times axes of values. Torch-free."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, cast, final
 
 from pydantic import Field
 
@@ -37,13 +37,13 @@ class SweepSpec(Spec):
     """Name of the sweep. Default: that of its file."""
     out: Path | None = None
     """Folder of the run folders and of the table. Default: `runs/NAME`."""
-    base: Path | Mapping[str, Any]
+    base: Path | Mapping[str, object]
     """The spec that all cells begin with: its file, seen from the sweep's, or its fields."""
-    set: Mapping[str, Any] = {}
+    set: Mapping[str, object] = {}
     """Changes of every cell: dotted path -> value. They come first."""
-    rows: Mapping[str, Mapping[str, Any]] = {}
+    rows: Mapping[str, Mapping[str, object]] = {}
     """Named variants: name -> dotted path -> value. They come after `set`."""
-    axes: Mapping[str, tuple[Any, ...]] = {}
+    axes: Mapping[str, tuple[object, ...]] = {}
     """Dotted path -> the values to try. They come after the row."""
 
 
@@ -54,7 +54,7 @@ class Cell(NamedTuple):
     """Its folder inside the sweep's."""
     setting: str
     """The name without the seed; cells that share it differ in nothing else."""
-    values: Mapping[str, Any]
+    values: Mapping[str, object]
     """`row` -> its name, where there are rows, and each axis -> its value."""
     spec: RunSpec
 
@@ -82,7 +82,7 @@ def read_sweep_spec(path: Path) -> SweepSpec:
     return spec.model_copy(update={"base": base, "name": spec.name or path.stem})
 
 
-def read_axes(words: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+def read_axes(words: Sequence[str]) -> dict[str, tuple[object, ...]]:
     """Axes as they are written on a command line: `key.path=v1,v2,...`, where the right side is a YAML list inside.
 
     Commas inside brackets, braces and quotes belong to a value: `key=[1, 2],[3, 4]` has two.
@@ -90,7 +90,7 @@ def read_axes(words: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     Raises:
         SpecError: a word is no axis, or an axis is given twice.
     """
-    axes: dict[str, tuple[Any, ...]] = {}
+    axes: dict[str, tuple[object, ...]] = {}
     for word in words:
         key, equals, text = word.partition("=")
         if not equals or not all(key.split(".")):
@@ -101,13 +101,13 @@ def read_axes(words: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     return axes
 
 
-def _values(key: str, text: str) -> tuple[Any, ...]:
+def _values(key: str, text: str) -> tuple[object, ...]:
     try:
-        found = parse_yaml(f"values: [{text}]", key)
+        fields = parse_yaml(f"values: [{text}]", key)
     except SpecError:
-        found = {}
-    values = found.get("values")
-    if len(found) != 1 or not isinstance(values, list):
+        fields = {}
+    values = fields.get("values")
+    if len(fields) != 1 or not isinstance(values, list):
         raise SpecError(
             f"{key}: {text!r} is no list of YAML values. Quote a value that has a comma, a bracket or a `#` "
             f'of its own, as in {key}=\'"a,b","c"\''
@@ -115,7 +115,7 @@ def _values(key: str, text: str) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def grid(sweep: SweepSpec, notes: str = "", last: Iterable[tuple[str, Any]] = ()) -> Grid:
+def grid(sweep: SweepSpec, notes: str = "", last: Iterable[tuple[str, object]] = ()) -> Grid:
     """Every cell of `sweep`, all validated.
 
     Args:
@@ -133,7 +133,7 @@ def grid(sweep: SweepSpec, notes: str = "", last: Iterable[tuple[str, Any]] = ()
     cells: list[Cell] = []
     wrong: dict[str, list[str]] = {}
     for choice in _choices(sweep):
-        base: Any = sweep.base
+        base = cast("Mapping[str, object]", sweep.base)
         changes = [*sweep.set.items(), *choice.changes, *last, ("name", choice.setting or name)]
         try:
             spec = parse(changed(base, [*changes, ("out", str(folder / choice.name))]), notes)
@@ -143,7 +143,7 @@ def grid(sweep: SweepSpec, notes: str = "", last: Iterable[tuple[str, Any]] = ()
         else:
             cells.append(Cell(choice.name, choice.setting or name, choice.values, spec))
     if wrong:
-        raise SpecError(_told(wrong))
+        raise SpecError(_report(wrong))
     _require_different(cells)
     return Grid(name, folder, tuple(cells))
 
@@ -153,30 +153,31 @@ class _Choice(NamedTuple):
 
     name: str
     setting: str
-    values: Mapping[str, Any]
-    changes: Sequence[tuple[str, Any]]
+    values: Mapping[str, object]
+    changes: Sequence[tuple[str, object]]
 
 
 def _choices(sweep: SweepSpec) -> list[_Choice]:
     """Seeds change slowest, so that a sweep that was cut short has every setting."""
     short = dict(zip(sweep.axes, _short(tuple(sweep.axes)), strict=True))
     keys = sorted(sweep.axes, key=lambda key: key != "seed")
-    found = []
-    rows: Mapping[str, Mapping[str, Any]] = sweep.rows or {"": {}}
+    choices = []
+    rows: Mapping[str, Mapping[str, object]] = sweep.rows or {"": {}}
     seeds = sweep.axes.get("seed", (None,))
     others = [key for key in keys if key != "seed"]
-    for seed, row, *rest in product(seeds, rows, *(sweep.axes[key] for key in others)):
+    combinations = list(product(*(sweep.axes[key] for key in others)))
+    for seed, row, rest in product(seeds, rows, combinations):
         values = dict(zip(others, rest, strict=True)) | ({"seed": seed} if "seed" in sweep.axes else {})
         parts = [f"{short[key]}-{_label(values[key])}" for key in others]
         setting = _cut("__".join([*([row] if row else []), *parts]))
         seeded = [f"seed-{_label(seed)}"] if "seed" in sweep.axes else []
         name = "__".join([*([setting] if setting else []), *seeded])
         named = {"row": row, **values} if row else values
-        found.append(_Choice(name, setting, named, [*rows[row].items(), *values.items()]))
-    return found
+        choices.append(_Choice(name, setting, named, [*rows[row].items(), *values.items()]))
+    return choices
 
 
-def _require_sound(sweep: SweepSpec, last: Iterable[tuple[str, Any]]) -> None:
+def _require_sound(sweep: SweepSpec, last: Iterable[tuple[str, object]]) -> None:
     """Pass where rows and axes make sense before any cell is looked at."""
     problems = [*_odd_rows(sweep), *_odd_changes(sweep, last), *_odd_axes(sweep)]
     if not sweep.rows and not sweep.axes:
@@ -199,7 +200,7 @@ def _odd_rows(sweep: SweepSpec) -> Iterator[str]:
                 yield f"rows.{row}: {key!r} is the sweep's to set; leave it out"
 
 
-def _odd_changes(sweep: SweepSpec, last: Iterable[tuple[str, Any]]) -> Iterator[str]:
+def _odd_changes(sweep: SweepSpec, last: Iterable[tuple[str, object]]) -> Iterator[str]:
     """Of every cell: what an axis or the sweep itself sets would be lost, or the cells' names untrue."""
     for key in sweep.set:
         if key in sweep.axes:
@@ -221,19 +222,19 @@ def _odd_axes(sweep: SweepSpec) -> Iterator[str]:
         if not values:
             yield f"axes.{key}: has no values"
         try:
-            told = [_canonical(value) for value in values]
+            texts = [_canonical(value) for value in values]
         except (TypeError, ValueError):  # of mixed keys, or of what contains itself
             raise SpecError(
                 f"axes.{key}: values are numbers, text, lists, and mappings with text as keys"
             ) from None
-        for twice in sorted({one for one in told if told.count(one) > 1}):
+        for twice in sorted({text for text in texts if texts.count(text) > 1}):
             yield f"axes.{key}: {twice} is given twice"
     cells = math.prod(map(len, sweep.axes.values())) * max(len(sweep.rows), 1)
     if cells > MOST:
         yield f"the sweep has {cells:,} cells, more than {MOST:,}; make it of smaller ones"
 
 
-def _told(wrong: Mapping[str, Sequence[str]]) -> str:
+def _report(wrong: Mapping[str, Sequence[str]]) -> str:
     """Errors, each with the cells that have it."""
     count = len({name for names in wrong.values() for name in names})
     lines = [f"{count} {'cells are' if count > 1 else 'cell is'} wrong, so none was started:"]
@@ -248,12 +249,12 @@ def _require_different(cells: Sequence[Cell]) -> None:
     runs: dict[str, str] = {}
     names: set[str] = set()
     for cell in cells:
-        told = _canonical(cell.spec.model_dump(mode="json", exclude=set(OWN)))
-        if told in runs:
-            raise SpecError(f"{runs[told]} and {cell.name} are the same run: leave one of the two out")
+        content = _canonical(cell.spec.model_dump(mode="json", exclude=set(OWN)))
+        if content in runs:
+            raise SpecError(f"{runs[content]} and {cell.name} are the same run: leave one of the two out")
         if cell.name in names:
             raise SpecError(f"two cells would be called {cell.name}; make rows of them, with names")
-        runs[told] = cell.name
+        runs[content] = cell.name
         names.add(cell.name)
 
 
@@ -271,7 +272,7 @@ def _short(keys: Sequence[str]) -> list[str]:
     ]
 
 
-def _label(value: Any) -> str:  # noqa: ANN401
+def _label(value: object) -> str:
     """`value` as part of a name: as it is written where that is plain, else what is readable of it and a hash."""
     text = value if isinstance(value, str) else _canonical(value)
     plain = _PLAIN.fullmatch(text) and "__" not in text and text == text.strip("_")
@@ -284,7 +285,7 @@ def _readable(text: str) -> str:
     return re.sub(r"_{2,}", "_", re.sub(r"[^\w.-]+", "-", text)).strip("-_.")
 
 
-def _canonical(value: Any) -> str:  # noqa: ANN401
+def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, default=str, ensure_ascii=False)
 
 

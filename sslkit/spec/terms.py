@@ -1,4 +1,4 @@
-"""The terms of a run: its objectives, those inside hybrids included. Torch-free."""
+"""Loss terms of a run: its objectives, those inside hybrids included. Torch-free."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def terms(
         inside: what goes before their names.
         salts: those of the hybrids around them.
     """
-    for own, spec in objectives.items():
-        name, where, around = f"{inside}{own}", f"{path}.{own}", (*salts, spec.salt)
+    for key, spec in objectives.items():
+        name, where, around = f"{inside}{key}", f"{path}.{key}", (*salts, spec.salt)
         members = spec.combined()
         salt = "/".join(str(number) for number in around if number)
         yield Term(name, where, spec, salt, None if members is None else members.balance)
@@ -54,9 +54,9 @@ def odd_names(group: str, names: Iterable[str]) -> Iterator[Problem]:
 
 def mixed_pairs(group: str, names: Iterable[str]) -> Iterator[Problem]:
     """Records call a pair of terms ONE_TWO, which must not stand for two pairs."""
-    found: dict[str, tuple[str, str]] = {}
+    pairs: dict[str, tuple[str, str]] = {}
     for pair in combinations(names, 2):
-        other = found.setdefault("_".join(pair), pair)
+        other = pairs.setdefault("_".join(pair), pair)
         if other != pair:
             yield Problem(
                 group,

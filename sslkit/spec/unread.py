@@ -1,4 +1,4 @@
-"""Views and nets of a run that nothing reads. Torch-free."""
+"""Detects views and nets of a run that nothing reads. Torch-free."""
 
 from __future__ import annotations
 

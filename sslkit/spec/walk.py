@@ -1,4 +1,4 @@
-"""Every spec inside a spec, with its path. Torch-free."""
+"""Traversal of nested specs, with their paths. Torch-free."""
 
 from __future__ import annotations
 

@@ -100,7 +100,9 @@ def read_run(run_dir: Path) -> Row:
     Raises:
         DataError: the folder holds no run, or one that has not ended.
     """
-    lock = parse_yaml(_text(run_dir / LOCK, "the folder holds no run"), str(run_dir / LOCK))
+    lock: Mapping[str, Any] = parse_yaml(
+        _text(run_dir / LOCK, "the folder holds no run"), str(run_dir / LOCK)
+    )
     unfinished = f"the run has not ended; `sslkit resume {run_dir}` ends it"
     summary = _json(run_dir / SUMMARY, _text(run_dir / SUMMARY, unfinished))
     try:
