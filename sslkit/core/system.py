@@ -85,8 +85,8 @@ class System(nn.Module):
     def _set_schedules(
         self, objectives: Mapping[str, Objective], weights: Mapping[str, float | Schedule]
     ) -> None:
-        self._constant = {name: w for name, w in weights.items() if isinstance(w, int | float) and w != 1}
-        moving = {name: w for name, w in weights.items() if not isinstance(w, int | float)}
+        self._constant = {name: w for name, w in weights.items() if not callable(w) and w != 1}
+        moving = {name: w for name, w in weights.items() if callable(w)}
         self._moving = frozenset(moving)
         self.schedules: dict[str, Mapping[str, Schedule]] = {n: o.schedules for n, o in objectives.items()}
         """What `now` must hold at each step: objective -> name -> schedule, and the weights that change."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,14 +19,7 @@ def xavier(module: nn.Module) -> None:
 
     A fused qkv counts as one matrix, as in MAE.
     """
-    for part in module.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.xavier_uniform_(part.weight)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.LayerNorm):
-            nn.init.ones_(part.weight)
-            nn.init.zeros_(part.bias)
+    _initialize(module, (nn.Linear,), nn.init.xavier_uniform_)
 
 
 def truncated_normal(module: nn.Module, std: float = 0.02) -> None:
@@ -34,19 +28,28 @@ def truncated_normal(module: nn.Module, std: float = 0.02) -> None:
     BEiT's (`modeling_pretrain.py:19,85`) and, for its vision transformer, SimMIM's (`simmim.py:69`). Cut off so near,
     the weights deviate by 0.54 `std`.
     """
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv2d):
-            truncated_normal_(part.weight, std)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.LayerNorm):
-            nn.init.ones_(part.weight)
-            nn.init.zeros_(part.bias)
+    _initialize(module, (nn.Linear, nn.Conv2d), partial(truncated_normal_, std=std))
 
 
 def truncated_normal_(tensor: Tensor, std: float = 0.02) -> Tensor:
     """Fill `tensor` from N(0, std) cut off at one deviation."""
     return nn.init.trunc_normal_(tensor, std=std, a=-std, b=std)
+
+
+def _initialize(
+    module: nn.Module,
+    layers: tuple[type[nn.Linear] | type[nn.Conv2d], ...],
+    fill: Callable[[Tensor], Tensor],
+) -> None:
+    """`fill` the weights of all `layers`, biases 0, LayerNorm ones and zeros."""
+    for part in module.modules():
+        if isinstance(part, layers):
+            fill(part.weight)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+        elif isinstance(part, nn.LayerNorm):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
 
 
 @torch.no_grad()

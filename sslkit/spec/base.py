@@ -141,11 +141,14 @@ class Spec(BaseModel, ABC):
 
 
 def _text(value: object) -> str:
-    if isinstance(value, Spec):
-        return value.summary()
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
-    return f"[{', '.join(map(_text, value))}]" if isinstance(value, tuple | list) else str(value)
+    match value:
+        case Spec():
+            return value.summary()
+        case Mapping():
+            return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
+        case tuple() | list():
+            return f"[{', '.join(map(_text, value))}]"
+    return str(value)
 
 
 @final
@@ -191,9 +194,12 @@ def _no_kinds(family: str) -> None:
 
 
 def _hashable(value: object) -> object:
-    if isinstance(value, Mapping):
-        return frozenset((key, _hashable(item)) for key, item in value.items())
-    return tuple(map(_hashable, value)) if isinstance(value, tuple | list) else value
+    match value:
+        case Mapping():
+            return frozenset((key, _hashable(item)) for key, item in value.items())
+        case tuple() | list():
+            return tuple(map(_hashable, value))
+    return value
 
 
 def slot_default(kind: str, **fields: object) -> Any:  # noqa: ANN401

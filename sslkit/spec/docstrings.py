@@ -61,19 +61,21 @@ def _classes(file: str, module: str) -> Mapping[str, Mapping[str, str]]:
 def _definitions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
     """The classes below `node`, by their qualified names."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.ClassDef):
-            yield prefix + child.name, child
-            yield from _definitions(child, f"{prefix}{child.name}.")
-        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from _definitions(child, f"{prefix}{child.name}.<locals>.")
-        elif isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
-            yield from _definitions(child, prefix)
+        match child:
+            case ast.ClassDef():
+                yield prefix + child.name, child
+                yield from _definitions(child, f"{prefix}{child.name}.")
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                yield from _definitions(child, f"{prefix}{child.name}.<locals>.")
+            case ast.stmt() | ast.ExceptHandler() | ast.match_case():
+                yield from _definitions(child, prefix)
 
 
 def _fields(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     """Annotated names in the body of a class, each with the string that follows it."""
     for statement, below in zip(body, [*body[1:], ast.Pass()], strict=True):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            expression = below.value if isinstance(below, ast.Expr) else None
-            text = expression.value if isinstance(expression, ast.Constant) else None
-            yield statement.target.id, inspect.cleandoc(text) if isinstance(text, str) else ""
+        match statement, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, inspect.cleandoc(text)
+            case ast.AnnAssign(target=ast.Name(id=name)), _:
+                yield name, ""

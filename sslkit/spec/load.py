@@ -184,9 +184,12 @@ def dump(spec: RunSpec, *, full: bool = False) -> str:
 
 
 def _copied(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {k: _copied(v) for k, v in value.items()}
-    return [_copied(v) for v in value] if isinstance(value, list | tuple) else value
+    match value:
+        case Mapping():
+            return {k: _copied(v) for k, v in value.items()}
+        case list() | tuple():
+            return [_copied(v) for v in value]
+    return value
 
 
 def _assign(target: object, keys: list[str], value: object, whole: str) -> None:

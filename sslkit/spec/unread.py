@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sslkit.spec.base import Problem, Spec
+from sslkit.spec.base import Problem
+from sslkit.spec.walk import children
 
 if TYPE_CHECKING:
     from sslkit.spec.run import RunSpec
@@ -47,10 +48,5 @@ def _texts(value: object) -> Iterator[str]:
     """Every text inside a spec."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Spec):
-        yield from _texts(value.__dict__)
-    elif isinstance(value, Mapping):
-        yield from _texts(tuple(value.values()))
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _texts(part)
+    for _, part in children(value):
+        yield from _texts(part)

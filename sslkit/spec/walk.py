@@ -28,14 +28,17 @@ def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:
     """Every spec inside `spec`, itself included, with its dotted path."""
     if isinstance(spec, Spec):
         yield path, spec
-        items: Iterable[tuple[object, object]] = (
-            (name, getattr(spec, name)) for name in type(spec).model_fields
-        )
-    elif isinstance(spec, Mapping):
-        items = spec.items()
-    elif isinstance(spec, tuple | list):
-        items = enumerate(spec)
-    else:
-        return
-    for key, value in items:
+    for key, value in children(spec):
         yield from walk(value, f"{path}.{key}" if path else str(key))
+
+
+def children(value: object) -> Iterable[tuple[object, object]]:
+    """(key, part) of everything right inside a spec, a mapping or a list; anything else has nothing inside."""
+    match value:
+        case Spec():
+            return ((name, getattr(value, name)) for name in type(value).model_fields)
+        case Mapping():
+            return value.items()
+        case tuple() | list():
+            return enumerate(value)
+    return ()
