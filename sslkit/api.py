@@ -39,7 +39,7 @@ class Run:
     Takes the fields of `RunSpec`. `Run(...)` and the YAML file with the same fields are the same run.
     """
 
-    def __init__(self, **fields: Any) -> None:  # noqa: ANN401
+    def __init__(self, **fields: object) -> None:
         """Validate the fields.
 
         Raises:

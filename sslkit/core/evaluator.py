@@ -23,7 +23,7 @@ Make = Callable[[Tensor, Tensor], Tensor]
 
 
 class Features(NamedTuple):
-    """Readout features of a labelled source."""
+    """Readout features of a labeled source."""
 
     values: Tensor
     """`[N, D]` float32."""
@@ -98,7 +98,7 @@ class Subject(ABC):
 
     @abstractmethod
     def features(self, split: Split, layer: int | None = None) -> Features:
-        """Features of the labelled images of `split`, through the run's one readout.
+        """Features of the labeled images of `split`, through the run's one readout.
 
         Args:
             split: `train` or `test`.

@@ -31,7 +31,7 @@ class EvaluationSpec(Spec):
     readout: Readout | None = None
     """How features are read. Default: what `run` or `file` says, or the class token."""
     data: Source | None = None
-    """Labelled images. Default: those of `run`."""
+    """Labeled images. Default: those of `run`."""
     evaluate: tuple[Evaluator, ...] = ()
     """The protocols. Default: those of `run`."""
     out: Path | None = None

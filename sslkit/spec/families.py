@@ -198,9 +198,9 @@ class EvaluatorSpec(Spec):
     every: Period = "end"
     """When to run during training: `5 epochs`, `500 steps` or `end`. It always runs at the end too."""
     train: Source | None = None
-    """Labelled images to learn from. Default: the run's own training images."""
+    """Labeled images to learn from. Default: the run's own training images."""
     test: Source | None = None
-    """Labelled images to score (their test split). Default: those of `train`, or of the run's data."""
+    """Labeled images to score (their test split). Default: those of `train`, or of the run's data."""
     baselines: bool = False
     """Also score raw pixels and the untrained network, once, before the first step."""
 

@@ -69,7 +69,7 @@ class ViewSpec(Spec):
     crops: Count = 1
     """Crops of each image."""
     augment: tuple[Augment, ...] = ()
-    """Random changes of every crop, in order. Without one that fixes the size, images are first cut at the centre."""
+    """Random changes of every crop, in order. Without one that fixes the size, images are first cut at the center."""
     by_crop: tuple[tuple[Augment, ...], ...] = ()
     """Lists of changes instead: crop i takes list i, and begins again with the first where there are more crops."""
     recipe: Recipe | None = None
@@ -246,7 +246,7 @@ class Readout(Spec):
     head: str | None = None
     """Head of an objective that features go through, as `moco_v2.projector` (MoCo on CIFAR-10). Default: none."""
     crop: float = Field(1.0, gt=0, le=1)
-    """Share of the resized image's shorter side that the centre crop keeps (ImageNet: 0.875)."""
+    """Share of the resized image's shorter side that the center crop keeps (ImageNet: 0.875)."""
     batch_size: Count = 256
     """Images a forward; part of the readout because float sums depend on it."""
 
