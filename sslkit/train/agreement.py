@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import cast, final
 
 import torch
 import torch.distributed as dist
@@ -18,7 +18,7 @@ class Agreement:
         """With several ranks each answer is to the previous question: the exchange overlaps the next step."""
         self._alone = parallel.world == 1
         # on the CPU: no device waits
-        self._group: Any = None if self._alone else dist.new_group(backend="gloo")
+        self._group = None if self._alone else cast("dist.ProcessGroup", dist.new_group(backend="gloo"))
         self._pending: tuple[torch.Tensor, dist.Work] | None = None
 
     def any(self, wants: bool) -> bool:

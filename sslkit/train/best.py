@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, final
+from typing import Any, TypedDict, final
 
 from sslkit.spec.metrics import PREFIX, Better, directions
 from sslkit.spec.run import RunSpec
 
 Records = Iterable[Mapping[str, Any]]
 """Those of `metrics.jsonl`, in order."""
+
+
+class Entry(TypedDict):
+    """The best value of a metric."""
+
+    value: float
+    step: int
+    better: Better
 
 
 @final
@@ -20,7 +28,7 @@ class Best:
     def __init__(self, spec: RunSpec) -> None:
         self._wanted = spec.checkpoint.best
         self._declared = {evaluator.label: evaluator.reported_metrics() for evaluator in spec.evaluate}
-        self.values: dict[str, dict[str, Any]] = {}
+        self.values: dict[str, Entry] = {}
         """Metric -> `value`, `step`, and `better`: `higher` or `lower`."""
         self.corrected: tuple[str, ...] = ()
         """Metrics that a checkpoint had by the other direction."""
@@ -61,11 +69,11 @@ class Best:
             f"kept. Reported: {', '.join(others)}"
         )
 
-    def state(self) -> dict[str, dict[str, Any]]:
+    def state(self) -> dict[str, Entry]:
         """For a checkpoint."""
         return self.values
 
-    def restore(self, state: Mapping[str, Mapping[str, Any]], records: Callable[[], Records]) -> None:
+    def restore(self, state: Mapping[str, Entry], records: Callable[[], Records]) -> None:
         """From a checkpoint.
 
         Args:
@@ -86,7 +94,7 @@ class Best:
             if better is not None and (name not in stale or name in again)
         }
 
-    def _replayed(self, records: Records, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def _replayed(self, records: Records, names: Iterable[str]) -> dict[str, Entry]:
         """Best values of the metrics `names`, from all records."""
         values, self.values = self.values, {}
         for record in records:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from sslkit.spec.run import RunSpec
 from sslkit.spec.walk import walk
@@ -26,13 +25,13 @@ FREE: Mapping[str, str] = {
 }
 """Field -> what a change of it does. Any other makes another run, but `data`, which is held against its content."""
 DATA = "data"
-Changes = Mapping[str, tuple[Any, Any]]
+Changes = Mapping[str, tuple[object, object]]
 """Dotted path -> the value then and now."""
 
 
 def changes(
-    then: Mapping[str, Any], now: Mapping[str, Any], path: str = ""
-) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    then: Mapping[str, object], now: Mapping[str, object], path: str = ""
+) -> Iterator[tuple[str, tuple[object, object]]]:
     """(dotted path, (then, now)) of the values in which two dumped specs differ; lists count as a whole."""
     for key in dict.fromkeys([*then, *now]):
         one, two, place = then.get(key), now.get(key), f"{path}.{key}" if path else key

@@ -20,12 +20,16 @@ FOLDER = "checkpoints"
 _NAME = re.compile(r"^step-(\d{8,})$")
 
 
+Entries = dict[str, Any]
+"""What a checkpoint holds: its state, or its meta data."""
+
+
 class Loaded(NamedTuple):
     """A checkpoint in memory."""
 
     step: int
-    state: dict[str, Any]
-    meta: dict[str, Any]
+    state: Entries
+    meta: Entries
     path: Path
 
 
@@ -41,7 +45,9 @@ class Checkpoints:
         paths = [p for p in self.folder.glob("step-*") if _NAME.match(p.name) and (p / META).is_file()]
         return sorted(paths, key=step_of)
 
-    def save(self, step: int, state: Mapping[str, Any], meta: Mapping[str, Any], best: int | None) -> Path:
+    def save(
+        self, step: int, state: Mapping[str, object], meta: Mapping[str, object], best: int | None
+    ) -> Path:
         """Write the checkpoint of `step`, then drop what is neither new nor `best` (a step).
 
         Raises:
@@ -62,7 +68,7 @@ class Checkpoints:
         self.prune(best)
         return final_path
 
-    def amend(self, step: int, changes: Mapping[str, Any], best: int | None) -> None:
+    def amend(self, step: int, changes: Mapping[str, object], best: int | None) -> None:
         """Put `changes` into what the checkpoint of `step` says beside its state, then drop as `save` does.
 
         Raises:
@@ -145,16 +151,16 @@ def _fresh(path: Path) -> Path:
     return path
 
 
-def _write(folder: Path, state: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+def _write(folder: Path, state: Mapping[str, object], meta: Mapping[str, object]) -> None:
     import torch
 
     write_whole(folder / STATE, lambda file: torch.save(dict(state), file))
     write_json(folder / META, {**meta, "sha256": checksum(folder / STATE)})
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
+def _read_meta(path: Path) -> Entries:
     try:
-        meta: dict[str, Any] = json.loads((path / META).read_text(encoding="utf-8"))
+        meta: Entries = json.loads((path / META).read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(f"{path / META}: cannot be read: {error.strerror}") from None
     except ValueError:

@@ -148,7 +148,7 @@ class CollapseGuard:
         """Whether something that this part of the run found ends it."""
         return self._mode == "stop" and len(self.findings) > self._restored
 
-    def look(self, record: Mapping[str, float]) -> list[dict[str, Any]]:
+    def look(self, record: Mapping[str, float]) -> list[dict[str, object]]:
         """Read a record, which has a `step` and `lr`; return what is new, as data."""
         if self._mode == "off":
             return []
@@ -174,7 +174,7 @@ class CollapseGuard:
             f"`sslkit resume {run_dir}` goes on all the same"
         )
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """For a checkpoint."""
         return {
             "step": self._step,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sslkit.core.fingerprint import SIZE
 from sslkit.core.source import Source
@@ -44,7 +45,7 @@ def sources_read(spec: RunSpec, sources: Sources) -> dict[str, Source]:
     return by_place
 
 
-def recorded(source: Source) -> dict[str, Any]:
+def recorded(source: Source) -> dict[str, object]:
     """What the lock holds of a source."""
     return {"fingerprint": source.fingerprint, "images": len(source)}
 
@@ -66,7 +67,7 @@ def write_list(run_dir: Path, place: str, source: Source) -> None:
     )
 
 
-def differences(run_dir: Path, place: str, source: Source, then: Mapping[str, Any]) -> list[str]:
+def differences(run_dir: Path, place: str, source: Source, then: Mapping[str, object]) -> list[str]:
     """What has changed in `source` since `then`, in words; empty where nothing has."""
     if then.get("fingerprint") == source.fingerprint:
         return []
@@ -81,22 +82,22 @@ def _path(run_dir: Path, place: str) -> Path:
     return run_dir / FOLDER / f"{place}.npz"
 
 
-def _packed(words: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
+def _packed(words: Sequence[str]) -> NDArray[np.uint8]:
     return np.frombuffer("\0".join(words).encode(errors="surrogateescape"), dtype=np.uint8)
 
 
-def _unpacked(packed: np.ndarray[Any, Any]) -> list[str]:
+def _unpacked(packed: NDArray[np.uint8]) -> list[str]:
     text = packed.tobytes().decode(errors="surrogateescape")
     return text.split("\0") if text else []
 
 
-def _listed(source: Source, digests: np.ndarray[Any, Any]) -> Listed:
+def _listed(source: Source, digests: NDArray[np.uint8]) -> Listed:
     labels = None if source.labels is None else source.labels.tolist()
     return _of_arrays([source.name(i) for i in range(len(source))], digests, labels, source.classes)
 
 
 def _of_arrays(
-    names: Sequence[str], digests: np.ndarray[Any, Any], labels: Sequence[int] | None, classes: Sequence[str]
+    names: Sequence[str], digests: NDArray[np.uint8], labels: Sequence[int] | None, classes: Sequence[str]
 ) -> Listed:
     words = [""] * len(names) if not labels else [classes[label] for label in labels]
     return Listed(names, list(zip(map(bytes, digests), words, strict=True)), classes)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -49,7 +47,7 @@ def draw_pictures(
     paths: list[Path] = []
     with optional("figures of held-out images", warn), evaluating(system), stepper.autocast():
         tokens = stepper.encode(_held_out(composed, reading, _shown_source(sources, spec)), 0)
-        objectives: Mapping[str, Any] = dict(system.objectives.items())
+        objectives = stepper.objectives
         specs = {term.name: term.spec for term in spec.all_terms()}
         for name, objective in objectives.items():
             with optional(f"figures of {name!r}: {component(specs[name])}", warn):

@@ -9,9 +9,15 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast, final
+from typing import TYPE_CHECKING, Any, BinaryIO, cast, final
 
 from sslkit.errors import StorageError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+Summary = dict[str, Any]
+"""What `summary.json` holds."""
 
 SUMMARY = "summary.json"
 """What a run writes at its end."""
@@ -96,7 +102,7 @@ class _Noting(io.BufferedIOBase):
         self._raw = raw
         self.error: OSError | None = None
 
-    def write(self, data: Any) -> int:  # noqa: ANN401
+    def write(self, data: ReadableBuffer) -> int:
         try:
             return self._raw.write(data)
         except OSError as error:
@@ -130,12 +136,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
+def write_json(path: Path, data: Mapping[str, object]) -> None:
     """`data` as readable JSON, whole or absent."""
     write_text(path, json.dumps(data, indent=2, sort_keys=False) + "\n")
 
 
-def read_summary(run_dir: Path) -> dict[str, Any]:
+def read_summary(run_dir: Path) -> Summary:
     """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
     try:
         summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -71,11 +71,11 @@ class _Counter(TorchDispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: Any,  # noqa: ANN401
-        types: Any,  # noqa: ANN401
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         named = kwargs or {}
         answer = func(*args, **named)
         formula = flop_registry.get(getattr(func, "_overloadpacket", None))
@@ -86,7 +86,7 @@ class _Counter(TorchDispatchMode):
 
 def _hollow(system: System, device: torch.device) -> System:
     """A copy without the memory of its parameters and buffers."""
-    memo: dict[int, Any] = {
+    memo: dict[int, object] = {
         id(b): torch.empty(b.shape, dtype=b.dtype, device=device) for b in system.buffers()
     }
     for p in system.parameters():

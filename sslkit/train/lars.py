@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, final
+from collections.abc import Callable, Iterable, Sequence
+from typing import final
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from sslkit.train.shards import like, local
+from sslkit.train.timm_optimizer import Group
 
 Norms = Callable[[list[Tensor]], Sequence[Tensor]]
 """The norm of each tensor as a whole."""
@@ -40,7 +41,7 @@ class LARS(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[dict[str, Any]],
+        params: Iterable[Group],
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
@@ -66,13 +67,13 @@ class LARS(Optimizer):
                 self._move(group, weights, overflow)
         return loss
 
-    def _move(self, group: dict[str, Any], weights: list[Tensor], overflow: Tensor | None) -> None:
+    def _move(self, group: Group, weights: list[Tensor], overflow: Tensor | None) -> None:
         values = [local(p) for p in weights]
-        updates: Any = [local(p.grad) for p in weights if p.grad is not None]
+        updates = [local(p.grad) for p in weights if p.grad is not None]
         if group.get("decay", True):
-            updates = torch._foreach_add(updates, values, alpha=group["weight_decay"])
+            updates = list(torch._foreach_add(updates, values, alpha=group["weight_decay"]))
             placed = [like(update, p) for update, p in zip(updates, weights, strict=True)]
-            ratios: Any = _ratios(self._norms(weights), self._norms(placed), group["trust"])
+            ratios = _ratios(self._norms(weights), self._norms(placed), group["trust"])
             torch._foreach_mul_(updates, ratios)
         directions = [local(self._direction(p)) for p in weights]
         if overflow is not None:
@@ -100,7 +101,7 @@ def _move_where_finite(
     values: Sequence[Tensor],
     directions: Sequence[Tensor],
     updates: Sequence[Tensor],
-    group: Mapping[str, Any],
+    group: Group,
     overflow: Tensor,
 ) -> None:
     """The same step, or none at all where `overflow` (0-dim) is true."""

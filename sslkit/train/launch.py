@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from sslkit.evaluate.budget import total_flops
 from sslkit.spec.load import parse_as
@@ -12,7 +11,7 @@ from sslkit.spec.run import RunSpec
 from sslkit.train import record
 from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
 from sslkit.train.drawing import FIGURES
-from sslkit.train.files import SUMMARY, read_summary, write_json
+from sslkit.train.files import SUMMARY, Summary, read_summary, write_json
 from sslkit.train.lineage import Lineage, require_data_of_finished
 from sslkit.train.lock import (
     LOCK,
@@ -35,7 +34,7 @@ from sslkit.train.trainer import SKIPPED, Trainer
 Say = Callable[[str], None]
 
 
-def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> dict[str, Any]:
+def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> Summary:
     """Run `spec` in its folder and return the summary.
 
     A folder that holds the same run continues it, with the fields that may change as `spec` has them, or returns its
@@ -68,7 +67,7 @@ def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> dict[s
 
 def resume(
     run_dir: Path, say: Say = print, assignments: Sequence[str] = (), data_changed: bool = False
-) -> dict[str, Any]:
+) -> Summary:
     """Continue the run in `run_dir` from its newest whole checkpoint and return the summary.
 
     Args:
@@ -92,12 +91,12 @@ def resume(
     return _run(locked_spec(run_dir, assignments), None, say)
 
 
-def _finished(run_dir: Path, done: dict[str, Any], say: Say) -> dict[str, Any]:
+def _finished(run_dir: Path, done: Summary, say: Say) -> Summary:
     say(f"{run_dir} is finished: {done['step']} steps")
     return done
 
 
-def _continue(spec: RunSpec, say: Say, data_changed: bool) -> dict[str, Any]:
+def _continue(spec: RunSpec, say: Say, data_changed: bool) -> Summary:
     """Go on in the folder of `spec`, which has a checkpoint; the networks need no weights to begin with."""
     run_dir = spec.run_dir
     loaded, damaged = Checkpoints(run_dir / FOLDER).newest()
@@ -111,7 +110,7 @@ def _continue(spec: RunSpec, say: Say, data_changed: bool) -> dict[str, Any]:
     return _run(begun, loaded, say, Lineage(run_dir, changes_of(spec, run_dir), data_changed))
 
 
-def _run(spec: RunSpec, loaded: Loaded | None, say: Say, lineage: Lineage | None = None) -> dict[str, Any]:
+def _run(spec: RunSpec, loaded: Loaded | None, say: Say, lineage: Lineage | None = None) -> Summary:
     parallel = start(spec.device, spec.parallel)
     try:
         trainer = Trainer(spec, parallel, loaded=loaded, lineage=lineage)
@@ -148,7 +147,7 @@ def _flops(run_dir: Path, steps: int) -> int | None:
     return total_flops(per_step, steps) if per_step else None
 
 
-def _summary(trainer: Trainer, outcome: Outcome) -> dict[str, Any]:
+def _summary(trainer: Trainer, outcome: Outcome) -> Summary:
     weights = None
     if outcome.agreed:
         with trainer.stepper.whole():

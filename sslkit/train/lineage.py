@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from sslkit.core.source import Source
 from sslkit.errors import DataError, SpecError
@@ -63,13 +63,13 @@ class Lineage:
         }
         return {place: what for place, what in differing.items() if what}
 
-    def record_data(self) -> dict[str, Any]:
+    def record_data(self) -> dict[str, object]:
         """What the lock says of the data that are read; the lists of images go beside it."""
         for place, source in self._read.items():
             write_list(self.run_dir, place, source)
         return {place: recorded(source) for place, source in self._read.items()}
 
-    def write(self, step: int, resolved: Callable[[], Mapping[str, Any]]) -> None:
+    def write(self, step: int, resolved: Callable[[], Mapping[str, object]]) -> None:
         """Bring the lock up to date where anything changed. `resolved`: everything that follows from spec and data."""
         lock = read_lock(self.run_dir)
         before = lock.get("data") or {}

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 
@@ -26,6 +26,10 @@ from sslkit.train.files import read_summary, write_text
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
+Fields = dict[str, Any]
+"""A lock, or a spec as YAML has it."""
 
 SPEC = "spec.yaml"
 LOCK = "spec.lock.yaml"
@@ -44,7 +48,7 @@ PACKAGES = (
 
 
 def write_lock(
-    spec: RunSpec, run_dir: Path, resolved: Mapping[str, Any], data: Mapping[str, Any] | None = None
+    spec: RunSpec, run_dir: Path, resolved: Mapping[str, object], data: Mapping[str, object] | None = None
 ) -> None:
     """Write `spec.yaml` and `spec.lock.yaml`. `data`: fingerprints of what the run reads."""
     plugins = used_plugins(part for _, part in walk(spec))
@@ -65,12 +69,12 @@ def write_lock(
     rewrite_lock(run_dir, lock)
 
 
-def rewrite_lock(run_dir: Path, lock: Mapping[str, Any]) -> None:
+def rewrite_lock(run_dir: Path, lock: Mapping[str, object]) -> None:
     """Replace the lock of the run in `run_dir`."""
     write_text(run_dir / LOCK, yaml.safe_dump(dict(lock), sort_keys=False, allow_unicode=True))
 
 
-def read_lock(run_dir: Path) -> dict[str, Any]:
+def read_lock(run_dir: Path) -> Fields:
     """The lock of the run in `run_dir`.
 
     Raises:
@@ -124,7 +128,7 @@ def continued_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
     return parse(wanted, began=True)
 
 
-def without_first_weights(fields: Mapping[str, Any]) -> dict[str, Any]:
+def without_first_weights(fields: Fields) -> Fields:
     """The fields of a run, without those that say which weights its networks begin with."""
     nets = {
         name: {**net, "backbone": begun_anew(net.get("backbone"))}
@@ -133,16 +137,19 @@ def without_first_weights(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "backbone": begun_anew(fields.get("backbone")), "nets": nets}
 
 
-def begun_anew(backbone: Any) -> Any:  # noqa: ANN401
+def begun_anew(backbone: T) -> T:
     """The fields of `backbone` without its first weights, as far as it can do without."""
-    cls = kinds("backbone").get(str(backbone.get("kind"))) if isinstance(backbone, dict) else None
+    if not isinstance(backbone, dict):
+        return backbone
+    cls = kinds("backbone").get(str(backbone.get("kind")))
     if cls is None or not issubclass(cls, BackboneSpec):
         return backbone
     fields = {name: cls.model_fields[name] for name in cls.first_weights if name in cls.model_fields}
-    return {**backbone, **{name: field.default for name, field in fields.items() if not field.is_required()}}
+    defaults = {name: field.default for name, field in fields.items() if not field.is_required()}
+    return cast("T", {**backbone, **defaults})
 
 
-def _located(run_dir: Path) -> dict[str, Any]:
+def _located(run_dir: Path) -> Fields:
     """The locked spec; relative paths that lead nowhere from here are those of the folder where the run began."""
     lock = read_lock(run_dir)
     fields, folder = _accepted({**lock["spec"], "out": str(run_dir)}), lock.get("folder")
@@ -156,7 +163,7 @@ def _located(run_dir: Path) -> dict[str, Any]:
     return changed(fields, moved)
 
 
-def _accepted(fields: dict[str, Any]) -> dict[str, Any]:
+def _accepted(fields: Fields) -> Fields:
     """`fields` without a `checkpoint.best` that is refused today: no checkpoint was ever kept by it."""
     spec = parse_as(RunSpec, fields)
     if spec.checkpoint.best is None or not refusal(spec.checkpoint.best, spec.evaluate):

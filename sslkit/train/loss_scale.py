@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -58,11 +58,11 @@ class LossScale:
             return {}
         return {"loss_scale": self._scale, "skipped_steps": self._skipped.clone()}
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, float]:
         """For a checkpoint; waits for the device. Nothing without float16."""
         return {**self._scaler.state_dict(), "skipped_steps": self._skipped.item()} if self.enabled else {}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
         """From a checkpoint. Raises KeyError where it has none of what is needed."""
         if self.enabled:
             kept = dict(state)

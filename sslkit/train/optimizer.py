@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +16,13 @@ from sslkit.spec.schedule import Ramp, value_at
 from sslkit.train import timm_optimizer
 from sslkit.train.lars import LARS, Norms
 from sslkit.train.shards import local
+from sslkit.train.timm_optimizer import Group
 
+Moments = dict[str, float | tuple[float, ...]]
 Named = Iterable[tuple[str, nn.Parameter]]
 BETAS = (0.9, 0.95)
 """Of `adamw`: MAE's (`main_pretrain.py`)."""
+ADAM_EPS = 1e-8  # torch's default
 CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
 
 
@@ -29,7 +31,7 @@ def groups(
     decayable: Named,
     never: Iterable[nn.Parameter] = (),
     scales: Mapping[nn.Parameter, float] = MappingProxyType({}),
-) -> list[dict[str, Any]]:
+) -> list[Group]:
     """Parameter groups: with weight decay, and without; those that `scales` names by their scale too.
 
     One-dimensional parameters (biases, norm scales) and those that `no_decay` names are not decayed; class and mask
@@ -49,8 +51,8 @@ def groups(
     return [_group(params, *key) for key, params in members.items() if params]
 
 
-def _group(params: list[nn.Parameter], decay: bool, scale: float, fallback: bool) -> dict[str, Any]:
-    group: dict[str, Any] = {"params": params, "decay": decay, "lr_scale": scale}
+def _group(params: list[nn.Parameter], decay: bool, scale: float, fallback: bool) -> Group:
+    group: Group = {"params": params, "decay": decay, "lr_scale": scale}
     return group | ({} if decay else {"weight_decay": 0.0}) | ({"use_fallback": True} if fallback else {})
 
 
@@ -76,7 +78,7 @@ def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, 
 
 def make(
     spec: OptimizerSpec,
-    parameter_groups: list[dict[str, Any]],
+    parameter_groups: list[Group],
     norms: Norms = torch._foreach_norm,
     fused: bool = True,
     peak: float | None = None,
@@ -94,12 +96,12 @@ def make(
     Raises:
         SpecError: timm has no optimizer of that name, or it cannot be built, or it needs second derivatives.
     """
-    eps: dict[str, Any] = {} if spec.eps is None else {"eps": spec.eps}
     rate = spec.lr if peak is None else peak
     if spec.name == "adamw":
         first, second = (value_at(beta, 0, 1) for beta in spec.betas or BETAS)
+        eps = ADAM_EPS if spec.eps is None else spec.eps
         return torch.optim.AdamW(
-            parameter_groups, lr=rate, betas=(first, second), fused=fused, foreach=not fused, **eps
+            parameter_groups, lr=rate, betas=(first, second), eps=eps, fused=fused, foreach=not fused
         )
     if spec.name == "lars":
         momentum = timm_optimizer.MOMENTUM if spec.momentum is None else value_at(spec.momentum, 0, 1)
@@ -135,14 +137,14 @@ def remade(
     return new
 
 
-def _key(group: Mapping[str, Any]) -> tuple[bool, float, bool]:
+def _key(group: Group) -> tuple[bool, float, bool]:
     """What sets a group apart from others."""
     return group["decay"], group["lr_scale"], group.get("use_fallback", False)
 
 
-def moments(spec: OptimizerSpec, step: int, total: int) -> dict[str, Any]:
+def moments(spec: OptimizerSpec, step: int, total: int) -> Moments:
     """`momentum` and `betas` at `step` of `total`, those of them that change over the run."""
-    changing: dict[str, Any] = {}
+    changing: Moments = {}
     if isinstance(spec.momentum, Ramp):
         changing["momentum"] = spec.momentum.at(step, total)
     if spec.betas is not None and any(isinstance(beta, Ramp) for beta in spec.betas):
@@ -154,7 +156,7 @@ def assign(
     optimizer: Optimizer,
     lr: float,
     weight_decay: float,
-    moments: Mapping[str, Any] = MappingProxyType({}),
+    moments: Mapping[str, float | tuple[float, ...]] = MappingProxyType({}),
 ) -> None:
     """Set the learning rate of every group, times its scale, the weight decay of those that have any, and `moments`.
 

@@ -20,11 +20,11 @@ from sslkit.train.parallel import Parallel
 METRICS = "metrics.jsonl"
 FLUSH_SECONDS = 1.0
 
-Watch = Callable[[Mapping[str, float]], Sequence[Mapping[str, Any]]]
+Watch = Callable[[Mapping[str, float]], Sequence[Mapping[str, object]]]
 """Reads a record of training on every rank; returns the warnings to write below it."""
 
 
-def unwatched(_record: Mapping[str, float]) -> Sequence[Mapping[str, Any]]:
+def unwatched(_record: Mapping[str, float]) -> Sequence[Mapping[str, object]]:
     """Nobody looks, nothing is found."""
     return ()
 
@@ -79,7 +79,7 @@ class Recorder:
         self._line(record)
         self.loggers.metrics(int(record["step"]), {k: v for k, v in record.items() if k != "step"})
 
-    def _line(self, record: Mapping[str, Any]) -> None:
+    def _line(self, record: Mapping[str, object]) -> None:
         if self.parallel.first:
             self.file.add([json.dumps({k: _json_number(v) for k, v in record.items()})])
 
@@ -122,7 +122,7 @@ def rewind(run_dir: Path, step: int, evaluated: bool = True, held: Sequence[str]
     write_text(run_dir / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
 
 
-def _is_evaluation(record: Mapping[str, Any]) -> bool:
+def _is_evaluation(record: Mapping[str, object]) -> bool:
     return any(key.startswith("eval/") for key in record)
 
 

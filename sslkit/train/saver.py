@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from sslkit.errors import StorageError, TrainingError
 from sslkit.train.checkpoint import FOLDER, Checkpoints
@@ -34,7 +34,13 @@ class Saver:
         return f"The last good checkpoint is {kept[-1]}; `sslkit resume {self._run_dir}` continues from it."
 
     def save(
-        self, step: int, state: Mapping[str, Any], meta: Mapping[str, Any], best: int | None, *, final: bool
+        self,
+        step: int,
+        state: Mapping[str, object],
+        meta: Mapping[str, object],
+        best: int | None,
+        *,
+        final: bool,
     ) -> Path | None:
         """Write the checkpoint of `step`; None where the disk did not take it, which is told.
 
@@ -51,7 +57,7 @@ class Saver:
             self._warn(f"{error}; training goes on and tries again at the next checkpoint")
             return None
 
-    def amend(self, step: int, changes: Mapping[str, Any], best: int | None) -> None:
+    def amend(self, step: int, changes: Mapping[str, object], best: int | None) -> None:
         """Put `changes` into what the checkpoint of `step` says beside its state, as far as the disk lets."""
         self._records.sync()
         try:
@@ -59,7 +65,7 @@ class Saver:
         except StorageError as error:
             self._warn(f"{error}; a resumed run evaluates step {step} again")
 
-    def _unwritten(self) -> Mapping[str, Any]:
+    def _unwritten(self) -> Mapping[str, object]:
         return {"records": list(self._records.held)} if self._records.held else {}
 
     def store(self, write: Callable[[], object]) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -55,7 +54,7 @@ def shard(system: System, mesh: DeviceMesh) -> list[nn.Parameter]:
 
 def stand_in(system: System) -> System:
     """A copy of `system` without the memory of its parameters."""
-    memo: dict[int, Any] = {id(p): _empty(p) for p in system.parameters()}
+    memo: dict[int, object] = {id(p): _empty(p) for p in system.parameters()}
     return copy.deepcopy(system, memo)
 
 

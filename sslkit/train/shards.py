@@ -42,7 +42,7 @@ def whole(tensor: Tensor) -> Tensor:
     return values.full_tensor() if isinstance(values, DTensor) else values
 
 
-def gathered(state: Any, keep: bool) -> Any:  # noqa: ANN401
+def gathered(state: object, keep: bool) -> object:
     """`state` with its shards joined, one tensor after the other, on the CPU; where not to `keep`, without them."""
     if isinstance(state, DTensor):
         values = whole(state)
@@ -52,7 +52,7 @@ def gathered(state: Any, keep: bool) -> Any:  # noqa: ANN401
     return state
 
 
-def placed(values: Any, tensor: Tensor) -> Any:  # noqa: ANN401
+def placed(values: object, tensor: Tensor) -> object:
     """Whole `values`, the same on every rank, cut as `tensor` is; unchanged where their shapes differ."""
     if not isinstance(tensor, DTensor) or not isinstance(values, Tensor) or values.shape != tensor.shape:
         return values
@@ -61,7 +61,7 @@ def placed(values: Any, tensor: Tensor) -> Any:  # noqa: ANN401
     )
 
 
-def placed_as(state: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+def placed_as(state: Mapping[str, object], reference: Mapping[str, Tensor]) -> dict[str, object]:
     """A module's whole `state`, cut as its `reference` is."""
     return {key: placed(value, reference[key]) if key in reference else value for key, value in state.items()}
 

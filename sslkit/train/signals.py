@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
-from typing import Any, Self, final
+from typing import Self, final
 
 from sslkit.errors import Interrupted
 
@@ -21,6 +21,10 @@ SAME = 2.0
 """Seconds within which a second signal is the first one again: a terminal and `torchrun` both pass it on."""
 SIGNAL_EXIT = 128
 """What shells add to the number of the signal that ended a program."""
+
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What a signal may be handled by."""
 
 
 class Abandoned(BaseException):
@@ -67,7 +71,7 @@ class StopRequest:
         self._last, self._speaks = last, speaks
         self._since = 0.0
         self._abandoning = False
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Handler] = {}
 
     def __enter__(self) -> Self:
         """Listen, where this is the main thread."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class Watch:
 
     def __init__(self, module: nn.Module) -> None:
         both = ((part._parameters, part._modules) for part in module.modules())
-        self._homes: list[Mapping[str, Any]] = [home for homes in both for home in homes if home]
+        self._homes: list[Mapping[str, object]] = [home for homes in both for home in homes if home]
         self._sizes = list(map(len, self._homes))
         places = [(home, name) for home in self._homes for name in home]
         self._owners, self._names = [home for home, _ in places], [name for _, name in places]

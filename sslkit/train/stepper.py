@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ from sslkit.train.shards import gathered, optimizer_placed, placed_as
 from sslkit.train.slots import Watch
 from sslkit.train.stages import masks_shapes, timeline
 from sslkit.train.statistics import SharedStatistics, is_watched, require_equal_buffers
+from sslkit.train.timm_optimizer import Group
 
 
 class Losses(NamedTuple):
@@ -123,8 +124,7 @@ class Stepper:
             "optimizer": self.optimizer.state_dict(),
             "loss_scale": self.loss_scale.state_dict(),
         }
-        joined: dict[str, Any] = gathered(state, self.parallel.first)
-        return joined
+        return cast("dict[str, Any]", gathered(state, self.parallel.first))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state`. Raises RuntimeError where its shapes differ."""
@@ -137,7 +137,7 @@ class Stepper:
         """Around reading `reading`. All ranks must enter it."""
         return self.parallel.whole(self.system, self.reading)
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The reduced precision of forwards; objectives compute their losses in float32."""
         return autocast_of(self.precision, self.parallel.device)
 
@@ -196,7 +196,7 @@ class Stepper:
         parallel = self.parallel
         return optim.make(self.spec.optimizer, self._groups(), parallel.norms, parallel.fused, self.peak_lr)
 
-    def _groups(self) -> list[dict[str, Any]]:
+    def _groups(self) -> list[Group]:
         student: Any = self.system.nets["student"]
         decayable = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
         decayable += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
@@ -349,7 +349,7 @@ def _values(outputs: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
     return values
 
 
-def autocast_of(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+def autocast_of(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """Reduced precision for the block, or nothing for `float32`."""
     return (
         contextlib.nullcontext()

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, final
+from typing import TYPE_CHECKING, Literal, NamedTuple, Self, final
 
 from sslkit.errors import Interrupted, SpecError, SslkitError
 from sslkit.registry.manager import registry
@@ -25,7 +25,7 @@ from sslkit.spec.run import RunSpec
 from sslkit.spec.sweep import Cell, Grid, SweepSpec, grid, read_sweep_spec
 from sslkit.train.files import read_summary, write_text
 from sslkit.train.lock import differences, require_same_run
-from sslkit.train.signals import listened
+from sslkit.train.signals import Handler, listened
 
 if TYPE_CHECKING:
     from sslkit.evaluate.sweep_table import SweepTable
@@ -140,7 +140,7 @@ class Stop:
     def __init__(self) -> None:
         self.signal: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._previous: dict[int, Any] = {}
+        self._previous: dict[int, Handler] = {}
 
     def __enter__(self) -> Self:
         """Listen, where this is the main thread."""
@@ -309,7 +309,7 @@ def together(share: Share, ended: Sequence[Ended]) -> list[Ended]:
 
     dist.init_process_group("gloo", timeout=PATIENCE)
     try:
-        parts: list[Any] = [None] * share.ranks
+        parts: list[list[Ended]] = [[]] * share.ranks
         dist.all_gather_object(parts, list(ended))
     finally:
         dist.destroy_process_group()
@@ -330,8 +330,8 @@ def write_results(plan: Grid, ended: Sequence[Ended]) -> SweepTable:
 
 def sweep(
     base: RunSpec | str | Path,
-    axes: Mapping[str, Sequence[Any]] | None = None,
-    rows: Mapping[str, Mapping[str, Any]] | None = None,
+    axes: Mapping[str, Sequence[object]] | None = None,
+    rows: Mapping[str, Mapping[str, object]] | None = None,
     out: str | Path | None = None,
     say: Say = print,
 ) -> SweepTable:
@@ -369,7 +369,7 @@ def sweep(
     return results
 
 
-def _axes(by_path: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
+def _axes(by_path: Mapping[str, Sequence[object]]) -> dict[str, tuple[object, ...]]:
     """Raises SpecError where values are no sequence; a text would otherwise be swept letter by letter."""
     axes = {}
     for key, values in by_path.items():

@@ -16,6 +16,9 @@ from sslkit.errors import SpecError, reason_of
 from sslkit.spec.parts import OptimizerSpec
 from sslkit.spec.schedule import value_at
 
+Group = dict[str, Any]
+"""One of an optimizer's `param_groups`: its parameters under `params`, and their options."""
+
 MOMENTUM = 0.9
 """Where neither the spec nor the optimizer's class has one, as timm's factory has it."""
 NETWORKS = ("nets.", "backbone.")
@@ -38,7 +41,7 @@ def require_optimizer(name: str) -> OptimInfo:
     return info
 
 
-def build(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]], peak: float) -> Optimizer:
+def build(spec: OptimizerSpec, parameter_groups: list[Group], peak: float) -> Optimizer:
     """The optimizer; what `spec` leaves open is the optimizer's own. `peak`: the largest learning rate of the run.
 
     Corrected weight decay (`adamc`, `sgdc`, ...) is rate ** 2 / peak, and a layer with a share of the rate has that
@@ -48,7 +51,7 @@ def build(spec: OptimizerSpec, parameter_groups: list[dict[str, Any]], peak: flo
         SpecError: timm has no such optimizer, it cannot be built, or it needs second derivatives.
     """
     info = require_optimizer(spec.name)
-    options: dict[str, Any] = {}
+    options: dict[str, float | tuple[float, ...]] = {}
     if spec.betas is not None and info.has_betas and info.num_betas == 2:
         options["betas"] = tuple(value_at(beta, 0, 1) for beta in spec.betas)
     if spec.eps is not None and info.has_eps:

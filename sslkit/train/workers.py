@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
 from pathlib import Path
-from typing import Any, NamedTuple, cast, final
+from typing import NamedTuple, TypeVar, cast, final
 
 import torch
 from torch import Tensor
@@ -22,7 +22,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from sslkit.errors import WorkerError
 from sslkit.train.line_file import Warn
-from sslkit.train.signals import leave_signals
+from sslkit.train.signals import Handler, leave_signals
+
+Index = TypeVar("Index")
+Batch = TypeVar("Batch")
 
 SHARED_MEMORY = Path("/dev/shm")
 PREFETCH = 2
@@ -55,11 +58,11 @@ class Loading(NamedTuple):
 
 
 def batches(
-    dataset: Dataset[Any],
-    plan: Iterable[list[Any]],
-    collate: Callable[[Any], Any],
+    dataset: Dataset[object],
+    plan: Iterable[list[Index]],
+    collate: Callable[..., Batch],
     how: Loading,
-) -> Iterator[Any]:
+) -> Iterator[Batch]:
     """The batches of `dataset` in the order of `plan`, as `collate` makes them.
 
     Args:
@@ -82,7 +85,8 @@ def batches(
         worker_init_fn=leave_signals,
         generator=torch.Generator(),  # otherwise starting it would advance torch's own
     )
-    return _Watched(loader, how).batches() if how.workers else iter(loader)
+    loaded = _Watched(loader, how).batches() if how.workers else iter(loader)
+    return cast("Iterator[Batch]", loaded)
 
 
 @final
@@ -92,10 +96,10 @@ class _Shared:
     The queue's own thread would do it too, but print its error, drop the batch and let the run wait for it forever.
     """
 
-    def __init__(self, collate: Callable[[Any], Any]) -> None:
+    def __init__(self, collate: Callable[..., object]) -> None:
         self._collate = collate
 
-    def __call__(self, items: Any) -> Any:  # noqa: ANN401
+    def __call__(self, items: object) -> object:
         batch = self._collate(items)
         try:
             return tree_map_only(Tensor, Tensor.share_memory_, batch)
@@ -107,13 +111,13 @@ class _Shared:
 class _Watched:
     """The processes behind a loader."""
 
-    def __init__(self, loader: DataLoader[Any], how: Loading) -> None:
+    def __init__(self, loader: DataLoader[object], how: Loading) -> None:
         self._loader, self._how = loader, how
         self._processes: list[BaseProcess] = []
         # also before multiprocessing itself waits for them at exit, with a signal that they ignore
         self._end = Finalize(self, _kill, args=(self._processes,), exitpriority=10)
 
-    def batches(self) -> Iterator[Any]:
+    def batches(self) -> Iterator[object]:
         """Until the plan ends; no process is left behind, however this ends."""
         handler, batches, first = None, None, True
         try:
@@ -133,7 +137,7 @@ class _Watched:
             if handler is not None:
                 signal.signal(signal.SIGCHLD, handler)
 
-    def _start(self) -> Iterator[Any]:
+    def _start(self) -> Iterator[object]:
         before = set(multiprocessing.active_children())
         try:
             return iter(self._loader)
@@ -144,7 +148,7 @@ class _Watched:
         finally:
             self._processes += [p for p in multiprocessing.active_children() if p not in before]
 
-    def _next(self, batches: Iterator[Any]) -> Any:  # noqa: ANN401
+    def _next(self, batches: Iterator[object]) -> object:
         begun = time.monotonic()
         while True:
             try:
@@ -195,7 +199,7 @@ class _Watched:
         of = "" if size is None else f" ({SHARED_MEMORY} has {size / 2**20:.0f} MiB)"
         return f"worker processes ran out of shared memory{of}. {self._fewer()}, or enlarge it (Docker: --shm-size=8g)"
 
-    def _weigh(self, batch: Any) -> None:  # noqa: ANN401
+    def _weigh(self, batch: object) -> None:
         """Tell of shared memory that cannot hold what all workers have ready together."""
         tensors = [leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)]
         needed = sum(x.numel() * x.element_size() for x in tensors) * (PREFETCH * self._how.workers + 1)
@@ -215,7 +219,7 @@ def _kill(processes: Sequence[BaseProcess]) -> None:
         process.join(REAP)
 
 
-def _mute() -> Any:  # noqa: ANN401
+def _mute() -> Handler:
     """Take away torch's handler of SIGCHLD, and return it; None where there is none.
 
     It raises in the midst of whatever this process does when a worker dies, and a step that is cut off so leaves
