@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
+from sslkit.train.files import Summary
 from sslkit.train.signals import exit_code
 
 
-def close(summary: Mapping[str, Any]) -> int:
+def close(summary: Summary) -> int:
     """Print what a run came to. Returns 0, or for a run that a signal stopped what shells give for that signal."""
     if os.environ.get("RANK", "0") == "0":
         print("\n".join(lines(summary)), flush=True)
     return 0 if summary["finished"] else exit_code(summary["stopped_by"])
 
 
-def lines(summary: Mapping[str, Any]) -> Iterator[str]:
+def lines(summary: Summary) -> Iterator[str]:
     """The closing summary of `summary.json`, line by line."""
     run_dir = shlex.quote(summary["paths"]["run"])
     yield ""
@@ -41,7 +41,7 @@ def lines(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"  sslkit evaluate {run_dir} 'evaluate=[{{kind: knn}}]'"
 
 
-def _scores(summary: Mapping[str, Any]) -> Iterator[str]:
+def _scores(summary: Summary) -> Iterator[str]:
     """One table: a row for each headline metric, with its best and its baselines."""
     rows = [_score(name, summary) for name in _headlines(summary["metrics"])]
     if not rows:
@@ -54,7 +54,7 @@ def _scores(summary: Mapping[str, Any]) -> Iterator[str]:
         yield "  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
 
 
-def _score(name: str, summary: Mapping[str, Any]) -> list[str]:
+def _score(name: str, summary: Summary) -> list[str]:
     best, short = summary["best"].get(name), name.removeprefix("eval/")
     baselines = [summary["baselines"].get(f"baseline/{kind}/{short}") for kind in ("untrained", "raw_pixels")]
     last = summary["metrics"][name]
@@ -63,7 +63,7 @@ def _score(name: str, summary: Mapping[str, Any]) -> list[str]:
     return [short.replace("/", " "), *numbers, *("" if b is None else f"{b:.4f}" for b in baselines)]
 
 
-def _headlines(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _headlines(metrics: Iterable[str]) -> Iterator[str]:
     """The first metric of each evaluation, `eval/LABEL/METRIC`."""
     labels = set[str]()
     for name in metrics:
@@ -74,7 +74,7 @@ def _headlines(metrics: Mapping[str, Any]) -> Iterator[str]:
             yield name
 
 
-def _written(paths: Mapping[str, Any]) -> Iterator[str]:
+def _written(paths: Summary) -> Iterator[str]:
     for key in ("metrics", "lock", "checkpoint"):
         if paths[key]:
             yield paths[key]
@@ -82,8 +82,9 @@ def _written(paths: Mapping[str, Any]) -> Iterator[str]:
     yield os.path.join(paths["run"], "summary.json")  # noqa: PTH118
 
 
-def _loss(metrics: Mapping[str, Any]) -> str:
-    return f", loss {metrics['loss']:.4f}" if metrics.get("loss") is not None else ""
+def _loss(metrics: Mapping[str, float | None]) -> str:
+    loss = metrics.get("loss")
+    return "" if loss is None else f", loss {loss:.4f}"
 
 
 def _duration(seconds: float) -> str:

@@ -6,7 +6,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator, Mapping
 from types import NoneType
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -18,7 +18,13 @@ from sslkit.spec.docstrings import description
 from sslkit.spec.locate import annotation_of, options, slot_family, spec_class
 from sslkit.spec.schema import component, require_family
 
-_WORDS = {bool: "true or false", int: "whole number", float: "number", str: "text", NoneType: "nothing"}
+_WORDS: Mapping[object, str] = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    NoneType: "nothing",
+}
 
 
 def describe_family(family: str) -> Iterator[str]:
@@ -64,7 +70,7 @@ def first_line(cls: type) -> str:
     return (inspect.getdoc(cls) or "").partition("\n")[0]
 
 
-def type_words(annotation: Any) -> str:  # noqa: ANN401
+def type_words(annotation: object) -> str:
     """`annotation` as a person would say it: `number or Ramp`, `list of augment`."""
     return " or ".join(dict.fromkeys(map(_word, options(annotation))))
 
@@ -86,7 +92,7 @@ def _fields(cls: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, 
             yield from _fields(inner, f"{prefix}{name}.")
 
 
-def _word(annotation: Any) -> str:  # noqa: ANN401
+def _word(annotation: object) -> str:
     family = slot_family(annotation)
     if family is not None:
         return family

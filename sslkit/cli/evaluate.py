@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sslkit.errors import SpecError
 from sslkit.spec.load import similar_path
+
+if TYPE_CHECKING:
+    from sslkit.spec.evaluation import EvaluationSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +49,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _spec(args: argparse.Namespace) -> Any:  # noqa: ANN401
+def _spec(args: argparse.Namespace) -> EvaluationSpec:
     from sslkit.registry.manager import registry
     from sslkit.spec.evaluation import EvaluationSpec
     from sslkit.spec.load import override, parse_as, read_yaml
@@ -57,7 +60,7 @@ def _spec(args: argparse.Namespace) -> Any:  # noqa: ANN401
     return parse_as(EvaluationSpec, override(fields, args.overrides), registry().failures)
 
 
-def _of_run(run_dir: Path, checkpoint: str) -> dict[str, Any]:
+def _of_run(run_dir: Path, checkpoint: str) -> dict[str, object]:
     """What the run does, for overrides to change."""
     from sslkit.train.lock import trained_spec
 

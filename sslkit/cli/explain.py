@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
 from sslkit.cli.validate import augmentations
+
+if TYPE_CHECKING:
+    from sslkit.train.cost import Facts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +42,7 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def lines(facts: Mapping[str, Any]) -> Iterator[str]:
+def lines(facts: Facts) -> Iterator[str]:
     """What `resolved` found, for people."""
     yield "# resolved"
     yield f"images      {facts['images']:,} ({facts['channels']} channels)"
@@ -70,7 +73,7 @@ def lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"the masks take {facts['graphs']} shapes over the run; compiled, each is a graph of its own"
 
 
-def _plan(plan: Mapping[str, Any]) -> Iterator[str]:
+def _plan(plan: Facts) -> Iterator[str]:
     """What terms save by sharing, and what all of them cost over the dearest alone; nothing for a single one."""
     if len(plan["terms"]) < 2:
         return
@@ -80,5 +83,5 @@ def _plan(plan: Mapping[str, Any]) -> Iterator[str]:
     yield f"expected cost: {plan['cost']:.2f} times that of {dearest} alone (alone: {alone})"
 
 
-def _cost(one: Mapping[str, Any], patches: int) -> str:
+def _cost(one: Facts, patches: int) -> str:
     return f"{one['visible']} of {patches} patches visible, {one['tokens_per_step']:,} tokens a step"

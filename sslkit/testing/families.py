@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from sslkit.spec.base import Spec
 from sslkit.spec.explain import problems
@@ -31,7 +30,7 @@ from sslkit.testing.training import CPU
 from sslkit.train.compose import compose
 from sslkit.train.parallel import Single
 
-_PARTS: dict[str, Callable[[Any], dict[str, Any]]] = {
+_PARTS: dict[str, Callable[..., dict[str, object]]] = {
     "backbone": lambda spec: {"backbone": spec},
     "masker": lambda spec: {"objectives": {"check": _mae(masker=spec)}},
     "target": lambda spec: {"objectives": {"check": _mae(target=spec)}},
@@ -47,7 +46,7 @@ FITS = "fits the kit's run"
 NEEDS: Needs = {"*": FITS, **training.NEEDS}
 """What must pass before another check makes sense."""
 
-_BY_FAMILY: dict[str, Callable[[Any], Checks]] = {
+_BY_FAMILY: dict[str, Callable[..., Checks]] = {
     "balancer": balancers.checks,
     "backbone": backbones.checks,
     "masker": maskers.checks,

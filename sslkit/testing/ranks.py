@@ -13,7 +13,7 @@ import tempfile
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, NamedTuple, final
+from typing import IO, NamedTuple, final
 
 import torch
 import torch.distributed as dist
@@ -166,7 +166,7 @@ def answer_to(data: bytes, rank: int) -> Answer:
     """What `rank` makes of the pickled run in `data`."""
     parallel = DataParallel(CPU, rank, WORLD)
     try:
-        run: Any = pickle.loads(data)
+        run: RunSpec = pickle.loads(data)
         try:
             compose(run, parallel)
         except SpecError as error:  # it is refused before the first step

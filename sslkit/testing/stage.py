@@ -124,7 +124,7 @@ def evaluated(spec: EvaluatorSpec) -> RunSpec:
     return stage(evaluate=(spec,), objectives=objectives)
 
 
-def stage(**parts: Any) -> RunSpec:  # noqa: ANN401
+def stage(**parts: object) -> RunSpec:
     """The kit's run with some fields replaced.
 
     Nothing is validated again: `Noise` and `Probe` are of no plugin, and a spec that was imported after the
@@ -149,4 +149,5 @@ def stage(**parts: Any) -> RunSpec:  # noqa: ANN401
         "batch_size": BATCH,
         "steps": STEPS,
     }
-    return RunSpec.model_construct(**{**fields, **parts})
+    fields.update(parts)
+    return RunSpec.model_construct(**fields)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from sslkit.spec.base import Slot, Spec
 from sslkit.spec.docstrings import description
@@ -76,7 +76,7 @@ def _is_described(cls: type[Spec]) -> None:
     )
 
 
-def _undescribed(cls: type[Any], name: str, seen: set[type]) -> Iterator[str]:
+def _undescribed(cls: type[BaseModel], name: str, seen: set[type]) -> Iterator[str]:
     """The class, its fields and those of the plain specs inside it, as far as nothing describes them."""
     seen.add(cls)
     if not (inspect.cleandoc(cls.__dict__.get("__doc__") or "")):

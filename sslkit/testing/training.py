@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
-from typing import Any, final
+from typing import final
 
 import torch
 from torch import Tensor
@@ -90,9 +90,10 @@ class Straight:
         self.values += trial.steps(HALF, STEPS)
         self.end = trial.weights()
 
-    def checkpoint(self) -> Any:  # noqa: ANN401
+    def checkpoint(self) -> dict[str, object]:
         """The state of the run half-way, as a resumed one reads it."""
-        return torch.load(io.BytesIO(self._saved), weights_only=True)
+        state: dict[str, object] = torch.load(io.BytesIO(self._saved), weights_only=True)
+        return state
 
     def _note_gradient(self, name: str, gradient: Tensor) -> None:
         self.finite[name] = bool(gradient.isfinite().all())

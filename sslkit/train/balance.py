@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
-from typing import NamedTuple, final
+from typing import NamedTuple, cast, final
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ class Balancing:
         self._parallel = parallel
         self._balancers: list[Balancer] = [
             system.balancer,
-            *(_balancer(one) for one in system.inner.values()),
+            *cast("Iterable[Balancer]", system.inner.values()),
         ]
         self._hybrids = list(system.inner)
         self._losses: list[list[Tensor]] = []
@@ -71,8 +71,3 @@ class Balancing:
         self._losses = []
         for i, (balancer, losses) in enumerate(zip(self._balancers, shared, strict=True)):
             balancer.commit(losses, gram if i == 0 and balancer.weighs_gradients else None)
-
-
-def _balancer(module: torch.nn.Module) -> Balancer:
-    assert isinstance(module, Balancer), "`inner` holds balancers"
-    return module

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
 from torch import nn
 
@@ -226,7 +226,7 @@ def make_maskers(system: System, env: Env) -> Maskers:
 
 def _asker(system: System, request: Encode) -> str:
     """Path of the first of several objectives that asks for `request`; nothing where there is only one."""
-    objectives: Mapping[str, Any] = dict(system.objectives.items())
+    objectives = cast("Mapping[str, Objective]", dict(system.objectives.items()))
     owners = [name for name, objective in objectives.items() if request in objective.passes]
     return f"objectives.{owners[0].replace('/', '.objectives.')}: " if len(objectives) > 1 else ""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode
 from sslkit.core.plan import same_pass
 from sslkit.core.system import System
 from sslkit.train.masking import Masking
+
+Facts = Mapping[str, Any]
+"""A pass, or a plan, as the lock has them under `resolved`."""
 
 FORWARD = 1 / 3
 """Of a forward with its backward, which takes twice the forward."""
@@ -25,7 +28,7 @@ class Asker(NamedTuple):
 
 def askers(system: System, masking: Masking) -> dict[str, Asker]:
     """The requests of every objective, by name."""
-    objectives: Mapping[str, Any] = dict(system.objectives.items())
+    objectives = cast("Mapping[str, Objective]", dict(system.objectives.items()))
     return {name: _asker(objective, system, masking) for name, objective in objectives.items()}
 
 
@@ -48,7 +51,7 @@ def users(request: Encode, early: bool, wants: Mapping[str, Asker]) -> list[str]
     ]
 
 
-def plan(system: System, masking: Masking, passes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def plan(system: System, masking: Masking, passes: Sequence[Facts]) -> dict[str, object]:
     """How many passes are asked for and run, their tokens, and the cost of the step.
 
     Args:
@@ -75,18 +78,18 @@ def plan(system: System, masking: Masking, passes: Sequence[Mapping[str, Any]]) 
     }
 
 
-def encoded(passes: Sequence[Mapping[str, Any]], planned: Mapping[str, Any]) -> float:
+def encoded(passes: Sequence[Facts], planned: Facts) -> float:
     """What a step of this plan of `passes` costs, in tokens that the student encodes and differentiates once."""
     return float(planned["cost"]) * max(
         sum(_cost(one, 1) for one in passes if term in _terms(one)) for term in planned["terms"]
     )
 
 
-def _terms(one: Mapping[str, Any]) -> set[str]:
+def _terms(one: Facts) -> set[str]:
     return {name.partition("/")[0] for name in one["for"]}
 
 
-def _cost(one: Mapping[str, Any], backwards: int) -> float:
+def _cost(one: Facts, backwards: int) -> float:
     """Of a pass, in tokens that are encoded with gradient."""
     learns = one["net"] == "student" and not one["guide"]
     cost: float = one["tokens_per_step"] * (FORWARD + (1 - FORWARD) * backwards if learns else FORWARD)

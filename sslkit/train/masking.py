@@ -74,10 +74,9 @@ class Masking(nn.Module):
     @torch.no_grad()
     def commit(self, rows: Sequence[Rows], gather: Callable[[Tensor], Tensor]) -> None:
         """Give every masker what it observed in the micro-batches of a step, on all ranks."""
-        for masker, observed in zip(self._each, zip(*rows, strict=True), strict=True):
-            assert isinstance(masker, Masker)
+        for i, observed in zip(self._first.values(), zip(*rows, strict=True), strict=True):
             if observed[0]:
-                masker.commit(
+                self.maskers[i].commit(
                     {key: gather(torch.cat([part[key] for part in observed])) for key in observed[0]}
                 )
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, cast, final
+from typing import NamedTuple, cast, final
 
 import torch
 from torch import Tensor, nn
 
+from sslkit.core.backbone import Backbone
 from sslkit.core.draw import Draw
 from sslkit.core.env import Length
 from sslkit.core.masker import Masker
+from sslkit.core.objective import Objective
 from sslkit.core.passes import Output, Tokens
 from sslkit.core.system import Stepped, System
 from sslkit.errors import SpecError
@@ -24,6 +26,7 @@ from sslkit.train.average import Averages, set_modes
 from sslkit.train.backward import backward_of
 from sslkit.train.balance import Balance, Balancing
 from sslkit.train.cached import Cached, Prepared, needs_whole, require_images_apart
+from sslkit.train.checkpoint import Entries
 from sslkit.train.compile import compile_shards, compile_system, compiles
 from sslkit.train.feed import Batch
 from sslkit.train.loss_scale import LossScale, require_scalable
@@ -64,7 +67,7 @@ class Stepper:
         system.guided_by(self.masking.guides)
         self.reading = parallel.place(system)
         """What evaluators and figures read, under `whole`: the system, or where that is in shards a stand-in."""
-        self.objectives: Mapping[str, Any] = dict(system.objectives.items())
+        self.objectives = cast("Mapping[str, Objective]", dict(system.objectives.items()))
         self.precision = resolved_precision(spec, parallel.device)
         self.peak_lr = spec.optimizer.peak_lr(spec.batch_size)
         self.micro_batches = len(
@@ -113,7 +116,7 @@ class Stepper:
         period = self.spec.log.conflict
         return period is not None and is_due(period, step + 1, self.length.steps_per_epoch)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> Entries:
         """All state of the run: nets, heads, buffers, balancer, maskers, optimizer.
 
         Of a sharded run all ranks must ask for it, and the first one gets it.
@@ -124,9 +127,9 @@ class Stepper:
             "optimizer": self.optimizer.state_dict(),
             "loss_scale": self.loss_scale.state_dict(),
         }
-        return cast("dict[str, Any]", gathered(state, self.parallel.first))
+        return cast("Entries", gathered(state, self.parallel.first))
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Entries) -> None:
         """Continue from `state`. Raises RuntimeError where its shapes differ."""
         self.system.load_state_dict(placed_as(state["system"], self.system.state_dict()))
         self.masking.load_state_dict(state["masking"])
@@ -197,7 +200,7 @@ class Stepper:
         return optim.make(self.spec.optimizer, self._groups(), parallel.norms, parallel.fused, self.peak_lr)
 
     def _groups(self) -> list[Group]:
-        student: Any = self.system.nets["student"]
+        student = cast("Backbone", self.system.nets["student"])
         decayable = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
         decayable += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
         balancers = (self.system.balancer, self.system.inner)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import nn
@@ -24,7 +23,7 @@ from sslkit.train.stages import masks_shapes, timeline
 from sslkit.train.stepper import module_parameters
 
 
-def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str, Any]:
+def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str, object]:
     """Every value that follows from the spec, the data and the machine."""
     stepper, length = composed.step, composed.length
     backbone_passes = passes(composed, composed.env)
@@ -79,7 +78,7 @@ def parameters(system: nn.Module) -> dict[str, int]:
     return {name: module_parameters(module) for name, module in parts.items()}
 
 
-def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
+def passes(composed: Composed, env: Env) -> list[dict[str, object]]:
     """The backbone passes that run in every step, those that maskers read first, with the tokens of each."""
     system, batch = composed.system, composed.order.batch
     line = timeline(composed.step.masking.maskers, composed.length.steps)
@@ -96,7 +95,7 @@ def passes(composed: Composed, env: Env) -> list[dict[str, Any]]:
     return guides + planned
 
 
-def _pass(request: Encode, env: Env, batch: int, line: Mapping[int, Masker]) -> dict[str, Any]:
+def _pass(request: Encode, env: Env, batch: int, line: Mapping[int, Masker]) -> dict[str, object]:
     """One pass. `line`: step -> the masker in force from then on; `stages` is empty where it stays the same."""
     crops, patches = env.view(request.view).crops, env.net(request.net).grids[request.view].patches
     stages = []

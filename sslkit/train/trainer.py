@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, final
+from typing import cast, final
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.evaluator import Scores
@@ -21,7 +21,7 @@ from sslkit.spec.schedule import is_due
 from sslkit.train import record
 from sslkit.train.agreement import Agreement
 from sslkit.train.best import Best
-from sslkit.train.checkpoint import FOLDER, Loaded
+from sslkit.train.checkpoint import FOLDER, Entries, Loaded
 from sslkit.train.clock import Clock
 from sslkit.train.collapse import CollapseGuard
 from sslkit.train.compose import Composed
@@ -64,7 +64,7 @@ class Trainer:
         self.composed: Composed = parts.composed(spec, parallel)
         self.stepper, self.length = self.composed.step, self.composed.length
         self.best = Best(spec)
-        self.meta: Mapping[str, Any] = loaded.meta if loaded else {}
+        self.meta: Entries = loaded.meta if loaded else {}
         self.start = self.done = loaded.step if loaded else 0
         self._saved, self._abandoned = self.start, False
         self.lineage = lineage or Lineage(self.run_dir)
@@ -199,7 +199,7 @@ class Trainer:
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
-        student: Any = self.composed.system.nets["student"]
+        student = cast("Backbone", self.composed.system.nets["student"])
         for note in student.notes():
             self.progress.note(f"note: {note}")
         if self.start == 0:
