@@ -157,6 +157,11 @@ def test_no_rule_is_silenced_often() -> None:
     assert {rule: count for rule, count in rules.items() if count > 10} == {}
 
 
+def test_any_is_rare() -> None:
+    mentions = sum(len(re.findall(r"\bAny\b", path.read_text(encoding="utf-8"))) for path in MODULES.values())
+    assert 1000 * mentions / sum(LINES.values()) <= 4, f"{mentions} times in {sum(LINES.values())} lines"
+
+
 def test_there_are_more_lines_of_tests_than_of_source() -> None:
     tests = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py"))
     assert tests >= 1.2 * sum(LINES.values()), f"{tests} lines of tests for {sum(LINES.values())} of source"
