@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 from zipfile import BadZipFile
 
 import numpy as np
@@ -34,6 +34,32 @@ class Variant(NamedTuple):
     """What stands behind the label in the name of its files."""
 
 
+class StoredSplit(TypedDict, total=False):
+    """The images of one split that were read."""
+
+    fingerprint: str
+    images: int
+
+
+class StoredEvaluation(TypedDict):
+    """An evaluation as its file holds it; figures and variant are added last."""
+
+    step: int
+    readout: Mapping[str, object]
+    view: Mapping[str, object]
+    weights_sha256: str
+    checkpoint: str | None
+    unreadable: list[str]
+    label: str
+    protocol: str
+    settings: Mapping[str, object]
+    metrics: Mapping[str, float]
+    better: Mapping[str, Better | None]
+    intervals: Mapping[str, tuple[float, float]]
+    tables: Mapping[str, object]
+    data: Mapping[str, StoredSplit]
+
+
 class StoredPredictions(NamedTuple):
     """The class and the predicted class of each scored image, in the order of the source."""
 
@@ -56,7 +82,7 @@ class Evaluation(NamedTuple):
     step: int
     protocol: str
     """Name and version, as in `knn@1`."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     """Every field of the evaluator's spec."""
     metrics: Mapping[str, float]
     """The first is the headline."""
@@ -65,10 +91,10 @@ class Evaluation(NamedTuple):
     tables: Mapping[str, Any]
     figures: Mapping[str, str]
     """Name -> file, relative to the run folder."""
-    data: Mapping[str, Mapping[str, Any]]
-    """Split -> `fingerprint` and `images` of what was read."""
-    readout: Mapping[str, Any]
-    view: Mapping[str, Any]
+    data: Mapping[str, StoredSplit]
+    """By split."""
+    readout: Mapping[str, object]
+    view: Mapping[str, object]
     """Size, mean and deviation of the images."""
     weights_sha256: str
     """Of the network that was read."""

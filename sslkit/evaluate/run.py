@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from sslkit.core.evaluator import Scores
 from sslkit.errors import SpecError, StorageError
 from sslkit.evaluate.cache import FEATURES, FeatureStore
 from sslkit.evaluate.network import Network, of_run, open_network
 from sslkit.evaluate.reading import Reading, reading_of
-from sslkit.evaluate.results import Variant, folder_of
+from sslkit.evaluate.results import StoredEvaluation, Variant, folder_of
 from sslkit.evaluate.sources import Sources, require_splits
 from sslkit.evaluate.store import About, store
 from sslkit.evaluate.subject import evaluate
@@ -28,6 +28,21 @@ from sslkit.train.stepper import autocast_of, resolved_precision
 from sslkit.train.summary import weights_sha256
 
 
+class Outcome(TypedDict):
+    """Scores of an evaluation, and where its results were written."""
+
+    step: int
+    folder: str
+    metrics: dict[str, dict[str, float]]
+    """By label."""
+    protocols: dict[str, str]
+    """By label."""
+    variants: dict[str, str]
+    """Label -> how it differs from the run's own; empty for the run's own."""
+    unreadable: list[str]
+    """Why images were left out."""
+
+
 class Measured(NamedTuple):
     """The results of an evaluation."""
 
@@ -39,9 +54,7 @@ class Measured(NamedTuple):
     """Label -> how what was written differs from the run's own; empty for the run's own."""
 
 
-def evaluate_run(
-    run_dir: Path, which: str = "last", only: Sequence[str] = (), keep: bool = False
-) -> dict[str, Any]:
+def evaluate_run(run_dir: Path, which: str = "last", only: Sequence[str] = (), keep: bool = False) -> Outcome:
     """Run the evaluators of the run in `run_dir` on one of its checkpoints; write their results to `evaluations/`.
 
     Args:
@@ -57,7 +70,7 @@ def evaluate_run(
     return _evaluated(of_run(run_dir, which), only, keep)
 
 
-def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = False) -> dict[str, Any]:
+def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = False) -> Outcome:
     """Run the evaluation `spec`; write the results to `evaluations/` in its folder.
 
     Raises:
@@ -69,7 +82,7 @@ def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = F
     return _evaluated(open_network(spec), only, keep)
 
 
-def _evaluated(network: Network, only: Sequence[str], keep: bool) -> dict[str, Any]:
+def _evaluated(network: Network, only: Sequence[str], keep: bool) -> Outcome:
     results, unreadable, variants = measure(network, only, keep)
     return {
         "step": network.step,
@@ -123,7 +136,7 @@ def _measured(
     if write and parallel.first:
         folder, reference = folder_of(network.folder, network.step), reference_of(network)
 
-        def name(evaluator: EvaluatorSpec, record: Mapping[str, Any]) -> Variant:
+        def name(evaluator: EvaluatorSpec, record: StoredEvaluation) -> Variant:
             variant = variant_of(evaluator, spec.data, record, folder, reference)
             variants[evaluator.label] = variant.words
             return variant

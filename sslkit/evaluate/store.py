@@ -5,11 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sslkit.core.evaluator import Scores
 from sslkit.evaluate.reading import Reading
-from sslkit.evaluate.results import Variant, folder_of, packed, steps
+from sslkit.evaluate.results import StoredEvaluation, StoredSplit, Variant, folder_of, packed, steps
 from sslkit.evaluate.sources import Sources, source_of
 from sslkit.evaluate.statistics import accuracy_interval
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
@@ -19,11 +19,11 @@ from sslkit.train.optional import component, optional
 
 FIGURES = "figures"
 
-Name = Callable[[EvaluatorSpec, Mapping[str, Any]], Variant]
+Name = Callable[[EvaluatorSpec, StoredEvaluation], Variant]
 """How the result of an evaluator, as it will be written, differs from the run's own."""
 
 
-def plain_name(evaluator: EvaluatorSpec, record: Mapping[str, Any]) -> Variant:
+def plain_name(evaluator: EvaluatorSpec, record: StoredEvaluation) -> Variant:
     """The variant of the run's own evaluation: none."""
     return Variant()
 
@@ -62,16 +62,7 @@ def store(
     drawn: list[Path] = []
     for spec in evaluators.values():
         scores, label = results[spec.label], spec.label
-        record = _common(about, reading) | {
-            "label": label,
-            "protocol": spec.build().protocol,
-            "settings": spec.model_dump(mode="json"),
-            "metrics": dict(scores.metrics),
-            "better": directions(spec.reported_metrics(), scores.metrics),
-            "intervals": _intervals(scores),
-            "tables": dict(scores.tables),
-            "data": _data(spec, data, sources),
-        }
+        record = _record(about, reading, spec, scores, _data(spec, data, sources))
         variant = name(spec, record)
         stem = f"{label}{variant.stem}"
         figures = dict(_draw(_figures(about, variant, folder) / stem, spec, scores, warn))
@@ -80,7 +71,7 @@ def store(
             labels, guesses = (x.cpu().numpy() for x in scores.predictions)
             write_bytes(folder / f"{stem}.npz", packed(labels, guesses))
         places = {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()}
-        write_json(folder / f"{stem}.json", record | {"figures": places, "variant": variant.words})
+        write_json(folder / f"{stem}.json", {**record, "figures": places, "variant": variant.words})
     return drawn
 
 
@@ -90,7 +81,9 @@ def _figures(about: About, variant: Variant, folder: Path) -> Path:
     return folder if variant.words or not newest else about.run_dir / FIGURES
 
 
-def _common(about: About, reading: Reading) -> dict[str, Any]:
+def _record(
+    about: About, reading: Reading, spec: EvaluatorSpec, scores: Scores, data: Mapping[str, StoredSplit]
+) -> StoredEvaluation:
     view = reading.loading.view
     return {
         "step": about.step,
@@ -99,6 +92,14 @@ def _common(about: About, reading: Reading) -> dict[str, Any]:
         "weights_sha256": about.weights_sha256,
         "checkpoint": about.checkpoint,
         "unreadable": list(about.unreadable),
+        "label": spec.label,
+        "protocol": spec.build().protocol,
+        "settings": spec.model_dump(mode="json"),
+        "metrics": dict(scores.metrics),
+        "better": directions(spec.reported_metrics(), scores.metrics),
+        "intervals": _intervals(scores),
+        "tables": dict(scores.tables),
+        "data": data,
     }
 
 
@@ -121,7 +122,7 @@ def _intervals(scores: Scores) -> dict[str, tuple[float, float]]:
     return {next(iter(scores.metrics)): (interval.low, interval.high), **scores.intervals}
 
 
-def _data(spec: EvaluatorSpec, data: SourceSpec, sources: Sources) -> dict[str, dict[str, Any]]:
+def _data(spec: EvaluatorSpec, data: SourceSpec, sources: Sources) -> dict[str, StoredSplit]:
     read = {split: sources.get(source_of(spec, data, split), split) for split in spec.build().needs}
     return {
         split: {"fingerprint": source.fingerprint, "images": len(source)} for split, source in read.items()

@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sslkit.core.evaluator import Split
 from sslkit.errors import SslkitError
 from sslkit.evaluate.network import Network
-from sslkit.evaluate.results import NAMING, Evaluation, Variant, read_evaluation
+from sslkit.evaluate.results import NAMING, Evaluation, StoredEvaluation, Variant, read_evaluation
 from sslkit.evaluate.sources import source_of
 from sslkit.spec.families import EvaluatorSpec, SourceSpec
 from sslkit.spec.run import RunSpec
@@ -26,7 +26,7 @@ class Reference(NamedTuple):
     """How a run is measured by itself."""
 
     spec: RunSpec
-    data: Mapping[str, Mapping[str, Any]]
+    data: Mapping[str, Mapping[str, object]]
     """What the lock says of its data."""
 
 
@@ -42,17 +42,18 @@ def reference_of(network: Network) -> Reference | None:
 def variant_of(
     evaluator: EvaluatorSpec,
     data: SourceSpec,
-    record: Mapping[str, Any],
+    record: StoredEvaluation,
     folder: Path,
     reference: Reference | None,
 ) -> Variant:
     """How `record`, the result of `evaluator` on `data`, differs from what has the plain name in `folder`."""
     label = evaluator.label
+    parts: list[tuple[str, object]] = []
     if reference is None:
         strange = (folder.parent.parent / LOCK).is_file()
-        parts = [("of another network", record["weights_sha256"])] if strange else []
+        parts += [("of another network", record["weights_sha256"])] if strange else []
     else:
-        parts = list(_differences(evaluator, data, record, reference))
+        parts += _differences(evaluator, data, record, reference)
     variant = _named(parts)
     listed = reference is not None and any(e.label == label for e in reference.spec.evaluate)
     if listed or not (folder / f"{label}{variant.stem}.json").is_file():
@@ -64,7 +65,7 @@ def variant_of(
     return _named([*parts, *_from_file(record, there)])
 
 
-def _named(parts: list[tuple[str, Any]]) -> Variant:
+def _named(parts: list[tuple[str, object]]) -> Variant:
     if not parts:
         return Variant()
     words = ", ".join(words for words, _ in parts)
@@ -74,8 +75,8 @@ def _named(parts: list[tuple[str, Any]]) -> Variant:
 
 
 def _differences(
-    evaluator: EvaluatorSpec, data: SourceSpec, record: Mapping[str, Any], reference: Reference
-) -> Iterator[tuple[str, Any]]:
+    evaluator: EvaluatorSpec, data: SourceSpec, record: StoredEvaluation, reference: Reference
+) -> Iterator[tuple[str, object]]:
     """(words, content) of each part in which an evaluation is not the run's own."""
     run = reference.spec
     listed = next((e for e in run.evaluate if e.label == evaluator.label), None)
@@ -92,8 +93,8 @@ def _differences(
 
 
 def _fields(
-    then: Mapping[str, Any], now: Mapping[str, Any], free: tuple[str, ...]
-) -> Iterator[tuple[str, tuple[str, Any]]]:
+    then: Mapping[str, object], now: Mapping[str, object], free: tuple[str, ...]
+) -> Iterator[tuple[str, tuple[str, object]]]:
     for name in now:
         if name not in free and now[name] != then.get(name):
             plain = isinstance(now[name], str | int | float)
@@ -124,7 +125,7 @@ def name_of(source: SourceSpec) -> str:
     return source.kind_name() if path is None else (path.name or str(path))
 
 
-def _from_file(record: Mapping[str, Any], there: Evaluation) -> Iterator[tuple[str, Any]]:
+def _from_file(record: Mapping[str, object], there: Evaluation) -> Iterator[tuple[str, object]]:
     """In what a new result differs from the one that has its name."""
     for name in ("settings", "data", "readout", "view", "weights_sha256"):
         mine, theirs = _identity(name, record[name]), _identity(name, getattr(there, name))
@@ -132,11 +133,11 @@ def _from_file(record: Mapping[str, Any], there: Evaluation) -> Iterator[tuple[s
             yield f"other {name.removesuffix('_sha256')}", (name, mine)
 
 
-def _identity(name: str, value: Any) -> Any:  # noqa: ANN401
-    if name == "settings":
-        return {key: inner for key, inner in value.items() if key not in NAMING}
-    if name == "readout":
-        return {key: inner for key, inner in value.items() if key != "batch_size"}
+def _identity(name: str, value: object) -> object:
+    """What of the part `name` of a record decides its numbers."""
+    if not isinstance(value, Mapping):
+        return value
     if name == "data":
         return {split: part.get("fingerprint") for split, part in value.items()}
-    return value
+    free = {"settings": NAMING, "readout": ("batch_size",)}.get(name, ())
+    return {key: inner for key, inner in value.items() if key not in free}

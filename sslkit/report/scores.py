@@ -74,8 +74,8 @@ def _baseline(run: RunData, evaluation: Evaluation, which: str) -> float | None:
 
 def _images(evaluation: Evaluation) -> int:
     """Those that are scored."""
-    read = evaluation.data.get("test") or next(iter(evaluation.data.values()), {})
-    return int(read.get("images", 0))
+    split = evaluation.data.get("test") or next(iter(evaluation.data.values()), None)
+    return 0 if split is None else int(split.get("images", 0))
 
 
 def _caption(run: RunData) -> str:

@@ -147,7 +147,7 @@ def tokens(one: Mapping[str, Any], step: int) -> float:
 class _Later(NamedTuple):
     """Of evaluations of the last step, those made after the run included."""
 
-    metrics: dict[str, Any]
+    metrics: dict[str, object]
     better: dict[str, Better | None]
 
 
@@ -161,7 +161,7 @@ def _later(run_dir: Path, step: int) -> _Later:
     return later
 
 
-def _table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
+def _table(path: Path, rows: Sequence[Mapping[str, object]]) -> Iterator[Row]:
     for i, row in enumerate(rows):
         values, notes = _numbers(row), []
         if "flops" not in values and {"parameters", "images"} <= values.keys():
@@ -171,11 +171,11 @@ def _table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Row]:
         yield Row(f"{path}, row {i + 1}", values, tuple(notes))
 
 
-def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+def _numbers(row: Mapping[str, object]) -> dict[str, float]:
     """The columns of `row` that are numbers."""
     numbers: dict[str, float] = {}
     for name, value in row.items():
-        if name is None or value is None or isinstance(value, bool | list | dict):
+        if name is None or isinstance(value, bool) or not isinstance(value, str | int | float):
             continue
         try:
             numbers[name.strip()] = float(value)
@@ -184,11 +184,11 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return numbers
 
 
-def _csv_rows(path: Path) -> list[dict[str, Any]]:
+def _csv_rows(path: Path) -> Sequence[Mapping[str, object]]:
     return list(csv.DictReader(_text(path, "cannot be read").splitlines(), skipinitialspace=True))
 
 
-def _json_rows(path: Path) -> list[Mapping[str, Any]]:
+def _json_rows(path: Path) -> Sequence[Mapping[str, object]]:
     """A list of objects, or an object of columns."""
     data: Any = _json(path, _text(path, "cannot be read"))
     if isinstance(data, dict) and data and all(isinstance(column, list) for column in data.values()):
