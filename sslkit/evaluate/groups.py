@@ -206,7 +206,7 @@ def require_one_step(group: Group, label: str) -> None:
 
 
 def _reasons(one: Evaluation, two: Evaluation) -> Iterator[str]:
-    """In what two evaluations were made differently."""
+    """How the settings of two evaluations differ."""
     if one.protocol != two.protocol:
         yield f"the protocol ({one.protocol}, {two.protocol})"
     mine, theirs = (_settings(evaluation) for evaluation in (one, two))

@@ -53,12 +53,12 @@ def evaluate_network(
     Args:
         network: a `torch.nn.Module`, or a `Backbone`. Its weights and modes stay as they are.
         evaluators: the protocols, as `[KNN(), LinearProbe()]`.
-        data: the labelled images.
+        data: the labeled images.
         size: side of the images, in pixels.
         mean: what is subtracted from pixels in [0, 1], one number a channel (default: ImageNet's).
         std: what they are divided by (default: ImageNet's).
         forward: the network and images `[B, C, size, size]` -> features, as `lambda net, images: net.stem(images)`, or
-            a method of the network; the network itself by default. It is told the network because fine-tuning trains
+            a method of the network; the network itself by default. It takes the network because fine-tuning trains
             a copy.
         layout: how features are read that are no vectors: tokens before the patches, channels last.
         readout: pooling and crop; the class token, or the mean where there is none, by default.
@@ -68,7 +68,7 @@ def evaluate_network(
         workers: processes that decode images.
 
     Returns:
-        What each evaluator found, by its label.
+        The scores of each evaluator, by its label.
 
     Raises:
         SpecError: the network gives no features of such images, or a protocol does not fit it.

@@ -50,7 +50,7 @@ def store(
 ) -> list[Path]:
     """Write each evaluator's scores, predictions and figures into the run folder; returns the figures.
 
-    `name` says how a result is told from the run's own, which goes by the label alone.
+    `name` names a result that differs from the run's own, which goes by the label alone.
 
     Files are whole or absent, and made anew where they exist. Only the first rank may call it. A figure that cannot
     be drawn is left out, with a `warn`.

@@ -89,7 +89,7 @@ def svg(description: str, children: Child, width: int = WIDTH, height: int = HEI
 
 
 def names(entries: Iterator[tuple[str, int, str]]) -> Html:
-    """A legend: (name, colour, value) of each curve."""
+    """A legend: (name, color, value) of each curve."""
     items = (
         tag(
             "li",

@@ -20,7 +20,7 @@ UNITS = {
     "class_entropy": "nats",
 }
 DRAWN = frozenset({("geometry", "spectrum"), ("attention", "layers")})
-"""Figures that are drawn anew from tables, in colours of the page."""
+"""Figures that are drawn anew from tables, in colors of the page."""
 
 
 def of_protocol(run: RunData, protocol: str) -> list[Evaluation]:

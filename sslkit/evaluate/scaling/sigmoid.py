@@ -161,7 +161,7 @@ def _curves(logs: Array) -> Curves:
 def _closest(curves: Curves, targets: Array) -> tuple[Array, Array]:
     """For each row of `targets` [R, n] the index of the curve that leaves least, and the log of the midpoint, each [R].
 
-    The midpoint is that of a parabola through the best one of the grid and its neighbours.
+    The midpoint is that of a parabola through the best one of the grid and its neighbors.
     """
     explained = ((targets @ curves.basis) ** 2).sum(2)
     at, rows = explained.argmax(0), np.arange(len(targets))

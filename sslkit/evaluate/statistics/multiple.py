@@ -49,14 +49,14 @@ def verdict(
     points: bool = True,
     better: Better | None = "higher",
 ) -> str:
-    """What may be said of `first` and `second` in one line.
+    """The verdict on `first` and `second` in one line.
 
     Args:
         first: name of the one that `difference` counts from.
         second: name of the other.
         difference: first less second.
         p: the p-value that counts, adjusted for many comparisons. Default: the difference's own.
-        points: the values are accuracies, said in percentage points.
+        points: the values are accuracies, shown in percentage points.
         better: the direction in which the values are better; None: it is only said which is higher.
     """
     if not significant(difference, p):
