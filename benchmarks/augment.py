@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/augment.py [--images 48] [--rounds 5] [--photos FOLDER_OR_PARQUET]
 
-Two crops of 224 pixels with SimCLR's recipe (crop, flip, strong colour jitter, grey, blur of half the images), from
+Two crops of 224 pixels with SimCLR's recipe (crop, flip, strong color jitter, gray, blur of half the images), from
 JPEG photographs of 500 x 375 pixels, made here unless `--photos` names others (parquet needs a column `image`). The
 other side is the pipeline that MoCo's, DINO's and lightly's codes share: PIL images through torchvision's transforms
 and PIL's own Gaussian blur; torchvision's `GaussianBlur(23)` is measured too. Then 32 pixels: images held in
@@ -27,15 +27,15 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 import sslkit  # noqa: F401  the plugins are loaded with it
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.source import Source
+from sslkit.data.crops import Pipeline
+from sslkit.data.decoding_workers import Loading
+from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed
+from sslkit.data.sampler import Order, Share
 from sslkit.errors import DataError
-from sslkit.spec.parts import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
-from sslkit.train.feed import Feed, ResidentFeed, WorkerFeed
-from sslkit.train.order import Order, Share
-from sslkit.train.pipeline import Pipeline
-from sslkit.train.workers import Loading
-from sslkit_data.decode import Decoder
+from sslkit.specs.views import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
+from sslkit_sources.decode import Decoder
 
 CPU = torch.device("cpu")
 

@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslkit.train.lock import read_lock
+from sslkit.runs.lock import read_lock
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 METRIC = "eval/knn/accuracy"

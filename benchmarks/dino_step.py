@@ -3,7 +3,7 @@
     python benchmarks/dino_step.py [--batch 2] [--rounds 6] [--prototypes 65536] [--device cpu] [--precision float32]
 
 Both have ViT-T on 2 crops of 224 and 6 of 96 pixels, DINO's head, fused AdamW, clipping tensor by tensor and a moving
-average. They take turns, step by step, so a machine whose speed drifts does not favour either, and steps are compared
+average. They take turns, step by step, so a machine whose speed drifts does not favor either, and steps are compared
 pair by pair.
 Images are the same fixed noise: reading and augmenting them is another matter (`augment.py`). The hand-written loop
 groups crops by resolution, loops over pairs of crops in the loss and over parameters in clipping and averaging, as the
@@ -25,13 +25,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslkit.core.env import Length, View
-from sslkit.spec.load import parse
-from sslkit.spec.run import RunSpec
-from sslkit.train.compose import make_maskers, make_system
-from sslkit.train.feed import Batch
-from sslkit.train.parallel import Single
-from sslkit.train.stepper import Stepper, autocast_of
+from sslkit.build.maskers import make_maskers
+from sslkit.build.system import make_system
+from sslkit.core.context import Length, View
+from sslkit.data.loaders import Batch
+from sslkit.runtime.mixed_precision import autocast_of
+from sslkit.runtime.parallel import Single
+from sslkit.specs.load import parse
+from sslkit.specs.run import RunSpec
+from sslkit.train.step.stepper import Stepper
 
 ROUNDED = 1_000_000
 GLOBAL, LOCAL = (224, 2), (96, 6)

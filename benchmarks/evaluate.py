@@ -6,7 +6,7 @@
 
 Prints the best of several alternating repeats, the ratio to what it is compared with, and the limit it should keep:
 extraction within 5 % of the bare forward loop; 24 settings of `linear` under 3 x one; `knn` no slower than the fastest
-of faiss, chunked torch and scikit-learn, with the same neighbours.
+of faiss, chunked torch and scikit-learn, with the same neighbors.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sslkit import Digits, LinearProbe, Readout, RunSpec, ViewSpec, ViT
 from sslkit.core.augment import to_float
 from sslkit.core.evaluator import Features
 from sslkit.core.passes import Request
+from sslkit.data.crops import moments
 from sslkit.evaluate.features import Loading, net_encoder, rows
-from sslkit.functional.neighbours import nearest
+from sslkit.functional.nearest_neighbors import nearest
 from sslkit.functional.resize import resize_center
-from sslkit.train.parallel import Single
-from sslkit.train.pipeline import moments
-from sslkit_data.resident import ResidentSource
-from sslkit_evaluators.linear import Recipe, choose
+from sslkit.runtime.parallel import Single
+from sslkit_evaluators.probes.linear import Recipe, choose
+from sslkit_sources.resident_source import ResidentSource
 
 K = 20
 
@@ -68,7 +68,7 @@ def extraction(device: torch.device) -> None:
         name="benchmark", data=Digits(), views={"global": ViewSpec(size=size)}, backbone=backbone,
         objective={"kind": "mae"}, steps=1, batch_size=1,
     )  # fmt: skip
-    from sslkit.core.env import View
+    from sslkit.core.context import View
 
     view = View(size, 1, 3, (0.5,) * 3, (0.25,) * 3)
     net = run.backbone.build(view).to(device).eval()
@@ -112,7 +112,7 @@ def linear(device: torch.device) -> None:
 
 
 def knn(device: torch.device, queries: int, bank: int, width: int) -> None:
-    """`nearest` and the three engines that it is held against, for the same neighbours."""
+    """`nearest` and the three engines that it is held against, for the same neighbors."""
     import faiss
     from sklearn.neighbors import NearestNeighbors
 
@@ -147,7 +147,7 @@ def knn(device: torch.device, queries: int, bank: int, width: int) -> None:
     found = best(works, 2, device)
     rival = min(seconds for name, seconds in found.items() if name != "ours")
     tell(f"k-NN, {queries} x {bank} x {width}", found, found["ours"] / rival, 1.0)
-    print(f"{'':<34} equal neighbours of 200 queries: {float((ours == theirs).float().mean()):.4f}")
+    print(f"{'':<34} equal neighbors of 200 queries: {float((ours == theirs).float().mean()):.4f}")
 
 
 def main() -> None:

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sslkit.spec.load import parse
-from sslkit.train.content import UNSETTLED, VARIABLE
+from sslkit.data.content_hash import UNSETTLED, VARIABLE
+from sslkit.specs.load import parse
 from sslkit.train.launch import train
 
 VIT = {"kind": "vit", "name": "vit_tiny_patch16_224", "patch": 16, "width": 64, "depth": 2, "heads": 2}

@@ -21,16 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslkit import ComplexityMasker, InformationMasker, Parquet, RandomMasker
-from sslkit.core.draw import Draw
-from sslkit.core.env import Grid
+from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, make_mask
+from sslkit.core.random_stream import Draw
+from sslkit.data.loaders import Batch
 from sslkit.functional.patches import patchify
-from sslkit.spec.families import MaskerSpec
-from sslkit.spec.load import parse
-from sslkit.testing.scene import VIEW, env_of
+from sslkit.runtime.parallel import Single
+from sslkit.specs.families import MaskerSpec
+from sslkit.specs.load import parse
+from sslkit.testing.fake_scene import VIEW, env_of
 from sslkit.train.compose import compose
-from sslkit.train.feed import Batch
-from sslkit.train.parallel import Single
 
 GRID, SHOWN, LEARNED = Grid(14, 14, 16), 64, 500
 """Images are 224 pixels: masks are made of some, the model learns from others."""

@@ -6,7 +6,7 @@ First MAE + InfoNCE on the same visible tokens (as in CAN), where every backward
 the losses (`fixed`), `pcgrad` on the parameters (a backward of the student for each term) and on the tokens (one), and
 the sum with every step measured (`log.conflict`). Then MAE + DINO + MoCo v2 on shared views, 4 passes where 6 are asked
 against the three alone. ViT-T; images are fixed noise, as reading them is another matter. Runs take turns, step by
-step, and are compared within a round, so a machine whose speed drifts favours none. On a CPU times are the processor's.
+step, and are compared within a round, so a machine whose speed drifts favors none. On a CPU times are the processor's.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import torch
 from torch import Tensor
 
 import sslkit  # noqa: F401  the plugins are loaded with it
-from sslkit.core.env import Length, View
+from sslkit.build.maskers import make_maskers
+from sslkit.build.system import make_system, make_views
+from sslkit.core.context import Length, View
 from sslkit.core.passes import Request
-from sslkit.spec.load import parse
-from sslkit.train.compose import make_maskers, make_system, make_views
-from sslkit.train.feed import Batch
-from sslkit.train.parallel import Single
-from sslkit.train.stepper import Stepper
+from sslkit.data.loaders import Batch
+from sslkit.runtime.parallel import Single
+from sslkit.specs.load import parse
+from sslkit.train.step.stepper import Stepper
 
 LONG = 1_000_000
 MASKER = {"kind": "random", "ratio": 0.75}

@@ -5,7 +5,7 @@
 FLOPs are those that torch.utils.flop_counter counts in a forward and backward of the backbone (attention is counted as
 plain matrix products). Those outside its blocks are the patch embedding's. Times are processor seconds of
 forward and backward on the same images; the three ways take turns, and turns are compared round by round, so a
-machine that others use, or whose speed drifts, favours none.
+machine that others use, or whose speed drifts, favors none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sslkit import RandomMasker, ViT
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.masker import mask_of
 from sslkit.core.passes import Encode, Mask, Request
 

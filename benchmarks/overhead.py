@@ -3,7 +3,7 @@
     python benchmarks/overhead.py [--steps 10] [--rounds 40] [--spec examples/quickstart.yaml]
 
 Both loops make the same number of steps with the same network, batch size, augmentation and fused AdamW. They take
-turns of a few steps, and turns are compared pair by pair, so a machine whose speed drifts does not favour either.
+turns of a few steps, and turns are compared pair by pair, so a machine whose speed drifts does not favor either.
 The hand-written loop draws masks and augmentation parameters with torch's generator, indexes the images, and has
 none of sslkit's schedules, guards, records or per-image streams.
 """
@@ -21,11 +21,11 @@ import torch
 import torch.nn.functional as F
 
 from sslkit.core.passes import Mask, Request
-from sslkit.spec.load import load
-from sslkit.spec.run import RunSpec
-from sslkit.train.parallel import Single
-from sslkit.train.progress import Progress
+from sslkit.runtime.parallel import Single
+from sslkit.specs.load import load
+from sslkit.specs.run import RunSpec
 from sslkit.train.trainer import Trainer
+from sslkit.train.watch.progress import Progress
 
 
 def hand_written(spec: RunSpec, trainer: Trainer) -> Callable[[int], None]:

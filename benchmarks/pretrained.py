@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslkit import CIFAR10, KNN, LinearProbe, LogisticRegression, Parquet, Readout, evaluate_network
-from sslkit.spec.families import EvaluatorSpec, SourceSpec
+from sslkit.specs.families import EvaluatorSpec, SourceSpec
 
 
 class Block(nn.Module):

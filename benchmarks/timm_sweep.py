@@ -27,10 +27,10 @@ from torch import Tensor
 
 from sslkit import Timm
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.passes import Request, Tokens
 from sslkit.errors import SpecError
-from sslkit.nn.wrapped import Wrapped
+from sslkit.nn.wrapped_network import Wrapped
 
 MOST = 30e6
 """Parameters of the largest network that is tried."""

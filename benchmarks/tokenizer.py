@@ -18,16 +18,16 @@ from typing import NamedTuple
 
 import torch
 
-from sslkit.evaluate.part import export_part
-from sslkit.functional.codes import perplexity, usage
-from sslkit.spec.load import load
-from sslkit.spec.run import RunSpec
+from sslkit.build.restore import find, load_system
+from sslkit.data.crops import moments, to_float
+from sslkit.data.loaders import Batch
+from sslkit.evaluate.export_part import export_part
+from sslkit.functional.vector_quantization import perplexity, usage
+from sslkit.runtime.parallel import Single
+from sslkit.specs.load import load
+from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, compose
-from sslkit.train.feed import Batch
 from sslkit.train.launch import train
-from sslkit.train.parallel import Single
-from sslkit.train.pipeline import moments, to_float
-from sslkit.train.restore import find, load_system
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 BATCH = 250

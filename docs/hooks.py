@@ -24,10 +24,10 @@ from pydantic import TypeAdapter
 
 from sslkit.cli.main import COMMANDS
 from sslkit.registry.manager import registry
-from sslkit.spec.base import Slot
-from sslkit.spec.families import FAMILIES, MaskerSpec
-from sslkit.spec.load import parse_yaml
-from sslkit.spec.schema import component_schema, json_schema
+from sslkit.specs.base import Slot
+from sslkit.specs.families import FAMILIES, MaskerSpec
+from sslkit.specs.load import parse_yaml
+from sslkit.specs.schema import component_schema, json_schema
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -235,9 +235,9 @@ def picture(text: str) -> bytes:
     import torch
     from matplotlib.figure import Figure
 
-    from sslkit.core.draw import Draw
-    from sslkit.core.env import Grid
-    from sslkit.testing.scene import VIEW, env_of
+    from sslkit.core.context import Grid
+    from sslkit.core.random_stream import Draw
+    from sslkit.testing.fake_scene import VIEW, env_of
 
     slot: Any = Annotated[MaskerSpec, Slot()]
     spec = TypeAdapter(slot).validate_python(parse_yaml(text, "the directive"))
@@ -280,7 +280,7 @@ def photographs() -> Tensor:
 def _scene(masker: Masker, images: Tensor) -> Scene:
     """What `masker` looks at, with stand-ins for a network's answers that are made of pixels.
 
-    A patch's features are the means and deviations of its colours and the strength of its edges in both
+    A patch's features are the means and deviations of its colors and the strength of its edges in both
     directions; attention goes to what differs from the rest of the image, and to edges.
     """
     import torch
@@ -289,8 +289,8 @@ def _scene(masker: Masker, images: Tensor) -> Scene:
     from sslkit.core.passes import Tokens
 
     cells = images.unflatten(-1, (14, 16)).unflatten(-3, (14, 16)).transpose(-3, -2)
-    grey = cells.mean(2)
-    edges = [grey.diff(dim=d).abs().mean((-2, -1)) for d in (-2, -1)]
+    gray = cells.mean(2)
+    edges = [gray.diff(dim=d).abs().mean((-2, -1)) for d in (-2, -1)]
     parts = [*cells.mean((-2, -1)).unbind(2), *cells.std((-2, -1)).unbind(2), *edges]
     patch = torch.stack(parts, -1).flatten(2, 3)
     patch = (patch - patch.mean(2, keepdim=True)) / patch.std(2, keepdim=True).clamp(min=1e-3)
@@ -310,8 +310,8 @@ def _teach(masker: Masker, images: Tensor) -> None:
     """Let `masker` learn from 10 steps, in which a patch's loss is the deviation of its pixels."""
     import torch
 
-    from sslkit.core.draw import Draw
     from sslkit.core.masker import make_mask
+    from sslkit.core.random_stream import Draw
 
     scene = _scene(masker, images)
     loss = images.unflatten(-1, (14, 16)).unflatten(-3, (14, 16)).std((2, -3, -1)).flatten(2)

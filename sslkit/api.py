@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple, Self, final
 
+from sslkit.build.restore import restore
 from sslkit.core.backbone import Backbone
 from sslkit.errors import Interrupted
-from sslkit.spec.explain import check
-from sslkit.spec.load import dump, load
-from sslkit.spec.run import RunSpec
+from sslkit.specs.check import check
+from sslkit.specs.load import dump, load
+from sslkit.specs.run import RunSpec
 from sslkit.train.launch import resume, train
-from sslkit.train.restore import restore
 
 
 class Result(NamedTuple):

@@ -8,21 +8,23 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.draw import Draw
-from sslkit.core.env import Env, NetInfo, View
+from sslkit.build.maskers import make_maskers
+from sslkit.build.system import make_views
+from sslkit.core.context import Env, NetInfo, View
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
+from sslkit.core.random_stream import Draw
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.errors import DataError
-from sslkit.functional.numeric import at_least_float32
-from sslkit.spec.families import MaskerSpec
-from sslkit.spec.run import RunSpec
-from sslkit.train import rng
-from sslkit.train.average import frozen_copy
-from sslkit.train.compose import Composed, make_length, make_maskers, make_order, make_views
-from sslkit.train.stepper import Stepper
+from sslkit.functional.precision import at_least_float32
+from sslkit.nn.frozen import frozen_copy
+from sslkit.runtime import seeds
+from sslkit.specs.families import MaskerSpec
+from sslkit.specs.run import RunSpec
+from sslkit.train.compose import Composed, make_length, make_order
+from sslkit.train.step.stepper import Stepper
 from tests import tiny
 
 
@@ -133,7 +135,7 @@ def compose_with(run: RunSpec, build: Callable[[int, int], Objective]) -> Compos
     source = run.data.build("train")
     assert source is not None
     views: dict[str, View] = make_views(run, source.channels)
-    rng.seed_torch(run.seed, "init")
+    seeds.seed_torch(run.seed, "init")
     student = run.backbone.build(views["global"])
     nets = {"student": student, "teacher": frozen_copy(student)}
     order = make_order(run, len(source), tiny.CPU)

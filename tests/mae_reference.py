@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sslkit import MAE, NormalizedPixel, Pixel, ViT
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.passes import Mask, Request
 
 VIEW = View(32, 1, 3, (0.0,) * 3, (1.0,) * 3)

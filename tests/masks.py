@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from sslkit.core.env import Env, Grid
+from sslkit.core.context import Env, Grid
 from sslkit.core.masker import Scene
-from sslkit.testing.scene import VIEW, env_of
+from sslkit.testing.fake_scene import VIEW, env_of
 
 UNSEEN = Scene(torch.empty(0))
 """For maskers that do not look."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslkit.core.balancer import Balancer
-from sslkit.core.draw import Draw
+from sslkit.core.random_stream import Draw
 
 
 def project(gram: Tensor, orders: Sequence[Sequence[int]]) -> Tensor:

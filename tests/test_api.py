@@ -28,12 +28,12 @@ from sslkit import (
     resume_run,
 )
 from sslkit.core.passes import Request
+from sslkit.data.crops import Pipeline
+from sslkit.data.loaders import ResidentFeed
 from sslkit.errors import CheckpointError, Interrupted, SpecError
-from sslkit.train.feed import ResidentFeed
-from sslkit.train.parallel import Single
-from sslkit.train.pipeline import Pipeline
-from sslkit.train.summary import weights_sha256
-from sslkit_objectives.plugin import Decoder
+from sslkit.runs.weights import weights_sha256
+from sslkit.runtime.parallel import Single
+from sslkit_objectives.specs.masked import Decoder
 from tests import tiny
 from tests.train.test_trainer import stop_at
 

@@ -12,7 +12,7 @@ import pytest
 
 import sslkit
 from sslkit.registry.manager import registry
-from sslkit.spec.families import FAMILIES
+from sslkit.specs.families import FAMILIES
 
 STUB = Path(sslkit.__file__).with_suffix(".pyi")
 BUILT_IN = {

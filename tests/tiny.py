@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from sslkit.spec.load import parse
-from sslkit.spec.run import RunSpec
+from sslkit.data.crops import Pipeline
+from sslkit.data.loaders import Feed, ResidentFeed
+from sslkit.runtime.parallel import Single
+from sslkit.specs.load import parse
+from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, compose
-from sslkit.train.feed import Feed, ResidentFeed
-from sslkit.train.parallel import Single
-from sslkit.train.pipeline import Pipeline
 
 VIT = {"kind": "vit", "name": "vit_tiny_patch16_224", "patch": 4, "width": 16, "depth": 2, "heads": 2}
 DECODER = {"width": 16, "depth": 1, "heads": 2}

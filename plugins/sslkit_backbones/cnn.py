@@ -10,18 +10,16 @@ import torch
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
-from sslkit.core.backbone import Backbone, Exported
-from sslkit.core.env import Grid, View
-from sslkit.core.passes import Encode, Request, Tokens
-from sslkit.errors import SpecError, reason_of
-from sslkit_backbones.cnn_spec import CNN
-from sslkit_backbones.networks import create, load
-from sslkit_backbones.norms import convert_or_refuse, plain_state
+from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
+from sslkit.plugin import Grid, SpecError, View, reason_of
+from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
+from sslkit_backbones.specs.convolutional import CNN
+from sslkit_backbones.timm_networks import create, load
 from sslkit_backbones.timm_types import TimmModule
 
 
 @final
-class ConvolutionalBackbone(Backbone):
+class CNNBackbone(Backbone):
     """Places of the last feature map are the patch tokens, their mean is the class token.
 
     Earlier stages have maps of other widths and sizes, so the last map is the only layer.

@@ -11,12 +11,10 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
 
-from sslkit.core.backbone import Backbone, Exported
-from sslkit.core.env import Grid, View
-from sslkit.core.passes import Encode, Request, Tokens
-from sslkit.errors import SpecError
-from sslkit_backbones.networks import create, load
-from sslkit_backbones.plugin import Swin
+from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
+from sslkit.plugin import Grid, SpecError, View
+from sslkit_backbones.specs.transformers import Swin
+from sslkit_backbones.timm_networks import create, load
 
 SwinNet: TypeAlias = SwinTransformer | SwinTransformerV2
 _CLASSES = (SwinTransformer, SwinTransformerV2)

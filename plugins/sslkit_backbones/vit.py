@@ -11,23 +11,20 @@ import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
-from sslkit.core.backbone import Attentions, Backbone, Exported
-from sslkit.core.env import Grid, View
-from sslkit.core.passes import Encode, Request, Tokens
-from sslkit.errors import SpecError
 from sslkit.functional.patches import conv_patches
-from sslkit.spec.base import Problem
-from sslkit_backbones.attention import attention_weights, class_attention
-from sslkit_backbones.geometry import Geometry, block_arguments, geometry, is_relative, rope_of
-from sslkit_backbones.initialization import initialize, is_sincos, mask_token
-from sslkit_backbones.layers import vit_layer
-from sslkit_backbones.networks import create_vit, load, vit_arguments
-from sslkit_backbones.plugin import ViT
+from sslkit.interfaces import Attentions, Backbone, Encode, Exported, Request, Tokens
+from sslkit.plugin import Grid, Problem, SpecError, View
+from sslkit_backbones.attention_layers import attention_weights, class_attention
+from sslkit_backbones.layer_numbers import vit_layer
+from sslkit_backbones.position_bias import Geometry, block_arguments, geometry, is_relative, rope_of
+from sslkit_backbones.specs.transformers import ViT
+from sslkit_backbones.timm_networks import create_vit, load, vit_arguments
 from sslkit_backbones.timm_types import ViTNet
+from sslkit_backbones.vit_initialization import initialize, is_sincos, mask_token
 
 
 @final
-class VisionTransformerBackbone(Backbone):
+class ViTBackbone(Backbone):
     """Encodes requests of any size and mask; those of equal token count and places share one batch."""
 
     def __init__(self, spec: ViT, view: View) -> None:

@@ -7,12 +7,12 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sslkit.core.balancer import Balancer
-from sslkit.core.env import Length
+from sslkit.interfaces import Balancer
+from sslkit.plugin import Length
 
 
 @final
-class DynamicAverage(Balancer):
+class DWABalancer(Balancer):
     """K softmax(r / T), where r is each loss's mean of the last period over that of the one before.
 
     Buffers hold the sums of the running period and the means of the last two, so a resumed run goes on exactly.

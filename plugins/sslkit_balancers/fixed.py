@@ -8,11 +8,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sslkit.core.balancer import Balancer
+from sslkit.interfaces import Balancer
 
 
 @final
-class WeightedSum(Balancer):
+class FixedWeightsBalancer(Balancer):
     """The sum of the losses, each times its weight."""
 
     weights: Tensor

@@ -7,15 +7,14 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sslkit.core.balancer import Balancer, Space
-from sslkit.core.draw import Draw
-from sslkit.functional import gradients
+from sslkit.functional import gradient_weights
+from sslkit.interfaces import Balancer, Draw, Space
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 @final
-class GradNorm(Balancer):
+class GradNormBalancer(Balancer):
     """Weights w that an Adam of their own moves towards |w_i g_i| = mean |w g| * r_i^alpha, renormalized to sum K.
 
     r_i is the loss over its first value that is not 0, over the mean of these ratios. All of it is held in buffers.
@@ -46,7 +45,7 @@ class GradNorm(Balancer):
     def commit(self, losses: Tensor, gram: Tensor | None) -> None:
         """Move the weights by the gradient of the L1 distance of lengths from their goals, which count as constant."""
         assert gram is not None, "it weighs gradients"
-        losses, lengths = losses.to(self.first.dtype), gradients.norms(gram)
+        losses, lengths = losses.to(self.first.dtype), gradient_weights.norms(gram)
         self.first.copy_(torch.where(self.first == 0, losses, self.first))
         self.steps.add_(1)
         ratio = losses / torch.where(self.first != 0, self.first, 1.0)

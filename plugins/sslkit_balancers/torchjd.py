@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.draw import Draw
-from sslkit.errors import SpecError
+from sslkit.interfaces import Draw
+from sslkit.plugin import SpecError
 from sslkit_balancers.gram import Rule
 
 INSTALL = 'install it with `pip install "sslkit[torchjd]"`'

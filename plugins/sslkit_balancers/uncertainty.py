@@ -7,13 +7,13 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.balancer import Balancer
+from sslkit.interfaces import Balancer
 
 Form = Literal["regression", "positive", "doubled"]
 
 
 @final
-class Uncertainty(Balancer):
+class UncertaintyBalancer(Balancer):
     """Divides each loss by a learned variance sigma^2 = exp(s), and adds what keeps the variance from growing."""
 
     def __init__(self, count: int, form: Form, initial: float, bound: float | None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
-from sslkit.core.logger import Logger
+from sslkit.interfaces import Logger
 
 
 @final

@@ -8,8 +8,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import final
 
-from sslkit.core.logger import Logger
-from sslkit_loggers.plugin import WandB
+from sslkit.interfaces import Logger
+from sslkit_loggers.specs import WandB
 
 ID_FILE = "wandb-id.txt"
 

@@ -1,193 +1,42 @@
-"""Specs of the built-in objectives. Torch-free."""
+"""The plugin `objectives`: its kinds. Torch-free."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal, Self, final
+from collections.abc import Iterable
 
-from pydantic import Field
-
-from sslkit.registry.hookspecs import hookimpl
-from sslkit.spec.base import Problem, Spec, slot_default
-from sslkit.spec.families import Masker, ObjectiveSpec, Target
-from sslkit_objectives.apart import KoLeo, Uniformity, VarianceCovariance
-from sslkit_objectives.hybrid import Hybrid
-from sslkit_objectives.regularizer import Regularizer
-
-if TYPE_CHECKING:
-    from sslkit.core.env import Env
-    from sslkit.core.objective import Objective
-    from sslkit.spec.run import RunSpec
-
-
-@final
-class Decoder(Spec):
-    """The transformer that predicts hidden patches. Defaults: MAE's."""
-
-    depth: int = Field(8, ge=0)
-    """Blocks (MAE: 8)."""
-    width: int = Field(512, ge=4, multiple_of=4)
-    """Width of its tokens (MAE: 512)."""
-    heads: int = Field(16, ge=1)
-    """Attention heads (MAE: 16); they divide the width."""
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        if self.width % self.heads:
-            yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
-
-    def unused(self, run: RunSpec) -> Iterator[Problem]:
-        if self.depth == 0:
-            yield Problem("heads", "has no effect, as `depth` is 0", note=True)
-
-
-@final
-class MAE(ObjectiveSpec):
-    """Masked autoencoder (He et al. 2021): encode the visible patches, predict the hidden ones."""
-
-    kind: Literal["mae"] = "mae"
-    view: str = "global"
-    """View whose crops are masked."""
-    masker: Masker = slot_default("random")
-    """Which patches to hide; the visible count must be fixed (MAE: random, 0.75)."""
-    target: Target = slot_default("normalized_pixel")
-    """What to predict (MAE's recipe: pixels normalized by patch; its code's default is plain pixels)."""
-    decoder: Decoder = Decoder()
-    """The transformer that predicts hidden patches."""
-    regularize: Regularizer | None = None
-    """A term that keeps the features of different images apart, added to the loss."""
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls(decoder=Decoder(depth=1, width=16, heads=2))
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
-    def build(self, env: Env) -> Objective:
-        from sslkit_objectives.mae import masked_autoencoder
-
-        return masked_autoencoder(self, env)
-
-
-@final
-class SimMIM(ObjectiveSpec):
-    """SimMIM (Xie et al. 2021): mask tokens in the encoder, one linear layer after it."""
-
-    kind: Literal["simmim"] = "simmim"
-    view: str = "global"
-    """View whose crops are masked."""
-    masker: Masker = slot_default("unit", ratio=0.6)
-    """Which patches to hide; the count may vary (SimMIM: units of 32 pixels, 0.6)."""
-    target: Target = slot_default("pixel", loss="l1")
-    """What to predict (SimMIM: plain pixels, l1)."""
-    regularize: Regularizer | None = None
-    """A term that keeps the features of different images apart, added to the loss."""
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls(masker={"kind": "random", "ratio": 0.5})
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
-    def build(self, env: Env) -> Objective:
-        from sslkit_objectives.simmim import simple_masked_modelling
-
-        return simple_masked_modelling(self, env)
-
-
-@final
-class MaskFeat(ObjectiveSpec):
-    """MaskFeat (Wei et al. 2021): SimMIM's engine with histograms of gradients as target and blocks as masks."""
-
-    kind: Literal["maskfeat"] = "maskfeat"
-    view: str = "global"
-    """View whose crops are masked."""
-    masker: Masker = slot_default("block", ratio=0.4, min_block=15)
-    """Which patches to hide (MaskFeat: blocks, 0.4 of 196 patches; the smallest a fifth of that)."""
-    target: Target = slot_default("hog")
-    """What to predict (MaskFeat: histograms of oriented gradients, l2)."""
-    regularize: Regularizer | None = None
-    """A term that keeps the features of different images apart, added to the loss."""
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls(masker={"kind": "random", "ratio": 0.5})
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
-    def build(self, env: Env) -> Objective:
-        from sslkit_objectives.maskfeat import masked_feature_prediction
-
-        return masked_feature_prediction(self, env)
-
-
-@final
-class Data2Vec(ObjectiveSpec):
-    """data2vec (Baevski et al. 2022): SimMIM's engine with the features of a moving average of the student as target.
-
-    The run needs the net that the target reads, as in
-    `nets: {teacher: {momentum: {start: 0.999, end: 0.9998, shape: linear}}}`.
-    """
-
-    kind: Literal["data2vec"] = "data2vec"
-    view: str = "global"
-    """View whose crops are masked."""
-    masker: Masker = slot_default("block", ratio=0.6123, min_block=16)
-    """Which patches to hide (data2vec: BEiT's blocks, 120 of 196 patches at most, the smallest 16)."""
-    target: Target = slot_default("teacher_feature")
-    """What to predict (data2vec: the mean of the top half of the teacher's blocks, smooth l1 with beta 2)."""
-    regularize: Regularizer | None = None
-    """A term that keeps the features of different images apart, added to the loss."""
-
-    @classmethod
-    def example(cls) -> Self:
-        return cls(masker={"kind": "random", "ratio": 0.5})
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
-    def build(self, env: Env) -> Objective:
-        from sslkit_objectives.data2vec import self_distillation_of_features
-
-        return self_distillation_of_features(self, env)
-
-
-@final
-class BEiT(ObjectiveSpec):
-    """BEiT (Bao et al. 2021; v2: Peng et al. 2022): SimMIM's engine with the codes of a frozen tokenizer as target."""
-
-    kind: Literal["beit"] = "beit"
-    view: str = "global"
-    """View whose crops are masked."""
-    masker: Masker = slot_default("block")
-    """Which patches to hide (BEiT: blocks, 75 of 196 patches at most, the smallest 16)."""
-    target: Target
-    """What to predict (BEiT: `vq_token` with DALL-E's codes; v2: with those of a tokenizer trained by `vq_kd`)."""
-    regularize: Regularizer | None = None
-    """A term that keeps the features of different images apart, added to the loss."""
-
-    @classmethod
-    def example(cls) -> Self:
-        """Half of the patches hidden at random; pixels, which need no tokenizer."""
-        return cls(masker={"kind": "random", "ratio": 0.5}, target={"kind": "pixel"})
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
-    def build(self, env: Env) -> Objective:
-        from sslkit_objectives.beit import masked_token_prediction
-
-        return masked_token_prediction(self, env)
-
-
-def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
-    if view not in run.views:
-        yield Problem("view", f"{view!r} is not a view of this run. Known: {', '.join(run.views)}")
+from sslkit.plugin import Spec, hookimpl
+from sslkit_objectives.specs.contrastive import InfoNCE, MoCoV2, MoCoV3, SimCLR
+from sslkit_objectives.specs.distillation import DINO, IBOT, MaskedDistillation
+from sslkit_objectives.specs.hybrid import Hybrid
+from sslkit_objectives.specs.joint_embedding import BYOL, BarlowTwins, Rotation, SimSiam, SwAV, VICReg
+from sslkit_objectives.specs.masked import MAE, BEiT, Data2Vec, MaskFeat, SimMIM
+from sslkit_objectives.specs.regularizers import KoLeo, Uniformity, VarianceCovariance
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The objectives of this package."""
-    return [MAE, SimMIM, MaskFeat, Data2Vec, BEiT, Hybrid, VarianceCovariance, Uniformity, KoLeo]
+    return [
+        MAE,
+        SimMIM,
+        MaskFeat,
+        Data2Vec,
+        BEiT,
+        InfoNCE,
+        SimCLR,
+        MoCoV2,
+        MoCoV3,
+        BYOL,
+        SimSiam,
+        BarlowTwins,
+        VICReg,
+        SwAV,
+        Rotation,
+        DINO,
+        IBOT,
+        MaskedDistillation,
+        Hybrid,
+        VarianceCovariance,
+        Uniformity,
+        KoLeo,
+    ]

@@ -6,13 +6,12 @@ from typing import final
 
 from torch import Tensor
 
-from sslkit.core.env import Grid, View
-from sslkit.core.passes import Tokens
-from sslkit.core.target import Target
-from sslkit.functional.frequency import low_pass, low_pass_filter
-from sslkit.functional.losses import regression
+from sslkit.functional.low_pass import low_pass, low_pass_filter
 from sslkit.functional.patches import patch_statistics, patchify, unpatchify
-from sslkit_targets.plugin import Frequency
+from sslkit.functional.regression_losses import regression
+from sslkit.interfaces import Target, Tokens
+from sslkit.plugin import Grid, View
+from sslkit_targets.specs import Frequency
 
 
 @final

@@ -9,12 +9,11 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from sslkit.core.env import Grid, View
-from sslkit.core.passes import Tokens
-from sslkit.core.target import Target
 from sslkit.functional.hog import conventional_hog, draw_hog, glyphs, hog
-from sslkit.functional.losses import regression
-from sslkit_targets.plugin import HOG
+from sslkit.functional.regression_losses import regression
+from sslkit.interfaces import Target, Tokens
+from sslkit.plugin import Grid, View
+from sslkit_targets.specs import HOG
 
 GLYPH = 8
 """Fewest pixels of the side of a glyph in figures."""

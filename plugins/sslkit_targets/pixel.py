@@ -6,11 +6,10 @@ from typing import final
 
 from torch import Tensor
 
-from sslkit.core.env import Grid
-from sslkit.core.passes import Tokens
-from sslkit.core.target import Target
-from sslkit.functional.losses import regression
 from sslkit.functional.patches import patch_statistics, patchify, unpatchify
+from sslkit.functional.regression_losses import regression
+from sslkit.interfaces import Target, Tokens
+from sslkit.plugin import Grid
 
 
 @final

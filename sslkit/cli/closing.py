@@ -6,8 +6,8 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-from sslkit.train.files import Summary
-from sslkit.train.signals import exit_code
+from sslkit.runtime.atomic_files import Summary
+from sslkit.runtime.signals import exit_code
 
 
 def close(summary: Summary) -> int:

@@ -12,7 +12,7 @@ from sslkit.errors import SpecError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sslkit.evaluate.comparison import Comparison, Measure, Meta, Pair, Score
+    from sslkit.analysis.compare.comparison_table import Comparison, Measure, Meta, Pair, Score
 
 WIDTH = 160
 """Columns where the output is no terminal."""
@@ -42,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Compare the stored evaluations and print what they show."""
-    from sslkit.evaluate.compare import compare
-    from sslkit.train.files import write_json
+    from sslkit.analysis.compare.compare_runs import compare
+    from sslkit.runtime.atomic_files import write_json
 
     if args.json and args.json.is_dir():
         raise SpecError(f"--json: {args.json} is a folder; give the name of a file")
@@ -53,7 +53,7 @@ def execute(args: argparse.Namespace) -> int:
         write_json(args.json, comparison.to_json())
         print(f"written: {args.json}")
     if args.html:
-        from sslkit.report.comparison import report_comparison
+        from sslkit.report.comparison_report import report_comparison
 
         print(f"written: {report_comparison(comparison, args.html)}")
     return 0
@@ -95,7 +95,7 @@ def _table(title: str, *headings: str) -> Table:
 
 def _budgets(comparison: Comparison) -> Table:
     """What each setting was given."""
-    from sslkit.evaluate.budget import TITLES, shown, text_of
+    from sslkit.runs.budget import TITLES, shown, text_of
 
     names = shown(comparison.budgets)
     table = _table("Budgets", "", "setting", *(TITLES[name] for name in names))
@@ -167,7 +167,7 @@ def _matrix(comparison: Comparison, measure: Measure) -> Table:
 
 
 def _cell(pair: Pair, row: str, measure: Measure) -> str:
-    from sslkit.evaluate.statistics import p_text
+    from sslkit.statistics import p_text
 
     if pair.difference is None or pair.p is None:
         return "not tested"
@@ -184,8 +184,8 @@ def _verdicts(pairs: Sequence[Pair]) -> Iterator[str]:
 
 def _ranks(comparison: Comparison, meta: Meta) -> Table:
     """Average ranks, and wins, ties and losses against each setting."""
-    from sslkit.evaluate import statistics
-    from sslkit.evaluate.statistics import p_text
+    from sslkit import statistics
+    from sslkit.statistics import p_text
 
     title = f"{meta.protocol} on {len(meta.labels)} data sets ({', '.join(meta.labels)}): wins-ties-losses"
     if meta.ranking is not None:

@@ -13,10 +13,10 @@ from pydantic.fields import FieldInfo
 
 from sslkit import catalog
 from sslkit.registry.manager import registry
-from sslkit.spec.base import Spec
-from sslkit.spec.docstrings import description
-from sslkit.spec.locate import annotation_of, options, slot_family, spec_class
-from sslkit.spec.schema import component, require_family
+from sslkit.specs.base import Spec
+from sslkit.specs.docstrings import description
+from sslkit.specs.error_location import annotation_of, options, slot_family, spec_class
+from sslkit.specs.schema import component, require_family
 
 _WORDS: Mapping[object, str] = {
     bool: "true or false",

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sslkit.errors import SpecError
-from sslkit.spec.load import similar_path
+from sslkit.specs.load import similar_path
 
 if TYPE_CHECKING:
-    from sslkit.spec.evaluation import EvaluationSpec
+    from sslkit.specs.evaluation import EvaluationSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the evaluators and print their metrics."""
-    from sslkit.evaluate.run import evaluate_run, evaluate_spec
+    from sslkit.evaluate.evaluate_network import evaluate_run, evaluate_spec
 
     keep = not args.no_cache
     if not args.what.exists():
@@ -51,8 +51,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _spec(args: argparse.Namespace) -> EvaluationSpec:
     from sslkit.registry.manager import registry
-    from sslkit.spec.evaluation import EvaluationSpec
-    from sslkit.spec.load import override, parse_as, read_yaml
+    from sslkit.specs.evaluation import EvaluationSpec
+    from sslkit.specs.load import override, parse_as, read_yaml
 
     fields = _of_run(args.what, args.checkpoint or "last") if args.what.is_dir() else read_yaml(args.what)
     if args.checkpoint is not None:
@@ -62,7 +62,7 @@ def _spec(args: argparse.Namespace) -> EvaluationSpec:
 
 def _of_run(run_dir: Path, checkpoint: str) -> dict[str, object]:
     """What the run does, for overrides to change."""
-    from sslkit.train.lock import trained_spec
+    from sslkit.runs.lock import trained_spec
 
     run = trained_spec(run_dir)
     parts = {"data": run.data, "readout": run.readout}

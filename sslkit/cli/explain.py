@@ -10,7 +10,7 @@ from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
 from sslkit.cli.validate import augmentations
 
 if TYPE_CHECKING:
-    from sslkit.train.cost import Facts
+    from sslkit.train.cost.tokens import Facts
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Build everything without training, and print what would run."""
     spec = load_spec(args)
-    from sslkit.spec.load import dump
-    from sslkit.train.parallel import start
+    from sslkit.runtime.parallel import start
+    from sslkit.specs.load import dump
     from sslkit.train.prepare import prepare
-    from sslkit.train.summary import resolved
+    from sslkit.train.resolved_values import resolved
 
     parallel = start(spec.device)
     try:
@@ -63,7 +63,7 @@ def lines(facts: Facts) -> Iterator[str]:
             yield f"    from step {stage['step']:,}: {stage['value']}, {hidden}, {_cost(stage, one['patches'])}"
     yield from _plan(facts["plan"])
     if facts["flops"]:
-        from sslkit.evaluate.budget import flops_text
+        from sslkit.runs.budget import flops_text
 
         costs = (
             f"{flops_text(n)}{f' from step {step:,}' * bool(step)}" for step, n in facts["flops"].items()

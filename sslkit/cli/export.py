@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Write the weights and print how to load them."""
     if args.part != "backbone":
-        from sslkit.evaluate.part import export_part
+        from sslkit.evaluate.export_part import export_part
 
         export_part(args.run_dir, args.part, args.out, args.checkpoint)
         print(f"written: {args.out}")

@@ -19,8 +19,8 @@ def as_override(words: Sequence[str]) -> str | None:
 
 def _field(key: str) -> str | None:
     """The dotted path of a field of a run, or of one of its parts, that is called `key`."""
-    from sslkit.spec.locate import annotation_of, spec_class
-    from sslkit.spec.run import RunSpec
+    from sslkit.specs.error_location import annotation_of, spec_class
+    from sslkit.specs.run import RunSpec
 
     head = key.partition(".")[0]
     if head in RunSpec.model_fields:

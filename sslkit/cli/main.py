@@ -75,7 +75,7 @@ def _guarded(command: str, words: Sequence[str], debug: bool) -> int:
         sys.stdout.flush()  # a closed pipe shows itself here and not at exit
         return code
     except Interrupted as error:
-        from sslkit.train.signals import exit_code
+        from sslkit.runtime.signals import exit_code
 
         return _fail(str(error), exit_code(error.signal), debug)
     except KeyboardInterrupt:

@@ -12,7 +12,7 @@ from sslkit.errors import SpecError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from sslkit.evaluate.scaling.report import Report
+    from sslkit.analysis.scaling.fit_report import Report
 
 FORMATS = (".png", ".pdf", ".svg")
 """Endings of figures."""
@@ -38,14 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Fit, print, and write what was asked for."""
-    from sslkit.evaluate.scaling.analyse import Question, analyse
-    from sslkit.evaluate.scaling.report import as_json
-    from sslkit.evaluate.scaling.sweep import read_sweep
-    from sslkit.train.files import write_json
+    from sslkit.analysis.scaling.analyze import Question, analyze
+    from sslkit.analysis.scaling.fit_report import as_json
+    from sslkit.analysis.scaling.sweep_results import read_sweep
+    from sslkit.runtime.atomic_files import write_json
 
     _require_drawable(args.figure)
     fields = {name: getattr(args, name) for name in Question._fields}
-    report = analyse(read_sweep(args.results), Question(**fields))
+    report = analyze(read_sweep(args.results), Question(**fields))
     _show(report)
     if args.json:
         write_json(args.json, as_json(report))
@@ -60,7 +60,7 @@ def _show(report: Report) -> None:
     """Print the report; warnings go to standard error."""
     from rich.console import Console
 
-    from sslkit.evaluate.scaling import report as text
+    from sslkit.analysis.scaling import fit_report as text
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if not console.is_terminal:
@@ -92,9 +92,9 @@ def _require_drawable(path: Path | None) -> None:
 
 
 def _draw(path: Path, report: Report, extrapolate: list[float]) -> None:
-    from sslkit.evaluate.scaling.figure import Labels, draw_joint_law, draw_power_law
-    from sslkit.evaluate.scaling.forms import JointLaw
-    from sslkit.train.files import draw_whole
+    from sslkit.analysis.scaling.law_figure import Labels, draw_joint_law, draw_power_law
+    from sslkit.analysis.scaling.laws import JointLaw
+    from sslkit.runtime.atomic_files import draw_whole
 
     law = report.law
     if isinstance(law, JointLaw):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from sslkit.spec.schema import component_schema, json_schema
+from sslkit.specs.schema import component_schema, json_schema
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from sslkit.registry.manager import registry
-from sslkit.spec.load import load
-from sslkit.spec.run import RunSpec
+from sslkit.specs.load import load
+from sslkit.specs.run import RunSpec
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sslkit.evaluate.sweep_table import SweepTable
-    from sslkit.spec.sweep import Cell, Grid
-    from sslkit.train.sweep import Ended, Share
+    from sslkit.analysis.sweep.run_cells import Ended, Share
+    from sslkit.analysis.sweep.sweep_table import SweepTable
+    from sslkit.specs.sweep import Cell, Grid
 
 WIDTH = 160
 """Columns where the output is no terminal."""
@@ -36,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the cells that are this worker's, and print the table of all that are finished."""
     plan = _grid(args)
-    from sslkit.train.signals import exit_code
-    from sslkit.train.sweep import Stop, require_format, require_own_folders, run_cells, share_of, together
+    from sslkit.analysis.sweep.cells import require_format, require_own_folders
+    from sslkit.analysis.sweep.run_cells import Stop, run_cells, share_of, together
+    from sslkit.runtime.signals import exit_code
 
     if args.table is not None:
         require_format(args.table)
@@ -60,8 +61,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _tell(plan: Grid, share: Share, ended: Sequence[Ended], copy: Path | None, signal: str | None) -> None:
     """Write and print the table. It needs torch, which a sweep that watches its cells does not."""
-    from sslkit.evaluate.sweep_table import export_table
-    from sslkit.train.sweep import write_results
+    from sslkit.analysis.sweep.run_cells import write_results
+    from sslkit.analysis.sweep.sweep_table import export_table
 
     results = write_results(plan, ended)
     _show(results)
@@ -73,8 +74,8 @@ def _tell(plan: Grid, share: Share, ended: Sequence[Ended], copy: Path | None, s
 def _grid(args: argparse.Namespace) -> Grid:
     """Every cell, validated before torch is imported."""
     from sslkit.registry.manager import registry
-    from sslkit.spec.load import read_assignments
-    from sslkit.spec.sweep import grid, read_axes, read_sweep_spec
+    from sslkit.specs.load import read_assignments
+    from sslkit.specs.sweep import grid, read_axes, read_sweep_spec
 
     spec = read_sweep_spec(args.spec)
     update = {"axes": {**spec.axes, **read_axes(args.axes)}, "out": args.out or spec.out}
@@ -92,7 +93,7 @@ def _others(plan: Grid, share: Share) -> frozenset[str]:
 
 
 def _list(plan: Grid, share: Share) -> int:
-    from sslkit.train.sweep import is_finished
+    from sslkit.analysis.sweep.cells import is_finished
 
     mine: Sequence[Cell] = plan.cells[share.first :: share.of]
     for cell in mine:
@@ -105,7 +106,7 @@ def _show(results: SweepTable) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from sslkit.evaluate.sweep_table import cells
+    from sslkit.analysis.sweep.sweep_table import cells
 
     if not results.lines:
         return
@@ -124,7 +125,7 @@ def _show(results: SweepTable) -> None:
 
 def _close(results: SweepTable, ended: Sequence[Ended], signal: str | None, others: frozenset[str]) -> None:
     """What is done, what is not, and what to do about it."""
-    from sslkit.evaluate.sweep_table import CSV, JSON
+    from sslkit.analysis.sweep.sweep_table import CSV, JSON
 
     for one in ended:
         if one.state == "failed":

@@ -6,10 +6,10 @@ import argparse
 from collections.abc import Iterator
 
 from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
-from sslkit.spec.explain import notes
-from sslkit.spec.families import AugmentSpec
-from sslkit.spec.parts import ViewSpec
-from sslkit.spec.run import RunSpec
+from sslkit.specs.check import notes
+from sslkit.specs.families import AugmentSpec
+from sslkit.specs.run import RunSpec
+from sslkit.specs.views import ViewSpec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def with_data(spec: RunSpec) -> Iterator[tuple[str, str]]:
     """
     import torch
 
-    from sslkit.train.parallel import Single
+    from sslkit.runtime.parallel import Single
     from sslkit.train.prepare import prepare
 
     parts = prepare(spec, Single(torch.device("cpu")))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sslkit.core.draw import Draw
+from sslkit.core.random_stream import Draw
 
 
 class Augment(ABC):

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from sslkit.core.env import Grid
+from sslkit.core.context import Grid
 from sslkit.core.passes import Encode, Request, Tokens
+from sslkit.core.problem import Problem
 from sslkit.errors import SpecError
-from sslkit.spec.base import Problem
 
 
 class Exported(NamedTuple):

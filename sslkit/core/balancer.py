@@ -7,8 +7,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from sslkit.core.draw import Draw
-from sslkit.core.env import Length
+from sslkit.core.context import Length
+from sslkit.core.random_stream import Draw
 
 Space = Literal["parameters", "features"]
 """Where gradients are compared: on the student's parameters, or on the tokens that objectives read of it."""

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Env, View
+from sslkit.core.context import Env, View
 from sslkit.core.passes import Tokens
+from sslkit.core.problem import Problem
 from sslkit.core.source import Source
 from sslkit.core.system import System
-from sslkit.spec.base import Problem
 
 Split = Literal["train", "test"]
 
@@ -159,7 +159,7 @@ class Evaluator(ABC):
     """Name and version, as in `knn@1`; recorded with the results."""
     needs: tuple[Split, ...] = ("train", "test")
     """Splits that it reads; a run without them is refused before it trains."""
-    labelled: bool = True
+    labeled: bool = True
     """Whether their images must have labels."""
 
     def check(self, setting: Setting) -> Iterator[Problem]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.draw import Draw
 from sslkit.core.passes import Encode, Mask, Tokens
+from sslkit.core.random_stream import Draw
 
 
 class Scene(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, final
 
 from torch import Tensor
 
-from sslkit.spec.families import MaskerSpec
+from sslkit.specs.families import MaskerSpec
 
 Mode = Literal["drop", "token"]
 

@@ -11,13 +11,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.balancer import Balancer
-from sslkit.core.cut import Cut, cut
+from sslkit.core.feature_boundary import Cut, cut
 from sslkit.core.objective import Objective, Schedule
+from sslkit.core.pass_plan import Plan, same_pass
 from sslkit.core.passes import Encode, Mask, Output, Request, Tokens
-from sslkit.core.plan import Plan, same_pass
 
 if TYPE_CHECKING:
-    from sslkit.spec.parts import CompileOptions
+    from sslkit.core.compile_options import CompileOptions
 
 Now = Mapping[str, Mapping[str, Tensor]]
 """Objective -> scheduled name -> 0-dim tensor; under `WEIGHTS` the weights that change, by term."""

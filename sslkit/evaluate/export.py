@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from sslkit.build.restore import restore
 from sslkit.core.backbone import Exported
 from sslkit.errors import SpecError
-from sslkit.spec.run import RunSpec
-from sslkit.train.files import write_bytes, write_whole
-from sslkit.train.restore import restore
+from sslkit.runtime.atomic_files import write_bytes, write_whole
+from sslkit.specs.run import RunSpec
 
 
 def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:

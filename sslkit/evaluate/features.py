@@ -13,18 +13,18 @@ from torch.utils.data import Dataset
 
 from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.evaluator import Make, Rows
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source, pixels
+from sslkit.data import decoding_workers as processes
+from sslkit.data.crops import moments
+from sslkit.data.loaders import Reasons
 from sslkit.errors import DataError
 from sslkit.functional.resize import resize_center
-from sslkit.spec.parts import Readout
-from sslkit.train import workers as processes
-from sslkit.train.feed import Reasons
-from sslkit.train.mps import exact_device
-from sslkit.train.parallel import Parallel
-from sslkit.train.pipeline import moments
+from sslkit.runtime.mps import exact_device
+from sslkit.runtime.parallel import Parallel
+from sslkit.specs.readout import Readout
 
 MOST_DIMENSIONS = 6
 """Of a row; ranks exchange its shape as a vector that long."""
@@ -136,7 +136,7 @@ def _decoded(
     source: Source, loading: Loading, selection: Tensor, starts: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     plan = [list(range(start, min(start + loading.batch_size, len(selection)))) for start in starts]
-    centers = _Centres(source, loading.view.size, loading.crop, selection)
+    centers = _Centers(source, loading.view.size, loading.crop, selection)
     options = processes.Loading(loading.workers, "readout.batch_size")
     for places, images, reasons in processes.batches(centers, plan, _readable, options):
         for place, reason in reasons:
@@ -146,7 +146,7 @@ def _decoded(
 
 
 @final
-class _Centres(Dataset[tuple[int, Tensor | str]]):
+class _Centers(Dataset[tuple[int, Tensor | str]]):
     """One decoded image cut to the center, or the reason why it cannot be read."""
 
     def __init__(self, source: Source, size: int, crop: float, selection: Tensor) -> None:

@@ -8,20 +8,20 @@ from typing import final
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Env
+from sslkit.core.context import Env
 from sslkit.core.evaluator import Features, Make, Rows, Scores, Split, Subject
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.errors import DataError, SslkitError
-from sslkit.evaluate.cache import FeatureStore
+from sslkit.evaluate.evaluation_sources import Sources, source_of
+from sslkit.evaluate.feature_cache import FeatureStore
 from sslkit.evaluate.features import Encoder, net_encoder, pixel_encoder, require_labels, rows
-from sslkit.evaluate.reading import Reading
-from sslkit.evaluate.sources import Sources, source_of
+from sslkit.evaluate.readout import Reading
 from sslkit.nn.modes import evaluating
-from sslkit.spec.families import EvaluatorSpec, SourceSpec
-from sslkit.train import rng
-from sslkit.train.optional import component
+from sslkit.runtime import seeds
+from sslkit.runtime.optional_work import component
+from sslkit.specs.families import EvaluatorSpec, SourceSpec
 
 FeatureCache = dict[tuple[int, int], Features]
 """Features by (source, layer), shared by the evaluators of one round."""
@@ -37,7 +37,7 @@ class NetSubject(Subject):
     ) -> None:  # fmt: skip
         self._net, self._reading, self._sources, self._cache = net, reading, sources, cache
         self._evaluator, self._data, self._store = evaluator, data, store
-        self.seed = rng.key(reading.seed, "evaluate", evaluator.label)
+        self.seed = seeds.key(reading.seed, "evaluate", evaluator.label)
         self.view = reading.loading.view
         self.pool, self.workers = reading.readout.pool, reading.loading.workers
         self.crop = reading.loading.crop

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from sslkit.core.evaluator import Split
 from sslkit.errors import SslkitError
-from sslkit.evaluate.network import Network
-from sslkit.evaluate.results import NAMING, Evaluation, StoredEvaluation, Variant, read_evaluation
-from sslkit.evaluate.sources import source_of
-from sslkit.spec.families import EvaluatorSpec, SourceSpec
-from sslkit.spec.run import RunSpec
-from sslkit.train.lock import LOCK, read_lock, trained_spec
+from sslkit.evaluate.evaluation_sources import source_of
+from sslkit.evaluate.open_network import Network
+from sslkit.runs.evaluations import NAMING, Evaluation, StoredEvaluation, Variant, read_evaluation
+from sslkit.runs.lock import LOCK, read_lock, trained_spec
+from sslkit.specs.families import EvaluatorSpec, SourceSpec
+from sslkit.specs.run import RunSpec
 
 LONGEST = 40
 """Characters of what differs in the name of a file."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from sslkit.functional.numeric import at_least_float32
+from sslkit.functional.precision import at_least_float32
 
 CONVENTIONAL_EPS = 1e-5  # scikit-image `_hog.py`, `_hog_normalize_block`
 

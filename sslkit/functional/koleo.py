@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslkit.functional.numeric import at_least_float32
+from sslkit.functional.precision import at_least_float32
 
 EPS = 1e-8  # DINOv2's, of all three: length, difference, logarithm
 

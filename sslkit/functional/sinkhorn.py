@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from sslkit.functional.gather import all_rows
-from sslkit.functional.numeric import at_least_float32
+from sslkit.functional.all_gather import all_rows
+from sslkit.functional.precision import at_least_float32
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.errors import SpecError
-from sslkit.functional.gather import all_rows
-from sslkit.functional.numeric import at_least_float32
+from sslkit.functional.all_gather import all_rows
+from sslkit.functional.precision import at_least_float32
 
 Mode = Literal["sync", "local", "split", "shuffled"]
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslkit.functional.codes import k_means, nearest_code, perplexity, tally, usage
-from sslkit.functional.numeric import at_least_float32
+from sslkit.functional.precision import at_least_float32
+from sslkit.functional.vector_quantization import k_means, nearest_code, perplexity, tally, usage
 
 Metric = Literal["cosine", "euclidean"]
 ALIVE = 0.01

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pluggy
 
-from sslkit.spec.base import Spec
+from sslkit.specs.base import Spec
 
 hookspec = pluggy.HookspecMarker("sslkit")
 hookimpl = pluggy.HookimplMarker("sslkit")

@@ -10,8 +10,8 @@ import pluggy
 
 from sslkit.errors import PluginError
 from sslkit.registry import hookspecs
-from sslkit.spec.base import Spec, require_buildable
-from sslkit.spec.families import FAMILIES
+from sslkit.specs.base import Spec, require_buildable
+from sslkit.specs.families import FAMILIES
 
 
 @final

@@ -17,7 +17,7 @@ from sslkit.catalog import Clashes, Kinds
 from sslkit.errors import PluginConflictError, PluginConflictWarning, PluginError
 from sslkit.registry.discovery import BUILT_IN, described, discover, name_and_version
 from sslkit.registry.loader import Loader
-from sslkit.spec.base import Spec
+from sslkit.specs.base import Spec
 
 BLOCK_VARIABLE = "SSLKIT_BLOCK"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslkit.errors import CheckpointError
-from sslkit.evaluate.results import Evaluation, evaluations, steps
-from sslkit.train import record
-from sslkit.train.files import SUMMARY
-from sslkit.train.lock import read_lock
+from sslkit.runs import metrics_log
+from sslkit.runs.evaluations import Evaluation, evaluations, steps
+from sslkit.runs.lock import read_lock
+from sslkit.runtime.atomic_files import SUMMARY
 
 BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained"}
 """Title -> name in the records."""
@@ -75,7 +75,9 @@ def read_run(run_dir: Path) -> RunData:
     """
     lock = read_lock(run_dir)
     results = evaluations(run_dir) if steps(run_dir) else {}
-    return RunData(run_dir, lock, _summary(run_dir / SUMMARY), record.read(run_dir), _in_order(results, lock))
+    return RunData(
+        run_dir, lock, _summary(run_dir / SUMMARY), metrics_log.read(run_dir), _in_order(results, lock)
+    )
 
 
 def _summary(path: Path) -> dict[str, Any]:

@@ -5,30 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from sslkit.spec.base import Spec
-from sslkit.spec.explain import problems
-from sslkit.spec.families import EvaluatorSpec, TargetSpec
-from sslkit.spec.parts import LogSpec, ViewSpec
-from sslkit.spec.run import RunSpec
-from sslkit.testing import (
-    augments,
-    backbones,
-    balancers,
-    evaluators,
-    loggers,
-    maskers,
-    objectives,
-    sources,
-    targets,
-    training,
+from sslkit.runtime.parallel import Single
+from sslkit.specs.base import Spec
+from sslkit.specs.check import problems
+from sslkit.specs.families import EvaluatorSpec, TargetSpec
+from sslkit.specs.logging import LogSpec
+from sslkit.specs.run import RunSpec
+from sslkit.specs.views import ViewSpec
+from sslkit.testing.kit_report import Checks, Needs, require
+from sslkit.testing.promises import (
+    augment_promises,
+    backbone_promises,
+    balancer_promises,
+    evaluator_promises,
+    logger_promises,
+    masker_promises,
+    objective_promises,
+    source_promises,
+    target_promises,
+    training_promises,
 )
-from sslkit.testing.micro_batches import require_same_step
-from sslkit.testing.ranks import require_same_on_ranks
-from sslkit.testing.report import Checks, Needs, require
-from sslkit.testing.stage import BATCH, IMAGE, Probe, evaluated, helper, stage
-from sslkit.testing.training import CPU
+from sslkit.testing.promises.micro_batch_promises import require_same_step
+from sslkit.testing.promises.rank_promises import require_same_on_ranks
+from sslkit.testing.promises.training_promises import CPU
+from sslkit.testing.tiny_run import BATCH, IMAGE, Probe, evaluated, helper, stage
 from sslkit.train.compose import compose
-from sslkit.train.parallel import Single
 
 _PARTS: dict[str, Callable[..., dict[str, object]]] = {
     "backbone": lambda spec: {"backbone": spec},
@@ -43,18 +44,18 @@ _PARTS: dict[str, Callable[..., dict[str, object]]] = {
 """Family -> the fields of a run that hold a spec of it."""
 
 FITS = "fits the kit's run"
-NEEDS: Needs = {"*": FITS, **training.NEEDS}
+NEEDS: Needs = {"*": FITS, **training_promises.NEEDS}
 """What must pass before another check makes sense."""
 
 _BY_FAMILY: dict[str, Callable[..., Checks]] = {
-    "balancer": balancers.checks,
-    "backbone": backbones.checks,
-    "masker": maskers.checks,
-    "objective": objectives.checks,
-    "source": sources.checks,
-    "augment": augments.checks,
-    "logger": loggers.checks,
-    "evaluator": evaluators.checks,
+    "balancer": balancer_promises.checks,
+    "backbone": backbone_promises.checks,
+    "masker": masker_promises.checks,
+    "objective": objective_promises.checks,
+    "source": source_promises.checks,
+    "augment": augment_promises.checks,
+    "logger": logger_promises.checks,
+    "evaluator": evaluator_promises.checks,
 }
 """Family -> checks of what only it promises."""
 
@@ -69,13 +70,15 @@ def checks(spec: Spec) -> Checks:
     """
     run = evaluated(spec) if isinstance(spec, EvaluatorSpec) else stage(**_PARTS[spec.family](spec))
     trained = _trained(run) if spec.family in _TRAINED else {}
-    of_family = targets.checks(spec, run) if isinstance(spec, TargetSpec) else _BY_FAMILY[spec.family](spec)
+    of_family = (
+        target_promises.checks(spec, run) if isinstance(spec, TargetSpec) else _BY_FAMILY[spec.family](spec)
+    )
     return {FITS: partial(_fits, run, bool(trained)), **of_family, **trained}
 
 
 def _trained(run: RunSpec) -> Checks:
     return {
-        **training.Training(run).checks(),
+        **training_promises.Training(run).checks(),
         "makes the same step in micro-batches": partial(require_same_step, run, BATCH // 2),
         "makes the same step on two ranks": partial(require_same_on_ranks, run),
     }

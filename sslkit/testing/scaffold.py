@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sslkit import __version__, catalog
 from sslkit.errors import PluginError
-from sslkit.train.files import write_text
+from sslkit.runtime.atomic_files import write_text
 
 TEMPLATE = Path(__file__).parent / "template"
 SUFFIX = ".tmpl"

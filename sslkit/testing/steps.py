@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from sslkit.spec.parts import OptimizerSpec
-from sslkit.spec.run import RunSpec
-from sslkit.testing.report import NotOffered
-from sslkit.testing.training import Trial
-from sslkit.train.parallel import Parallel
+from sslkit.runtime.parallel import Parallel
+from sslkit.specs.optimizer import OptimizerSpec
+from sslkit.specs.run import RunSpec
+from sslkit.testing.kit_report import NotOffered
+from sslkit.testing.promises.training_promises import Trial
 
 STEPS = 2
 """What the first one commits, the second one reads."""

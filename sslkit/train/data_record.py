@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from sslkit.core.fingerprint import SIZE
 from sslkit.core.source import Source
-from sslkit.evaluate.sources import Sources, source_of
-from sslkit.spec.run import RunSpec
-from sslkit.train.files import write_whole
+from sslkit.evaluate.evaluation_sources import Sources, source_of
+from sslkit.runtime.atomic_files import write_whole
+from sslkit.specs.run import RunSpec
 
 FOLDER = "data"
 """Folder inside a run's, with a list of images for each source."""
@@ -123,7 +123,7 @@ def _between(then: Listed, now: Listed) -> Iterator[str]:
     yield from _phrase(edited, "edited")
     yield from _phrase([name for name in new if name not in gone], "added")
     yield from _phrase([name for name in gone if name not in new], "removed")
-    yield from _phrase(_relabeled(then, now), "relabelled")
+    yield from _phrase(_relabeled(then, now), "relabeled")
     if list(then.classes) != list(now.classes):
         yield from _phrase([name for name in now.classes if name not in then.classes], "added", "class")
         yield from _phrase([name for name in then.classes if name not in now.classes], "removed", "class")

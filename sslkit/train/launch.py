@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sslkit.evaluate.budget import total_flops
-from sslkit.spec.load import parse_as
-from sslkit.spec.run import RunSpec
-from sslkit.train import record
-from sslkit.train.checkpoint import FOLDER, Checkpoints, Loaded
-from sslkit.train.drawing import FIGURES
-from sslkit.train.files import SUMMARY, Summary, read_summary, write_json
-from sslkit.train.lineage import Lineage, require_data_of_finished
-from sslkit.train.lock import (
+from sslkit.runs import metrics_log
+from sslkit.runs.budget import total_flops
+from sslkit.runs.checkpoint import FOLDER, Checkpoints, Loaded
+from sslkit.runs.lock import (
     LOCK,
     SPEC,
     changes_of,
@@ -25,10 +20,15 @@ from sslkit.train.lock import (
     version_changes,
     without_first_weights,
 )
-from sslkit.train.memory import peak_memory_mib
+from sslkit.runs.weights import weights_sha256
+from sslkit.runtime.atomic_files import SUMMARY, Summary, read_summary, write_json
+from sslkit.runtime.parallel import start
+from sslkit.runtime.peak_memory import peak_memory_mib
+from sslkit.specs.load import parse_as
+from sslkit.specs.run import RunSpec
+from sslkit.train.lineage import Lineage, require_data_of_finished
 from sslkit.train.outcome import Outcome
-from sslkit.train.parallel import start
-from sslkit.train.summary import weights_sha256
+from sslkit.train.pictures import FIGURES
 from sslkit.train.trainer import SKIPPED, Trainer
 
 Say = Callable[[str], None]
@@ -73,7 +73,7 @@ def resume(
     Args:
         run_dir: the run folder.
         say: is told each line for people.
-        assignments: `key.path=value` of fields that may change: see `FREE` in `sslkit.train.changes`.
+        assignments: `key.path=value` of fields that may change: see `FREE` in `sslkit.runs.allowed_changes`.
         data_changed: go on although the data are not those that the run began with.
 
     Raises:
@@ -153,7 +153,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> Summary:
         with trainer.stepper.whole():
             weights = weights_sha256(trainer.stepper.reading)
     run_dir = trainer.run_dir
-    records = record.read(run_dir)
+    records = metrics_log.read(run_dir)
     last = {
         key: value
         for entry in records
@@ -184,7 +184,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> Summary:
             "run": str(run_dir),
             "spec": str(run_dir / SPEC),
             "lock": str(run_dir / LOCK),
-            "metrics": str(run_dir / record.METRICS),
+            "metrics": str(run_dir / metrics_log.METRICS),
             "checkpoint": str(kept[-1]) if kept else None,
             "figures": [str(path) for path in sorted((run_dir / FIGURES).glob("*.png"))],
             "skipped": str(run_dir / SKIPPED) if outcome.skipped else None,

@@ -10,13 +10,13 @@ from typing import final
 
 from sslkit.core.source import Source
 from sslkit.errors import DataError, SpecError
-from sslkit.evaluate.sources import Sources
-from sslkit.spec.load import changed
-from sslkit.spec.run import RunSpec
-from sslkit.train.changes import Changes
+from sslkit.evaluate.evaluation_sources import Sources
+from sslkit.runs.allowed_changes import Changes
+from sslkit.runs.lock import read_lock, rewrite_lock
+from sslkit.runtime.parallel import Parallel
+from sslkit.specs.load import changed
+from sslkit.specs.run import RunSpec
 from sslkit.train.data_record import differences, recorded, sources_read, write_list
-from sslkit.train.lock import read_lock, rewrite_lock
-from sslkit.train.parallel import Parallel
 
 UNKNOWN_DATA = (
     "note: the lock of this run does not say what its data were, as an earlier version began it; what they are now is "

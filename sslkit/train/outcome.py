@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sslkit.train.energy import Energy
+from sslkit.train.watch.energy import Energy
 
 
 class Outcome(NamedTuple):

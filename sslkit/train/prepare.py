@@ -7,30 +7,23 @@ from typing import NamedTuple, TypeVar, final
 
 import torch
 
+from sslkit.build.maskers import Maskers, make_maskers
+from sslkit.build.system import make_system, make_views
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Env, Length, View
+from sslkit.core.context import Env, Length, View
+from sslkit.core.problem import Problem
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.data.sampler import Order
 from sslkit.errors import DataError, SpecError, SslkitError
-from sslkit.evaluate.sources import Sources, evaluator_problems
-from sslkit.spec.base import Problem
-from sslkit.spec.explain import notes
-from sslkit.spec.run import RunSpec
-from sslkit.train.compose import (
-    Composed,
-    Maskers,
-    make_length,
-    make_maskers,
-    make_order,
-    make_system,
-    make_views,
-    training_source,
-)
-from sslkit.train.effects import OURS, training_problems, unused_when_built
-from sslkit.train.order import Order
-from sslkit.train.parallel import Parallel
-from sslkit.train.stepper import Stepper
-from sslkit.train.timm_optimizer import require_optimizer
+from sslkit.evaluate.evaluation_sources import Sources, evaluator_problems
+from sslkit.optim.timm_optimizer import require_optimizer
+from sslkit.runtime.parallel import Parallel
+from sslkit.specs.check import notes
+from sslkit.specs.run import RunSpec
+from sslkit.train.compose import Composed, make_length, make_order, training_source
+from sslkit.train.step.stepper import Stepper
+from sslkit.train.unused_when_built import OURS, training_problems, unused_when_built
 
 T = TypeVar("T")
 

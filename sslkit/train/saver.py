@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import final
 
 from sslkit.errors import StorageError, TrainingError
-from sslkit.train.checkpoint import FOLDER, Checkpoints
-from sslkit.train.line_file import LineFile, Warn
+from sslkit.runs.checkpoint import FOLDER, Checkpoints
+from sslkit.runtime.line_file import LineFile, Warn
 
 
 @final

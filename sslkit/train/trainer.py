@@ -8,40 +8,41 @@ from itertools import chain
 from pathlib import Path
 from typing import cast, final
 
+from sslkit.build.restore import load_loss_scale, load_masking, load_optimizer, load_system
 from sslkit.core.backbone import Backbone
 from sslkit.core.evaluator import Scores
 from sslkit.core.source import Source
+from sslkit.data.loaders import Batch, Feed
 from sslkit.errors import Interrupted, TrainingError, WorkerError
-from sslkit.evaluate.reading import Reading, reading_of
-from sslkit.evaluate.store import About, store
+from sslkit.evaluate.readout import Reading, reading_of
 from sslkit.evaluate.subject import evaluate
-from sslkit.spec.families import EvaluatorSpec
-from sslkit.spec.run import RunSpec
-from sslkit.spec.schedule import is_due
-from sslkit.train import record
-from sslkit.train.agreement import Agreement
-from sslkit.train.best import Best
-from sslkit.train.checkpoint import FOLDER, Entries, Loaded
-from sslkit.train.clock import Clock
-from sslkit.train.collapse import CollapseGuard
+from sslkit.evaluate.write_results import About, store
+from sslkit.runs import metrics_log
+from sslkit.runs.best_checkpoint import Best
+from sslkit.runs.checkpoint import FOLDER, Entries, Loaded
+from sslkit.runs.lock import write_lock
+from sslkit.runs.run_loggers import open_loggers
+from sslkit.runs.weights import weights_sha256
+from sslkit.runtime.parallel import Parallel
+from sslkit.runtime.rank_agreement import Agreement
+from sslkit.runtime.signals import Abandoned, StopRequest
+from sslkit.specs.families import EvaluatorSpec
+from sslkit.specs.run import RunSpec
+from sslkit.specs.schedule import is_due
 from sslkit.train.compose import Composed
-from sslkit.train.drawing import FIGURES, draw_curves, draw_pictures
-from sslkit.train.energy import Energy, Meter, counters, energy_of
-from sslkit.train.feed import Batch, Feed
-from sslkit.train.guard import CAUSES, FiniteGuard, UnreadableImages, broken
 from sslkit.train.lineage import Lineage, require_within
-from sslkit.train.lock import write_lock
-from sslkit.train.loggers import open_loggers
 from sslkit.train.outcome import Outcome
-from sslkit.train.parallel import Parallel
+from sslkit.train.pictures import FIGURES, draw_curves, draw_pictures
 from sslkit.train.prepare import prepare
-from sslkit.train.progress import Progress
-from sslkit.train.restore import load_loss_scale, load_masking, load_optimizer, load_system
+from sslkit.train.resolved_values import resolved
 from sslkit.train.saver import Saver
-from sslkit.train.signals import Abandoned, StopRequest
-from sslkit.train.stepper import Losses
-from sslkit.train.summary import resolved, weights_sha256
+from sslkit.train.step.stepper import Losses
 from sslkit.train.supply import supply
+from sslkit.train.watch.collapse_guard import CollapseGuard
+from sslkit.train.watch.energy import Energy, Meter, counters, energy_of
+from sslkit.train.watch.finite import CAUSES, FiniteGuard, UnreadableImages, broken
+from sslkit.train.watch.progress import Progress
+from sslkit.train.watch.timer import Clock
 
 SKIPPED = "skipped.txt"
 
@@ -75,7 +76,7 @@ class Trainer:
         if parallel.first:
             self._prepare_folder()
         parallel.wait()
-        self.best.restore(self.meta.get("best", {}), partial(record.read, self.run_dir))
+        self.best.restore(self.meta.get("best", {}), partial(metrics_log.read, self.run_dir))
         self._unscored: set[str] = set()
         self.reading = self._reading()
         self.progress = Progress(enabled=parallel.first)
@@ -84,7 +85,7 @@ class Trainer:
         )
         self.collapse = CollapseGuard(spec.log.collapse, self.stepper.peak_lr)
         self.collapse.restore(self.meta.get("collapse", {}))
-        self.recorder = record.Recorder(self.run_dir, loggers, parallel, self.collapse.look, self._warn)
+        self.recorder = metrics_log.Recorder(self.run_dir, loggers, parallel, self.collapse.look, self._warn)
         self.saver = Saver(self.run_dir, spec.checkpoint.keep, self.recorder.file, self._warn)
         self.stop = StopRequest(self.saver.last_good, parallel.first)
         self.agreement = Agreement(parallel)
@@ -393,4 +394,4 @@ class Trainer:
         if self.start == 0 or self.lineage.data:  # other images have other numbers
             (self.run_dir / SKIPPED).unlink(missing_ok=True)
         evaluated, held = self.meta.get("evaluated", True), self.meta.get("records", ())
-        record.rewind(self.run_dir, self.start if self.start else -1, evaluated, held)
+        metrics_log.rewind(self.run_dir, self.start if self.start else -1, evaluated, held)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sslkit.cli.main import OK, USER_ERROR
 from sslkit.evaluate.export import export
-from sslkit.train.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
+from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
 from sslkit.train.launch import train
 from tests import tiny
 from tests.cli.specs import call, folder, images, write
@@ -101,7 +101,7 @@ SPECS = {
         {"data": {"kind": "folder", "root": "nowhere"}},
         ["data.root: nowhere: no such folder (looked from "],
     ),
-    "more neighbours than images": (
+    "more neighbors than images": (
         {"evaluate": [{"kind": "knn", "k": 5000, "baselines": True}]},
         ["evaluate.0.k: asks for 5000 neighbors, but there are only 1437 training images; give a smaller k"],
     ),

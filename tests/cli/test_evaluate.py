@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sslkit.cli.main import OK, USER_ERROR
-from sslkit.evaluate.results import evaluations
+from sslkit.runs.evaluations import evaluations
 from sslkit.train.launch import train
 from tests import tiny
 from tests.cli.specs import call

@@ -6,7 +6,7 @@ import yaml
 
 from sslkit.cli.explain import lines
 from sslkit.cli.main import OK, USER_ERROR
-from sslkit.spec.load import parse
+from sslkit.specs.load import parse
 from tests import tiny
 from tests.cli.specs import call, write
 

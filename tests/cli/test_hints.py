@@ -9,9 +9,9 @@ import yaml
 
 from sslkit.cli.hints import as_override
 from sslkit.cli.main import OK, USER_ERROR, main
-from sslkit.spec.explain import suggest
-from sslkit.spec.load import similar_path
-from tests.spec.valid import small
+from sslkit.specs.error_text import suggest
+from sslkit.specs.load import similar_path
+from tests.specs.valid import small
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
         (["--optimizer.lr", "1e-3"], "optimizer.lr=1e-3"),
         (["seed=1", "--epochs"], "epochs=VALUE"),
         (["--epochs", "--out"], "epochs=VALUE"),
-        (["--colour", "red"], None),
+        (["--color", "red"], None),
         (["epochs", "3"], None),
     ],
 )

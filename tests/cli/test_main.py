@@ -183,7 +183,7 @@ def modules_after(*words: str) -> set[str]:
 
 
 def test_help_imports_neither_torch_nor_pydantic() -> None:
-    assert not {"torch", "pydantic", "yaml", "rich", "sslkit.registry", "sslkit.spec"} & modules_after(
+    assert not {"torch", "pydantic", "yaml", "rich", "sslkit.registry", "sslkit.specs"} & modules_after(
         "--help"
     )
 

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from sslkit.cli.main import OK, USER_ERROR, main
-from sslkit.evaluate.results import evaluations
-from sslkit.train.checkpoint import Checkpoints, load
+from sslkit.runs.checkpoint import Checkpoints, load
+from sslkit.runs.evaluations import evaluations
+from sslkit.runs.lock import read_lock
 from sslkit.train.launch import train
-from sslkit.train.lock import read_lock
 from tests import tiny
 from tests.cli.specs import call, write
 from tests.train.test_trainer import numbers, silent, stop_at
@@ -306,7 +306,7 @@ def test_mistakes_in_maskers_are_told_with_their_path(tmp_path, capsys, masker, 
         ({"kind": "frequency"}, 4),
         ({"kind": "teacher_feature"}, 4),
         ({"kind": "perceptual"}, 4),
-        ({"kind": "vq_token", "module": "sslkit_tokens.colours:PatchColours", "codes": 5,
+        ({"kind": "vq_token", "module": "sslkit_tokenizers.patch_colors:PatchColors", "codes": 5,
           "arguments": {"patch": 4, "levels": 5}}, 4),
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else None,
@@ -315,7 +315,7 @@ def test_every_target_leaves_a_figure(tmp_path, target, columns):
     """What the target draws stands beside what was predicted; pixels fill the gaps of the image itself."""
     from PIL import Image
 
-    from sslkit.train.figures import GAP, PICTURE, TITLE
+    from sslkit.runs.figures import GAP, PICTURE, TITLE
 
     objective = {"kind": "simmim", "masker": {"kind": "random", "ratio": 0.5}, "target": target}
     fields = {"objective": objective, "nets": {"teacher": {}}, "backbone": {**tiny.VIT, "depth": 1}}

@@ -17,7 +17,7 @@ from sslkit.cli import plugins
 from sslkit.cli.describe import describe_family, describe_kind, first_line, said, type_words
 from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.registry.manager import Plugin, registry
-from sslkit.spec.families import FAMILIES, Augment, Masker
+from sslkit.specs.families import FAMILIES, AugmentField, MaskerField
 
 
 def test_list_shows_every_entry_point_and_its_kinds(capsys: pytest.CaptureFixture[str]) -> None:
@@ -94,8 +94,8 @@ def test_show_of_unknown_names(what: str, message: str, capsys: pytest.CaptureFi
         (str | None, "text"),
         (bool, "true or false"),
         (Path, "path"),
-        (Masker, "masker"),
-        (tuple[Augment, ...], "list of augment"),
+        (MaskerField, "masker"),
+        (tuple[AugmentField, ...], "list of augment"),
         (tuple[float, int], "list of 2: number, whole number"),
         (Mapping[str, Annotated[float, Field(ge=0)]], "mapping of names to number"),
         (list[str], "list of text"),

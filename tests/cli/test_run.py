@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from sslkit.cli.main import OK, USER_ERROR
-from sslkit.evaluate.results import evaluations
-from sslkit.train import record
+from sslkit.runs import metrics_log
+from sslkit.runs.evaluations import evaluations
 from tests.cli.specs import call, folder, images, write
 
 
@@ -97,7 +97,7 @@ def test_a_corrupt_image_among_many_is_skipped_counted_and_listed(tmp_path, caps
     assert (index, name) == ("123", "0123.png")
     assert "0123.png: cannot be decoded" in reason
     assert f"1 images could not be read; they are listed in {run / 'skipped.txt'}" in out
-    assert len([e for e in record.read(run) if "loss" in e]) == 15
+    assert len([e for e in metrics_log.read(run) if "loss" in e]) == 15
 
 
 @pytest.mark.parametrize("workers", [0, 1])

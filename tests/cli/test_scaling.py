@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from sslkit.cli.main import OK, USER_ERROR
+from tests.analysis.scaling import planted
+from tests.analysis.scaling.runs import write_csv, write_run
 from tests.cli.specs import call
-from tests.evaluate.scaling import planted
-from tests.evaluate.scaling.runs import write_csv, write_run
 
 FEW = ("--resamples", 100)
 

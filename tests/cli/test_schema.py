@@ -7,7 +7,7 @@ import json
 import pytest
 
 from sslkit.cli.main import OK, USER_ERROR, main
-from sslkit.spec.schema import component_schema, json_schema
+from sslkit.specs.schema import component_schema, json_schema
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import re
 import pytest
 import yaml
 
+from sslkit.analysis.sweep import run_cells as module
 from sslkit.cli.main import OK, USER_ERROR
-from sslkit.train import sweep as module
 from tests import tiny
 from tests.cli.specs import call, write
 from tests.train import fake_cell

@@ -13,8 +13,8 @@ import yaml
 from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.cli.validate import learning_rate, overview
 from sslkit.registry.manager import kinds
-from sslkit.spec.load import parse
-from tests.spec.valid import small, valid
+from sslkit.specs.load import parse
+from tests.specs.valid import small, valid
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sslkit.core.draw import Draw
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.masker import mask_of as fixed_shapes
 from sslkit.core.passes import Mask
+from sslkit.core.random_stream import Draw
 from tests.masks import UNSEEN
 
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(2, 30))

@@ -10,11 +10,11 @@ from torch import nn
 
 from sslkit import FixedWeights, RandomMasker
 from sslkit.core.backbone import Backbone, Exported
-from sslkit.core.draw import Draw
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.masker import make_mask
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
+from sslkit.core.random_stream import Draw
 from sslkit.core.system import WEIGHTS, System
 from sslkit.errors import SpecError
 from tests.masks import UNSEEN, on

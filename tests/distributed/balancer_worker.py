@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from sslkit.runtime.parallel import DataParallel, Parallel, Sharded, start
 from sslkit.train.compose import compose
-from sslkit.train.parallel import DataParallel, Parallel, Sharded, start
 from tests import tiny
 from tests.plugins.balancers.runs import BALANCERS, run_of
 

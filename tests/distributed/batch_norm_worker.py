@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.nn.batch_norm import BatchNorm
-from sslkit.train.parallel import Parallel, start
+from sslkit.runtime.parallel import Parallel, start
 
 ROWS, CHANNELS = 16, 5
 KINDS = {

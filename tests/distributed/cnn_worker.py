@@ -10,9 +10,10 @@ from torch import Tensor
 
 from sslkit import CNN
 from sslkit.core.passes import Request
-from sslkit.spec.parts import NetSpec
-from sslkit.train.average import frozen_copy, set_modes
-from sslkit.train.parallel import Parallel, start
+from sslkit.nn.frozen import frozen_copy
+from sslkit.runtime.parallel import Parallel, start
+from sslkit.specs.nets import NetSpec
+from sslkit.train.step.ema import set_modes
 from tests.plugins.backbones.variants import view
 
 MODES: dict[str, dict[str, Any]] = {

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from sslkit.spec.run import RunSpec
+from sslkit.runtime.parallel import start
+from sslkit.specs.run import RunSpec
 from sslkit.train.compose import compose
-from sslkit.train.parallel import start
-from sslkit.train.summary import flops_of
+from sslkit.train.resolved_values import flops_of
 from tests import tiny
 
 torch.set_num_threads(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sslkit.spec.run import RunSpec
+from sslkit.specs.run import RunSpec
 from tests import tiny
 from tests.distributed.worker import TERMS
 from tests.distributed.worker import case_spec as base_spec

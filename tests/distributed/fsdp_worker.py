@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sslkit.train.parallel import DataParallel, Parallel, Sharded, start
+from sslkit.runtime.parallel import DataParallel, Parallel, Sharded, start
 from tests import tiny
 from tests.distributed.fsdp_cases import CASES, case_spec
 from tests.distributed.worker import composed_of

@@ -7,10 +7,10 @@ import sys
 import torch
 from torch import Tensor
 
-from sslkit.functional.gather import all_rows
-from sslkit.functional.regularize import uniformity
+from sslkit.functional.all_gather import all_rows
 from sslkit.functional.sinkhorn import sinkhorn
-from sslkit.train.parallel import start
+from sslkit.functional.vicreg_terms import uniformity
+from sslkit.runtime.parallel import start
 
 ROWS, WIDTH = 6, 3
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from sslkit.evaluate.reading import reading_of
-from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.evaluation_sources import Sources
+from sslkit.evaluate.readout import reading_of
 from sslkit.evaluate.subject import evaluate
-from sslkit.spec.parts import Readout
-from sslkit.testing.stage import evaluated
+from sslkit.runtime.parallel import start
+from sslkit.specs.readout import Readout
+from sslkit.testing.tiny_run import evaluated
 from sslkit.train.compose import compose
-from sslkit.train.parallel import start
-from sslkit_scenes.plugin import Concept, Dense, Reconstruction
+from sslkit_evaluators.specs.dense import Concept, Dense, Reconstruction
 
 torch.set_num_threads(1)
 SPECS = (Dense.example(), Concept.example(), Reconstruction.example())

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslkit.build.maskers import make_maskers
 from sslkit.core.objective import Objective
 from sslkit.core.system import System
 from sslkit.errors import SpecError
-from sslkit.nn.wrapped import Wrapped
-from sslkit.train.compose import Composed, compose, make_maskers
-from sslkit.train.parallel import Parallel, start
-from sslkit.train.stepper import Stepper
+from sslkit.nn.wrapped_network import Wrapped
+from sslkit.runtime.parallel import Parallel, start
+from sslkit.train.compose import Composed, compose
+from sslkit.train.step.stepper import Stepper
 from tests import tiny
 
 torch.set_num_threads(1)

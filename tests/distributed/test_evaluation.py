@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from sslkit.cli.main import main
-from sslkit.evaluate.results import evaluations
+from sslkit.runs.evaluations import evaluations
 from tests import tiny
 from tests.distributed.forked import on_ranks, sslkit
 from tests.evaluate import every

@@ -10,12 +10,12 @@ import pytest
 import torch
 import yaml
 
+from sslkit.build.restore import restore
 from sslkit.cli.main import main
-from sslkit.train import record
-from sslkit.train.checkpoint import load
+from sslkit.runs import metrics_log
+from sslkit.runs.checkpoint import load
+from sslkit.runs.weights import weights_sha256
 from sslkit.train.compose import compose
-from sslkit.train.restore import restore
-from sslkit.train.summary import weights_sha256
 from tests import tiny
 from tests.distributed import fsdp_worker
 from tests.distributed.forked import on_ranks, sslkit
@@ -99,7 +99,7 @@ def summary(run_dir):
 
 
 def records(run_dir):
-    return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in record.read(run_dir)]
+    return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in metrics_log.read(run_dir)]
 
 
 def cut_off(run, name):

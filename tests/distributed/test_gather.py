@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sslkit.functional.gather import all_rows
+from sslkit.functional.all_gather import all_rows
 from tests.distributed import gather_worker
 from tests.distributed.forked import on_ranks
 

@@ -8,8 +8,8 @@ import signal
 import pytest
 import yaml
 
-from sslkit.train.agreement import Agreement
-from sslkit.train.checkpoint import FOLDER, META, Checkpoints
+from sslkit.runs.checkpoint import FOLDER, META, Checkpoints
+from sslkit.runtime.rank_agreement import Agreement
 from sslkit.train.launch import resume
 from tests import tiny
 from tests.distributed import signal_worker

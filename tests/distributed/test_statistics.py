@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 
-from sslkit.evaluate.run import evaluate_run
-from sslkit.train import record
-from sslkit.train.parallel import Parallel
-from sslkit.train.statistics import is_watched
+from sslkit.evaluate.evaluate_network import evaluate_run
+from sslkit.runs import metrics_log
+from sslkit.runtime.parallel import Parallel
+from sslkit.train.step.running_statistics import is_watched
 from tests import tiny
 from tests.distributed import statistics_worker as worker
 from tests.distributed.forked import on_ranks, sslkit
@@ -81,7 +81,7 @@ def test_a_run_and_its_evaluation_afterwards_agree(tmp_path, backbone):
     )
     (tmp_path / "spec.yaml").write_text(yaml.safe_dump(fields))
     on_ranks(sslkit, "run", tmp_path / "spec.yaml", "--out", tmp_path / "run")
-    scores = [e["eval/knn/accuracy"] for e in record.read(tmp_path / "run") if "eval/knn/accuracy" in e]
+    scores = [e["eval/knn/accuracy"] for e in metrics_log.read(tmp_path / "run") if "eval/knn/accuracy" in e]
     afterwards = evaluate_run(tmp_path / "run")
     assert afterwards["metrics"]["knn"]["accuracy"] == scores[-1]
 

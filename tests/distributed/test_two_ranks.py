@@ -12,8 +12,8 @@ import torch
 import yaml
 
 from sslkit.cli.main import main
-from sslkit.train import record
-from sslkit.train.checkpoint import Checkpoints, load
+from sslkit.runs import metrics_log
+from sslkit.runs.checkpoint import Checkpoints, load
 from tests import tiny
 from tests.distributed import worker
 from tests.distributed.forked import on_ranks
@@ -86,7 +86,7 @@ def test_a_whole_run_on_two_ranks_equals_one_process(tmp_path):
     spec.write_text(yaml.safe_dump(fields))
     torchrun("-m", "sslkit", "run", spec, "--out", tmp_path / "two")
     assert main(["run", str(spec), "--out", str(tmp_path / "one")]) == 0
-    records = [record.read(tmp_path / name) for name in ("one", "two")]
+    records = [metrics_log.read(tmp_path / name) for name in ("one", "two")]
     losses = [[e["loss"] for e in entries if "loss" in e] for entries in records]
     assert len(losses[1]) == 6
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)

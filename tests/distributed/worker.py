@@ -6,13 +6,15 @@ import sys
 
 import torch
 
+from sslkit.build.maskers import make_maskers
+from sslkit.build.system import make_system
 from sslkit.core.balancer import Balancer
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.system import System
-from sslkit.spec.run import RunSpec
-from sslkit.train.compose import Composed, compose, make_maskers, make_system
-from sslkit.train.parallel import Parallel, start
-from sslkit.train.stepper import Stepper
+from sslkit.runtime.parallel import Parallel, start
+from sslkit.specs.run import RunSpec
+from sslkit.train.compose import Composed, compose
+from sslkit.train.step.stepper import Stepper
 from tests import tiny
 from tests.distributed.contrast_cases import CONTRASTIVE
 from tests.distributed.distillation_cases import DISTILLATION

@@ -18,12 +18,12 @@ from PIL import Image
 
 from sslkit.cli.main import COMMANDS
 from sslkit.errors import SpecError
-from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.load import load, override, parse, parse_as, read_yaml
-from sslkit.spec.sweep import SweepSpec, grid, read_axes, read_sweep_spec
+from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.load import load, override, parse, parse_as, read_yaml
+from sslkit.specs.sweep import SweepSpec, grid, read_axes, read_sweep_spec
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, all_blocks, blocks, hooks
-from tests.spec.valid import small
+from tests.specs.valid import small
 
 PYTHON_PAGES = [page for page in PAGES if any(not b.title for b in blocks(page, "python"))]
 SPECS = [block for block in all_blocks("yaml") if not block.title and not block.reason]

@@ -16,13 +16,14 @@ from PIL import Image
 
 from sslkit.cli.main import COMMANDS
 from sslkit.registry.manager import registry
-from sslkit.spec import parts, schedule
-from sslkit.spec.families import FAMILIES
-from sslkit.spec.run import RunSpec
+from sslkit.specs import checkpoints, compilation, logging, nets, optimizer, readout, schedule, views
+from sslkit.specs.families import FAMILIES
+from sslkit.specs.run import RunSpec
 from tests.conftest import ROOT
 from tests.docs.pages import hooks
 
 DOCS = ROOT / "docs"
+CORE = (checkpoints, compilation, logging, nets, optimizer, readout, schedule, views)
 BUILT_IN = [kind for p in registry().plugins if p.name.startswith("sslkit:") for kind in p.kinds]
 
 
@@ -65,7 +66,7 @@ def test_whole_families_are_shown_on_the_pages_of_interfaces_alone() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_page_with_its_classes_and_an_example(family: str) -> None:
     page = text(f"interfaces/{family}.md")
-    assert f"::: sslkit.spec.families.{FAMILIES[family].__name__}\n" in page
+    assert f"::: sslkit.specs.families.{FAMILIES[family].__name__}\n" in page
     assert f"::: sslkit.core.{family}.{family.capitalize()}\n" in page
     assert f"<!-- kinds: {family} -->" in page
     assert "```python" in page
@@ -83,7 +84,7 @@ def test_the_run_and_its_parts_have_tables(made: ModuleType) -> None:
 def test_core_specs_are_all_that_the_run_refers_to(made: ModuleType) -> None:
     definitions = made.core_schema("RunSpec")["$defs"]
     plain = {name for name, schema in definitions.items() if "kind" not in schema["properties"]}
-    core = {name for name in plain if any(hasattr(module, name) for module in (parts, schedule))}
+    core = {name for name in plain if any(hasattr(module, name) for module in CORE)}
     assert core == set(made.CORE), "those of plugins are shown with the kinds that have them"
 
 
@@ -144,7 +145,7 @@ def test_maskers_that_look_are_shown_with_what_they_see(made: ModuleType) -> Non
     pixels = [np.asarray(image) for image in shown]
     assert {image.shape for image in pixels} == {(246, 960, 3)}
     photos = [image[:115] for image in pixels]
-    assert len(np.unique(photos[0].reshape(-1, 3), axis=0)) > 1000, "colours"
+    assert len(np.unique(photos[0].reshape(-1, 3), axis=0)) > 1000, "colors"
     assert all(np.array_equal(photo, photos[0]) for photo in photos)
     hidden = [image[130:, :, 1] < 128 for image in pixels]
     inside = slice(10, 90), slice(25, 110)  # of the first mask, without its frame

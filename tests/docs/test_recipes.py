@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from sslkit import OptimizerSpec, ViT
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.passes import Encode
-from sslkit.spec.families import MaskerSpec
-from sslkit.spec.load import parse
-from sslkit.spec.schedule import LearningRateSchedule
-from sslkit.train import optimizer as optim
+from sslkit.optim import optimizer as optim
+from sslkit.specs.families import MaskerSpec
+from sslkit.specs.load import parse
+from sslkit.specs.schedule import LearningRateSchedule
 from tests import tiny
 from tests.docs.pages import all_blocks
 

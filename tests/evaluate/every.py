@@ -1,4 +1,4 @@
-"""A tiny run whose evaluators are of every kind, on class folders of images that their colour tells apart."""
+"""A tiny run whose evaluators are of every kind, on class folders of images that their color tells apart."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ VIEW = {**tiny.VIEW, "normalize": {"mean": [0.5] * 3, "std": [0.25] * 3}}
 def folders(root: Path) -> dict[str, Any]:
     """Fields of a folder source with attributes, its images written below `root`."""
     generator = np.random.default_rng(0)
-    colours = generator.integers(40, 216, (CLASSES, 3))
+    colors = generator.integers(40, 216, (CLASSES, 3))
     lines = {"train": ["path,even,low"], "test": ["path,even,low"]}
     for split, count in (("train", TRAIN), ("test", TEST)):
         for c in range(CLASSES):
@@ -47,7 +47,7 @@ def folders(root: Path) -> dict[str, Any]:
             folder.mkdir(parents=True)
             for i in range(count):
                 noise = generator.integers(-40, 40, (8, 8, 3))
-                pixels = (colours[c] + noise).clip(0, 255).astype(np.uint8)
+                pixels = (colors[c] + noise).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.png")
                 lines[split].append(f"class{c}/{i}.png,{c % 2},{int(c < 2)}")
     for split, rows in lines.items():

@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from sslkit.evaluate.results import folder_of, packed
-from sslkit.train.lock import LOCK
+from sslkit.runs.evaluations import folder_of, packed
+from sslkit.runs.lock import LOCK
 
 IMAGES = 400
 

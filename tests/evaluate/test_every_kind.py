@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from sslkit.evaluate import store
+from sslkit.evaluate import write_results
+from sslkit.evaluate.evaluate_network import evaluate_run, evaluate_spec
 from sslkit.evaluate.export import export
-from sslkit.evaluate.results import evaluations, folder_of
-from sslkit.evaluate.run import evaluate_run, evaluate_spec
 from sslkit.registry.manager import kinds
-from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.load import parse, parse_as
-from sslkit.spec.metrics import directions, mismatches
-from sslkit.train import record
-from sslkit.train.checkpoint import Checkpoints, load
+from sslkit.runs import metrics_log
+from sslkit.runs.checkpoint import Checkpoints, load
+from sslkit.runs.evaluations import evaluations, folder_of
+from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.load import parse, parse_as
+from sslkit.specs.metrics import directions, mismatches
 from sslkit.train.launch import resume, train
 from sslkit.train.trainer import Trainer
 from tests.evaluate import every
@@ -65,7 +65,7 @@ def runs(data, tmp_path_factory):
         train(parse(every.fields(data, out=str(root / "without"))), silent)
         patch.setattr(Trainer, "_evaluate", watched)
         train(parse(every.fields(data, out=str(root / "whole"), evaluate=ALL)), silent)
-        patch.setattr(store, "_draw", undrawn)
+        patch.setattr(write_results, "_draw", undrawn)
         with pytest.MonkeyPatch.context() as stopping:
             stop_at(stopping, 3, lambda: os.kill(os.getpid(), signal.SIGTERM))
             stopped = train(parse(every.fields(data, out=str(root / "stopped"), evaluate=ALL)), silent)
@@ -75,7 +75,7 @@ def runs(data, tmp_path_factory):
 
 
 def losses(run_dir):
-    return [entry["loss"] for entry in record.read(run_dir) if "loss" in entry]
+    return [entry["loss"] for entry in metrics_log.read(run_dir) if "loss" in entry]
 
 
 def weights(run_dir):
@@ -86,7 +86,7 @@ def scores(run_dir):
     """(step, metric) -> value, of all evaluations."""
     return {
         (entry["step"], key): value
-        for entry in record.read(run_dir)
+        for entry in metrics_log.read(run_dir)
         for key, value in entry.items()
         if key.startswith("eval/")
     }
@@ -126,7 +126,7 @@ def test_modes_gradients_and_generators_are_as_before(runs):
 
 def test_the_numbers_afterwards_are_those_of_training(runs, tmp_path, monkeypatch):
     """From a checkpoint of the middle; the export below has the weights of the last one."""
-    monkeypatch.setattr(store, "_draw", undrawn)
+    monkeypatch.setattr(write_results, "_draw", undrawn)
     root, _ = runs
     spec = {"run": str(root / "whole"), "checkpoint": "step-00000002", "out": str(tmp_path), "workers": 0}
     evaluate_spec(parse_as(EvaluationSpec, spec))
@@ -140,7 +140,7 @@ def test_the_numbers_afterwards_are_those_of_training(runs, tmp_path, monkeypatc
 
 
 def test_an_export_gives_the_same_numbers(data, runs, tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_draw", undrawn)
+    monkeypatch.setattr(write_results, "_draw", undrawn)
     root, _ = runs
     export(root / "whole", tmp_path / "net.safetensors")
     asked = [one for one in every.evaluators() if one["kind"] not in every.OF_RUNS]
@@ -156,7 +156,7 @@ def test_an_export_gives_the_same_numbers(data, runs, tmp_path, monkeypatch):
 
 def test_kept_features_change_no_number(runs, tmp_path, monkeypatch):
     """Written by the first evaluation and read by the second."""
-    monkeypatch.setattr(store, "_draw", undrawn)
+    monkeypatch.setattr(write_results, "_draw", undrawn)
     root, _ = runs
     known = evaluations(root / "whole", 4)
     spec = parse_as(EvaluationSpec, {"run": str(root / "whole"), "out": str(tmp_path), "workers": 0})
@@ -222,7 +222,7 @@ def test_every_record_is_json_that_others_can_read(runs):
             assert split["images"] in {every.CLASSES * every.TRAIN, every.CLASSES * every.TEST}
 
 
-def test_planted_colours_are_found_by_all_classifiers(runs):
+def test_planted_colors_are_found_by_all_classifiers(runs):
     """Far above the one in five of guessing, so that equal numbers above are not those of noise."""
     root, _ = runs
     found = evaluations(root / "whole", 4)

@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from sslkit.core.env import Length, View
+from sslkit.build.system import make_system, make_views
+from sslkit.core.context import Length, View
 from sslkit.core.passes import Request
 from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.evaluate.features import Loading, net_encoder, pixel_encoder, require_labels, rows
 from sslkit.functional.resize import resize_center
-from sslkit.spec.parts import Readout
-from sslkit.train.compose import make_system, make_views
-from sslkit_data.plugin import Folder
-from sslkit_data.resident import ResidentSource
+from sslkit.specs.readout import Readout
+from sslkit_sources.resident_source import ResidentSource
+from sslkit_sources.specs.images import Folder
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 
@@ -65,7 +65,7 @@ def test_features_come_in_order_with_their_labels():
 
 
 @pytest.mark.parametrize("crop", [1.0, 0.5])
-def test_images_are_cut_at_the_centre_to_the_views_size(crop):
+def test_images_are_cut_at_the_center_to_the_views_size(crop):
     source = made(side=20)
     values = extract(source, pixel_encoder, loading(crop=crop)).values * 0.5 + 0.3
     expected = resize_center(source.images.float() / 255, 8, crop).flatten(1)

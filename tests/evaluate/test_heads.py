@@ -9,12 +9,12 @@ import torch
 
 from sslkit import KNN, Run
 from sslkit.errors import SpecError
-from sslkit.evaluate.reading import head_of, reading_of
-from sslkit.evaluate.results import evaluations
-from sslkit.evaluate.run import evaluate_run
-from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.evaluate_network import evaluate_run
+from sslkit.evaluate.evaluation_sources import Sources
+from sslkit.evaluate.readout import head_of, reading_of
 from sslkit.evaluate.subject import evaluate
-from sslkit.spec.parts import Readout
+from sslkit.runs.evaluations import evaluations
+from sslkit.specs.readout import Readout
 from sslkit.train.compose import compose
 from tests import tiny
 

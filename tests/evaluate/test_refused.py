@@ -13,26 +13,26 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from sslkit import KNN, PEFT, Finetune, Probing, Robustness
+from sslkit.analysis.compare.compare_runs import compare
 from sslkit.cli.main import OK, USER_ERROR
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.evaluator import Rows
 from sslkit.errors import CheckpointError, DataError, SpecError
-from sslkit.evaluate.cache import FeatureStore
-from sslkit.evaluate.compare import compare
-from sslkit.evaluate.network import open_network
-from sslkit.evaluate.results import evaluations
-from sslkit.evaluate.sources import Sources, require_splits
-from sslkit.nn.wrapped import Wrapped
-from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.load import parse_as
+from sslkit.evaluate.evaluation_sources import Sources, require_splits
+from sslkit.evaluate.feature_cache import FeatureStore
+from sslkit.evaluate.open_network import open_network
+from sslkit.nn.wrapped_network import Wrapped
+from sslkit.runs.evaluations import evaluations
+from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.load import parse_as
 from sslkit.train.launch import train
-from sslkit_data.plugin import Digits
+from sslkit_sources.specs.images import Digits
 from tests import tiny
 from tests.cli.specs import call
 from tests.evaluate.made_runs import evaluated, right, run_folder
 from tests.plugins.evaluators.networks import network, run
 
-GREY = {"mean": [0.5], "std": [0.25]}
+GRAY = {"mean": [0.5], "std": [0.25]}
 EVALUATORS = [
     {"kind": "knn", "k": 2},
     {"kind": "linear", "epochs": 1},
@@ -61,7 +61,7 @@ def spec(tmp_path):
         if test is not None:
             data["test"] = pictures(tmp_path / "test", test)
         fields = {
-            "backbone": tiny.VIT, "size": 8, "normalize": GREY, "data": data, "evaluate": EVALUATORS,
+            "backbone": tiny.VIT, "size": 8, "normalize": GRAY, "data": data, "evaluate": EVALUATORS,
             "out": str(tmp_path / "out"), "device": "cpu", "workers": 0, **changes,
         }  # fmt: skip
         path = tmp_path / "evaluation.yaml"
@@ -115,7 +115,7 @@ def test_images_that_cannot_be_scored(spec, capsys, tmp_path, train, test, only,
     assert message.format(root=tmp_path) in found.splitlines()
 
 
-def test_fewer_images_than_neighbours(spec, capsys):
+def test_fewer_images_than_neighbors(spec, capsys):
     path = spec({"a": 2, "b": 2}, {"a": 1, "b": 1})
     assert refused(capsys, "evaluate", path, "evaluate.0.k=5", "--only", "knn") == (
         "evaluate.0.k: asks for 5 neighbors, but there are only 4 training images; give a smaller k"
@@ -154,13 +154,13 @@ def test_images_with_other_channels(spec, capsys, tmp_path):
     assert refused(capsys, "evaluate", path, "data.channels=3") == (
         "normalize: gives statistics of 1 channels but the images have 3"
     )
-    colour = {
+    color = {
         "kind": "folder",
         "root": str(tmp_path / "train"),
         "test": str(tmp_path / "test"),
         "channels": 3,
     }
-    given = yaml.safe_dump([{"kind": "knn", "k": 2, "train": colour}], default_flow_style=True, width=10**6)
+    given = yaml.safe_dump([{"kind": "knn", "k": 2, "train": color}], default_flow_style=True, width=10**6)
     assert refused(capsys, "evaluate", path, f"evaluate={given.strip()}").splitlines() == [
         f"evaluate.0: the {split} images have 3 channels but the network reads 1; give images of 1, as `channels: 1` "
         "of a `folder` makes them"
@@ -179,7 +179,7 @@ def test_channels_are_asked_for_where_they_matter():
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run on grey images. Tests must not change it."""
+    """A run on gray images. Tests must not change it."""
     out = tmp_path_factory.mktemp("runs") / "run"
     train(tiny.spec(out, steps=1, evaluate=[{"kind": "knn"}]), lambda text: None)
     return out
@@ -191,8 +191,8 @@ def test_a_run_on_images_with_other_channels(finished, tmp_path, capsys):
     assert refused(capsys, "evaluate", finished, data, "workers=0").startswith(
         "evaluate.0: the train images have 3 channels but the network reads 1;"
     )
-    colour = "normalize={mean: [0.5, 0.5, 0.5], std: [1, 1, 1]}"
-    assert refused(capsys, "evaluate", finished, colour) == (
+    color = "normalize={mean: [0.5, 0.5, 0.5], std: [1, 1, 1]}"
+    assert refused(capsys, "evaluate", finished, color) == (
         "normalize: gives statistics of 3 channels but the network reads 1"
     )
 

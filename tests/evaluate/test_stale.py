@@ -10,17 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from sslkit.evaluate import run as evaluating
-from sslkit.evaluate.run import evaluate_spec
-from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.load import parse_as
-from tests.plugins.data.test_parquet import picture
+from sslkit.evaluate import evaluate_network as evaluating
+from sslkit.evaluate.evaluate_network import evaluate_spec
+from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.load import parse_as
+from tests.plugins.sources.test_parquet import picture
 
 VIT = {"kind": "vit", "name": "vit_tiny_patch16_224", "patch": 4, "width": 16, "depth": 2, "heads": 2}
 
 
 def bitmaps(root, classes, count=8, seed=0):
-    """Class folders of uncompressed images: class `i` is around grey level `classes[i]`."""
+    """Class folders of uncompressed images: class `i` is around gray level `classes[i]`."""
     random = np.random.default_rng(seed)
     for name, level in classes.items():
         (root / name).mkdir(parents=True, exist_ok=True)

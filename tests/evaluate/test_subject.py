@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
+from sslkit.core.problem import Problem
 from sslkit.errors import DataError
-from sslkit.evaluate.reading import reading_of
-from sslkit.evaluate.sources import Sources, require_splits
+from sslkit.evaluate.evaluation_sources import Sources, require_splits
+from sslkit.evaluate.readout import reading_of
 from sslkit.evaluate.subject import NetSubject, evaluate
 from sslkit.nn.modes import evaluating
-from sslkit.spec.base import Problem
-from sslkit.train import rng
+from sslkit.runtime import seeds
 from sslkit.train.compose import compose
-from sslkit_data.plugin import Digits, Folder
-from sslkit_evaluators.plugin import KNN
+from sslkit_evaluators.specs.probes import KNN
+from sslkit_sources.specs.images import Digits, Folder
 from tests import tiny
 from tests.fakes_train import pictures
 
@@ -117,8 +117,8 @@ def test_an_evaluator_reads_the_runs_data_unless_it_names_its_own(parts):
 
 
 def test_each_evaluator_has_a_seed_of_its_own(parts):
-    assert subject_of(parts, KNN()).seed == rng.key(3, "evaluate", "knn")
-    assert subject_of(parts, KNN(name="b")).seed == rng.key(3, "evaluate", "b")
+    assert subject_of(parts, KNN()).seed == seeds.key(3, "evaluate", "knn")
+    assert subject_of(parts, KNN(name="b")).seed == seeds.key(3, "evaluate", "b")
 
 
 def test_raw_pixels_are_a_subject_without_a_network(parts):
@@ -211,7 +211,7 @@ def test_what_a_protocol_checks_is_told_all_at_once(parts, monkeypatch):
         yield Problem("", "the test images have no masks")
         yield Problem("k", "is too large")
 
-    monkeypatch.setattr("sslkit_evaluators.knn.KNearest.check", check)
+    monkeypatch.setattr("sslkit_evaluators.probes.knn.KNNEvaluator.check", check)
     lines = "evaluate.0: the test images have no masks\nevaluate.0.k: is too large"
     with pytest.raises(DataError, match=f"^{re.escape(lines)}$"):
         require_splits([KNN()], parts[0].data, Sources())

@@ -8,15 +8,15 @@ import re
 import pytest
 from PIL import Image
 
+from sslkit.analysis.compare.compare_runs import compare
 from sslkit.cli.main import OK
-from sslkit.evaluate.compare import compare
-from sslkit.evaluate.results import evaluations
-from sslkit.evaluate.run import evaluate_run, evaluate_spec
-from sslkit.report.confusion import confusion
+from sslkit.evaluate.evaluate_network import evaluate_run, evaluate_spec
 from sslkit.report.run_data import read_run, share_axes
-from sslkit.report.scores import details, scores, verdict
-from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.load import parse_as
+from sslkit.report.sections.confusion import confusion
+from sslkit.report.sections.scores import details, scores, verdict
+from sslkit.runs.evaluations import evaluations
+from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.load import parse_as
 from sslkit.train.launch import train
 from tests import tiny
 from tests.cli.specs import call

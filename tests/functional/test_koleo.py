@@ -13,7 +13,7 @@ PRECISIONS = [(torch.float64, 1e-10), (torch.float32, 1e-5)]
 
 @pytest.mark.parametrize(("dtype", "error"), PRECISIONS)
 def test_it_is_dinov2s(golden, dtype, error):
-    """facebookresearch/dinov2@b8931f7bf915:dinov2/loss/koleo_loss.py: value, gradient, neighbours."""
+    """facebookresearch/dinov2@b8931f7bf915:dinov2/loss/koleo_loss.py: value, gradient, neighbors."""
     arrays = golden("dinov2_koleo")
     x = arrays["x"].to(dtype).requires_grad_()
     loss = koleo(x)

@@ -7,7 +7,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sslkit.functional.numeric import at_least_float32
 from sslkit.functional.patches import (
     conv_patches,
     patch_statistics,
@@ -15,6 +14,7 @@ from sslkit.functional.patches import (
     pixel_shuffle_order,
     unpatchify,
 )
+from sslkit.functional.precision import at_least_float32
 
 
 def test_patchify_equals_mae(golden):

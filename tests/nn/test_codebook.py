@@ -88,7 +88,7 @@ def test_codes_start_from_k_means_after_the_first_step(metric):
     made, x = Codebook(6, 3, Rules(metric)), torch.randn(4, 50, 3) + 5
     first = follow(made, x, step=0)
     again = made(x)
-    assert (again.counts > 0).all(), "every centre is that of some vectors"
+    assert (again.counts > 0).all(), "every center is that of some vectors"
     assert again.commitment < 0.2 * first.commitment
     assert made.counts.sum().item() == pytest.approx(200)
     assert torch.allclose(made.sums, made.codes * made.counts[:, None])

@@ -14,17 +14,17 @@ import pytest
 from sslkit import MAE, RandomMasker, RunSpec
 from sslkit.registry.discovery import discover
 from sslkit.registry.manager import Plugin, Registry, kinds, registry, used_plugins
-from sslkit.spec.families import FAMILIES
-from sslkit.spec.load import parse
-from sslkit.spec.walk import walk
-from tests.spec.valid import valid
+from sslkit.specs.families import FAMILIES
+from sslkit.specs.load import parse
+from sslkit.specs.walk import walk
+from tests.specs.valid import valid
 
 Install = Callable[..., str]
 
 MASKER = """
 from typing import Literal
 from sslkit import hookimpl
-from sslkit.spec.families import MaskerSpec
+from sslkit.specs.families import MaskerSpec
 
 class {cls}(MaskerSpec):
     kind: Literal["{kind}"] = "{kind}"
@@ -39,7 +39,7 @@ def sslkit_specs():
 
 
 FREE = """
-from sslkit.spec.base import Spec
+from sslkit.specs.base import Spec
 
 class Free(Spec):
     kind: Literal["free"] = "free"

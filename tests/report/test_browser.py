@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from sslkit.evaluate.compare import compare
-from sslkit.evaluate.results import StoredPredictions
-from sslkit.report import confusion
-from sslkit.report.comparison import report_comparison
-from sslkit.report.html import tag
-from sslkit.report.page import Head, Section, page, write_page
-from sslkit.report.report import report
+from sslkit.analysis.compare.compare_runs import compare
+from sslkit.report.comparison_report import report_comparison
+from sslkit.report.page.html import tag
+from sslkit.report.page.html_page import Head, Section, page, write_page
+from sslkit.report.run_report import report
+from sslkit.report.sections import confusion
+from sslkit.runs.evaluations import StoredPredictions
 from sslkit.train.launch import train
 from tests import tiny
 from tests.report.browser import browser, show
@@ -29,7 +29,7 @@ DRAWINGS = (
     "return [s.getAttribute('aria-label'), b.width, b.height]})"
 )
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
-COLOURS = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
+COLORS = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
 CONTRAST = """
 const seen = new Map();
 const texts = 'p, td, th, figcaption, li, dt, dd, h1, h2, h3, a, button, caption, summary';
@@ -57,16 +57,16 @@ def pages(run_dir, tmp_path_factory):
     other = tiny.spec(root / "other", name="a-longer-name-of-a-run", steps=4, evaluate=EVALUATE)
     train(other, say=silent)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sslkit.report.maps.find_spec", lambda name: None)
-        patch.setattr("sslkit.report.network.POINTS", 60)
+        patch.setattr("sslkit.report.sections.feature_maps.find_spec", lambda name: None)
+        patch.setattr("sslkit.report.sections.features_shown.POINTS", 60)
         run = report(run_dir, root / "run.html")
     return {"run": run, "comparison": report_comparison(compare([run_dir, root / "other"]), root / "c.html")}
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Of `rgb(...)` or `color(srgb ...)`, by WCAG 2."""
-    values = [float(v) for v in re.findall(r"[\d.]+", colour.replace("srgb", ""))[:3]]
-    shares = [v if "srgb" in colour else v / 255 for v in values]
+    values = [float(v) for v in re.findall(r"[\d.]+", color.replace("srgb", ""))[:3]]
+    shares = [v if "srgb" in color else v / 255 for v in values]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -109,22 +109,22 @@ def test_text_can_be_read(driver, pages, which, scheme):
 
 def test_dark_follows_the_system_and_the_button(driver, pages):
     show(driver, pages["run"], scheme="light")
-    light = driver.execute_script(COLOURS)
+    light = driver.execute_script(COLORS)
     show(driver, pages["run"], scheme="dark")
-    dark = driver.execute_script(COLOURS)
+    dark = driver.execute_script(COLORS)
     assert luminance(light[0]) > 0.8 > 0.1 > luminance(dark[0])
     assert luminance(light[1]) < 0.1 < 0.6 < luminance(dark[1])
     driver.find_element("id", "theme").click()
-    assert driver.execute_script(COLOURS) == light
+    assert driver.execute_script(COLORS) == light
     assert driver.find_element("id", "theme").text == "Dark"
     driver.find_element("id", "theme").click()
-    assert driver.execute_script(COLOURS) == dark
+    assert driver.execute_script(COLORS) == dark
     driver.execute_script("try { localStorage.clear() } catch {}")
 
 
 def test_printing_is_light_and_opens_what_is_folded(driver, pages):
     show(driver, pages["run"], 794, "dark", "print")
-    assert luminance(driver.execute_script(COLOURS)[0]) == pytest.approx(1)
+    assert luminance(driver.execute_script(COLORS)[0]) == pytest.approx(1)
     assert not driver.find_element("id", "theme").is_displayed()
     closed = "return document.querySelectorAll('details:not([open])').length"
     assert driver.execute_script(closed) > 3
@@ -166,7 +166,7 @@ return [...document.querySelectorAll('.matrix th, figcaption')].filter(e => e.te
 
 @pytest.fixture
 def classes(tmp_path):
-    """A page with matrices of ten and of thirty classes, and captions as those of neighbours."""
+    """A page with matrices of ten and of thirty classes, and captions as those of neighbors."""
     long = [f"sulphur-crested cockatoo {i}" if i % 3 else CLASSES[i % 10] for i in range(30)]
     labels = np.repeat(np.arange(30), 1000)
     found = SimpleNamespace(label="knn", title="knn")

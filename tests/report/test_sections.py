@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from sslkit.errors import CheckpointError
-from sslkit.evaluate.results import StoredPredictions, evaluations
-from sslkit.report import confusion, curves, pictures, scores, settings, structure
-from sslkit.report.images import LARGE, WIDEST, figure_image
+from sslkit.report.page.embedded_images import LARGE, WIDEST, figure_image
 from sslkit.report.run_data import RunData, finite, is_share, read_run, share_axes
-from sslkit.train.files import write_text
+from sslkit.report.sections import confusion, curves, run_pictures, scores, settings, structure
+from sslkit.runs.evaluations import StoredPredictions, evaluations
+from sslkit.runtime.atomic_files import write_text
 from tests.evaluate.made_runs import evaluated, right, run_folder, worsened
 from tests.report.parsed import Page
 
@@ -248,18 +248,18 @@ def test_sections_without_their_evaluator(tmp_path):
     run = read_run(evaluated(run_folder(tmp_path / "run"), "knn", right(0.8)))
     assert structure.geometry({"run": run}) is None
     assert structure.attention(run) is None
-    assert pictures.reconstructions({"run": run}) is None
-    assert pictures.others(run) is None
+    assert run_pictures.reconstructions({"run": run}) is None
+    assert run_pictures.others(run) is None
 
 
 def test_pictures_of_objectives_and_of_evaluators(run):
-    page = Page(pictures.reconstructions({"run": run}))
+    page = Page(run_pictures.reconstructions({"run": run}))
     assert [a["alt"] for a in page.all("img")] == ["Reconstruction of held-out images"]
-    both = Page(pictures.reconstructions({"one": run, "two": run}))
+    both = Page(run_pictures.reconstructions({"one": run, "two": run}))
     assert [a["alt"] for a in both.all("img")] == [
         f"Reconstruction of held-out images by {n}" for n in ("one", "two")
     ]
-    assert [a["alt"] for a in Page(pictures.others(run)).all("img")] == ["lowshot: curve"]
+    assert [a["alt"] for a in Page(run_pictures.others(run)).all("img")] == ["lowshot: curve"]
 
 
 def test_large_figures_are_made_smaller(tmp_path):

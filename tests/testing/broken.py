@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from sslkit.core.augment import Augment
 from sslkit.core.backbone import Backbone, Exported
 from sslkit.core.balancer import Balancer
-from sslkit.core.draw import Draw
-from sslkit.core.env import Env, Grid, View
+from sslkit.core.context import Env, Grid, View
 from sslkit.core.evaluator import Evaluator, Scores, Setting, Subject
 from sslkit.core.logger import Logger
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective, Part
 from sslkit.core.passes import Encode, Mask, Output, Pictures, Request, Tokens
+from sslkit.core.problem import Problem
+from sslkit.core.random_stream import Draw
 from sslkit.core.source import Source
 from sslkit.core.target import Target
 from sslkit.errors import SpecError
-from sslkit.spec.base import Problem
-from sslkit.spec.families import (
+from sslkit.specs.families import (
     AugmentSpec,
     BackboneSpec,
     BalancerSpec,
@@ -35,8 +35,8 @@ from sslkit.spec.families import (
     SourceSpec,
     TargetSpec,
 )
-from sslkit.spec.metrics import Metric, Metrics
-from sslkit.testing.stage import NoiseSource, helper
+from sslkit.specs.metrics import Metric, Metrics
+from sslkit.testing.tiny_run import NoiseSource, helper
 
 
 @final

@@ -8,13 +8,13 @@ from contextlib import suppress
 import pytest
 import torch
 
-from sslkit.core.env import Grid
+from sslkit.core.context import Grid
 from sslkit.core.evaluator import Predictions, Scores
 from sslkit.errors import PluginError, SpecError
 from sslkit.registry.manager import registry
 from sslkit.testing.families import checks
-from sslkit.testing.report import NotOffered
-from sslkit.testing.stage import helper
+from sslkit.testing.kit_report import NotOffered
+from sslkit.testing.tiny_run import helper
 from tests.testing.broken import (
     AugmentOf,
     BackboneOf,
@@ -369,7 +369,7 @@ def test_evaluators(fields, check, match):
     caught(spec, name, match)
 
 
-def test_evaluators_see_features_of_labelled_images():
+def test_evaluators_see_features_of_labeled_images():
     def score(subject):
         train, test = subject.features("train"), subject.features("test")
         assert train.values.shape == (64, 16)

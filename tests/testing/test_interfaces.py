@@ -17,11 +17,11 @@ from sslkit.core.masker import Masker
 from sslkit.core.objective import Objective
 from sslkit.core.source import Source
 from sslkit.core.target import Target
-from sslkit.spec.families import FAMILIES
+from sslkit.specs.families import FAMILIES
 from sslkit.testing.families import checks
-from sslkit.testing.report import NotOffered
-from sslkit.testing.stage import helper
-from sslkit.testing.static import instance_checks
+from sslkit.testing.kit_report import NotOffered
+from sslkit.testing.promises.spec_promises import instance_checks
+from sslkit.testing.tiny_run import helper
 
 INTERFACES = {
     "backbone": (Backbone, lambda: helper("backbone", "vit")),

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sslkit.core.problem import Problem
 from sslkit.errors import PluginError
-from sslkit.spec.base import Problem
-from sslkit.spec.metrics import Metric
+from sslkit.specs.metrics import Metric
 from sslkit.testing.families import checks
-from sslkit.testing.report import NotOffered
-from sslkit.testing.stage import IMAGE
+from sslkit.testing.kit_report import NotOffered
+from sslkit.testing.tiny_run import IMAGE
 from tests.testing.broken import (
     AugmentOf,
     BackboneOf,

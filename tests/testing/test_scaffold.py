@@ -12,7 +12,7 @@ import pytest
 
 from sslkit.cli.main import main
 from sslkit.errors import PluginError
-from sslkit.spec.families import FAMILIES
+from sslkit.specs.families import FAMILIES
 from sslkit.testing import scaffold
 from sslkit.testing.scaffold import new_plugin
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslkit.core.draw import Draw
-from sslkit.functional import gradients
-from sslkit.spec.run import RunSpec
-from sslkit.train.backward import OfEach, OfFeatures, OfTotal, Sum, backward_of
+from sslkit.core.random_stream import Draw
+from sslkit.functional import gradient_weights
+from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, compose
+from sslkit.train.step.backward import OfEach, OfFeatures, OfTotal, Sum, backward_of
 from tests import tiny
 from tests.plugins.balancers.runs import BALANCERS, ON_GRADIENTS, TERMS
 
@@ -111,10 +111,10 @@ def test_under_a_balancer_of_losses_heads_move_with_the_weight(alone: Any) -> No
 def test_what_is_told_are_lengths_and_cosines_on_the_student(alone: Any) -> None:
     _, gram = alone
     _, _, told = made(run_of({"kind": "pcgrad"}))
-    for term, length in zip(SHARED, gradients.norms(gram).tolist(), strict=True):
+    for term, length in zip(SHARED, gradient_weights.norms(gram).tolist(), strict=True):
         assert told[f"balance/{term}/gradient_norm"].item() == pytest.approx(length, rel=1e-4)
     assert told["balance/one_two/cosine"].item() == pytest.approx(
-        gradients.cosines(gram)[0, 1].item(), abs=1e-4
+        gradient_weights.cosines(gram)[0, 1].item(), abs=1e-4
     )
 
 
@@ -135,7 +135,7 @@ def test_a_weight_of_a_term_scales_its_gradient_and_its_heads(alone: Any, factor
     own, gram = alone
     terms = {"one": SHARED["one"], "two": {**SHARED["two"], "weight": factor}}
     _, kept, told = made(run_of({"kind": "imtl_g"}, objectives=terms))
-    length = gradients.norms(gram)[1].item()
+    length = gradient_weights.norms(gram)[1].item()
     assert told["balance/two/gradient_norm"].item() == pytest.approx(factor * length, rel=1e-4)
     heads = {key: value for key, value in own[1].items() if key.startswith("objectives.two")}
     assert heads
@@ -179,7 +179,7 @@ def test_reduced_precision_keeps_products_wide_and_near(alone: Any) -> None:
         assert all(p.dtype == torch.float32 for p in parts.system.parameters())
     _, _, told = made(run_of({"kind": "pcgrad"}, precision="bfloat16"))
     found = [told[f"balance/{term}/gradient_norm"].item() for term in SHARED]
-    assert found == pytest.approx(gradients.norms(gram).tolist(), rel=0.1)
+    assert found == pytest.approx(gradient_weights.norms(gram).tolist(), rel=0.1)
 
 
 @pytest.mark.parametrize("kind", ["pcgrad", "cagrad"])

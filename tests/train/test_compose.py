@@ -9,15 +9,17 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import ViT
-from sslkit.core.env import Env, Grid, Length, NetInfo, View
+from sslkit.build.maskers import make_maskers
+from sslkit.build.system import make_system, make_views
+from sslkit.core.context import Env, Grid, Length, NetInfo, View
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.registry.manager import kinds
-from sslkit.train.compose import compose, make_maskers, make_system, make_views, training_source
-from sslkit_balancers.plugin import FixedWeights
-from sslkit_data.plugin import Digits
-from sslkit_objectives.plugin import MAE
+from sslkit.train.compose import compose, training_source
+from sslkit_balancers.specs import FixedWeights
+from sslkit_objectives.specs.masked import MAE
+from sslkit_sources.specs.images import Digits
 from tests import tiny
 from tests.fakes_train import CoinMasker, Everything
 

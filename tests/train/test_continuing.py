@@ -15,17 +15,17 @@ from PIL import Image
 
 from sslkit.cli.main import OK, USER_ERROR
 from sslkit.errors import DataError, SpecError
+from sslkit.evaluate.evaluate_network import evaluate_run
 from sslkit.evaluate.export import export
-from sslkit.evaluate.network import open_network
-from sslkit.evaluate.run import evaluate_run
-from sslkit.spec.evaluation import EvaluationSpec
-from sslkit.spec.load import parse_as
-from sslkit.spec.run import RunSpec
+from sslkit.evaluate.open_network import open_network
+from sslkit.runs.allowed_changes import DATA, FREE
+from sslkit.runs.lock import LOCK, read_lock
+from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.load import parse_as
+from sslkit.specs.run import RunSpec
 from sslkit.train import launch
-from sslkit.train.changes import DATA, FREE
 from sslkit.train.launch import resume, train
-from sslkit.train.lock import LOCK, read_lock
-from sslkit_backbones import networks
+from sslkit_backbones import timm_networks
 from tests import tiny
 from tests.cli.specs import call, write
 from tests.conftest import ROOT
@@ -160,7 +160,7 @@ def test_the_page_has_the_table():
 
 
 def pictures(root, count=24, level=0):
-    """Two classes of grey images, each of its own level."""
+    """Two classes of gray images, each of its own level."""
     for i in range(count):
         path = root / f"class{i % 2}" / f"{i:03d}.bmp"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -251,14 +251,14 @@ def test_a_warm_start_file_that_is_gone(tmp_path, monkeypatch):
 
 def test_a_pretrained_network_without_the_network(tmp_path, monkeypatch):
     """timm asks the hub where `pretrained` is set; all weights are in the checkpoint."""
-    real, reachable = networks.timm.create_model, [True]
+    real, reachable = timm_networks.timm.create_model, [True]
 
     def create_model(name, pretrained=False, **arguments):
         if pretrained and not reachable[0]:
             raise ConnectionError("the hub cannot be reached")
         return real(name, **arguments)
 
-    monkeypatch.setattr(networks.timm, "create_model", create_model)
+    monkeypatch.setattr(timm_networks.timm, "create_model", create_model)
     timm = {"kind": "timm", "name": "test_resnet", "pretrained": True}
     fields = {
         "backbone": timm, "nets": {"teacher": {"backbone": timm}}, "steps": 3, "evaluate": [{"kind": "knn"}],
@@ -330,7 +330,7 @@ CASES = {
         "11 images removed (class1/003.bmp, class1/005.bmp, class1/007.bmp, ...)",
         "24 images then, 13 now",
     ],
-    relabel: ["1 image relabelled (class1/006.bmp)"],
+    relabel: ["1 image relabeled (class1/006.bmp)"],
     add_class: ["1 image added (class2/000.bmp)", "1 class added (class2)", "24 images then, 25 now"],
     rename: ["the images have other names"],
 }

@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from sslkit.errors import SpecError
+from sslkit.runtime.fsdp import filled, stand_in
+from sslkit.runtime.tensor_slots import Watch
 from sslkit.train.compose import compose
-from sslkit.train.sharding import filled, stand_in
-from sslkit.train.slots import Watch
 from tests import tiny
 from tests.fakes_train import compose_everything
 

@@ -17,20 +17,20 @@ import torch
 from torch import nn
 
 from sslkit import CNN, Digits, Finetune, Swin, Timm, ViT, evaluate_network
-from sslkit.core.env import View
+from sslkit.build.restore import restore
+from sslkit.core.context import View
 from sslkit.core.passes import Request
 from sslkit.errors import PluginError, SpecError
 from sslkit.evaluate.export import export
-from sslkit.nn.wrapped import Wrapped
+from sslkit.nn.wrapped_network import Wrapped
 from sslkit.registry.manager import kinds
-from sslkit.spec.families import BackboneSpec, ObjectiveSpec
+from sslkit.specs.families import BackboneSpec, ObjectiveSpec
 from sslkit.testing.families import checks
-from sslkit.testing.stage import stage
+from sslkit.testing.tiny_run import stage
 from sslkit.train.compose import compose
 from sslkit.train.launch import train
-from sslkit.train.restore import restore
-from sslkit_finetuning import protocols, training
-from sslkit_finetuning.adapter import add_adapters
+from sslkit_evaluators.finetuning import protocols, training
+from sslkit_evaluators.finetuning.adapter import add_adapters
 from tests import tiny
 from tests.testing import broken
 

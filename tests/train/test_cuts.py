@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sslkit.spec.parts import OptimizerSpec
-from sslkit.train import optimizer as optim
-from sslkit.train.parallel import DataParallel, Single
+from sslkit.optim import optimizer as optim
+from sslkit.runtime.parallel import DataParallel, Single
+from sslkit.specs.optimizer import OptimizerSpec
 from tests import tiny
 
 SIZE = 101

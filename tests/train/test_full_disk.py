@@ -12,15 +12,15 @@ import torch
 from sslkit.cli.main import main
 from sslkit.core.evaluator import Rows
 from sslkit.errors import StorageError, TrainingError
-from sslkit.evaluate.cache import FeatureStore
-from sslkit.spec.load import dump
-from sslkit.train import record
-from sslkit.train.checkpoint import FOLDER, Checkpoints
-from sslkit.train.files import SUMMARY
-from sslkit.train.guard import UnreadableImages
+from sslkit.evaluate.feature_cache import FeatureStore
+from sslkit.runs import metrics_log
+from sslkit.runs.checkpoint import FOLDER, Checkpoints
+from sslkit.runtime.atomic_files import SUMMARY
+from sslkit.runtime.line_file import LineFile
+from sslkit.specs.load import dump
 from sslkit.train.launch import resume, train
-from sslkit.train.line_file import LineFile
 from sslkit.train.saver import Saver
+from sslkit.train.watch.finite import UnreadableImages
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 from tests.full_disk import fill, free
@@ -180,7 +180,7 @@ def test_records_that_the_disk_had_not_taken_are_in_the_checkpoint(whole, disk, 
         stop_at(patch, 7, crash)
         with pytest.raises(MemoryError):
             train(tiny.spec(out, **CHANGES), silent)
-    assert record.read(out) == []
+    assert metrics_log.read(out) == []
     assert resume(out, silent)["best"] == whole[1]["best"]
     assert numbers(out) == numbers(whole[0])
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from sslkit.cli.main import main
-from sslkit.train import record
+from sslkit.runs import metrics_log
 from tests import tiny
 
 
@@ -30,7 +30,7 @@ def finish(*arguments):
 def kill_after(process, run_dir, step):
     """SIGKILL as soon as the record of `step` is in the file: it is then somewhere in a later step."""
     deadline = time.monotonic() + 400  # of a machine that does other things, too
-    while not any(entry["step"] >= step for entry in record.read(run_dir)):
+    while not any(entry["step"] >= step for entry in metrics_log.read(run_dir)):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "the run never came to the step"
         time.sleep(0.01)
@@ -56,7 +56,7 @@ def assert_killed_equals_whole(tmp_path, fields, kills, seed):
     assert summaries[0]["best"] == summaries[1]["best"]
     drop = {"images_per_s"}
     whole, again = (
-        [{k: v for k, v in entry.items() if k not in drop} for entry in record.read(tmp_path / name)]
+        [{k: v for k, v in entry.items() if k not in drop} for entry in metrics_log.read(tmp_path / name)]
         for name in ("whole", "cut")
     )
     assert [e for e in whole if "loss" in e] == [e for e in again if "loss" in e]

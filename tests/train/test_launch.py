@@ -9,11 +9,11 @@ import signal
 import pytest
 
 from sslkit.errors import CheckpointError, DataError
-from sslkit.train import record
-from sslkit.train.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
-from sslkit.train.files import SUMMARY
+from sslkit.runs import metrics_log
+from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
+from sslkit.runtime.atomic_files import SUMMARY
 from sslkit.train.launch import resume, train
-from sslkit_evaluators.knn import KNearest
+from sslkit_evaluators.probes.knn import KNNEvaluator
 from tests import tiny
 from tests.cli.specs import folder, images
 from tests.train.test_trainer import numbers, silent, stop_at
@@ -51,7 +51,7 @@ def test_an_evaluation_that_was_cut_off_while_it_was_saved_stands_once(whole, tm
         patch.setattr(Checkpoints, "amend", lambda *args: pytest.exit("killed"))
         with pytest.raises(pytest.exit.Exception):
             resume(tmp_path, silent)
-    assert sum("eval/knn/accuracy" in entry for entry in record.read(tmp_path)) == 1
+    assert sum("eval/knn/accuracy" in entry for entry in metrics_log.read(tmp_path)) == 1
     resume(tmp_path, silent)
     assert numbers(tmp_path) == numbers(whole[0])
 
@@ -61,7 +61,7 @@ def test_an_evaluator_that_fails_costs_no_training(whole, tmp_path, monkeypatch)
         raise DataError("nothing to measure")
 
     with monkeypatch.context() as patch:
-        patch.setattr(KNearest, "__call__", fail)
+        patch.setattr(KNNEvaluator, "__call__", fail)
         with pytest.raises(DataError, match=r"^evaluate\.0: nothing to measure"):
             train(tiny.spec(tmp_path, evaluate=[KNN]), silent)
     assert [path.name for path in Checkpoints(tmp_path / FOLDER).all()][-1] == "step-00000008"

@@ -7,11 +7,11 @@ import json
 import pytest
 
 from sslkit.cli.main import main
-from sslkit.spec.load import dump
-from sslkit.train import checkpoint, record
-from sslkit.train.checkpoint import FOLDER, META, Checkpoints
+from sslkit.runs import checkpoint, metrics_log
+from sslkit.runs.checkpoint import FOLDER, META, Checkpoints
+from sslkit.specs.load import dump
 from sslkit.train.launch import resume, train
-from sslkit_evaluators.knn import KNearest
+from sslkit_evaluators.probes.knn import KNNEvaluator
 from sslkit_loggers.tensorboard import TensorBoardLogger
 from sslkit_targets.pixel import PixelTarget
 from tests import tiny
@@ -51,7 +51,7 @@ def test_any_error_of_an_evaluator_leaves_the_step_saved_and_the_evaluation_owed
     whole, tmp_path, monkeypatch, error, calls
 ):
     with monkeypatch.context() as patch:
-        failing(patch, KNearest, "__call__", error, calls)
+        failing(patch, KNNEvaluator, "__call__", error, calls)
         with pytest.raises(type(error)) as caught:
             train(tiny.spec(**fields(tmp_path)), silent)
     newest = Checkpoints(tmp_path / FOLDER).all()[-1]
@@ -70,7 +70,7 @@ def test_any_error_of_an_evaluator_leaves_the_step_saved_and_the_evaluation_owed
 def test_the_command_line_says_where_the_training_is(tmp_path, monkeypatch, capsys):
     spec = tmp_path / "spec.yaml"
     spec.write_text(dump(tiny.spec(**fields(tmp_path / "run"))))
-    failing(monkeypatch, KNearest, "__call__", KeyError("layer"))
+    failing(monkeypatch, KNNEvaluator, "__call__", KeyError("layer"))
     assert main(["run", str(spec)]) == 1
     told = capsys.readouterr().err
     assert "bug: KeyError: 'layer'" in told
@@ -94,13 +94,13 @@ def test_the_state_is_written_once_a_step_evaluated_or_not(tmp_path, monkeypatch
 def test_the_best_checkpoint_of_each_moment_is_kept(tmp_path, monkeypatch):
     """The evaluation comes after the checkpoint: a worse one must not have taken the place of the best."""
     scores = iter([0.2, 0.9, 0.1, 0.3, 0.95, 0.4])
-    original, seen = KNearest.__call__, []
+    original, seen = KNNEvaluator.__call__, []
 
     def call(self, subject):
         result = original(self, subject)
         return result._replace(metrics={**result.metrics, "accuracy": next(scores)})
 
-    monkeypatch.setattr(KNearest, "__call__", call)
+    monkeypatch.setattr(KNNEvaluator, "__call__", call)
     amend = Checkpoints.amend
 
     def note(self, step, *args):
@@ -123,13 +123,13 @@ def test_the_best_checkpoint_of_each_moment_is_kept(tmp_path, monkeypatch):
 def test_baselines_that_fail_can_be_made_again(whole, tmp_path, monkeypatch):
     changes = {**fields(tmp_path), "evaluate": [{**KNN, "baselines": True}]}
     with monkeypatch.context() as patch:
-        failing(patch, KNearest, "__call__", ZeroDivisionError(), 2)
+        failing(patch, KNNEvaluator, "__call__", ZeroDivisionError(), 2)
         with pytest.raises(ZeroDivisionError):
             train(tiny.spec(**changes), silent)
     summary = resume(tmp_path, silent)
     assert summary["weights_sha256"] == whole[1]["weights_sha256"]
     assert len(summary["baselines"]) > 0
-    assert sum("baseline/raw_pixels/knn/accuracy" in entry for entry in record.read(tmp_path)) == 1
+    assert sum("baseline/raw_pixels/knn/accuracy" in entry for entry in metrics_log.read(tmp_path)) == 1
 
 
 def wrong_shape(self, guess, seen, *more):
@@ -156,14 +156,14 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning(
 
 
 def test_a_figure_of_an_evaluator_that_cannot_be_drawn_is_a_warning(whole, tmp_path, monkeypatch, capsys):
-    original = KNearest.__call__
+    original = KNNEvaluator.__call__
 
     def drawing(self, subject):
         return original(self, subject)._replace(
             figures={"plot": lambda path: path.write_text("half") and 1 / 0}
         )
 
-    monkeypatch.setattr(KNearest, "__call__", drawing)
+    monkeypatch.setattr(KNNEvaluator, "__call__", drawing)
     summary = train(tiny.spec(**fields(tmp_path)), silent)
     assert summary["best"] == whole[1]["best"]
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"curves.png", "reconstruction.png"}
@@ -177,7 +177,7 @@ def test_a_figure_of_an_evaluator_that_cannot_be_drawn_is_a_warning(whole, tmp_p
 
 
 def test_curves_that_cannot_be_drawn_are_a_warning(whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sslkit.train.drawing.save_curves", lambda *args: 1 / 0)
+    monkeypatch.setattr("sslkit.train.pictures.save_curves", lambda *args: 1 / 0)
     assert train(tiny.spec(**fields(tmp_path)), silent)["best"] == whole[1]["best"]
     assert "warning: figure curves.png failed: ZeroDivisionError" in capsys.readouterr().err
 

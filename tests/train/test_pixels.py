@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sslkit.core.source import pixels
+from sslkit.data.loaders import readable
+from sslkit.data.resident import resident
 from sslkit.errors import DataError
-from sslkit.evaluate.features import _Centres
-from sslkit.train.feed import readable
-from sslkit.train.supply import resident
+from sslkit.evaluate.features import _Centers
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 
@@ -41,11 +41,11 @@ def test_training_refuses_other_types_in_memory_and_from_workers(dtype):
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_evaluation_refuses_other_types(dtype):
-    centers = _Centres(source_of(dtype, held=False), 8, 1.0, torch.arange(4))
+    centers = _Centers(source_of(dtype, held=False), 8, 1.0, torch.arange(4))
     place, reason = centers[1]
     assert place == 1
     assert f"but this is {dtype}" in reason
-    assert isinstance(_Centres(MadeSource(pictures(4)), 8, 1.0, torch.arange(4))[1][1], torch.Tensor)
+    assert isinstance(_Centers(MadeSource(pictures(4)), 8, 1.0, torch.arange(4))[1][1], torch.Tensor)
 
 
 def test_the_message_says_what_to_do():

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from sslkit import Run
 from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.errors import DataError, SpecError
-from sslkit.nn.positions import sincos_positions
-from sslkit.train.effects import ignored_by_timm
+from sslkit.nn.sincos import sincos_positions
 from sslkit.train.launch import train
 from sslkit.train.prepare import prepare
-from sslkit_backbones.initialization import is_sincos
+from sslkit.train.unused_when_built import ignored_by_timm
+from sslkit_backbones.vit_initialization import is_sincos
 from tests import tiny
 
 FIELDS = {
@@ -208,9 +208,9 @@ def folder(tmp_path: Path, train: dict[str, int], test: dict[str, int], **more: 
 CASES = [
     ({"kind": "knn", "k": 5}, "evaluate.0.k: asks for 5 neighbors, but there are only 4 training images"),
     ({"kind": "linear"}, None),
-    ({"kind": "geometry", "split": "train", "neighbours": 4}, "evaluate.0.neighbours: 4 neighbours are asked for"),
+    ({"kind": "geometry", "split": "train", "neighbors": 4}, "evaluate.0.neighbors: 4 neighbors are asked for"),
     ({"kind": "geometry"}, "evaluate.0: the test split has 3 images; geometry needs at least 4"),
-    ({"kind": "geometry", "split": "train", "neighbours": 2, "clusters": 4}, "evaluate.0.clusters: 4 clusters of 4"),
+    ({"kind": "geometry", "split": "train", "neighbors": 2, "clusters": 4}, "evaluate.0.clusters: 4 clusters of 4"),
     ({"kind": "finetune", "epochs": 9, "accumulate": 4}, "evaluate.0.batch_size: fine-tuning needs at least 8"),
     ({"kind": "dense", "layer": 2}, "evaluate.0.layer: block 2 does not exist; the network has 2, from 0"),
     ({"kind": "probing", "layers": [0, 5]}, "evaluate.0.layers: block 5 does not exist; the network has 2, from 0"),

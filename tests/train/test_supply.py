@@ -4,10 +4,11 @@ import pytest
 import torch
 from PIL import Image
 
+from sslkit.data.loaders import ResidentFeed, WorkerFeed
+from sslkit.data.resident import resident
 from sslkit.errors import DataError
-from sslkit.train.feed import ResidentFeed, WorkerFeed
-from sslkit.train.supply import augments_in_workers, resident, supply
-from sslkit_data.plugin import Folder
+from sslkit.train.supply import augments_in_workers, supply
+from sslkit_sources.specs.images import Folder
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 
@@ -106,7 +107,7 @@ def batches(feed):
 
 
 def test_every_way_gives_the_same_batches(tmp_path):
-    """Bit by bit: held on the device, cut or wholly augmented by workers, with colours and blur."""
+    """Bit by bit: held on the device, cut or wholly augmented by workers, with colors and blur."""
     files(tmp_path, [12] * 11)
     ways = {
         "resident": supplied(tmp_path, workers=0),

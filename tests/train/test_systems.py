@@ -12,13 +12,13 @@ import pytest
 import torch
 from PIL import Image
 
-from sslkit.train import parallel
+from sslkit.data.crops import Pipeline
+from sslkit.data.decoding_workers import Loading, _Shared
+from sslkit.data.loaders import WorkerFeed, _as_it_is
+from sslkit.runtime import parallel
+from sslkit.runtime.atomic_files import write_text
+from sslkit.runtime.signals import leave_signals
 from sslkit.train.compose import compose
-from sslkit.train.feed import WorkerFeed, _as_it_is
-from sslkit.train.files import write_text
-from sslkit.train.pipeline import Pipeline
-from sslkit.train.signals import leave_signals
-from sslkit.train.workers import Loading, _Shared
 from tests import tiny
 from tests.conftest import ROOT
 
@@ -37,12 +37,12 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios"):
     sys.modules[name] = None
 for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGQUIT"):
     delattr(signal, name)
-from sslkit.train import files
+from sslkit.runtime import atomic_files
 files.os = type("os", (), {**vars(os), "name": "nt"})
 
 from sslkit.cli.main import main
 from tests import tiny
-from sslkit.spec.load import dump
+from sslkit.specs.load import dump
 out = Path(sys.argv[1])
 spec = out / "tiny.yaml"
 run = tiny.spec(out / "run", evaluate=[{"kind": "knn", "k": 3}], steps=3)

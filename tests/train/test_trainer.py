@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from sslkit.errors import CheckpointError, SpecError, TrainingError
-from sslkit.train import lock, record, trainer
-from sslkit.train.checkpoint import Checkpoints
-from sslkit.train.energy import Counter
+from sslkit.runs import lock, metrics_log
+from sslkit.runs.checkpoint import Checkpoints
+from sslkit.train import trainer
 from sslkit.train.launch import resume, train
 from sslkit.train.prepare import Parts
-from sslkit.train.stepper import Stepper
+from sslkit.train.step.stepper import Stepper
+from sslkit.train.watch.energy import Counter
 from tests import tiny
 
 KNN = {"kind": "knn", "every": "3 steps"}
@@ -27,7 +28,7 @@ def silent(_text: str) -> None:
 
 def numbers(run_dir):
     """Every record without what time measures."""
-    return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in record.read(run_dir)]
+    return [{k: v for k, v in entry.items() if k != "images_per_s"} for entry in metrics_log.read(run_dir)]
 
 
 def stop_at(monkeypatch, step, action):
@@ -55,10 +56,10 @@ def test_a_run_leaves_everything_behind(tmp_path):
     assert summary["finished"]
     assert summary["step"] == 8
     assert summary["protocols"] == {"knn": "knn@1"}
-    losses = {e["step"]: e["loss"] for e in record.read(out) if "loss" in e}
+    losses = {e["step"]: e["loss"] for e in metrics_log.read(out) if "loss" in e}
     assert list(losses) == [1, 2, 4, 6, 8]
     assert summary["metrics"]["loss"] == losses[8]
-    evaluated = {e["step"]: e["eval/knn/accuracy"] for e in record.read(out) if "eval/knn/accuracy" in e}
+    evaluated = {e["step"]: e["eval/knn/accuracy"] for e in metrics_log.read(out) if "eval/knn/accuracy" in e}
     assert list(evaluated) == [3, 6, 8]
     assert summary["best"]["eval/knn/accuracy"]["value"] == max(evaluated.values())
     assert any((out / "tensorboard").iterdir())
@@ -66,7 +67,7 @@ def test_a_run_leaves_everything_behind(tmp_path):
 
 def test_records_name_every_term(tmp_path):
     train(tiny.spec(tmp_path, optimizer={"lr": 0.01, "clip": 1.0}), silent)
-    first = record.read(tmp_path)[0]
+    first = metrics_log.read(tmp_path)[0]
     assert {"step", "epoch", "loss", "loss/mae", "lr", "images_per_s", "gradient_norm"} == first.keys()
     assert first["loss"] == first["loss/mae"]
 
@@ -167,7 +168,7 @@ def test_evaluating_changes_nothing_in_training(tmp_path):
     with_them = train(tiny.spec(tmp_path / "a", evaluate=[{"kind": "knn", "every": "1 steps"}]), silent)
     without = train(tiny.spec(tmp_path / "b"), silent)
     assert with_them["weights_sha256"] == without["weights_sha256"]
-    losses = [[e["loss"] for e in record.read(tmp_path / name) if "loss" in e] for name in "ab"]
+    losses = [[e["loss"] for e in metrics_log.read(tmp_path / name) if "loss" in e] for name in "ab"]
     assert losses[0] == losses[1]
 
 
@@ -178,7 +179,10 @@ def test_baselines_are_scored_once_before_the_first_step(tmp_path):
         "baseline/untrained/knn/accuracy",
     }
     assert summary["baselines"]["baseline/raw_pixels/knn/accuracy"] > 0.9
-    assert [e["step"] for e in record.read(tmp_path) if any(k.startswith("baseline/") for k in e)] == [0, 0]
+    assert [e["step"] for e in metrics_log.read(tmp_path) if any(k.startswith("baseline/") for k in e)] == [
+        0,
+        0,
+    ]
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path):

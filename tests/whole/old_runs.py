@@ -22,7 +22,7 @@ from PIL import Image
 
 from sslkit.cli.main import main
 from sslkit.registry.manager import registry
-from sslkit.spec.families import FAMILIES
+from sslkit.specs.families import FAMILIES
 from tests import tiny
 from tests.train.test_trainer import stop_at
 
@@ -48,7 +48,7 @@ SMALL_VIT = {**tiny.VIT, "depth": 1, "width": 8, "heads": 2}
 DECODER = {"width": 8, "depth": 1, "heads": 2}
 CROPS = {**tiny.VIEW, "crops": 2}
 HEAD = {"hidden": 8, "out": 4}
-GEOMETRY = {"kind": "geometry", "neighbours": 5, "restarts": 1, "max_images": 60, "positives": "none"}
+GEOMETRY = {"kind": "geometry", "neighbors": 5, "restarts": 1, "max_images": 60, "positives": "none"}
 KNN = {"kind": "knn", "k": 5, "every": "4 steps"}
 
 
@@ -113,7 +113,7 @@ def hybrid() -> dict[str, Any]:
 
 def tokens() -> dict[str, Any]:
     """A tokenizer, and a BEiT whose tokens come from a module that the spec names; killed before it was evaluated."""
-    colors = {"module": "sslkit_tokens.colours:PatchColours", "arguments": {"patch": 4, "levels": 4}}
+    colors = {"module": "sslkit_tokenizers.patch_colors:PatchColors", "arguments": {"patch": 4, "levels": 4}}
     beit = {
         "kind": "beit",
         "masker": {"kind": "information", "ratio": 0.5},

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from sslkit.core.passes import Mask
+from sslkit.data.loaders import Batch
 from sslkit.train.compose import Composed, compose
-from sslkit.train.feed import Batch
 from tests import tiny
 from tests.whole.straight import PER_EPOCH, STEPS
 

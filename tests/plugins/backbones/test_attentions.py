@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from sslkit import CNN, Swin, ViT
-from sslkit.core.env import Grid
+from sslkit.core.context import Grid
 from sslkit.core.passes import Request
 from sslkit.errors import SpecError
-from sslkit_backbones.geometry import block_arguments
+from sslkit_backbones.position_bias import block_arguments
 from tests.plugins.backbones.variants import VARIANTS, build, view
 
 every = pytest.mark.parametrize("variant", VARIANTS)

@@ -11,13 +11,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sslkit import CNN, RandomMasker
-from sslkit.core.env import Grid, View
+from sslkit.core.context import Grid, View
 from sslkit.core.passes import Encode, Request
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.evaluate.export import usage
 from sslkit.nn.batch_norm import BatchNorm
-from sslkit.train.average import frozen_copy, set_modes
-from sslkit_backbones.norms import Activated, convert, plain_state
+from sslkit.nn.frozen import frozen_copy
+from sslkit.train.step.ema import set_modes
+from sslkit_backbones.norm_layers import Activated, convert, plain_state
 from tests import tiny
 from tests.plugins.backbones.variants import random_mask, view
 
@@ -195,7 +196,7 @@ def test_split_batch_norm_is_mocos():
 def test_shuffled_groups_of_a_teacher_cross_the_students():
     net, shown = build(batch_norm="shuffled", splits=2), images(1, 8)
     teacher = frozen_copy(net)
-    from sslkit.spec.parts import NetSpec
+    from sslkit.specs.nets import NetSpec
 
     set_modes({"student": net, "teacher": teacher}, {"teacher": NetSpec()})
     (own,), (keys,) = net([request(shown)]), teacher([request(shown)])

@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sslkit import RandomMasker, ViT
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.masker import mask_of
 from sslkit.core.passes import Encode, Request
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sslkit import CNN, RandomMasker, Swin
+from sslkit.core.pass_plan import Plan
 from sslkit.core.passes import Encode, Request
-from sslkit.core.plan import Plan
 from sslkit.errors import SpecError
 from tests.plugins.backbones.variants import VARIANTS, build, perturbed, random_mask, view
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import RandomMasker, SimMIM, ViT
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.masker import mask_of
 from sslkit.core.passes import Request
 from sslkit.functional.patches import pixel_shuffle_order, unpatchify

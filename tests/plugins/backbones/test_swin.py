@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import RandomMasker, SimMIM, Swin
-from sslkit.core.env import Env, Grid, NetInfo
+from sslkit.core.context import Env, Grid, NetInfo
 from sslkit.core.passes import Encode, Request
 from sslkit.errors import SpecError
 from tests import tiny
@@ -120,7 +120,7 @@ def test_biases_of_a_checkpoint_fit_other_windows(tmp_path):
     whole = net.net.state_dict()[table].unflatten(0, (7, 7))
     assert found.shape == (9, 1)
     assert torch.allclose(found.unflatten(0, (3, 3))[1, 1], whole[3, 3])  # distance 0
-    assert torch.allclose(found.unflatten(0, (3, 3))[1, 2], whole[3, 4])  # its neighbour
+    assert torch.allclose(found.unflatten(0, (3, 3))[1, 2], whole[3, 4])  # its neighbor
 
 
 def test_simmim_trains_and_predicts_units_of_the_last_stage():

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from sslkit import Timm
-from sslkit.core.env import Grid, View
+from sslkit.core.context import Grid, View
 from sslkit.core.passes import Request
 from sslkit.errors import SpecError
 from sslkit.train.launch import train

@@ -13,10 +13,10 @@ from sslkit import RandomMasker
 from sslkit.core.passes import Encode, Request
 from sslkit.errors import SpecError
 from sslkit.functional.patches import unpatchify
-from sslkit.testing.backbones import checks
-from sslkit.testing.report import NotOffered
+from sslkit.testing.kit_report import NotOffered
+from sslkit.testing.promises.backbone_promises import checks
 from tests import tiny
-from tests.plugins.backbones.test_attention import weights_of_timm
+from tests.plugins.backbones.test_attention_layers import weights_of_timm
 from tests.plugins.backbones.variants import RELATIVE, VARIANTS, build, random_mask, resized, spec, view
 
 every = pytest.mark.parametrize("variant", VARIANTS)

@@ -8,11 +8,11 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import RandomMasker, ViT
-from sslkit.core.env import Grid, View
+from sslkit.core.context import Grid, View
 from sslkit.core.masker import make_mask
 from sslkit.core.passes import Encode, Request
 from sslkit.errors import CheckpointError, SpecError
-from sslkit.train import rng
+from sslkit.runtime import seeds
 from tests.masks import UNSEEN, on
 
 SMALL = {"name": "vit_tiny_patch16_224", "patch": 4, "width": 16, "depth": 3, "heads": 2}
@@ -29,7 +29,7 @@ def build(size=16, channels=3, **fields):
 def mask(views=1, batch=2, patches=16, ratio=0.5):
     grid = Grid(int(patches**0.5), int(patches**0.5), 4)
     rows = torch.arange(views * batch).reshape(views, batch)
-    return make_mask(RandomMasker(ratio=ratio).build(*on(grid)), rng.draw(0, "test", rows=rows), UNSEEN)
+    return make_mask(RandomMasker(ratio=ratio).build(*on(grid)), seeds.draw(0, "test", rows=rows), UNSEEN)
 
 
 @pytest.mark.parametrize("positions", ["sincos", "learned"])

@@ -8,7 +8,7 @@ import warnings
 import torch
 
 from sslkit import ViT
-from sslkit.core.env import View
+from sslkit.core.context import View
 from sslkit.core.passes import Mask
 
 SMALL = {"patch": 4, "width": 16, "depth": 2, "heads": 2, "init": "timm"}

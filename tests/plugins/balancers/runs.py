@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sslkit.spec.run import RunSpec
+from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, compose
 from tests import tiny
 

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from sslkit import DWA
-from sslkit.core.env import Length
-from sslkit_balancers.dwa import DynamicAverage
+from sslkit.core.context import Length
+from sslkit_balancers.dwa import DWABalancer
 
 
-def balancer(epoch: int = 2, **fields: float) -> DynamicAverage:
+def balancer(epoch: int = 2, **fields: float) -> DWABalancer:
     made = DWA(**fields).build(["a", "b"])  # type: ignore[arg-type]
-    assert isinstance(made, DynamicAverage)
+    assert isinstance(made, DWABalancer)
     made.prepare(Length(100, epoch))
     return made
 
 
-def reported(made: DynamicAverage, *losses: tuple[float, float]) -> list[float]:
+def reported(made: DWABalancer, *losses: tuple[float, float]) -> list[float]:
     for row in losses:
         made.commit(torch.tensor(row), None)
     return made.factors().tolist()

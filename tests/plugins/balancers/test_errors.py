@@ -9,7 +9,7 @@ import yaml
 
 from sslkit.cli.main import main
 from sslkit.errors import SpecError
-from sslkit.spec.load import parse
+from sslkit.specs.load import parse
 from sslkit.train.compose import compose
 from tests import tiny
 from tests.plugins.balancers.runs import TERMS

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from sslkit import FixedWeights
 from sslkit.errors import SpecError
-from sslkit.spec.load import parse
-from sslkit_balancers.fixed import WeightedSum
-from tests.spec.valid import small, valid
+from sslkit.specs.load import parse
+from sslkit_balancers.fixed import FixedWeightsBalancer
+from tests.specs.valid import small, valid
 
 WEIGHTS = st.lists(st.floats(0, 100), min_size=1, max_size=5)
 
@@ -19,7 +19,7 @@ WEIGHTS = st.lists(st.floats(0, 100), min_size=1, max_size=5)
 @given(WEIGHTS)
 def test_the_sum_and_its_gradient(weights: list[float]) -> None:
     losses = torch.randn(len(weights), dtype=torch.float64, requires_grad=True)
-    total = WeightedSum(weights)(losses)
+    total = FixedWeightsBalancer(weights)(losses)
     expected = sum(w * loss for w, loss in zip(weights, losses.tolist(), strict=True))
     assert total.item() == pytest.approx(expected, rel=1e-12, abs=1e-12)
     total.backward()
@@ -33,20 +33,20 @@ def test_weights_follow_the_names_and_are_one_by_default() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_type_of_the_losses_is_kept(dtype: torch.dtype) -> None:
-    total = WeightedSum([1.0, 2.0])(torch.ones(2, dtype=dtype))
+    total = FixedWeightsBalancer([1.0, 2.0])(torch.ones(2, dtype=dtype))
     assert total.dtype == dtype
     assert total.shape == ()
 
 
 def test_it_has_nothing_to_train_and_nothing_to_save() -> None:
-    balancer = WeightedSum([1.0, 2.0])
+    balancer = FixedWeightsBalancer([1.0, 2.0])
     assert list(balancer.parameters()) == []
     assert balancer.state_dict() == {}, "the weights come from the spec"
 
 
 def test_one_objective_keeps_its_loss_to_the_last_bit() -> None:
     loss = torch.rand(1)
-    assert torch.equal(WeightedSum([1.0])(loss), loss[0])
+    assert torch.equal(FixedWeightsBalancer([1.0])(loss), loss[0])
 
 
 def test_weights_of_unknown_objectives_are_a_spec_error() -> None:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sslkit import GradNorm
-from sslkit.core.draw import Draw
-from sslkit_balancers.gradnorm import GradNorm as Weights
+from sslkit.core.random_stream import Draw
+from sslkit_balancers.gradnorm import GradNormBalancer as Weights
 
 DRAW = Draw(0, torch.zeros(1, dtype=torch.int64))
 

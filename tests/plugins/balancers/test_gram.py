@@ -10,10 +10,10 @@ from torch import Tensor
 
 from sslkit import IMTLG, MGDA, CAGrad, NashMTL, PCGrad, TorchJD
 from sslkit.core.balancer import Balancer
-from sslkit.core.draw import Draw
+from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
-from sslkit.functional import gradients
-from sslkit.spec.load import parse
+from sslkit.functional import gradient_weights
+from sslkit.specs.load import parse
 from sslkit_balancers import plugin
 from tests import tiny
 from tests.plugins.balancers.runs import TERMS
@@ -54,7 +54,7 @@ def test_pcgrads_order_is_drawn_and_uniform() -> None:
     assert len(found) > 1
     orders = torch.tensor([[i, j] for i in range(3) for j in range(3)])
     possible = [
-        gradients.pcgrad(rows @ rows.T, torch.stack([o(0, a), o(1, b), o(2, c)]))
+        gradient_weights.pcgrad(rows @ rows.T, torch.stack([o(0, a), o(1, b), o(2, c)]))
         for a, b in orders.tolist()
         for c in range(3)
     ]
@@ -72,7 +72,7 @@ def test_cagrads_scale() -> None:
     """The code's rescale = 1 divides by 1 + c^2; without it the paper's algorithm remains."""
     rows = matrix(1)
     plain, scaled = (CAGrad(c=0.4, rescale=r).build(NAMES) for r in (False, True))
-    assert torch.equal(weights(plain, rows), gradients.cagrad(rows @ rows.T, 0.4))
+    assert torch.equal(weights(plain, rows), gradient_weights.cagrad(rows @ rows.T, 0.4))
     assert torch.allclose(weights(scaled, rows) * 1.16, weights(plain, rows))
 
 
@@ -82,7 +82,7 @@ def test_mgda_of_unit_vectors() -> None:
     rows[0] *= 100
     units = rows / rows.norm(dim=1, keepdim=True)
     found = weights(MGDA(normalize=True).build(NAMES), rows) @ rows
-    assert torch.allclose(found, gradients.min_norm(units @ units.T) @ units)
+    assert torch.allclose(found, gradient_weights.min_norm(units @ units.T) @ units)
     rows[1] = 0
     assert weights(MGDA(normalize=True).build(NAMES), rows).isfinite().all()
 

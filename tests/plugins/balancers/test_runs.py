@@ -7,7 +7,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from sslkit.errors import SpecError
-from sslkit.spec.load import parse
+from sslkit.specs.load import parse
 from tests import tiny
 from tests.plugins.balancers.runs import BALANCERS, IN_FORWARD, ON_GRADIENTS, TERMS, composed, run_of, train
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sslkit.spec.run import RunSpec
-from sslkit.train.checkpoint import Checkpoints, load
+from sslkit.runs.checkpoint import Checkpoints, load
+from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed
 from tests import tiny
 from tests.plugins.balancers.runs import SOME, TERMS, composed, train

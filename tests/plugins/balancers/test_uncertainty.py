@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from sslkit import UncertaintyWeighting
-from sslkit_balancers.uncertainty import Uncertainty
+from sslkit_balancers.uncertainty import UncertaintyBalancer
 
 
-def balancer(form: str, log_variance: Tensor, bound: float | None = None) -> Uncertainty:
+def balancer(form: str, log_variance: Tensor, bound: float | None = None) -> UncertaintyBalancer:
     made = UncertaintyWeighting(form=form, bound=bound).build([f"t{i}" for i in range(len(log_variance))])  # type: ignore[arg-type]
-    assert isinstance(made, Uncertainty)
+    assert isinstance(made, UncertaintyBalancer)
     made.log_variance = torch.nn.Parameter(log_variance.clone())
     return made
 

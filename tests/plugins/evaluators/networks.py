@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 
 from sslkit.core.source import Source
-from sslkit.evaluate.reading import evaluating, reading_of
-from sslkit.evaluate.sources import Sources
+from sslkit.evaluate.evaluation_sources import Sources
+from sslkit.evaluate.readout import evaluating, reading_of
 from sslkit.evaluate.subject import NetSubject
-from sslkit.spec.families import EvaluatorSpec, SourceSpec
-from sslkit.testing.stage import CHANNELS, IMAGE, stage
+from sslkit.runtime.parallel import Single
+from sslkit.specs.families import EvaluatorSpec, SourceSpec
+from sslkit.testing.tiny_run import CHANNELS, IMAGE, stage
 from sslkit.train.compose import compose
-from sslkit.train.parallel import Single
 
 
 @final
 class PlantedSource(Source):
-    """Colours by class on noise, with an attribute that is the class's parity and one that is random."""
+    """Colors by class on noise, with an attribute that is the class's parity and one that is random."""
 
     def __init__(self, split: str, count: int, classes: int, damaged: frozenset[int]) -> None:
         generator = torch.Generator().manual_seed(len(split))

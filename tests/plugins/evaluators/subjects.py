@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.env import Env, View
+from sslkit.core.context import Env, View
 from sslkit.core.evaluator import Features, Make, Rows, Split, Subject
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
@@ -59,8 +59,8 @@ def subject(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], classes: 
 def clusters(
     count: int, classes: int, dim: int, noise: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Features around one fixed centre for each class, with an offset and scales that differ by dimension."""
-    centres = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
+    """Features around one fixed center for each class, with an offset and scales that differ by dimension."""
+    centers = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
     labels = torch.arange(count) % classes
-    values = centres[labels] + noise * torch.randn(count, dim, generator=generator)
+    values = centers[labels] + noise * torch.randn(count, dim, generator=generator)
     return values * torch.logspace(-2, 2, dim) + 5, labels

@@ -19,7 +19,7 @@ LEARNERS = {
 }
 UNGUESSED = {
     "lowshot": LowShot(shots=(1, 2), shares=(1.0,), draws=2),
-    "lowshot by neighbours": LowShot(shots=(1, 2), shares=(1.0,), draws=2, head="knn", k=3),
+    "lowshot by neighbors": LowShot(shots=(1, 2), shares=(1.0,), draws=2, head="knn", k=3),
     "retrieval": Retrieval(ks=(1, 3)),
 }
 EVERY = {**LEARNERS, **UNGUESSED}
@@ -69,7 +69,7 @@ def test_no_statistic_of_the_test_images_is_used(spec, train, test):
     assert torch.equal(beside[:-1], whole)
 
 
-@pytest.mark.parametrize("spec", [UNGUESSED["lowshot"], UNGUESSED["lowshot by neighbours"]], ids=["a", "b"])
+@pytest.mark.parametrize("spec", [UNGUESSED["lowshot"], UNGUESSED["lowshot by neighbors"]], ids=["a", "b"])
 def test_low_shot_scores_of_parts_make_the_score_of_the_whole(spec, train, test):
     """Each test image counts on its own: accuracies of two halves average to that of all."""
     values, labels = test

@@ -20,14 +20,14 @@ from sslkit import (
     RandomMasker,
     UnitMasker,
 )
-from sslkit.core.draw import Draw
-from sslkit.core.env import Grid
+from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.passes import Encode, Tokens
+from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
 from sslkit.registry.manager import kinds
-from sslkit.spec.families import MaskerSpec
-from sslkit.testing.scene import scene_of
+from sslkit.specs.families import MaskerSpec
+from sslkit.testing.fake_scene import scene_of
 from tests.masks import UNSEEN, on
 
 GRIDS = [Grid(7, 7, 32), Grid(14, 14, 16), Grid(8, 6, 4), Grid(3, 17, 2)]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sslkit.errors import SpecError
-from sslkit.spec.load import parse
+from sslkit.specs.load import parse
 from sslkit.train.compose import compose
 from tests import tiny
 

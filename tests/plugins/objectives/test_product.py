@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from sslkit.core.env import Grid
+from sslkit.core.context import Grid
 from sslkit.errors import SpecError
 from sslkit.registry.manager import registry
-from sslkit.spec.families import MaskerSpec
-from sslkit.spec.load import parse
+from sslkit.specs.families import MaskerSpec
+from sslkit.specs.load import parse
 from sslkit.train.compose import compose
-from sslkit.train.masking import Masking
+from sslkit.train.step.masking import Masking
 from tests import tiny
 from tests.masks import on
 
@@ -31,7 +31,7 @@ TARGETS = {
     "teacher_feature": {},
     "perceptual": {"layers": [0]},
     "vq_token": {
-        "module": "sslkit_tokens.colours:PatchColours",
+        "module": "sslkit_tokenizers.patch_colors:PatchColors",
         "arguments": {"patch": 4, "levels": 5},
         "codes": 5,
     },

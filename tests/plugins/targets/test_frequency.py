@@ -1,4 +1,4 @@
-"""Low-pass pixels as targets. The filter is tested in tests/functional/test_frequency.py."""
+"""Low-pass pixels as targets. The filter is tested in tests/functional/test_low_pass.py."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from sslkit import Frequency, NormalizedPixel, Pixel
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.passes import Tokens
-from sslkit.functional.frequency import low_pass, low_pass_filter
+from sslkit.functional.low_pass import low_pass, low_pass_filter
 from sslkit.functional.patches import patchify
 
 ENV = Env({"a": View(16, 1, 2, (0.0, 0.0), (1.0, 1.0))}, {"student": NetInfo(8, 1)}, {"a": Grid(4, 4, 4)})

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sslkit import HOG
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.passes import Tokens
 from sslkit.errors import SpecError
 from sslkit.functional.hog import hog
@@ -104,7 +104,7 @@ def test_pictures_draw_the_histograms_of_every_cell():
     assert cell[[0, 7]].sum() > 4 * cell[:, [0, 7]].sum()
 
 
-def test_channels_keep_their_colour():
+def test_channels_keep_their_color():
     target, images = HOG().build(env(), "a"), torch.zeros(1, 1, 3, 32, 32)
     images[:, :, 1, 4:9, 4:9] = 1.0
     drawn = target.to_image(target(tokens(images)), tokens(images)) * 0.25 + 0.5

@@ -1,4 +1,4 @@
-"""Pixel targets; parity with MAE is in tests/plugins/objectives/test_mae.py."""
+"""Pixel targets; parity with MAE is in tests/plugins/objectives/masked/test_mae.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslkit import NormalizedPixel, Pixel
-from sslkit.core.env import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.passes import Tokens
 
 ENV = Env({"a": View(16, 1, 2, (0.0, 0.0), (1.0, 1.0))}, {"student": NetInfo(8, 1)}, {"a": Grid(4, 4, 4)})

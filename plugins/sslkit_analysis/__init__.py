@@ -1,1 +1,0 @@
-"""Evaluators that describe a network: the geometry of its features and its attention."""

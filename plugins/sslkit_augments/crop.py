@@ -1,0 +1,123 @@
+"""Random resized crop and resize."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sslkit.functional.resize import Box, Interpolation, resize_bytes, resize_center, resize_crop
+from sslkit.interfaces import Augment, Draw, to_float, to_uint8
+
+BYTES_SIDE = 64
+"""On a CPU, images with a longer side than this are cut one by one, by kernels for bytes."""
+ATTEMPTS = 10
+"""Boxes tried before the central one is taken (torchvision `RandomResizedCrop.get_params`)."""
+
+
+@final
+class RandomResizedCropAugment(Augment):
+    """A random part of the image, resized; in steps of 1/255, so that it may travel as uint8."""
+
+    fixes_size = True
+
+    def __init__(
+        self, size: int, scale: tuple[float, float], ratio: tuple[float, float], interpolation: Interpolation
+    ) -> None:
+        self.size = size
+        self.scale = scale
+        self.ratio = ratio
+        self.interpolation = interpolation
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        """`[B, C, H, W]` -> `[B, C, size, size]`."""
+        boxes = random_boxes(draw, images.shape[-2], images.shape[-1], self.scale, self.ratio)
+        return to_byte_levels(resize_crop(images, boxes, (self.size, self.size), self.interpolation))
+
+    def cut(self, images: Tensor | Sequence[Tensor], draw: Draw) -> Tensor:
+        """The same crops of decoded images; what is large is cut from the bytes, within 1/255 of the floats."""
+        alike = isinstance(images, Tensor) or len({x.shape for x in images}) == 1
+        if alike and (draw.device.type != "cpu" or max(images[0].shape[-2:]) <= BYTES_SIDE):
+            batch = images if isinstance(images, Tensor) else torch.stack(list(images))
+            boxes = random_boxes(draw, batch.shape[-2], batch.shape[-1], self.scale, self.ratio)
+            return self._bytes(batch, boxes)
+        heights, widths = (torch.tensor([x.shape[axis] for x in images]) for axis in (-2, -1))
+        boxes = random_boxes(draw, heights, widths, self.scale, self.ratio)
+        return torch.stack([self._one(image, box) for image, box in zip(images, boxes, strict=True)])
+
+    def _one(self, image: Tensor, box_4: Tensor) -> Tensor:
+        """`[C, size, size]` uint8; the way depends on the image's own size only, not on its batch."""
+        if max(image.shape[-2:]) > BYTES_SIDE:
+            return resize_bytes(image, Box(*box_4.tolist()), self.size, self.interpolation)
+        return self._bytes(image[None], box_4[None])[0]
+
+    def _bytes(self, images_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
+        """`[B, C, size, size]` uint8 from uint8: rounded once."""
+        sides = (self.size, self.size)
+        return to_uint8(resize_crop(to_float(images_BCHW), boxes_B4, sides, self.interpolation))
+
+
+@final
+class ResizeAugment(Augment):
+    """The central square, resized; in steps of 1/255."""
+
+    fixes_size = True
+
+    def __init__(self, size: int, crop: float) -> None:
+        self.size = size
+        self.crop = crop
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        """`[B, C, H, W]` -> `[B, C, size, size]`; draws nothing."""
+        return to_byte_levels(resize_center(images, self.size, self.crop))
+
+
+def random_boxes(
+    draw: Draw,
+    height: int | Tensor,
+    width: int | Tensor,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+) -> Tensor:
+    """Boxes `[B, 4]` (top, left, height, width) as torchvision's `RandomResizedCrop.get_params` draws them.
+
+    The area is uniform over `scale`, the logarithm of width / height over that of `ratio`. The first of 10
+    attempts that fits counts; without one, the largest central box whose aspect lies in `ratio`. `height` and
+    `width` are those of all images, or `[B]` int64.
+    """
+    tall, wide = (_column(x, draw) for x in (height, width))
+    area = draw.uniform(ATTEMPTS, low=scale[0], high=scale[1]).double() * (tall * wide)
+    aspect = draw.uniform(ATTEMPTS, low=math.log(ratio[0]), high=math.log(ratio[1])).double().exp()
+    widths, heights = (area * aspect).sqrt().round().long(), (area / aspect).sqrt().round().long()
+    fits = (widths > 0) & (widths <= wide) & (heights > 0) & (heights <= tall)
+    first = fits.to(torch.int8).argmax(-1, keepdim=True)  # the first of equal values
+    size = torch.cat([heights.gather(-1, first), widths.gather(-1, first)], -1)
+    room = torch.cat([tall, wide], -1) - size
+    start = (draw.uniform(2) * (room + 1)).long().minimum(room)
+    fallback = _central_boxes(tall, wide, ratio)
+    return torch.where(fits.any(-1, keepdim=True), torch.cat([start, size], -1), fallback)
+
+
+def _column(value: int | Tensor, draw: Draw) -> Tensor:
+    """`[B, 1]`."""
+    return (value if isinstance(value, Tensor) else torch.full(draw.shape, value, device=draw.device))[
+        :, None
+    ]
+
+
+def to_byte_levels(images: Tensor) -> Tensor:
+    """`images` in [0, 1], rounded to the 256 values that a uint8 image has."""
+    return images.clamp(0, 1).mul(255).round().div(255)
+
+
+def _central_boxes(tall_B1: Tensor, wide_B1: Tensor, ratio: tuple[float, float]) -> Tensor:
+    """`[B, 4]`: the whole image, or as much of its middle as has an aspect in `ratio`."""
+    tall, wide = tall_B1.double(), wide_B1.double()
+    heights = torch.where(wide / tall < ratio[0], (wide / ratio[0]).round(), tall).long()
+    widths = torch.where(wide / tall > ratio[1], (tall * ratio[1]).round(), wide).long()
+    top = (tall_B1 - heights).div(2, rounding_mode="floor")
+    left = (wide_B1 - widths).div(2, rounding_mode="floor")
+    return torch.cat([top, left, heights, widths], -1)

@@ -1,0 +1,77 @@
+"""Spec of the convolutional backbone. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
+
+from pydantic import Field
+
+from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, group_problems
+
+if TYPE_CHECKING:
+    from sslkit.interfaces import Backbone
+    from sslkit.plugin import Grid, RunSpec, View
+
+
+@final
+class CNN(BackboneSpec):
+    """A convolutional network of timm, for objectives without masks (MoCo, SimCLR, BYOL, DINO)."""
+
+    tells_attention: ClassVar[bool] = False
+    kind: Literal["cnn"] = "cnn"
+    name: str = Field("resnet50", min_length=1)
+    """Its name in timm (https://huggingface.co/docs/timm): `resnet18`, `convnext_tiny`, `efficientnet_b0`, ..."""
+    stem: Literal["named", "cifar"] = "named"
+    """First layers: the named network's; or, of a ResNet, one 3 x 3 convolution of stride 1 and no pooling, for
+    images of about 32 pixels (MoCo's CIFAR-10 notebook, lightly's benchmark)."""
+    batch_norm: BatchNormMode = "sync"
+    """Images that share statistics: all (SimCLR, BYOL, MoCo v3); those of a rank; or those of one of `splits` groups,
+    `shuffled` for a moving average (MoCo v2)."""
+    splits: Count = 1
+    """Groups of `split` and `shuffled` (MoCo's CIFAR-10 notebook: 8)."""
+    views_apart: bool = True
+    """Whether each crop of a view is a batch of its own to batch norm (MoCo, BYOL, SimSiam, Barlow Twins, VICReg,
+    lightly), or all crops of a view share one (SimCLR's TensorFlow code, SwAV, DINO). Two views never share."""
+    zero_init_last: bool | None = None
+    """Whether the last batch norm of every residual branch begins at 0. Default: timm's, which is yes for ResNets
+    (torchvision's, and so MoCo's and lightly's, do not)."""
+    drop_path: float = Field(0.0, ge=0, lt=1)
+    """Stochastic depth at the last block, where the network has it."""
+    checkpoint: Path | None = None
+    """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls(name="test_resnet")
+
+    def grid(self, size: int) -> Grid | None:
+        return None
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Groups are of the modes that make them; the weights must exist."""
+        yield from group_problems(self.batch_norm, self.splits)
+        rows = run.micro_batch_size or run.batch_size
+        groups = self.splits**2 if self.batch_norm == "shuffled" else self.splits
+        if self.views_apart and rows % groups:
+            yield Problem(
+                "splits",
+                f"{self.splits} with {self.batch_norm!r} needs batches of a multiple of {groups}, found {rows}",
+            )
+        if self.checkpoint is not None and not self.checkpoint.is_file():
+            yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        if self.frozen_in(run):
+            for field in ("batch_norm", "views_apart", "drop_path"):
+                yield Problem(field, "has no effect, as this net is frozen; leave it out")
+        if self.checkpoint is not None:
+            yield Problem(
+                "zero_init_last", "has no effect, as the weights of `checkpoint` replace it; leave it out"
+            )
+
+    def build(self, view: View) -> Backbone:
+        from sslkit_backbones.cnn import CNNBackbone
+
+        return CNNBackbone(self, view)

@@ -1,0 +1,168 @@
+"""Construction of timm's networks from a spec, and loading of their weights."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import timm
+from timm.layers.pos_embed_sincos import RotaryEmbeddingCat, RotaryEmbeddingDinoV3, RotaryEmbeddingMixed
+from timm.models import load_checkpoint
+from timm.models.beit import Beit
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_relpos import VisionTransformerRelPos
+from torch import Tensor, nn
+
+from sslkit.plugin import CheckpointError, SpecError, View, reason_of
+from sslkit_backbones.resample_bias import with_fitting_tables
+from sslkit_backbones.specs.transformers import ViT
+from sslkit_backbones.timm_types import TimmModule, ViTNet
+
+_CLASSES = (VisionTransformer, Beit, VisionTransformerRelPos, Eva)
+_ROTARY = (RotaryEmbeddingCat, RotaryEmbeddingMixed, RotaryEmbeddingDinoV3)
+_ABSOLUTE = ("sincos", "learned")
+_HAVE = {
+    "relative": "'beit_base_patch16_224' (SimMIM, BEiT) or 'vit_relpos_base_patch16_cls_224'",
+    "rotary": "'eva02_base_patch14_224', 'vit_base_patch16_rope_224' or 'vit_base_patch16_dinov3'",
+    "absolute": "'vit_base_patch16_224'",
+    "registers": "'vit_base_patch16_224' or 'eva02_base_patch14_224'",
+}
+
+
+def vit_arguments(spec: ViT, view: View) -> dict[str, object]:
+    """What `timm.create_model` needs to make the network again, in values that JSON can hold."""
+    sizes = {"patch_size": spec.patch, "embed_dim": spec.width, "depth": spec.depth, "num_heads": spec.heads}
+    optional = {**sizes, "init_values": spec.layer_scale}
+    arguments = {
+        "img_size": view.size,
+        "in_chans": view.channels,
+        "num_classes": 0,
+        "global_pool": "",
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+    return {**arguments, **_family_arguments(spec)}
+
+
+def create(name: str, arguments: Mapping[str, object], drop_path: float | None, pattern: str) -> TimmModule:
+    """The timm network; anything that timm refuses becomes a SpecError. `pattern` is where names are looked for."""
+    try:
+        return timm.create_model(name, **arguments, drop_path_rate=drop_path)
+    except Exception as error:
+        if not timm.is_model(name):
+            raise unknown(name, pattern) from None
+        raise SpecError(
+            f"backbone: timm cannot build {name!r} with {arguments}: {reason_of(error)}"
+        ) from None
+
+
+def unknown(name: str, pattern: str) -> SpecError:
+    """The error for a name that timm does not know."""
+    close = difflib.get_close_matches(name, timm.list_models(pattern), n=3, cutoff=0.5)
+    hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return SpecError(f"backbone.name: timm {timm.__version__} has no model {name!r}.{hint}")
+
+
+def create_vit(spec: ViT, arguments: Mapping[str, object]) -> ViTNet:
+    """The network of a `vit`, of a class whose parts this package knows."""
+    net = create(spec.name, arguments, spec.drop_path, "*vit*")
+    if type(net) not in _CLASSES or not isinstance(net.patch_embed.proj, nn.Conv2d):
+        raise SpecError(
+            f"backbone.name: {spec.name!r} is a {type(net).__name__}, not a plain vision transformer"
+        )
+    if spec.positions in _ABSOLUTE and net.pos_embed is None:
+        raise SpecError(
+            f"backbone.name: {spec.name!r} has no position embeddings, which this backbone relies on"
+        )
+    rope = getattr(net, "rope", None)
+    if rope is not None and (not isinstance(rope, _ROTARY) or rope.aug_active):
+        raise SpecError(
+            f"backbone.name: the rotary positions of {spec.name!r} are of a kind that cannot be gathered for visible "
+            f"patches; use {_HAVE['rotary']}"
+        )
+    return net
+
+
+def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
+    """Load weights from `path`; positions, bias tables and patch kernels of other sizes are resampled as timm does.
+
+    Returns:
+        The table of positions as the file has it, `[1, T, D]`; None where it has none.
+    """
+    tables: list[Tensor] = []
+
+    def converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+        tables.extend(value for key, value in state.items() if key == "pos_embed")
+        return _converted(state, net)
+
+    try:
+        load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=converted)
+    except Exception as error:
+        reason = str(error).strip().splitlines()
+        detail = "\n  ".join(line.strip() for line in reason[:4])
+        raise CheckpointError(
+            f"backbone.checkpoint: {path} does not fit {name!r}:\n  {detail}\n"
+            "Give weights of the same architecture, patch, width and depth."
+        ) from None
+    return tables[0] if tables else None
+
+
+def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """`state` under timm's names and in the sizes of `net`."""
+    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", lambda weights, _: weights)
+    converted: dict[str, Tensor] = convert(with_fitting_tables(state, net), net)
+    return converted
+
+
+def _family_arguments(spec: ViT) -> dict[str, object]:
+    """Positions and registers, which each of timm's classes calls by other names."""
+    if not timm.is_model(spec.name):
+        raise unknown(spec.name, "*vit*")
+    module = timm.model_entrypoint(spec.name).__module__.rpartition(".")[2]
+    return {"beit": _beit, "vision_transformer_relpos": _relpos, "eva": _eva}.get(module, _plain)(spec)
+
+
+def _plain(spec: ViT) -> dict[str, object]:
+    if spec.positions not in _ABSOLUTE:
+        raise _lacks(spec, spec.positions)
+    return {} if spec.registers is None else {"reg_tokens": spec.registers}
+
+
+def _beit(spec: ViT) -> dict[str, object]:
+    if spec.positions == "rotary":
+        raise _lacks(spec, "rotary")
+    if spec.registers:
+        raise _lacks(spec, "registers")
+    absolute = spec.positions in _ABSOLUTE
+    return {
+        "use_abs_pos_emb": absolute,
+        "use_rel_pos_bias": False,
+        "use_shared_rel_pos_bias": not absolute,
+    }
+
+
+def _relpos(spec: ViT) -> dict[str, object]:
+    if spec.positions != "relative":
+        raise _lacks(spec, "absolute" if spec.positions in _ABSOLUTE else spec.positions)
+    if spec.registers:
+        raise _lacks(spec, "registers")
+    return {"shared_rel_pos": True, "rel_pos_type": "bias"}
+
+
+def _eva(spec: ViT) -> dict[str, object]:
+    if spec.positions == "relative":
+        raise _lacks(spec, "relative")
+    rotary = spec.positions == "rotary"
+    registers = {} if spec.registers is None else {"num_reg_tokens": spec.registers}
+    absolute = {} if rotary else {"use_abs_pos_emb": True}
+    # the last norm stands before pooling, and angles are made for each size of images
+    fixed = {"use_fc_norm": False, "dynamic_img_size": True, "use_rot_pos_emb": rotary}
+    return {**fixed, **absolute, **registers}
+
+
+def _lacks(spec: ViT, what: str) -> SpecError:
+    field = "registers" if what == "registers" else "positions"
+    noun = "registers" if what == "registers" else f"{what} positions"
+    return SpecError(f"backbone.{field}: {spec.name!r} has no {noun} in timm; use {_HAVE[what]} as `name`")

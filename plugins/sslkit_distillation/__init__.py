@@ -1,1 +1,0 @@
-"""Built-in objectives of self-distillation: a student learns from its own moving average."""

@@ -1,0 +1,1 @@
+"""Geometry of features and statistics of attention."""

@@ -1,0 +1,125 @@
+"""Corruption robustness: a classifier of clean images, tested on corrupted ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from sslkit.functional.logistic_regression import fit_logistic
+from sslkit.functional.nearest_neighbors import nearest
+from sslkit.interfaces import Evaluator, Scores, Setting, Subject, class_problems, mean_interval, seeds
+from sslkit.plugin import Problem
+from sslkit_evaluators.images.corruptions import CORRUPTIONS, corrupt
+from sslkit_evaluators.probes.knn import rank_classes, vote
+from sslkit_evaluators.probes.labeled_features import labeled, same_classes
+from sslkit_evaluators.probes.linear import moments
+
+ITERATIONS = 1000
+RESAMPLES = 2000
+"""Of images, for the interval."""
+
+
+class Trial(NamedTuple):
+    """One corruption at one severity; severity 0 is the clean images."""
+
+    corruption: str
+    severity: int
+    guesses: Tensor
+    accuracy: float
+
+
+@final
+class RobustnessEvaluator(Evaluator):
+    """Mean accuracy over corruptions and severities, and each of them."""
+
+    def __init__(
+        self, corruptions: tuple[str, ...], severities: tuple[int, ...], classifier: str, k: int, temperature: float,
+        strength: float, protocol: str,
+    ) -> None:  # fmt: skip
+        self.corruptions, self.severities, self.classifier = (
+            corruptions or tuple(CORRUPTIONS),
+            severities,
+            classifier,
+        )
+        self.k, self.temperature, self.strength, self.protocol = k, temperature, strength, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        yield from class_problems(setting)
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`accuracy` over all corruptions and severities, `clean_accuracy`, `relative`, `CORRUPTION_accuracy`."""
+        train, test = labeled(subject, "train"), labeled(subject, "test")
+        classify = self._classifier(train.values, train.labels, same_classes(train, test))
+        clean = _trial("clean", 0, classify(test.values), test.labels)
+        trials = [
+            _trial(name, severity, classify(_features(subject, name, severity)), test.labels)
+            for name in self.corruptions
+            for severity in self.severities
+        ]
+        mean = sum(t.accuracy for t in trials) / len(trials)
+        metrics = {"accuracy": mean, "clean_accuracy": clean.accuracy}
+        metrics |= {"relative": mean / clean.accuracy} if clean.accuracy else {}
+        curves = {name: [t.accuracy for t in trials if t.corruption == name] for name in self.corruptions}
+        metrics |= {f"{name}_accuracy": sum(curve) / len(curve) for name, curve in curves.items()}
+        right = torch.stack([t.guesses == test.labels for t in trials]).double().mean(0)
+        # images are what was drawn at random, not pairs of an image and a corruption
+        interval = mean_interval(right.cpu().numpy(), resamples=RESAMPLES) if len(right) > 1 else None
+        intervals = {} if interval is None else {"accuracy": (interval.low, interval.high)}
+        table = {
+            "severities": list(self.severities),
+            "clean": clean.accuracy,
+            "accuracy": curves,
+        }
+        figures = {"severity": lambda path: draw_curves(path, self.severities, clean.accuracy, curves)}
+        return Scores(metrics, None, table, figures, intervals)
+
+    def _classifier(self, values: Tensor, labels: Tensor, classes: int) -> Callable[[Tensor], Tensor]:
+        """Features `[M, D]` -> classes `[M]`."""
+        if self.classifier == "logistic":
+            mean, scale = moments(values, True)
+            fitted = fit_logistic((values - mean) / scale, labels, classes, self.strength, ITERATIONS)
+            return lambda queries: fitted.logits((queries - mean) / scale).argmax(1)
+        k = min(self.k, len(labels))
+
+        def neighbors(queries: Tensor) -> Tensor:
+            near = nearest(queries, values, k)
+            return rank_classes(vote(near.similarity, labels[near.rows], classes, self.temperature))[:, 0]
+
+        return neighbors
+
+
+def _features(subject: Subject, name: str, severity: int) -> Tensor:
+    """Features of the corrupted test images."""
+    channels = (1, -1, 1, 1)
+
+    def make(images: Tensor, indices: Tensor) -> Tensor:
+        mean = images.new_tensor(subject.view.mean).view(channels)
+        std = images.new_tensor(subject.view.std).view(channels)
+        draw = seeds.draw(subject.seed, name, severity, rows=indices)
+        spoiled = corrupt((images * std + mean).clamp(0, 1), name, severity, draw)
+        return subject.encode((spoiled - mean) / std)
+
+    return subject.rows("test", make).values
+
+
+def _trial(name: str, severity: int, guesses: Tensor, labels: Tensor) -> Trial:
+    return Trial(name, severity, guesses, float((guesses == labels).double().mean()))
+
+
+def draw_curves(
+    path: Path, severities: Sequence[int], clean: float, curves: Mapping[str, Sequence[float]]
+) -> None:
+    """Accuracy by severity, a line for each corruption."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, curve in curves.items():
+        axes.plot([0, *severities], [clean, *curve], marker="o", markersize=3, label=name)
+    axes.set(xlabel="severity (0: clean)", ylabel="accuracy", ylim=(0, 1))
+    axes.legend(fontsize=8, ncols=2)
+    figure.savefig(path, dpi=120)

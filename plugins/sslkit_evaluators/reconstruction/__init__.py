@@ -1,0 +1,1 @@
+"""Reconstruction of hidden patches."""

@@ -1,0 +1,1 @@
+"""Semantic segmentation from patch features."""

@@ -1,0 +1,163 @@
+"""Linear semantic segmentation, `dense@1`. Shapes: n images, C regions, S pixels a side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sslkit.interfaces import (
+    Evaluator,
+    Pictures,
+    Scores,
+    Setting,
+    Source,
+    Split,
+    Subject,
+    layer_problems,
+    save_pictures,
+)
+from sslkit.plugin import DataError, Problem
+from sslkit_evaluators.concepts.feature_bank import GIB, Bank, read_masks
+from sslkit_evaluators.segmentation.mask_pictures import colored, unit
+from sslkit_evaluators.segmentation.overlap import (
+    Overlap,
+    iou,
+    iou_interval,
+    joined,
+    mean_iou,
+    overlap,
+    pixel_accuracy,
+)
+from sslkit_evaluators.segmentation.segmentation_heads import Head, Recipe, predict, train_heads
+from sslkit_evaluators.specs.dense import Dense
+
+LEAST = 2
+"""Training images: one to learn from, one to choose with."""
+
+
+@final
+class DenseEvaluator(Evaluator):
+    """Heads of several learning rates on frozen patch tokens; held-out training images choose one."""
+
+    labeled = False
+
+    def __init__(self, spec: Dense, protocol: str) -> None:
+        self.spec, self.protocol = spec, protocol
+
+    def check(self, setting: Setting) -> Iterator[Problem]:
+        """There must be masks of the same regions, the block, and an image to hold out."""
+        yield from layer_problems("layer", (self.spec.layer,), setting.net)
+        reason = region_problem(setting.sources)
+        if reason is not None:
+            yield Problem("", reason)
+        if len(setting.sources["train"]) < LEAST:
+            yield Problem("holdout", _too_few(len(setting.sources["train"])))
+
+    def __call__(self, subject: Subject) -> Scores:
+        """`miou` and `pixel_accuracy` of the test images, and what the holdout chose."""
+        regions = self._regions(subject)
+        bank = Bank(subject, "train", self.spec.layer, self.spec.memory * GIB)
+        masks = read_masks(subject.source("train"), bank.indices, subject)
+        held, kept = self._split(len(bank), subject.seed)
+        recipe = Recipe(**{name: getattr(self.spec, name) for name in Recipe._fields})
+        heads = train_heads(bank, masks, kept, len(regions), recipe, subject.seed)
+        trials = [mean_iou(measure(head, bank, masks, held).confusion) for head in heads]
+        best = max(range(len(heads)), key=trials.__getitem__)
+        test = Bank(subject, "test", self.spec.layer, self.spec.memory * GIB)
+        truth = read_masks(subject.source("test"), test.indices, subject)
+        coverage = measure(heads[best], test, truth, torch.arange(len(test)))
+        metrics = {
+            "miou": mean_iou(coverage.confusion),
+            "pixel_accuracy": pixel_accuracy(coverage.confusion),
+            "holdout_miou": trials[best],
+            "learning_rate": recipe.learning_rates[best],
+        }
+        grid = [
+            {"learning_rate": rate, "holdout_miou": value}
+            for rate, value in zip(recipe.learning_rates, trials, strict=True)
+        ]
+        table = {"grid": grid, **_table(coverage, regions, subject.seed)}
+        figures = {}
+        if self.spec.shown:
+            figures["segmentation"] = partial(_draw, self._pictures(subject, heads[best], test, truth))
+        return Scores(metrics, None, table, figures)
+
+    def _regions(self, subject: Subject) -> tuple[str, ...]:
+        sources: dict[Split, Source] = {split: subject.source(split) for split in self.needs}
+        reason = region_problem(sources)
+        if reason is not None:
+            raise DataError(reason)
+        return sources["train"].regions
+
+    def _split(self, count: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Images that choose, and images to learn from."""
+        if count < LEAST:
+            raise DataError(_too_few(count))
+        order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+        held = min(max(1, round(self.spec.holdout * count)), count - 1)
+        return order[:held].sort().values, order[held:].sort().values
+
+    def _pictures(self, subject: Subject, head: Head, test: Bank, truth: Tensor) -> Pictures:
+        """Evenly spread test images beside their masks and predictions."""
+        count = min(self.spec.shown, len(test))
+        rows = torch.arange(count) * len(test) // count
+        guesses = torch.cat([guess for _, guess in predict(head, test, rows)]).cpu()
+        images = subject.rows("test", lambda images, _: images, test.indices[rows]).values.cpu()
+        columns = [unit(images, subject.view), colored(truth[rows]), colored(guesses)]
+        return Pictures(("image", "truth", "prediction"), torch.stack(columns, dim=1))
+
+
+def region_problem(sources: Mapping[Split, Source]) -> str | None:
+    """Why masks of the splits cannot be learned from and scored; None where they can."""
+    for split, source in sources.items():
+        if not source.regions:
+            return (
+                f"'dense' needs masks, which the {split} images lack; give a source that has them, such as "
+                "'segmentation', as `train` and `test`"
+            )
+    train, test = sources["train"].regions, sources["test"].regions
+    if train != test:
+        return (
+            f"train has {len(train)} regions and test {len(test)}; give both the same names in the same order"
+        )
+    return None
+
+
+def _too_few(images: int) -> str:
+    return f"choosing on held-out images needs two readable training images, found {images}"
+
+
+def measure(head: Head, bank: Bank, masks: Tensor, rows: Tensor) -> Overlap:
+    """How `head` covers the masks of the images `rows` of the bank."""
+    parts = []
+    for part, guess in predict(head, bank, rows):
+        parts.append(overlap(guess, masks[part].to(guess.device), len(head.bias)))
+    return joined(parts)
+
+
+def _table(coverage: Overlap, regions: tuple[str, ...], seed: int) -> dict[str, object]:
+    values, true = iou(coverage.confusion), coverage.confusion.sum(1)
+    right = coverage.confusion.diagonal()
+    interval = iou_interval(coverage.images, seed)
+    return {
+        "interval": None if interval is None else list(interval),
+        "regions": [
+            {
+                "name": name,
+                "iou": None if bool(values[i].isnan()) else float(values[i]),
+                "accuracy": float(right[i] / true[i]) if int(true[i]) else None,
+                "pixels": int(true[i]),
+            }
+            for i, name in enumerate(regions)
+        ],
+        "confusion": coverage.confusion.tolist(),
+    }
+
+
+def _draw(pictures: Pictures, path: Path) -> None:
+    save_pictures(path, pictures, (0.0,) * 3, (1.0,) * 3)

@@ -1,0 +1,37 @@
+"""Rendering of images and segmentation masks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sslkit.plugin import View
+
+UNTOLD = (224, 224, 192)
+"""Color of unlabeled pixels, as in the figures of PASCAL VOC."""
+
+
+def unit(images: Tensor, view: View) -> Tensor:
+    """Normalized images `[B, C, S, S]` as colors in [0, 1], `[B, 3, S, S]`.
+
+    One channel is gray; of two the first is shown, of more than three the first three.
+    """
+    mean, std = (torch.tensor(x, device=images.device).view(-1, 1, 1) for x in (view.mean, view.std))
+    pixels = (images * std + mean).clamp(0, 1)
+    return pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
+
+
+def colored(masks: Tensor) -> Tensor:
+    """Numbers of regions `[B, S, S]` as colors in [0, 1], `[B, 3, S, S]`: those of PASCAL VOC, 0 being black."""
+    return _colors()[masks.long()].movedim(-1, 1) / 255
+
+
+def _colors() -> Tensor:
+    """`[256, 3]`: bits 0, 3, 6 of the number are the upper bits of red, 1, 4, 7 of green, 2, 5 of blue."""
+    number, colors = torch.arange(256), torch.zeros(256, 3, dtype=torch.int64)
+    for channel in range(3):
+        for place in range(8):
+            bit = number >> (3 * place + channel) & 1
+            colors[:, channel] |= bit << (7 - place)
+    colors[255] = torch.tensor(UNTOLD)
+    return colors.float()

@@ -1,1 +1,0 @@
-"""Evaluators that train a copy of the network."""

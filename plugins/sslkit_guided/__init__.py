@@ -1,1 +1,0 @@
-"""Built-in maskers that look at images, teachers or losses."""

@@ -1,1 +1,0 @@
-"""Built-in objectives of joint embeddings: contrast, prediction of other views, decorrelation, clustering."""

@@ -1,0 +1,43 @@
+"""Attention-guided masking (AttMask)."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+from sslkit.interfaces import Draw, Encode, Masker, Scene
+from sslkit_maskers.guided.ranking import hide_highest, ranks
+from sslkit_maskers.patch_shares import share_of
+from sslkit_maskers.specs.guided import AttentionMasker
+
+
+@final
+class AttentionSampler(Masker):
+    """Ranks patches by the class token's attention in the last block, averaged over heads."""
+
+    def __init__(
+        self, spec: AttentionMasker, view: str, patches: int, visible: int, shown: int, pool: int
+    ) -> None:
+        """A sampler; of the `pool` most attended patches, `shown` random ones stay visible."""
+        super().__init__()
+        self.passes = (Encode(view, net=spec.net, attention=True),)
+        self.visible: int | None = visible
+        self.most = patches - visible
+        self.guided = share_of(self.most, spec.share)
+        self.sign = -1.0 if spec.variant == "low" else 1.0
+        self.shown, self.pool = shown, pool
+
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
+        attention = scene.tokens[0].attention
+        assert attention is not None, "the pass asks for attention"
+        scores = attention.mean(dim=-2) * self.sign
+        shown = self._shown(draw, scores) if self.shown else None
+        return hide_highest(draw, scores, self.guided, self.most, shown)
+
+    def _shown(self, draw: Draw, scores: Tensor) -> Tensor:
+        """Random ones of the patches of the highest scores, `[*rows, N]` bool."""
+        patches = scores.shape[-1]
+        pool = ranks(scores, draw.uniform(patches)) < self.pool
+        return ranks(pool.to(torch.int8), draw.uniform(patches)) < self.shown

@@ -1,0 +1,76 @@
+"""Masking by patch complexity."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import final
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from sslkit.functional.hog import sobel_gradients
+from sslkit.interfaces import Draw, Masker, Scene
+from sslkit.plugin import Grid, View
+from sslkit_maskers.guided.ranking import hide_highest
+from sslkit_maskers.patch_shares import share_of, visible_of
+from sslkit_maskers.specs.guided import ComplexityMasker
+
+PRECISION = 1e-6
+"""Entropies, in nats, are compared in these steps: sums of equal terms in other orders stay equal."""
+
+
+@final
+class ComplexitySampler(Masker):
+    """Hides the most complex patches, or the plainest, and random ones of the rest."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ComplexityMasker, grid: Grid, view: View) -> None:
+        super().__init__()
+        self.spec, self.patch = spec, grid.patch
+        self.visible = visible_of(grid, spec.ratio)
+        self.most = grid.patches - self.visible
+        self.guided = share_of(self.most, spec.share)
+        for name, values in (("mean", view.mean), ("std", view.std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+
+    def sample(self, draw: Draw, scene: Scene) -> Tensor:
+        scores = self._complexity(scene.image)
+        high = self.spec.hide == "high"
+        return hide_highest(draw, scores if high else -scores, self.guided, self.most)
+
+    def _complexity(self, image: Tensor) -> Tensor:
+        channels = (image * self.std + self.mean).unbind(-3)
+        gray = reduce(torch.add, channels) / len(channels)  # additions in one order on every device
+        if self.spec.measure == "gradient":
+            return gradient_energy(gray, self.patch)
+        return gray_entropy(gray, self.patch, self.spec.bins)
+
+
+def gradient_energy(gray: Tensor, patch: int) -> Tensor:
+    """Mean length of the Sobel gradient over the pixels of each patch, `[..., H, W]` -> `[..., N]`.
+
+    At the edges of a patch the gradient sees a pixel of its neighbor; images are reflected at their borders.
+    """
+    across, down = sobel_gradients(gray)
+    length = (across.square() + down.square()).sqrt()
+    return _by_patch(length, patch).mean(-1, dtype=torch.float64)
+
+
+def gray_entropy(gray: Tensor, patch: int, bins: int) -> Tensor:
+    """Shannon entropy, in nats, of each patch's histogram of `bins` levels: `[..., H, W]` in [0, 1] -> `[..., N]`.
+
+    Values outside [0, 1] count at its ends. Counts are whole numbers, so that the order of additions does not matter.
+    """
+    level = (_by_patch(gray, patch) * bins).long().clamp(0, bins - 1)
+    counts = gray.new_zeros(*level.shape[:-1], bins).scatter_add_(
+        -1, level, gray.new_ones(()).expand_as(level)
+    )
+    entropy: Tensor = torch.special.entr(counts.double() / patch**2).sum(-1)
+    return (entropy / PRECISION).round() * PRECISION
+
+
+def _by_patch(values: Tensor, patch: int) -> Tensor:
+    return rearrange(values, "... (h p) (w q) -> ... (h w) (p q)", p=patch, q=patch)

@@ -1,0 +1,1 @@
+"""Maskers that look at no image."""

@@ -1,0 +1,126 @@
+"""Contrastive learning with InfoNCE. V crops of queries, U of keys, B images, D width of embeddings."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.functional.feature_std import feature_std
+from sslkit.functional.info_nce import (
+    Keys,
+    Similarity,
+    contrast_metrics,
+    gathered,
+    guess,
+    info_nce,
+    similarity,
+    unit,
+)
+from sslkit.interfaces import Encode, Objective, Output, Tokens
+from sslkit.nn.negative_queue import Queue
+from sslkit.nn.projection_head import ProjectionHead
+from sslkit.plugin import Env
+from sslkit_objectives.specs.contrastive import InfoNCE
+
+
+@final
+class InfoNCEObjective(Objective):
+    """Every query against its candidates, which the spec names."""
+
+    def __init__(self, spec: InfoNCE, env: Env) -> None:
+        super().__init__()
+        self.spec = spec
+        self.student_keys = spec.net == "student"
+        self.compares = spec.in_batch
+        views = [spec.view] if spec.key_view is None else [spec.view, spec.key_view]
+        needed = [_seen(spec, view) for view in (views if self.student_keys else views[:1])]
+        self.passes = (*needed, *([] if self.student_keys else [Encode(views[-1], net=spec.net)]))
+        self.crops = {view: 2 // len(views) for view in views}
+        self.projector = ProjectionHead(spec.projector, env.net("student").dim)
+        self.predictor = (
+            nn.Identity() if spec.predictor is None else ProjectionHead(spec.predictor, spec.projector.out)
+        )
+        if not self.student_keys:
+            self.key_projector = copy.deepcopy(self.projector).requires_grad_(False)
+            self.twins, self.follows = {"projector": "key_projector"}, spec.net
+        self.queue = Queue(spec.queue, spec.projector.out) if spec.queue else None
+        if spec.learn_temperature:
+            self.log_scale = nn.Parameter(torch.tensor(-math.log(spec.temperature)))
+
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """The mean or sum over directions."""
+        embeddings_VBD, keys_UBD = self._embed(tokens[0].cls, tokens[-1].cls)
+        queries = unit(self._head(self.predictor, embeddings_VBD))
+        pairs = self._compared(queries, unit(keys_UBD))
+        temperature = self._temperature()
+        losses = torch.stack([info_nce(pair, temperature) for pair in pairs])
+        loss = losses.sum() if self.spec.directions == "sum" else losses.mean()
+        if self.spec.scale_2t:
+            loss = loss * (2 * temperature)
+        carry = {} if self.queue is None else {"keys": unit(keys_UBD).detach().transpose(0, 1)}
+        return Output(loss, self._metrics(pairs, losses, embeddings_VBD), carry)
+
+    def commit(self, carry: Mapping[str, Tensor]) -> None:
+        """Put the keys of the step into the queue, crop by crop, and keep a learned temperature in its bounds."""
+        if self.queue is not None:
+            self.queue.commit(carry["keys"].transpose(0, 1).flatten(0, 1))
+        if self.spec.learn_temperature:
+            with torch.no_grad():
+                self.log_scale.clamp_(0, math.log(self.spec.max_scale))
+
+    def _embed(self, online: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of queries `[V, B, D]` and of keys `[U, B, D]` from features of the first and the last pass."""
+        both_ways, apart = self.spec.symmetric, self.spec.key_view is not None
+        first_key = 0 if both_ways or apart else 1
+        if self.student_keys and not apart:
+            every = self._head(self.projector, online)
+            return (every, every) if both_ways else (every[:1], every[first_key:])
+        queries = self._head(self.projector, online if both_ways or apart else online[:1])
+        if self.student_keys:
+            return queries, self._head(self.projector, other)
+        with torch.no_grad():
+            return queries, self._head(self.key_projector, other[first_key:])
+
+    def _head(self, head: nn.Module, features: Tensor) -> Tensor:
+        """Crops through a head, together or in turn."""
+        if not isinstance(head, ProjectionHead):
+            return features
+        return head(features) if self.spec.joint_norm else head.per_crop(features)
+
+    def _compared(self, queries_VBD: Tensor, keys_UBD: Tensor) -> list[Similarity]:
+        """One for each pair of a crop of queries and another of keys."""
+        spec, gather = self.spec, self.spec.gather if self.spec.in_batch else "none"
+        keys: list[Keys] = [gathered(crop, gather) for crop in keys_UBD.unbind()]
+        return [
+            similarity(
+                query,
+                keys[u],
+                within=keys[v] if spec.all_crops else None,
+                exclude_self=spec.exclude_self,
+                queue=None if self.queue is None else self.queue(),
+                in_batch=spec.in_batch,
+            )
+            for v, query in enumerate(queries_VBD.unbind())
+            for u in range(len(keys))
+            if not (spec.symmetric and u == v)
+        ]
+
+    def _temperature(self) -> Tensor | float:
+        return (-self.log_scale).exp() if self.spec.learn_temperature else self.spec.temperature
+
+    @torch.no_grad()
+    def _metrics(self, pairs: list[Similarity], losses: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
+        by_pair = [{**contrast_metrics(p), "loss_share": losses[i] / guess(p)} for i, p in enumerate(pairs)]
+        means = {name: torch.stack([one[name] for one in by_pair]).mean() for name in by_pair[0]}
+        learned = {"temperature": (-self.log_scale).exp()} if self.spec.learn_temperature else {}
+        return {**means, **learned, "feature_std": feature_std(embeddings)}
+
+
+def _seen(spec: InfoNCE, view: str) -> Encode:
+    """The student's pass on `view`."""
+    return Encode(view) if spec.masker is None else Encode(view, mask=spec.masker, mode=spec.mode)

@@ -1,0 +1,65 @@
+"""SwAV. G global crops, C crops of all sizes, B images, K prototypes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sslkit.functional.feature_std import feature_std
+from sslkit.functional.info_nce import unit
+from sslkit.functional.sinkhorn import sinkhorn
+from sslkit.interfaces import Encode, Objective, Output, Tokens
+from sslkit.nn.projection_head import ProjectionHead
+from sslkit.plugin import Env
+from sslkit_objectives.specs.joint_embedding import SwAV
+
+
+@final
+class SwAVObjective(Objective):
+    """Every crop predicts the assignment of every other crop that is global."""
+
+    compares = True  # assignments use all prototypes alike
+
+    def __init__(self, spec: SwAV, env: Env) -> None:
+        super().__init__()
+        self.spec = spec
+        self.passes = tuple(Encode(view) for view in (spec.view, spec.local) if view is not None)
+        self.crops = {spec.view: 2}
+        self.projector = ProjectionHead(spec.projector, env.net("student").dim)
+        self.prototypes = nn.Linear(spec.projector.out, spec.prototypes, bias=False)
+        self.commit({})
+
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """Cross-entropy, mean over pairs of a global crop and another crop."""
+        embeddings = self._embed([seen.cls for seen in tokens])
+        globals_ = embeddings[: len(tokens[0].cls)]
+        with torch.autocast(embeddings.device.type, enabled=False):
+            logits = F.linear(unit(embeddings), self.prototypes.weight)
+            codes = [sinkhorn(x, self.spec.epsilon, self.spec.iterations) for x in logits[: len(globals_)]]
+            loss = swapped_loss(logits / self.spec.temperature, torch.stack(codes))
+        return Output(loss, {"feature_std": feature_std(globals_)})
+
+    def before_update(self, step: int) -> None:
+        """Prototypes wait until embeddings mean something."""
+        if step < self.spec.freeze_steps:
+            self.prototypes.weight.grad = None
+
+    @torch.no_grad()
+    def commit(self, carry: Mapping[str, Tensor]) -> None:
+        """Bring prototypes back to length 1, as SwAV does before each step."""
+        self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+    def _embed(self, features: list[Tensor]) -> Tensor:
+        """`[C, B, D]`, global crops first; crops of all sizes share the statistics of batch norm."""
+        return self.projector(torch.cat(features))  # type: ignore[no-any-return]
+
+
+def swapped_loss(logits_CBK: Tensor, codes_GBK: Tensor) -> Tensor:
+    """-sum_k code_k log softmax(logits)_k, mean over images and over pairs of different crops."""
+    scores_GC = codes_GBK.flatten(1) @ logits_CBK.log_softmax(-1).flatten(1).mT / logits_CBK.shape[1]
+    pairs = len(codes_GBK) * (len(logits_CBK) - 1)
+    return (scores_GC.diagonal().sum() - scores_GC.sum()) / pairs

@@ -1,1 +1,0 @@
-"""Evaluators of what a network knows of scenes: where things are, which properties they have, what is hidden."""

@@ -1,0 +1,71 @@
+"""Image attributes: further labels by name, from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sslkit.plugin import DataError
+
+Values = Sequence[str | None]
+"""The value of each image; None where it is unknown."""
+PATH = "path"
+"""Column of a CSV file that names the image."""
+
+
+def names_of(values: Iterable[str | None]) -> tuple[str, ...]:
+    """Distinct values in their order: numerical where all are whole numbers."""
+    distinct = {value for value in values if value is not None}
+    whole = all(value.removeprefix("-").isdecimal() for value in distinct)
+    return tuple(sorted(distinct, key=lambda value: (int(value), value) if whole else (0, value)))
+
+
+def encode(
+    columns: Mapping[str, Values], names: Mapping[str, Sequence[str]], where: str
+) -> dict[str, Tensor]:
+    """Column -> `[N]` int64, places among `names`, which are the training images' values; -1 where unknown.
+
+    Raises:
+        DataError: a value is none of the names, or a column has no names.
+    """
+    encoded = {}
+    for column, values in columns.items():
+        index: dict[str | None, int] = {name: i for i, name in enumerate(names.get(column, ()))} | {None: -1}
+        strange = next((value for value in values if value not in index), None)
+        if strange is not None:
+            raise DataError(f"{where}: attribute {column!r} is {strange!r}, which no training image has")
+        encoded[column] = torch.tensor([index[value] for value in values])
+    return encoded
+
+
+def read_csv(path: Path, files: Sequence[str]) -> dict[str, Values]:
+    """The columns of a CSV file for the images `files`; empty cells and images that it leaves out are unknown.
+
+    Raises:
+        DataError: the file cannot be read, has no column `path` or no other, or names no image.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            header, rows = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}") from None
+    if PATH not in header or len(header) < 2:
+        raise DataError(
+            f"{path}: its first line is {', '.join(header) or 'empty'}; expected {PATH!r} and the names of attributes"
+        )
+    by_file = {row[PATH].replace("\\", "/"): row for row in rows if row[PATH]}
+    keys = [name.replace("\\", "/") for name in files]
+    if not by_file.keys() & set(keys):
+        raise DataError(
+            f"{path}: names none of the {len(keys)} images; expected paths below the root, such as {keys[0]!r}"
+        )
+    return {
+        column: [by_file.get(key, {}).get(column) or None for key in keys]
+        for column in header
+        if column != PATH
+    }

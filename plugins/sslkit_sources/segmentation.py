@@ -1,0 +1,164 @@
+"""Segmentation source: a folder of images and a folder of masks."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from sslkit.interfaces import Source, digest, digests_of_files, fingerprint_of, stacked
+from sslkit.plugin import DataError
+from sslkit_sources import listing
+from sslkit_sources.decode import Decoder
+from sslkit_sources.folder import FolderSource
+from sslkit_sources.specs.segmentation_masks import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
+
+UNKNOWN = 255
+"""Value of unlabeled pixels in a mask."""
+ORIENTATION, TURNED = 0x0112, frozenset({5, 6, 7, 8})
+"""EXIF tag, and those of its values that swap height and width."""
+INDEXED = frozenset({"P", "L", "1"})
+"""Modes whose values are numbers of regions."""
+
+
+class Regions(NamedTuple):
+    """What the values of masks mean."""
+
+    names: tuple[str, ...]
+    ignored: int
+    """Value of pixels that are not counted."""
+
+
+@final
+class SegmentationSource(Source):
+    """Images and masks decoded from files on access."""
+
+    labels = None
+    classes = ()
+
+    def __init__(self, root: Path, regions: Regions, decoder: Decoder) -> None:
+        """`root` holds the folders `images` and `masks`.
+
+        Raises:
+            DataError: a folder is missing or empty, or an image has no mask.
+        """
+        files = _list(root / IMAGES, EXTENSIONS)
+        masks = {Path(name).with_suffix("").as_posix(): name for name in _list(root / MASKS, MASK_EXTENSIONS)}
+        stems = [Path(name).with_suffix("").as_posix() for name in files]
+        lacking = [name for name, stem in zip(files, stems, strict=True) if stem not in masks]
+        if lacking:
+            raise DataError(
+                f"{root / IMAGES / lacking[0]}: has no mask ({len(lacking)} of {len(files)} images have none); "
+                f"expected {root / MASKS / Path(lacking[0]).with_suffix('.png')}"
+            )
+        _require_single(root, files, stems)
+        self.root, self.ignored = root, regions.ignored
+        self.masks = [masks[stem] for stem in stems]
+        self.images = FolderSource(root / IMAGES, listing.Listing(files, None, ()), decoder)
+        self.channels, self.regions = decoder.channels, regions.names
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Over images, masks and what their values mean."""
+        names = [name.replace(os.sep, "/") for name in (*self.images.files, *self.masks)]
+        return fingerprint_of(self, self.ignored, names=names)
+
+    def digests(self) -> NDArray[np.uint8]:
+        """`[N, 16]` of the files of each image and its mask."""
+        pairs = np.hstack([self.images.digests(), digests_of_files(self.root / MASKS, self.masks)])
+        return stacked([digest(pair.data) for pair in pairs])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, index: int) -> Tensor:
+        return self.images.load(index)
+
+    def name(self, index: int) -> str:
+        """Path below `images`."""
+        return self.images.name(index)
+
+    def mask(self, index: int) -> Tensor:
+        path = self.root / MASKS / self.masks[index]
+        values = _values(path)
+        expected = _size(self.images.root / self.images.files[index])
+        if values.shape != expected:
+            raise DataError(
+                f"{path}: is {values.shape[0]} x {values.shape[1]} pixels, but its image, upright, "
+                f"{expected[0]} x {expected[1]}; a mask has the size of its image"
+            )
+        counted = values[values != self.ignored]
+        if len(counted) and counted.max() >= len(self.regions):
+            raise DataError(
+                f"{path}: has the value {counted.max()}, but there are {len(self.regions)} regions, from 0, and "
+                f"{self.ignored} is ignored; give `regions` its name, or set `ignore_index`"
+            )
+        return torch.from_numpy(np.where(values == self.ignored, UNKNOWN, values).astype(np.uint8))
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """The lines of a text file; empty ones at its end are left out.
+
+    Raises:
+        DataError: it cannot be read, or does not hold 2 to 255 different names.
+    """
+    try:
+        lines = path.expanduser().read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text: {error}") from None
+    names = tuple(line.strip() for line in lines)
+    if not 2 <= len(names) <= UNKNOWN or len(set(names)) < len(names):
+        raise DataError(
+            f"{path}: holds {len(names)} names, {len(set(names))} of them different; expected 2 to 255 different ones, "
+            "one on each line"
+        )
+    return names
+
+
+def _list(folder: Path, extensions: tuple[str, ...]) -> list[str]:
+    """Path below `folder` of every image, sorted."""
+    problem = listing.folder_problem(folder, extensions)
+    if problem:
+        raise DataError(problem)
+    return sorted(listing.images_below(folder, extensions))
+
+
+def _require_single(root: Path, files: list[str], stems: list[str]) -> None:
+    owner: dict[str, str] = {}
+    for name, stem in zip(files, stems, strict=True):
+        if stem in owner:
+            raise DataError(f"{root / IMAGES}: {owner[stem]} and {name} would share a mask; rename one")
+        owner[stem] = name
+
+
+def _values(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    """`[H, W]` numbers as the file has them."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            mode, values = image.mode, np.array(image)
+    except Exception as error:  # decoders raise whatever their format's parser meets
+        raise DataError(f"{path}: cannot be decoded: {error}") from None
+    if mode not in INDEXED:
+        raise DataError(
+            f"{path}: is a {mode} image; expected a palette or 8-bit gray PNG of numbers of regions"
+        )
+    return values.astype(np.uint8)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Height and width of the upright image, from its header."""
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION) in TURNED
+    except Exception as error:
+        raise DataError(f"{path}: cannot be decoded: {error}") from None
+    return (width, height) if turned else (height, width)

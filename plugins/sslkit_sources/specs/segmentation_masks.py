@@ -1,0 +1,74 @@
+"""Spec of the segmentation source. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
+
+from pydantic import Field
+
+from sslkit.plugin import Problem, SourceSpec
+from sslkit_sources import listing
+
+if TYPE_CHECKING:
+    from sslkit.interfaces import Source
+    from sslkit.plugin import RunSpec
+
+IMAGES, MASKS = "images", "masks"
+"""Folders below the root."""
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MASK_EXTENSIONS = (".png",)
+
+
+@final
+class Segmentation(SourceSpec):
+    """Images with masks: `root/images/NAME.jpg` and `root/masks/NAME.png`, whose values tell what each pixel shows.
+
+    Masks are gray or palette PNG files of their image's size; names may have folders in them. There are no labels.
+    """
+
+    unchecked: ClassVar[str] = "it reads folders of images and masks"
+    kind: Literal["segmentation"] = "segmentation"
+    root: Path
+    """Folder that holds the folders `images` and `masks`."""
+    test: Path | None = None
+    """Such a folder of the test split. Default: there is no test split."""
+    regions: Annotated[int, Field(ge=2, le=255)] | Path
+    """What values mean: a text file with a name on each line, the first for value 0; or how many there are, which are
+    then called by their numbers."""
+    ignore_index: int = Field(255, ge=0, le=255)
+    """Value of pixels that are not counted (VOC, Cityscapes: 255; for ADE20K, whose 0 is `other`: 0)."""
+    channels: Literal[1, 3] = 3
+    """Channels of every image."""
+    convert: bool = True
+    """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+
+    @classmethod
+    def example(cls) -> Self | None:
+        return None
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        roots = {"root": self.root} | ({} if self.test is None else {"test": self.test})
+        for field, root in roots.items():
+            for folder, ends in ((IMAGES, EXTENSIONS), (MASKS, MASK_EXTENSIONS)):
+                message = listing.folder_problem(root.expanduser() / folder, ends)
+                if message:
+                    yield Problem(field, message)
+        if isinstance(self.regions, Path) and not self.regions.expanduser().is_file():
+            yield Problem(
+                "regions", f"{self.regions}: no such file; expected a text file with a name on each line"
+            )
+
+    def build(self, split: str) -> Source | None:
+        from sslkit_sources.decode import Decoder
+        from sslkit_sources.segmentation import Regions, SegmentationSource, names_in
+
+        root = self.root if split == "train" else self.test
+        if root is None:
+            return None
+        names = (
+            names_in(self.regions) if isinstance(self.regions, Path) else tuple(map(str, range(self.regions)))
+        )
+        regions = Regions(names, self.ignore_index)
+        return SegmentationSource(root.expanduser(), regions, Decoder(self.channels, self.convert))

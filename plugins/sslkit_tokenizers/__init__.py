@@ -1,0 +1,1 @@
+"""Visual tokenizers and the target made of their tokens."""

@@ -1,0 +1,121 @@
+"""Tokenizer training: vector quantization, and prediction of a target of every patch from the codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from sslkit.interfaces import Encode, Objective, Output, Part, Pictures, Target, Tokens
+from sslkit.nn.codebook import Codebook, Metric, Quantized, Rules
+from sslkit.plugin import Env, TargetSpec
+from sslkit_tokenizers.palette import code_colors, token_image
+from sslkit_tokenizers.specs import CodebookSpec, TokenDecoderSpec
+from sslkit_tokenizers.token_decoder import TokenDecoder
+
+PART = "tokenizer"
+
+
+def rules(spec: CodebookSpec, metric: Metric, beta: float) -> Rules:
+    """The rules of a codebook, with an objective's own metric and weight where the spec names none."""
+    weight = beta if spec.beta is None else spec.beta
+    return Rules(spec.metric or metric, weight, spec.decay, spec.eps, spec.kmeans_steps, spec.revive)
+
+
+def projection(width: int, dim: int) -> nn.Sequential:
+    """From tokens to vectors (BEiT v2 `modeling_vqkd.py`: `encode_task_layer`)."""
+    return nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, dim))
+
+
+@final
+class TokenizerObjective(Objective):
+    """Loss of a decoder's predictions of all patches from their codes, plus the commitment loss."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, view: str, target: TargetSpec, codes: CodebookSpec, rules: Rules, decoder: TokenDecoderSpec, env: Env
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.view, self.grid = view, env.grid(view)
+        info = env.view(view)
+        self.target: Target = target.build(env, view)
+        self.passes = (Encode(view), *self.target.passes)
+        self.compares = self.target.compares
+        self.crops = {view: 1}
+        self.schedules = {"step": float}
+        self.sample = min(codes.sample, self.grid.patches)
+        self.project = projection(env.nets["student"].dim, codes.dim)
+        self.codebook = Codebook(codes.size, codes.dim, rules)
+        self.decoder = TokenDecoder(
+            codes.dim, decoder.width, decoder.depth, decoder.heads, self.grid, self.target.dim
+        )
+        for name, values in (("mean", info.mean), ("std", info.std)):
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self._step = 0
+
+    def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
+        """The loss of all patches."""
+        seen, *more = tokens
+        with torch.no_grad():
+            goal = self.target(seen, *more)
+        quantized = self.codebook(self.project(seen.patch))
+        guess = self.decoder(quantized.values)
+        loss = self.target.score(guess.flatten(0, 2), goal.flatten(0, 2)).mean()
+        metrics = {
+            "told": loss,
+            "commitment": quantized.commitment,
+            **self.codebook.metrics(quantized.counts),
+        }
+        return Output(loss + quantized.commitment, metrics, self._carry(quantized, now["step"]))
+
+    def before_update(self, step: int) -> None:
+        """Keep the number of the step for `commit`."""
+        self._step = step
+
+    def commit(self, carry: Mapping[str, Tensor]) -> None:
+        """Move the codes by what the whole batch chose."""
+        sample = carry["sample"].flatten(0, 1)
+        self.codebook.commit(carry["counts"].sum(0), carry["sums"].sum(0), sample, self._step)
+
+    def parts(self) -> Mapping[str, Part]:
+        """The tokenizer: all that turns patch tokens into code ids."""
+        state = {f"project.{name}": value for name, value in self.project.state_dict().items()}
+        settings = {"metric": self.codebook.rules.metric}
+        return {PART: Part(self.view, {**state, "codes": self.codebook.codes}, settings)}
+
+    def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
+        """Input, target, prediction from the codes, and the tokens, alike in color where codes are."""
+        seen, *more = tokens
+        quantized = self.codebook(self.project(seen.patch))
+        reconstruction = self.target.to_image(self.decoder(quantized.values), seen, *more)
+        goal = self.target.goal_image(self.target(seen, *more), seen)
+        colors = code_colors(self.codebook.codes, seen.image.shape[2])
+        tokens_image = (token_image(quantized.ids, colors, self.grid) - self.mean) / self.std
+        columns = {
+            "input": seen.image,
+            "target": goal,
+            "told by codes": reconstruction,
+            "tokens": tokens_image,
+        }
+        shown = {name: image for name, image in columns.items() if image is not None}
+        largest = max(image.shape[-1] for image in shown.values())
+        images = [_enlarged(image[0].to(seen.image.dtype), largest) for image in shown.values()]
+        return {"tokens": Pictures(tuple(shown), torch.stack(images, dim=1))}
+
+    def _carry(self, quantized: Quantized, step: Tensor) -> dict[str, Tensor]:
+        """One row of counts and sums, and `sample` patches of each image, others in each step."""
+        count = self.grid.patches
+        stride = torch.arange(self.sample, device=step.device) * (count // self.sample)
+        places = (stride + step.long()) % count
+        sample = quantized.vectors[:, :, places].transpose(0, 1).flatten(1, 2)
+        return {"counts": quantized.counts[None], "sums": quantized.sums[None], "sample": sample}
+
+
+def _enlarged(images: Tensor, size: int) -> Tensor:
+    """Every pixel as a square, so that images are `size` pixels wide."""
+    factor = size // images.shape[-1]
+    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)

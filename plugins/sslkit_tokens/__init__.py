@@ -1,1 +1,0 @@
-"""Built-in tokenizers, and what is trained on their tokens."""

@@ -1,0 +1,1 @@
+"""Comparisons, scaling laws and sweeps of finished runs."""

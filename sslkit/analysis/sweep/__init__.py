@@ -1,0 +1,1 @@
+"""Sweeps: many runs out of one spec, and their table."""

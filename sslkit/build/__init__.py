@@ -1,0 +1,1 @@
+"""From a spec, or a run folder, to modules."""

@@ -1,0 +1,79 @@
+"""The maskers of a system, one for all equal masked passes, with the checks that need them built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import cast
+
+from sslkit.core.context import Env
+from sslkit.core.masker import Masker
+from sslkit.core.objective import Objective
+from sslkit.core.passes import Encode
+from sslkit.core.system import System
+from sslkit.errors import SpecError
+from sslkit.registry.manager import kinds
+from sslkit.specs.families import MaskerSpec
+
+Maskers = Mapping[int, Masker]
+"""Index of a pass -> its masker."""
+
+
+def make_maskers(system: System, env: Env) -> Maskers:
+    """The sampler of every masked pass; equal maskers on one view are one.
+
+    Raises:
+        SpecError: a masker does not fit its grid or mode, or reads a net that the run does not have.
+    """
+    shared: dict[tuple[str, MaskerSpec, str], Masker] = {}
+    result = {}
+    for i, request in enumerate(system.plan):
+        if request.mask is not None:
+            key = (request.view, request.mask, request.salt)
+            try:
+                shared[key] = shared.get(key) or _masker(request, env)
+                _require_fixed(shared[key], request, env)
+            except SpecError as error:
+                raise SpecError(f"{_asker(system, request)}{error}") from None
+            result[i] = shared[key]
+    return result
+
+
+def _asker(system: System, request: Encode) -> str:
+    """Path of the first of several objectives that asks for `request`; nothing where there is only one."""
+    objectives = cast("Mapping[str, Objective]", dict(system.objectives.items()))
+    owners = [name for name, objective in objectives.items() if request in objective.passes]
+    return f"objectives.{owners[0].replace('/', '.objectives.')}: " if len(objectives) > 1 else ""
+
+
+def _masker(request: Encode, env: Env) -> Masker:
+    assert request.mask is not None, "only masked passes are asked about"
+    try:
+        masker = request.mask.build(env, request.view)
+        for guide in masker.passes:
+            env.net(guide.net)
+    except SpecError as error:
+        raise SpecError(f"masker: {error}") from None
+    return masker
+
+
+def _require_fixed(masker: Masker, request: Encode, env: Env) -> None:
+    assert request.mask is not None, "only masked passes are asked about"
+    grid = env.grid(request.view)
+    if request.mode == "drop" and any(stage.visible is None for stage in masker.stages()):
+        raise SpecError(
+            f"masker: {request.mask.kind_name()!r} hides a varying number of patches, but this objective leaves hidden "
+            f"patches out and needs a fixed number; {grid.rows} x {grid.cols} patches fit {_fixed(env, request.view)}"
+        )
+
+
+def _fixed(env: Env, view: str) -> str:
+    """The kinds of maskers that leave a fixed number of patches visible in `view`, as far as their examples tell."""
+    fixed = []
+    for kind, cls in sorted(kinds("masker").items()):
+        with suppress(Exception):  # whatever ails another masker, this error is not about it
+            example = cls.example() if issubclass(cls, MaskerSpec) else None
+            stages = () if example is None else example.build(env, view).stages()
+            if stages and all(stage.visible is not None for stage in stages):
+                fixed.append(kind)
+    return ", ".join(fixed) or "no masker that is installed"

@@ -1,0 +1,138 @@
+"""From a spec to modules: views, nets, objectives and balancers, with the checks that need them built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+
+from torch import nn
+
+from sslkit.core.backbone import Backbone
+from sslkit.core.balancer import Balancer
+from sslkit.core.context import Env, Length, NetInfo, View
+from sslkit.core.objective import Objective, Schedule
+from sslkit.core.system import System
+from sslkit.errors import CheckpointError, SpecError
+from sslkit.nn.frozen import frozen_copy
+from sslkit.runtime import seeds
+from sslkit.specs.families import BalancerSpec
+from sslkit.specs.run import RunSpec
+from sslkit.specs.schedule import Value
+from sslkit.specs.terms import Term
+
+
+def make_views(spec: RunSpec, channels: int) -> dict[str, View]:
+    """The views as networks see them. Raises SpecError where the statistics do not fit the channels."""
+    views = {}
+    for name, view in spec.views.items():
+        mean, std = view.normalize.mean, view.normalize.std
+        if len(mean) != channels or len(std) != channels:
+            raise SpecError(
+                f"views.{name}.normalize: gives statistics of {len(mean)} channels but the images have {channels}; "
+                "give `mean` and `std` with one number a channel"
+            )
+        views[name] = View(view.size, view.crops, channels, mean, std)
+    return views
+
+
+def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tuple[System, Env]:
+    """Nets, objectives and balancer, initialized from the run's seed on the CPU."""
+    _check_names(spec)
+    seeds.seed_torch(spec.seed, "init")
+    first = views[spec.first_view]
+    student = spec.backbone.build(first)
+    if not -student.depth <= spec.readout.layer < student.depth:
+        raise SpecError(
+            f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks, from 0"
+        )
+    frozen = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
+    infos = {name: _info(frozen.get(name, student), views) for name in ("student", *spec.nets)}
+    env = Env(views, infos, infos["student"].grids, length)
+    every = list(spec.all_terms())
+    objectives = {term.name: _objective(term, env) for term in every if term.balance is None}
+    passes = [p for objective in objectives.values() for p in objective.passes]
+    student.serve([p for p in passes if p.net == "student"])
+    nets: dict[str, Backbone] = {"student": student}
+    nets |= {name: frozen[name] if name in frozen else frozen_copy(student) for name in spec.nets}
+    weights = {term.name: _weight(term.spec.weight, length.steps) for term in every}
+    balancer = _built(spec.combined.balance, spec.terms, spec.balance_path)
+    inner = {term.name: _inner(term) for term in every if term.balance is not None}
+    system = System(nets, objectives, balancer, weights, inner)
+    _check_passes(system, spec)
+    return system, env
+
+
+def _frozen(spec: RunSpec, name: str, view: View) -> Backbone:
+    """A net of its own, which stays as it is."""
+    backbone = spec.nets[name].backbone
+    assert backbone is not None, "only nets with a backbone of their own are asked about"
+    try:
+        return backbone.build(view).requires_grad_(False).eval()
+    except (SpecError, CheckpointError) as error:
+        raise type(error)(f"nets.{name}: {error}") from None
+
+
+def _info(net: Backbone, views: Mapping[str, View]) -> NetInfo:
+    return NetInfo(net.dim, net.depth, {name: net.grid(view.size) for name, view in views.items()})
+
+
+def _objective(term: Term, env: Env) -> Objective:
+    path = term.path
+    try:
+        objective = term.spec.build(env)
+    except (SpecError, CheckpointError) as error:
+        raise type(error)(f"{path}: {error}") from None
+    if term.salt:
+        objective.passes = tuple(
+            request if request.mask is None else replace(request, salt=term.salt)
+            for request in objective.passes
+        )
+    for view, crops in objective.crops.items():
+        if env.view(view).crops < crops:
+            raise SpecError(
+                f"{path}: needs {crops} crops of view {view!r}; set `views.{view}.crops` to {crops}"
+            )
+    return objective
+
+
+def _weight(weight: Value, steps: int) -> float | Schedule:
+    return float(weight) if isinstance(weight, int | float) else partial(weight.at, total=steps)
+
+
+def _built(balance: BalancerSpec, names: Iterable[str], path: str) -> Balancer:
+    try:
+        return balance.build(list(names))
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def _inner(term: Term) -> Balancer:
+    """The balancer of a hybrid that is a term."""
+    members = term.spec.combined()
+    assert members is not None, "only hybrids are asked about"
+    balancer = _built(members.balance, members.objectives, f"{term.path}.balance")
+    if balancer.weighs_gradients:
+        raise SpecError(
+            f"{term.path}.balance: {members.balance.kind_name()!r} weighs gradients, which only the balancer of the "
+            "whole run can do; move the terms of this hybrid up to the others, or balance their losses"
+        )
+    return balancer
+
+
+def _check_names(spec: RunSpec) -> None:
+    """A module is an attribute of its container, beside those that torch gives it."""
+    paths = {f"nets.{name}": name for name in spec.nets}
+    paths |= {term.path: term.name for term in spec.all_terms() if term.path != "objective"}
+    for path, name in paths.items():
+        if hasattr(nn.ModuleDict, name):
+            raise SpecError(f"{path}: is a name that torch's modules use; choose another")
+
+
+def _check_passes(system: System, spec: RunSpec) -> None:
+    for request in system.plan:
+        if request.net not in system.nets:
+            names = ", ".join(system.nets)
+            raise SpecError(
+                f"nets: an objective reads net {request.net!r}, which the run does not have. Known: {names}"
+            )

@@ -1,0 +1,164 @@
+"""Augmentation pipeline: uint8 images to normalized crops, split between workers and the training device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, final
+
+import torch
+from torch import Tensor
+
+from sslkit.core.augment import Augment, to_float, to_uint8
+from sslkit.core.context import View
+from sslkit.core.random_stream import Draw
+from sslkit.functional.resize import resize_center
+from sslkit.runtime import seeds
+from sslkit.specs.views import ViewSpec
+
+AT_ONCE = 1 << 20
+"""Values of crops that go through their augmentations together on a CPU: more fall out of its caches."""
+FEWEST = 32
+"""But so many crops at least: to draw for one costs as much as to draw for many."""
+
+
+@final
+class Resized(Augment):
+    """The center square at the view's size: what a view does whose augmentations leave the size open."""
+
+    fixes_size = True
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        """`[B, C, size, size]`."""
+        return resize_center(images, self.size)
+
+
+class Chain(NamedTuple):
+    """The augmentations of one crop."""
+
+    steps: Sequence[Augment]
+    fixing: int
+    """The first of them that fixes the size. Behind it, crops are uint8 for a moment, wherever they are made."""
+
+
+class Place(NamedTuple):
+    """Which crop of which images: what the streams of random numbers are named by, beside the seed."""
+
+    view: str
+    crop: int
+    step: int
+    rows: Tensor
+
+
+@final
+class Pipeline:
+    """The crops of every view. Each augmentation of each crop draws from a stream of its own."""
+
+    def __init__(
+        self, specs: Mapping[str, ViewSpec], views: Mapping[str, View], seed: int, *, in_workers: bool = False
+    ) -> None:
+        """`in_workers`: worker processes also do what follows the cut, with the same result."""
+        self.views, self.seed, self.in_workers = views, seed, in_workers
+        self.chains = {name: [_chain(spec, i) for i in range(spec.crops)] for name, spec in specs.items()}
+        self._moments: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
+
+    def whole(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
+        """Normalized crops `[V, B, C, S, S]` by view, from uint8 `[B, C, H, W]` on the training device."""
+        return {name: self._crops(name, images, step, rows, normalize=True) for name in self.views}
+
+    def first(self, images: Sequence[Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
+        """A worker's part: crops `[V, B, C, S, S]` by view, from B images `[C, H, W]` uint8 of any sizes.
+
+        They are uint8 and end with the step that fixes their size; or float32 in [0, 1] and only to be normalized.
+        """
+        if not self.in_workers:
+            return {name: self._cuts(name, images, step, rows) for name in self.views}
+        return {name: self._crops(name, images, step, rows, normalize=False) for name in self.views}
+
+    def rest(self, crops: Mapping[str, Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
+        """What follows `first`, on the training device."""
+        return {
+            name: self._normalized(x, name)
+            if x.is_floating_point()
+            else self._finished(name, x, step, rows, normalize=True)
+            for name, x in crops.items()
+        }
+
+    def normalize(self, images: Tensor, view: str) -> Tensor:
+        """`images` `[..., C, H, W]` in [0, 1], with the statistics of `view`."""
+        mean, std = self._statistics(view, images.device)
+        return (images - mean) / std
+
+    def _crops(
+        self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor, *, normalize: bool
+    ) -> Tensor:
+        return self._finished(name, self._cuts(name, images, step, rows), step, rows, normalize=normalize)
+
+    def _cuts(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
+        """`[V, B, C, S, S]` uint8: the same bytes whether a worker or the device makes them."""
+        view = self.views[name]
+        pieces = [
+            torch.stack(
+                [self._cut(images[part], Place(name, i, step, rows[part])) for i in range(view.crops)]
+            )
+            for part in _pieces(rows, view.channels * view.size**2)
+        ]
+        return torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
+
+    def _cut(self, images: Tensor | Sequence[Tensor], place: Place) -> Tensor:
+        chain = self.chains[place.view][place.crop]
+        if chain.fixing == 0:
+            return chain.steps[0].cut(images, self._draw(place, 0))
+        if isinstance(images, Tensor):
+            return to_uint8(self._run(to_float(images), place, 0, chain.fixing + 1))
+        places = [place._replace(rows=row[None]) for row in place.rows]
+        return torch.cat([self._cut(x[None], one) for x, one in zip(images, places, strict=True)])
+
+    def _finished(self, name: str, crops: Tensor, step: int, rows: Tensor, *, normalize: bool) -> Tensor:
+        """`[V, B, C, S, S]` float32 from uint8: in [0, 1], or normalized."""
+        output = torch.empty(crops.shape, device=crops.device)
+        for i, chain in enumerate(self.chains[name]):
+            for part in _pieces(rows, crops[0, :1].numel()):
+                place = Place(name, i, step, rows[part])
+                crop = self._run(to_float(crops[i, part]), place, chain.fixing + 1, len(chain.steps))
+                output[i, part] = self._normalized(crop, name) if normalize else crop
+        return output
+
+    def _run(self, images: Tensor, place: Place, begin: int, end: int) -> Tensor:
+        for i in range(begin, end):
+            images = self.chains[place.view][place.crop].steps[i](images, self._draw(place, i))
+        return images
+
+    def _draw(self, place: Place, index: int) -> Draw:
+        return seeds.draw(self.seed, place.step, "augment", place.view, place.crop, index, rows=place.rows)
+
+    def _normalized(self, crops: Tensor, view: str) -> Tensor:
+        """`crops`, which nothing else reads, with the statistics of `view`."""
+        mean, std = self._statistics(view, crops.device)
+        return crops.sub_(mean).div_(std)
+
+    def _statistics(self, view: str, device: torch.device) -> tuple[Tensor, Tensor]:
+        if (view, device) not in self._moments:
+            self._moments[view, device] = moments(self.views[view], device)
+        return self._moments[view, device]
+
+
+def _pieces(rows: Tensor, numel: int) -> Iterator[slice]:
+    """Which of `rows` go together, where each has a crop of `numel` values; on a device that is not a CPU, all."""
+    length = max(FEWEST, AT_ONCE // numel) if rows.device.type == "cpu" else len(rows)
+    return (slice(start, start + length) for start in range(0, len(rows), length))
+
+
+def moments(view: View, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of `view`, each `[C, 1, 1]` float32."""
+    mean = torch.tensor(view.mean, dtype=torch.float32, device=device)
+    return mean[:, None, None], torch.tensor(view.std, dtype=torch.float32, device=device)[:, None, None]
+
+
+def _chain(spec: ViewSpec, crop: int) -> Chain:
+    steps = [augment.build(spec.size) for augment in spec.chains[crop]]
+    if not any(step.fixes_size for step in steps):
+        steps = [Resized(spec.size), *steps]
+    return Chain(steps, next(i for i, step in enumerate(steps) if step.fixes_size))

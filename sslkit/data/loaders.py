@@ -1,0 +1,209 @@
+"""Batch feeds: the micro-batches of each step, from memory or from worker processes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple, TypeVar, final
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from sslkit.core.source import Source, pixels
+from sslkit.data import decoding_workers as processes
+from sslkit.data.crops import Pipeline
+from sslkit.data.sampler import Order
+from sslkit.errors import DataError, WorkerError
+from sslkit.runtime.mps import has_float64
+
+T = TypeVar("T")
+Reasons = list[tuple[int, str]]
+"""(index, reason) of images that could not be read."""
+ATTEMPTS = 1000
+"""Unreadable images in a row before giving up on finding a readable one."""
+
+
+class Batch(NamedTuple):
+    """One micro-batch on the training device."""
+
+    images: dict[str, Tensor]
+    """View -> `[V, B, C, S, S]`, normalized."""
+    rows: Tensor
+    """`[B]` int64, places in the step's global batch."""
+
+
+class Feed(ABC):
+    """An endless supply of batches from any step on."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why worker processes are gone. Batches then come from this process, slowly: enough to save and leave."""
+        return None
+
+    @abstractmethod
+    def step(self, step: int) -> Iterator[Batch]:
+        """The micro-batches of `step` for this rank. Steps are asked for in order."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop worker processes."""
+
+
+@final
+class ResidentFeed(Feed):
+    """Images that are held as uint8 on the training device; crops are cut there."""
+
+    def __init__(self, images: Tensor, order: Order, pipeline: Pipeline, device: torch.device) -> None:
+        self.images, self.order, self.pipeline, self.device = images.to(device), order, pipeline, device
+
+    def step(self, step: int) -> Iterator[Batch]:
+        for indices, rows in self.order.micro_batches(step):
+            here = rows.to(self.device, non_blocking=True)
+            images = self.images[indices.to(self.device, non_blocking=True)]
+            yield Batch(self.pipeline.whole(images, step, here), here)
+
+    def close(self) -> None:
+        """Nothing to let go."""
+
+
+@final
+class WorkerFeed(Feed):
+    """Images decoded and cut to size by worker processes, finished on the training device (or by the workers too)."""
+
+    def __init__(
+        self,
+        source: Source,
+        order: Order,
+        pipeline: Pipeline,
+        device: torch.device,
+        *,
+        start: int,
+        stop: int,
+        how: processes.Loading,
+        unreadable: Callable[[int, str], None],
+    ) -> None:
+        self.order, self.pipeline, self.device, self.unreadable = order, pipeline, device, unreadable
+        self._cutter, self._how = _Cutter(source, pipeline), how._replace(pin_memory=device.type == "cuda")
+        self._plan = _Plan(order, start, stop)
+        self._batches: Iterator[_Cut | DataError] | None = None
+        self._failure: str | None = None
+
+    @property
+    def failure(self) -> str | None:
+        return self._failure
+
+    def step(self, step: int) -> Iterator[Batch]:
+        """The next micro-batches; the workers run ahead. Raises DataError where no image can be read."""
+        for items in self._plan.of(step):
+            batch = self._next(items)
+            if isinstance(batch, DataError):
+                raise batch
+            crops, rows, reasons = batch
+            for index, reason in reasons:
+                self.unreadable(index, reason)
+            here = rows.to(self.device, non_blocking=True)
+            moved = {name: x.to(self.device, non_blocking=True) for name, x in crops.items()}
+            yield Batch(self.pipeline.rest(moved, step, here), here)
+
+    def _next(self, items: list[_Item]) -> _Cut | DataError:
+        """The micro-batch of `items`: from the workers, which are there by now, or made here where they died."""
+        if self._failure is None:
+            try:
+                if self._batches is None:
+                    self._batches = processes.batches(self._cutter, self._plan, _as_it_is, self._how)
+                return next(self._batches)
+            except WorkerError as error:
+                self._failure = str(error)
+                self._how.warn(f"{error}. Saving as soon as this step is done without workers")
+        return self._cutter.__getitems__(items)
+
+    def close(self) -> None:
+        batches, self._batches = self._batches, None
+        if isinstance(batches, Generator):
+            batches.close()
+
+
+@final
+class MovedFeed(Feed):
+    """A feed of the CPU whose images go to `device`; rows stay, as masks are drawn where they are."""
+
+    def __init__(self, feed: Feed, device: torch.device) -> None:
+        self.feed, self.device = feed, device
+
+    @property
+    def failure(self) -> str | None:
+        return self.feed.failure
+
+    def step(self, step: int) -> Iterator[Batch]:
+        for batch in self.feed.step(step):
+            yield batch._replace(images={name: x.to(self.device) for name, x in batch.images.items()})
+
+    def close(self) -> None:
+        self.feed.close()
+
+
+def on_device(feed: Feed, device: torch.device) -> Feed:
+    """`feed`, made for `exact_device(device)`, as the training on `device` wants it."""
+    return feed if has_float64(device) else MovedFeed(feed, device)
+
+
+class _Item(NamedTuple):
+    image: int
+    step: int
+    row: int
+
+
+_Cut = tuple[dict[str, Tensor], Tensor, Reasons]
+"""Crops `[V, B, C, S, S]` by view, rows, and images that could not be read."""
+
+
+@final
+class _Plan:
+    """The items of every micro-batch of this rank, from `start` to `stop`."""
+
+    def __init__(self, order: Order, start: int, stop: int) -> None:
+        self.order, self.start, self.stop = order, start, stop
+
+    def __iter__(self) -> Iterator[list[_Item]]:
+        for step in range(self.start, self.stop):
+            yield from self.of(step)
+
+    def of(self, step: int) -> Iterator[list[_Item]]:
+        """The items of the micro-batches of `step`."""
+        for indices, rows in self.order.micro_batches(step):
+            yield [_Item(i, step, r) for i, r in zip(indices.tolist(), rows.tolist(), strict=True)]
+
+
+@final
+class _Cutter(Dataset[_Cut | DataError]):
+    """A micro-batch in a worker: decode, cut, hand over. Errors travel as values, without a traceback."""
+
+    def __init__(self, source: Source, pipeline: Pipeline) -> None:
+        self.source, self.pipeline = source, pipeline
+
+    def __getitems__(self, items: list[_Item]) -> _Cut | DataError:
+        """All at once: to draw for one image costs as much as to draw for many."""
+        try:
+            decoded = [readable(self.source, item.image) for item in items]
+        except DataError as error:
+            return error
+        rows = torch.tensor([item.row for item in items])
+        crops = self.pipeline.first([image for image, _ in decoded], items[0].step, rows)
+        return crops, rows, [reason for _, reasons in decoded for reason in reasons]
+
+
+def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
+    """Image `index`, or the next one that can be read, and why others could not. Raises DataError if none can."""
+    reasons: Reasons = []
+    for offset in range(min(len(source), ATTEMPTS)):
+        candidate = (index + offset) % len(source)
+        try:
+            return pixels(source.load(candidate), source.channels), reasons
+        except DataError as error:
+            reasons.append((candidate, str(error)))
+    raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")
+
+
+def _as_it_is(batch: T) -> T:
+    return batch

@@ -1,0 +1,188 @@
+"""Opens the network to evaluate: of a run, an exported file, a backbone spec, or a module."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+
+from sslkit.build.restore import restore
+from sslkit.core.backbone import Backbone
+from sslkit.core.context import Env, View
+from sslkit.core.system import System
+from sslkit.errors import CheckpointError, DataError, SpecError
+from sslkit.registry.manager import kinds, registry
+from sslkit.runs.lock import begun_anew
+from sslkit.runtime import seeds
+from sslkit.specs.check import check
+from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.families import BackboneSpec
+from sslkit.specs.readout import Readout
+from sslkit.specs.run import RunSpec
+from sslkit.specs.views import Normalize, ViewSpec
+
+VIEW = "evaluated"
+"""The view of networks that come from no run."""
+
+
+class Network(NamedTuple):
+    """A network and how it is evaluated."""
+
+    spec: RunSpec
+    """The run, with the fields that the evaluation overrides; of no run, only what evaluators can ask about."""
+    net: Backbone
+    view: View
+    run: tuple[System, Env] | None
+    folder: Path
+    """Where results go."""
+    step: int
+    checkpoint: str | None
+
+
+def open_network(spec: EvaluationSpec) -> Network:
+    """The network that `spec` names, on the CPU, with its weights.
+
+    Raises:
+        SpecError: what is asked of it does not fit.
+        CheckpointError: a run, checkpoint or file is missing or damaged.
+        DataError: there are no images.
+    """
+    if spec.run is not None:
+        return of_run(spec.run, spec.checkpoint, spec)
+    if spec.file is not None:
+        backbone, view, readout = _exported(spec.file)
+        if spec.size is not None or spec.normalize is not None:
+            view = _with(view, spec)
+        return _of_backbone(spec, backbone, view, spec.readout or readout)
+    assert spec.backbone is not None, "the spec checks itself"
+    assert spec.size is not None, "the spec checks itself"
+    view = ViewSpec(size=spec.size, normalize=spec.normalize or Normalize())
+    return _of_backbone(spec, spec.backbone, view, spec.readout or Readout())
+
+
+def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None = None) -> Network:
+    """The network of a run at one of its checkpoints; what `spec` sets replaces what the run says.
+
+    Raises:
+        CheckpointError: the folder holds no run, or no such checkpoint.
+        SpecError: what is set does not fit.
+    """
+    restored = restore(run_dir, checkpoint)
+    run, env, loaded = restored.spec, restored.env, restored.loaded
+    if spec is not None:
+        overrides = {
+            name: getattr(spec, name) for name in ("data", "readout", "precision") if getattr(spec, name)
+        }
+        overrides |= {"evaluate": spec.evaluate} if spec.evaluate else {}
+        run = run.model_copy(update={**overrides, "device": spec.device, "workers": spec.workers})
+        run = _resized(run, spec)
+        check(run, effects="evaluate")
+    if run.readout.net not in restored.system.nets:
+        names = ", ".join(restored.system.nets)
+        raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {names}")
+    view_spec, trained_view = run.views[run.first_view], env.views[run.first_view]
+    _require_channels(view_spec.normalize, trained_view.channels, "the network reads")
+    view = trained_view._replace(
+        size=view_spec.size, mean=view_spec.normalize.mean, std=view_spec.normalize.std
+    )
+    net = restored.system.nets[run.readout.net]
+    assert isinstance(net, Backbone), "the nets of a system are backbones"
+    folder = spec.out if spec is not None and spec.out is not None else run_dir
+    return Network(run, net, view, (restored.system, env), folder, loaded.step, str(loaded.path))
+
+
+def _resized(run: RunSpec, spec: EvaluationSpec) -> RunSpec:
+    if spec.size is None and spec.normalize is None:
+        return run
+    views = {**run.views, run.first_view: _with(run.views[run.first_view], spec)}
+    return run.model_copy(update={"views": views})
+
+
+def _with(view: ViewSpec, spec: EvaluationSpec) -> ViewSpec:
+    return view.model_copy(
+        update={"size": spec.size or view.size, "normalize": spec.normalize or view.normalize}
+    )
+
+
+def _of_backbone(spec: EvaluationSpec, backbone: BackboneSpec, view: ViewSpec, readout: Readout) -> Network:
+    assert spec.out is not None, "the spec checks itself"
+    run = stand_in(spec, backbone, view, readout)
+    input_view = view_of(run)
+    seeds.seed_torch(spec.seed, "init")
+    net = backbone.build(input_view).requires_grad_(False)
+    return Network(run, net, input_view, None, spec.out, 0, None)
+
+
+def stand_in(spec: EvaluationSpec, backbone: BackboneSpec, view: ViewSpec, readout: Readout) -> RunSpec:
+    """What evaluators may ask a run about, of a network that comes from none.
+
+    Raises:
+        SpecError: a protocol does not fit the network.
+    """
+    assert spec.data is not None, "the spec checks itself"
+    run = RunSpec.model_construct(
+        name="evaluation", seed=spec.seed, device=spec.device, data=spec.data, workers=spec.workers,
+        views={VIEW: view}, backbone=backbone, nets={}, objective=None, objectives={}, readout=readout,
+        evaluate=spec.evaluate, precision=spec.precision, batch_size=readout.batch_size,
+    )  # fmt: skip
+    check(run)
+    return run
+
+
+def view_of(run: RunSpec) -> View:
+    """What a network of no run reads, with the channels of the data."""
+    view, source = run.views[VIEW], run.data.build("test") or run.data.build("train")
+    if source is None:
+        raise DataError("data: has neither a train nor a test split")
+    _require_channels(view.normalize, source.channels, "the images have")
+    return View(view.size, 1, source.channels, view.normalize.mean, view.normalize.std)
+
+
+def _require_channels(normalize: Normalize, channels: int, subject: str) -> None:
+    if not len(normalize.mean) == len(normalize.std) == channels:
+        raise SpecError(
+            f"normalize: gives statistics of {len(normalize.mean)} channels but {subject} {channels}"
+        )
+
+
+def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
+    """What `sslkit export` wrote about the network in `path`, which its spec loads from there."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: cannot be read as safetensors: {error}") from None
+    if "sslkit" not in metadata:
+        raise CheckpointError(
+            f"{path}: does not say how it is read, as files of `sslkit export` do; use `backbone` with a `checkpoint`"
+        )
+    try:
+        description: dict[str, Any] = json.loads(metadata["sslkit"])
+        kind = description["backbone"]["kind"]
+        spec_class = kinds("backbone").get(kind)
+        if (
+            spec_class is None
+            or not issubclass(spec_class, BackboneSpec)
+            or "checkpoint" not in spec_class.model_fields
+        ):
+            unable = f"no plugin here can load a {kind!r} from a file"
+            raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unable)}")
+        backbone = spec_class.model_validate({**begun_anew(description["backbone"]), "checkpoint": path})
+        return (
+            backbone,
+            ViewSpec.model_validate(description["view"]),
+            Readout.model_validate(description["readout"]),
+        )
+    except (ValidationError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: {_unknown(error)}; export it again") from None
+
+
+def _unknown(error: Exception) -> str:
+    """In one line, what is wrong with the description that a file holds."""
+    if isinstance(error, ValidationError):
+        wrong = ".".join(str(place) for place in error.errors()[0]["loc"])
+        return f"was written by another version, for {wrong!r} is not known here"
+    return f"says nothing that can be read about its network ({type(error).__name__}: {error})"

@@ -1,0 +1,56 @@
+"""Embedded images of the page: figures and thumbnails as data URIs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from sslkit.core.augment import to_float, to_uint8
+from sslkit.core.source import Source
+from sslkit.functional.resize import resize_center
+from sslkit.report.page.html import Html, tag
+
+THUMB = 96
+"""Pixels of a small picture's edge at most."""
+WIDEST = 1600
+"""Pixels of a figure's width at most."""
+LARGE = 400_000
+"""Bytes of a PNG from which on a figure is kept as JPEG."""
+
+
+def figure_image(path: Path, alt: str) -> Html | None:
+    """The picture in the file at `path`; None where there is none that can be read."""
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, UnidentifiedImageError):
+        return None
+    if picture.width > WIDEST:
+        picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)))
+    return _element(picture, alt, LARGE, "paper")
+
+
+def thumbnail(source: Source, index: int, crop: float, size: int, alt: str) -> Html:
+    """Image `index` of `source` cut as the network sees it, small; DataError where it cannot be read."""
+    pixels = resize_center(to_float(source.load(index)[None]), min(size, THUMB), crop)
+    values = to_uint8(pixels)[0]
+    shown = values[:3] if values.shape[0] >= 3 else values[:1].expand(3, -1, -1)
+    return _element(Image.fromarray(shown.permute(1, 2, 0).contiguous().numpy()), alt, 8000, "thumb")
+
+
+def _element(picture: Image.Image, alt: str, large: int, kind: str) -> Html:
+    """As PNG, or as JPEG where that is large."""
+    media, content = "png", _encoded(picture, "PNG")
+    if len(content) > large:
+        media, content = "jpeg", _encoded(picture, "JPEG")
+    uri = f"data:image/{media};base64,{base64.b64encode(content).decode()}"
+    return tag("img", src=uri, alt=alt, width=picture.width, height=picture.height, class_=kind)
+
+
+def _encoded(picture: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **({"optimize": True} if kind == "PNG" else {"quality": 85}))
+    return buffer.getvalue()

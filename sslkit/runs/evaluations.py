@@ -1,0 +1,203 @@
+"""Stored evaluation results: `evaluations/step-00000100/LABEL.json`, and `.npz` for predictions."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sslkit.errors import CheckpointError
+from sslkit.specs.metrics import Better, directions_of_settings
+
+EVALUATIONS = "evaluations"
+"""Folder inside a run's."""
+
+NAMING = ("name", "every", "train", "test", "baselines")
+"""Fields of an evaluator that change no number; its data is known by the fingerprint."""
+
+Integers = NDArray[np.int64]
+
+
+class Variant(NamedTuple):
+    """How an evaluation differs from the run's own of that label; all of it empty for the run's own."""
+
+    words: str = ""
+    """For people, such as `on photos`."""
+    stem: str = ""
+    """What stands behind the label in the name of its files."""
+
+
+class StoredSplit(TypedDict, total=False):
+    """The images of one split that were read."""
+
+    fingerprint: str
+    images: int
+
+
+class StoredEvaluation(TypedDict):
+    """An evaluation as its file holds it; figures and variant are added last."""
+
+    step: int
+    readout: Mapping[str, object]
+    view: Mapping[str, object]
+    weights_sha256: str
+    checkpoint: str | None
+    unreadable: list[str]
+    label: str
+    protocol: str
+    settings: Mapping[str, object]
+    metrics: Mapping[str, float]
+    better: Mapping[str, Better | None]
+    intervals: Mapping[str, tuple[float, float]]
+    tables: Mapping[str, object]
+    data: Mapping[str, StoredSplit]
+
+
+class StoredPredictions(NamedTuple):
+    """The class and the predicted class of each scored image, in the order of the source."""
+
+    labels: Integers
+    """`[N]`."""
+    guesses: Integers
+    """`[N]`."""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """`[N]`."""
+        right: NDArray[np.bool_] = self.labels == self.guesses
+        return right
+
+
+class Evaluation(NamedTuple):
+    """One protocol's results on one network."""
+
+    label: str
+    step: int
+    protocol: str
+    """Name and version, as in `knn@1`."""
+    settings: Mapping[str, object]
+    """Every field of the evaluator's spec."""
+    metrics: Mapping[str, float]
+    """The first is the headline."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Of those metrics that predictions give one for."""
+    tables: Mapping[str, Any]
+    figures: Mapping[str, str]
+    """Name -> file, relative to the run folder."""
+    data: Mapping[str, StoredSplit]
+    """By split."""
+    readout: Mapping[str, object]
+    view: Mapping[str, object]
+    """Size, mean and deviation of the images."""
+    weights_sha256: str
+    """Of the network that was read."""
+    checkpoint: str | None
+    unreadable: tuple[str, ...]
+    """Images that were left out, with the reason."""
+    path: Path
+    """The file."""
+    better: Mapping[str, Better | None] = {}
+    """Metric -> the direction in which it is better; None where neither is, or where it is not known."""
+    variant: str = ""
+    """How it differs from the run's own evaluation of that label, such as `on photos`; empty for the run's own."""
+
+    @property
+    def title(self) -> str:
+        """The label, and in what this is not the run's own."""
+        return f"{self.label} {self.variant}".rstrip()
+
+    @property
+    def headline(self) -> str:
+        """The name of the first metric."""
+        return next(iter(self.metrics))
+
+    @property
+    def headline_better(self) -> Better | None:
+        """The direction in which the headline is better; None where that is not known."""
+        return self.better.get(self.headline)
+
+    def predictions(self) -> StoredPredictions | None:
+        """Those behind the headline accuracy, where the protocol makes any.
+
+        Raises:
+            CheckpointError: their file is damaged.
+        """
+        path = self.path.with_suffix(".npz")
+        if not path.is_file():
+            return None
+        try:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+                return StoredPredictions(file["labels"].astype(np.int64), file["guesses"].astype(np.int64))
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
+
+
+def folder_of(run_dir: Path, step: int) -> Path:
+    """Where the evaluations of `step` lie."""
+    return run_dir / EVALUATIONS / f"step-{step:08d}"
+
+
+def packed(labels: Integers, guesses: Integers) -> bytes:
+    """The `.npz` of predictions."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, labels=labels.astype(np.int32), guesses=guesses.astype(np.int32))
+    return buffer.getvalue()
+
+
+def steps(run_dir: Path) -> list[int]:
+    """The steps with evaluations, in order."""
+    matches = (re.fullmatch(r"step-(\d+)", path.name) for path in (run_dir / EVALUATIONS).glob("step-*"))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def evaluations(run_dir: Path, step: int | None = None) -> dict[str, Evaluation]:
+    """Label -> results, at `step`, or by default each at the last step that has them.
+
+    Those that are not the run's own, but of other data and the like, are there too, by the names of their files.
+
+    Raises:
+        CheckpointError: there are none, none of that step, or a file is damaged.
+    """
+    available = steps(run_dir)
+    if not available:
+        raise CheckpointError(f"{run_dir}: holds no evaluations; make them with `sslkit evaluate {run_dir}`")
+    if step is not None and step not in available:
+        raise CheckpointError(
+            f"{run_dir}: no evaluation of step {step}. Known: {', '.join(map(str, available))}"
+        )
+    selected = available if step is None else [step]
+    paths = [path for s in selected for path in sorted(folder_of(run_dir, s).glob("*.json"))]
+    return {path.stem: read_evaluation(path) for path in paths}
+
+
+def read_evaluation(path: Path) -> Evaluation:
+    """The results in one file. Raises CheckpointError where it is damaged."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        intervals = {name: (low, high) for name, (low, high) in record.pop("intervals").items()}
+        unreadable = tuple(record.pop("unreadable"))
+        _require_mappings(record)
+        if "better" not in record:  # of before directions were declared
+            record["better"] = directions_of_settings(record["settings"], record["metrics"])
+        return Evaluation(**record, intervals=intervals, unreadable=unreadable, path=path)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
+
+
+def _require_mappings(record: Mapping[str, Any]) -> None:
+    """Raises ValueError where there are no metrics, or something is no mapping that should be one."""
+    for name in ("metrics", "settings", "tables", "figures", "data", "readout", "view"):
+        if not isinstance(record[name], dict):
+            raise ValueError(f"`{name}` is no mapping")
+    if not record["metrics"]:
+        raise ValueError("it has no metrics")
+    for name, value in record["metrics"].items():
+        if value is not None and not isinstance(value, int | float):
+            raise ValueError(f"`{name}` is no number")

@@ -1,0 +1,254 @@
+"""Figures as PNG files: image grids and metric curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from torch import Tensor
+
+from sslkit.core.passes import Pictures
+from sslkit.runtime.atomic_files import write_whole
+
+DPI = 150
+PICTURE = 160
+"""Pixels that a small picture is enlarged to, by a whole factor."""
+GAP, TITLE = 6, 30
+"""Pixels between pictures, and of the line of titles."""
+PANEL = (4.4, 3.0)
+"""Inches of a panel of curves."""
+PANELS_A_ROW = 3
+BASELINES = {"untrained": "untrained", "raw pixels": "raw_pixels"}
+"""What people call them -> what records do."""
+LEVELS = ("0.35", "C3")
+"""Colors of their lines."""
+FEW = 30
+"""Points of a curve up to which each has a mark."""
+MANY = 200
+"""Points of a curve from which on it is drawn faint below its running mean."""
+
+
+class Curve(NamedTuple):
+    """One line of a panel."""
+
+    label: str
+    steps: list[float]
+    values: list[float]
+    quantity: str = ""
+    """What the values are, where the label says whose they are."""
+
+
+class Panel(NamedTuple):
+    """What stands in one pair of axes."""
+
+    curves: list[Curve]
+    levels: list[tuple[str, float]] = []  # noqa: RUF012
+    """(name, value) of dashed lines from side to side: what raw pixels or the untrained network scored."""
+
+
+def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Write `pictures` as a titled grid, their normalization undone and the result cut to [0, 1].
+
+    Args:
+        path: the PNG; it is replaced as a whole, and its folder is made.
+        pictures: images `[rows, columns, C, H, W]`, on any device. One channel is gray; of two the first is
+            shown, of more than three the first three.
+        mean: what normalization subtracted: one value a channel.
+        std: what it divided by, alike.
+    """
+    mosaic = _mosaic(_pixels(pictures.images, mean, std))
+    height, width = mosaic.shape[0] + TITLE, mosaic.shape[1]
+    figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
+    figure.figimage(mosaic.numpy(), 0, 0, origin="upper")
+    for column, title in enumerate(pictures.columns):
+        x = (column + 0.5) / len(pictures.columns)
+        figure.text(x, 1 - 0.55 * TITLE / height, title, ha="center", va="center", fontsize=8)
+    _save(figure, path)
+
+
+def save_curves(
+    path: Path, records: Sequence[Mapping[str, float | None]], lower: Collection[str] = ()
+) -> None:
+    """Write the curves in `records`: losses, learning rate and the headline of each evaluator over the steps.
+
+    What raw pixels and the untrained network scored, where that was measured, are dashed lines.
+
+    Args:
+        path: the PNG; it is replaced as a whole, and its folder is made.
+        records: those of `metrics.jsonl`. Each has a `step`; other keys may be missing, None or not finite.
+        lower: labels of the evaluations of whose headline less is better, which the title says.
+    """
+    _save_panels(path, _panels(records, lower))
+
+
+def save_conflict(path: Path, records: Sequence[Mapping[str, float | None]]) -> bool:
+    """Write how the terms of a hybrid get on: their losses, weights, lengths of gradients and cosines between them.
+
+    The legend of a cosine says in which share of the measured steps the two terms pulled apart, below 0.
+
+    Args:
+        path: the PNG; it is replaced as a whole, and its folder is made.
+        records: those of `metrics.jsonl`, with `balance/...` where terms were balanced.
+
+    Returns:
+        Whether there was anything of the kind; if not, nothing is written.
+    """
+    panels = _conflict_panels(records)
+    if panels:
+        _save_panels(path, {title: Panel(curves) for title, curves in panels.items()})
+    return bool(panels)
+
+
+def _save_panels(path: Path, panels: Mapping[str, Panel]) -> None:
+    rows = max(1, math.ceil(len(panels) / PANELS_A_ROW))
+    columns = max(1, math.ceil(len(panels) / rows))
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
+    if not panels:
+        figure.text(0.5, 0.5, "nothing recorded yet", ha="center", va="center")
+    last = max((curve.steps[-1] for panel in panels.values() for curve in panel.curves), default=0)
+    for place, (title, panel) in enumerate(panels.items(), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        for curve in panel.curves:
+            _plot(axes, curve)
+        for (name, value), color in zip(panel.levels, LEVELS, strict=False):
+            axes.axhline(value, color=color, linestyle="--", linewidth=1.2, label=f"{name} {value:.4g}")
+        _label(axes, title, panel.curves, last)
+    _save(figure, path)
+
+
+def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """`[rows, columns, 3, H, W]` uint8."""
+    shift, scale = (torch.tensor(x, dtype=torch.float32).view(-1, 1, 1) for x in (mean, std))
+    unit = (images.detach().float().cpu() * scale + shift).nan_to_num(0).clamp(0, 1)
+    shown = unit[:, :, :3] if unit.shape[2] >= 3 else unit[:, :, :1].expand(-1, -1, 3, -1, -1)
+    return (shown * 255).round().to(torch.uint8)
+
+
+def _mosaic(pixels: Tensor) -> Tensor:
+    """The pictures on white, `[height, width, 3]`, each pixel a square of whole pixels."""
+    factor = max(1, round(PICTURE / pixels.shape[-1]))
+    large = pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    before = GAP // 2
+    framed = F.pad(large, (before, GAP - before, before, GAP - before), value=255)
+    rows, columns, channels, height, width = framed.shape
+    return framed.permute(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+
+
+def _panels(records: Sequence[Mapping[str, float | None]], lower: Collection[str]) -> dict[str, Panel]:
+    """The panels by title; those without a point are left out."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    terms = [key for key in keys if key.startswith("loss/")]
+    panels = {"loss": ["loss", *(terms if len(terms) > 1 else [])], "learning rate": ["lr"]}
+    levels: dict[str, list[tuple[str, float]]] = {}
+    for evaluator in dict.fromkeys(key.split("/")[1] for key in keys if key.startswith("eval/")):
+        title = f"eval/{evaluator}" if evaluator in panels else evaluator
+        title += " (lower is better)" * (evaluator in lower)
+        panels[title] = _headlines([key for key in keys if key.startswith(f"eval/{evaluator}/")])
+        levels[title] = list(_baselines(records, panels[title][0]))
+    drawn = {
+        title: [_curve(records, key) for key in wanted if key in keys] for title, wanted in panels.items()
+    }
+    full = {title: [curve for curve in curves if curve.steps] for title, curves in drawn.items()}
+    return {title: Panel(curves, levels.get(title, [])) for title, curves in full.items() if curves}
+
+
+def _baselines(records: Sequence[Mapping[str, float | None]], key: str) -> Iterator[tuple[str, float]]:
+    """Of the headline `eval/NAME/METRIC`, where they were measured and are finite."""
+    for name, kind in BASELINES.items():
+        values = [record.get(key.replace("eval", f"baseline/{kind}", 1)) for record in records]
+        finite = [float(value) for value in values if value is not None and math.isfinite(value)]
+        if finite:
+            yield name, finite[-1]
+
+
+_WHOSE = {
+    "loss": "each term",
+    "weight": "each term",
+    "gradient norm": "each term",
+    "cosine": "gradients of two terms",
+}
+
+
+def _conflict_panels(records: Sequence[Mapping[str, float | None]]) -> dict[str, list[Curve]]:
+    """The curves of each panel by title; none where terms were not balanced."""
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    if not any(key.startswith("balance/") for key in keys):
+        return {}
+    wanted = {"loss": [key for key in keys if key.startswith("loss/")]}
+    for title in ("weight", "gradient norm", "cosine"):
+        ending = f"/{title.replace(' ', '_')}"
+        wanted[title] = [key for key in keys if key.startswith("balance/") and key.endswith(ending)]
+    drawn = {title: [_of_term(records, key, title) for key in selected] for title, selected in wanted.items()}
+    kept = {title: [curve for curve in curves if curve.steps] for title, curves in drawn.items()}
+    kept["cosine"] = [_with_conflict(curve) for curve in kept["cosine"]]
+    return {f"{title} of {_WHOSE[title]}": curves for title, curves in kept.items() if curves}
+
+
+def _of_term(records: Sequence[Mapping[str, float | None]], key: str, quantity: str) -> Curve:
+    """The curve of `loss/TERM` or `balance/TERM/METRIC`, by the name of the term, which may have a slash in it."""
+    name = key.partition("/")[2]
+    label = name if key.startswith("loss/") else name.rpartition("/")[0]
+    return _curve(records, key)._replace(label=label, quantity=quantity)
+
+
+def _with_conflict(curve: Curve) -> Curve:
+    below = sum(value < 0 for value in curve.values) / len(curve.values)
+    return curve._replace(label=f"{curve.label}, in conflict {below:.0%}, last")
+
+
+def _headlines(keys: list[str]) -> list[str]:
+    """Those of one evaluator's `eval/NAME/METRIC` keys that are accuracies, or the first where none is."""
+    return [key for key in keys if key.endswith("accuracy")] or keys[:1]
+
+
+def _curve(records: Sequence[Mapping[str, float | None]], key: str) -> Curve:
+    points = [(record["step"], record.get(key)) for record in records]
+    kept = [(float(s), float(v)) for s, v in points if s is not None and v is not None and math.isfinite(v)]
+    label = "learning rate" if key == "lr" else key.rsplit("/", 1)[-1].replace("_", " ")
+    return Curve(label, [step for step, _ in kept], [value for _, value in kept])
+
+
+def _plot(axes: Axes, curve: Curve) -> None:
+    """A line with its last value in the legend, and a mark at each point where there are few."""
+    many, label = len(curve.steps) > MANY, f"{curve.label} {curve.values[-1]:.4g}"
+    marker = "o" if len(curve.steps) <= FEW else None
+    (line,) = axes.plot(curve.steps, curve.values, marker=marker, markersize=4, linewidth=1.5, label=label)
+    if many:
+        axes.plot(*_running_mean(curve), color=line.get_color(), linewidth=1.5, label=label)
+        line.set(alpha=0.3, linewidth=1, label=None)
+
+
+def _label(axes: Axes, title: str, curves: Sequence[Curve], last: float) -> None:
+    """Titles, legend and axes; `last` is the last step of any panel, so that all show the same stretch."""
+    axes.set_title(title, fontsize=10)
+    axes.set(
+        xlabel="step",
+        ylabel=curves[0].quantity or curves[0].label,
+        xlim=(-0.02 * last - 0.5, 1.02 * last + 0.5),
+    )
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _running_mean(curve: Curve) -> tuple[list[float], list[float]]:
+    """Means over a fiftieth of the points, each at the mean of its steps."""
+    kernel = np.full(len(curve.values) // 50, 1 / (len(curve.values) // 50))
+    steps, values = (np.convolve(x, kernel, mode="valid").tolist() for x in (curve.steps, curve.values))
+    return steps, values
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """A reader sees the old file or the new one."""
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=DPI))

@@ -1,0 +1,262 @@
+"""The run folder: its spec as given, and a lock file with everything resolved."""
+
+from __future__ import annotations
+
+import glob
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import yaml
+
+from sslkit.errors import CheckpointError, SpecError
+from sslkit.registry.manager import kinds, used_plugins
+from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
+from sslkit.runs.checkpoint import FOLDER, Checkpoints
+from sslkit.runtime.atomic_files import read_summary, write_text
+from sslkit.specs.families import BackboneSpec
+from sslkit.specs.load import changed, dump, override, parse, parse_as, read_yaml, similar_path
+from sslkit.specs.metrics import refusal
+from sslkit.specs.run import RunSpec
+from sslkit.specs.walk import walk
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+Fields = dict[str, Any]
+"""A lock, or a spec as YAML has it."""
+
+SPEC = "spec.yaml"
+LOCK = "spec.lock.yaml"
+PACKAGES = (
+    "sslkit",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pillow",
+    "pydantic",
+    "faiss-gpu",
+    "faiss-cpu",
+    "scikit-learn",
+)
+
+
+def write_lock(
+    spec: RunSpec, run_dir: Path, resolved: Mapping[str, object], data: Mapping[str, object] | None = None
+) -> None:
+    """Write `spec.yaml` and `spec.lock.yaml`. `data`: fingerprints of what the run reads."""
+    plugins = used_plugins(part for _, part in walk(spec))
+    lock = {
+        "spec": spec.model_dump(mode="json"),
+        "resolved": dict(resolved),
+        "data": dict(data or {}),
+        "lineage": [],
+        "folder": str(Path.cwd()),
+        "plugins": dict(plugins),
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "git": git_commit(),
+        "command": sys.argv,
+    }
+    write_text(run_dir / SPEC, dump(spec))
+    rewrite_lock(run_dir, lock)
+
+
+def rewrite_lock(run_dir: Path, lock: Mapping[str, object]) -> None:
+    """Replace the lock of the run in `run_dir`."""
+    write_text(run_dir / LOCK, yaml.safe_dump(dict(lock), sort_keys=False, allow_unicode=True))
+
+
+def read_lock(run_dir: Path) -> Fields:
+    """The lock of the run in `run_dir`.
+
+    Raises:
+        CheckpointError: the folder holds no run.
+    """
+    if not run_dir.exists():
+        raise CheckpointError(f"{run_dir}: no such folder.{similar_path(run_dir)}")
+    if not (run_dir / LOCK).is_file():
+        raise CheckpointError(
+            f"{run_dir}: holds no run (no {LOCK}); give the folder that `sslkit run` printed"
+        )
+    lock = read_yaml(run_dir / LOCK)
+    missing = [part for part in ("spec", "resolved", "packages") if not isinstance(lock.get(part), dict)]
+    if missing:
+        raise CheckpointError(f"{run_dir / LOCK}: has no {missing[0]}; the file is damaged")
+    return lock
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    """Whether `run_dir` holds a run that saved anything."""
+    return (run_dir / LOCK).is_file() and bool(Checkpoints(run_dir / FOLDER).all())
+
+
+def locked_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
+    """The resolved spec of the run in `run_dir`, with `out` and the files that it names set to where they are now."""
+    return parse(override(_located(run_dir), assignments), began=True)
+
+
+def trained_spec(run_dir: Path) -> RunSpec:
+    """As `locked_spec`, for a run that trained.
+
+    Its data and the weights that it began with, which may be gone, are not looked for.
+    """
+    return parse_as(RunSpec, without_first_weights(_located(run_dir)))
+
+
+def continued_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
+    """What a run with a checkpoint goes on with: its spec with overrides, and no weights to begin with.
+
+    Raises:
+        SpecError: a changed field makes another run, or the spec does not fit any more, as data that are gone.
+    """
+    wanted = override(without_first_weights(_located(run_dir)), assignments)
+    spec = parse_as(RunSpec, wanted)
+    wrong = other_run(changes_of(spec, run_dir), list(file_paths(spec)))
+    if wrong:
+        raise SpecError(
+            f"{', '.join(wrong)}: cannot change when a run is continued: that is another run, to be started in another "
+            f"folder with --out. May change: {', '.join([DATA, *FREE])}"
+        )
+    return parse(wanted, began=True)
+
+
+def without_first_weights(fields: Fields) -> Fields:
+    """The fields of a run, without those that say which weights its networks begin with."""
+    nets = {
+        name: {**net, "backbone": begun_anew(net.get("backbone"))}
+        for name, net in fields.get("nets", {}).items()
+    }
+    return {**fields, "backbone": begun_anew(fields.get("backbone")), "nets": nets}
+
+
+def begun_anew(backbone: T) -> T:
+    """The fields of `backbone` without its first weights, as far as it can do without."""
+    if not isinstance(backbone, dict):
+        return backbone
+    cls = kinds("backbone").get(str(backbone.get("kind")))
+    if cls is None or not issubclass(cls, BackboneSpec):
+        return backbone
+    fields = {name: cls.model_fields[name] for name in cls.first_weights if name in cls.model_fields}
+    defaults = {name: field.default for name, field in fields.items() if not field.is_required()}
+    return cast("T", {**backbone, **defaults})
+
+
+def _located(run_dir: Path) -> Fields:
+    """The locked spec; relative paths that lead nowhere from here are those of the folder where the run began."""
+    lock = read_lock(run_dir)
+    fields, folder = _accepted({**lock["spec"], "out": str(run_dir)}), lock.get("folder")
+    if folder is None or Path(folder) == Path.cwd():
+        return fields
+    moved = [
+        (path, str(Path(folder) / value))
+        for path, value in file_paths(parse_as(RunSpec, fields)).items()
+        if not value.expanduser().is_absolute() and _leads(Path(folder) / value)
+    ]
+    return changed(fields, moved)
+
+
+def _accepted(fields: Fields) -> Fields:
+    """`fields` without a `checkpoint.best` that is refused today: no checkpoint was ever kept by it."""
+    spec = parse_as(RunSpec, fields)
+    if spec.checkpoint.best is None or not refusal(spec.checkpoint.best, spec.evaluate):
+        return fields
+    return {**fields, "checkpoint": {**fields["checkpoint"], "best": None}}
+
+
+def _leads(path: Path) -> bool:
+    """Whether there is something, or some file that a pattern names."""
+    return path.exists() or next(iter(glob.iglob(str(path), recursive=True)), None) is not None  # noqa: PTH207
+
+
+def changes_of(spec: RunSpec, run_dir: Path) -> Changes:
+    """What differs between `spec` and the lock in `run_dir`, first weights and the folder aside."""
+    now, then = spec.model_dump(mode="json"), parse_as(RunSpec, _located(run_dir)).model_dump(mode="json")
+    differing = dict(changes(without_first_weights(then), without_first_weights(now)))
+    return {path: values for path, values in differing.items() if path != "out"}
+
+
+def differences(spec: RunSpec, run_dir: Path) -> list[str]:
+    """Fields in which the run in `run_dir` is not the one of `spec`, those aside that may change.
+
+    Once it is finished nothing is evaluated any more, so that `evaluate` counts.
+    """
+    ours, theirs = spec.model_dump(mode="json"), parse_as(RunSpec, _located(run_dir)).model_dump(mode="json")
+    free = set(FREE) - ({"evaluate"} if read_summary(run_dir).get("finished") else set())
+    return [key for key in ours if key not in free and ours[key] != theirs.get(key)]
+
+
+def require_same_run(spec: RunSpec, run_dir: Path) -> None:
+    """Pass where `run_dir` holds no run, one that never saved a checkpoint, or the very run that `spec` describes.
+
+    Data at another place pass where the lock knows their content, which is compared when they are opened.
+
+    Raises:
+        SpecError: it holds a different one.
+    """
+    if not has_checkpoint(run_dir):
+        return
+    compared = bool(read_lock(run_dir).get("data"))
+    different = [field for field in differences(spec, run_dir) if not (compared and field == DATA)]
+    if different:
+        raise SpecError(
+            f"{run_dir}: holds a different run (its {', '.join(different)} differ{'s' * (len(different) == 1)}). "
+            f"Choose another folder with --out, continue that run with `sslkit resume {run_dir}`, or delete the folder"
+        )
+
+
+def version_changes(run_dir: Path) -> list[str]:
+    """Packages whose version differs from the one that started the run: bit-equality is not promised across them."""
+    then = read_lock(run_dir).get("packages", {})
+    return [
+        f"{name} {then[name]} -> {now}"
+        for name, now in package_versions().items()
+        if then.get(name, now) != now
+    ]
+
+
+def package_versions() -> dict[str, str]:
+    """Installed versions of what results depend on."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_commit() -> str | None:
+    """Commit of the working folder, with `+changes` where it has any; None outside git."""
+    try:
+        head = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+        status = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() + ("+changes" if status.stdout.strip() else "")
+
+
+def device_name(device: torch.device) -> str:
+    """What people call the device."""
+    import torch
+
+    return (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type} ({platform.machine()})"
+    )

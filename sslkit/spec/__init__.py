@@ -1,1 +1,0 @@
-"""Run specifications as frozen pydantic models. Nothing here imports torch."""

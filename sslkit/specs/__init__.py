@@ -1,0 +1,1 @@
+"""Specs: what to run, as frozen data. Nothing here imports torch."""

@@ -1,0 +1,209 @@
+"""Base of all specs (frozen pydantic models), slots of component families, and problems. Nothing here imports torch.
+
+A *family* is what a slot accepts (masker, target, ...); a *kind* is one implementation of it. `kind` tells
+the members of a family apart in YAML, and each family is a tagged union of whatever the plugins registered.
+"""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, final
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from sslkit import catalog
+from sslkit.core.problem import Problem
+
+if TYPE_CHECKING:
+    from sslkit.specs.run import RunSpec
+
+NO_KINDS = "no_kinds"
+"""Type of pydantic's error for a slot of a family that no plugin serves."""
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+"""A whole number above 0. Bounded, so that arithmetic with it cannot overflow."""
+
+
+class Spec(BaseModel, ABC):
+    """Base of every spec: frozen, hashable, no unknown keys; the strings below fields describe them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        defer_build=True,  # the unions are built at first use, after the plugins are loaded
+        validate_default=True,
+        allow_inf_nan=False,
+    )
+    family: ClassVar[str] = ""
+    unchecked: ClassVar[str] = ""
+    """Why `example` gives None, such as files that only a user has. The conformance kit asks for it."""
+    expected_failures: ClassVar[Mapping[str, str]] = {}
+    """Name of a check of the conformance kit that this kind fails -> why. One that passes is then a failure."""
+
+    def __init__(self, /, **fields: object) -> None:
+        """Check `fields`; raises SpecError, naming each that is wrong."""
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            from sslkit.specs.error_text import spec_error
+
+            raise spec_error(error, type(self), prefix=type(self).__name__) from None
+
+    # pydantic then builds nested specs itself, so that their errors keep the path from the root.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
+        """Let slots with a default take fields alone. What `slot_default` could add, pydantic puts below `Slot`."""
+        for field in cls.model_fields.values():
+            if isinstance(field.default, Mapping) and "kind" in field.default:
+                field.metadata.append(_completed(field.default))
+
+    def model_post_init(self, context: object, /) -> None:
+        """Count `kind` as set: YAML of what was set must name it."""
+        if "kind" in type(self).model_fields:
+            self.model_fields_set.add("kind")
+
+    def __hash__(self) -> int:
+        """Equal specs have equal hashes, mappings inside them included."""
+        return hash((type(self), _hashable(tuple(self.__dict__.values()))))
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Describe the fields, and make `kind` required: pydantic leaves out what has a default in Python."""
+        from sslkit.specs.docstrings import descriptions  # parses source files, which only schemas need
+
+        described = handler.resolve_ref_schema(handler(schema))
+        properties = described.get("properties", {})
+        for name, text in descriptions(cls).items():
+            if text and name in properties:
+                properties[name].setdefault("description", text)
+        if cls.family and "kind" in properties:
+            described["required"] = ["kind", *(n for n in described.get("required", []) if n != "kind")]
+        return described
+
+    @classmethod
+    def kind_name(cls) -> str:
+        """The value of `kind` that selects this class."""
+        return str(cls.model_fields["kind"].default)
+
+    @classmethod
+    def example(cls) -> Self | None:
+        """A small instance for `sslkit plugins check` to build and run; torch-free, and it writes no files.
+
+        Override it where fields are required or where the defaults make something large. None says that it
+        cannot run without what only a user has, such as files; `unchecked` then says what.
+        """
+        return cls()
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Yield what is wrong with this spec inside `run`, without importing torch. Called for every spec."""
+        return iter(())
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """Yield the fields that have no effect inside `run`, with the reason, without importing torch.
+
+        Yield them whatever their values: only those whose value differs from their default count, as somebody set it
+        and expects it to do something. They are refused, or with `note` reported in one line.
+        """
+        return iter(())
+
+    def summary(self) -> str:
+        """One line for people: the kind and the fields that were set."""
+        fields = [f"{k}={_text(getattr(self, k))}" for k in sorted(self.model_fields_set - {"kind"})]
+        name = self.kind_name() if "kind" in type(self).model_fields else type(self).__name__
+        return f"{name}({', '.join(fields)})" if fields else name
+
+
+def _text(value: object) -> str:
+    match value:
+        case Spec():
+            return value.summary()
+        case Mapping():
+            return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
+        case tuple() | list():
+            return f"[{', '.join(map(_text, value))}]"
+    return str(value)
+
+
+@final
+class Slot:
+    """Annotation of a field that takes any registered spec of the annotated family."""
+
+    def __get_pydantic_core_schema__(self, source: type[Spec], handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Build the tagged union of the kinds that are registered now."""
+        if _slots_are_open.get():
+            return core_schema.any_schema()
+        kinds = catalog.kinds(source.family)
+        if not kinds:
+            return core_schema.no_info_plain_validator_function(lambda _: _no_kinds(source.family))
+        choices = {kind: handler.generate_schema(cls) for kind, cls in sorted(kinds.items())}
+        return core_schema.tagged_union_schema(choices, discriminator="kind")
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The kinds' union; nothing is valid where there is no kind."""
+        return {"not": {}} if schema["type"] == "function-plain" else handler(schema)
+
+
+_slots_are_open: ContextVar[bool] = ContextVar("slots_are_open", default=False)
+"""Whether slots take anything, so that a class can be built without those of other kinds."""
+
+
+def require_buildable(cls: type[Spec]) -> None:
+    """Raise what pydantic says of fields of `cls` that it cannot build.
+
+    Every spec with a slot of its family would raise the same. Slots inside `cls` stay out of it: their kinds may not be
+    registered yet.
+    """
+    token = _slots_are_open.set(True)
+    try:
+        TypeAdapter(cls).rebuild(force=True, raise_errors=True, _parent_namespace_depth=0)
+    finally:
+        _slots_are_open.reset(token)
+
+
+def _no_kinds(family: str) -> None:
+    raise PydanticCustomError(NO_KINDS, "no plugin offers any kind of {family}", {"family": family})
+
+
+def _hashable(value: object) -> object:
+    match value:
+        case Mapping():
+            return frozenset((key, _hashable(item)) for key, item in value.items())
+        case tuple() | list():
+            return tuple(map(_hashable, value))
+    return value
+
+
+def slot_default(kind: str, **fields: object) -> Any:  # noqa: ANN401
+    """Default of a slot by kind, so that a plugin need not import the plugin that offers it.
+
+    A mapping without `kind` changes the default's fields: `masker: {ratio: 0.5}`.
+    """
+    return Field(default={"kind": kind, **fields}, validate_default=True)
+
+
+def _completed(default: Mapping[str, object]) -> BeforeValidator:
+    """Of the slot with this default."""
+
+    def complete(value: object) -> object:
+        return {**default, **value} if isinstance(value, Mapping) and "kind" not in value else value
+
+    return BeforeValidator(complete)

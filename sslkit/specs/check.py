@@ -1,0 +1,49 @@
+"""All that is wrong with a run, and what in it has no effect, as one error. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sslkit.core.problem import Problem
+from sslkit.errors import SpecError
+from sslkit.specs.error_text import joined
+from sslkit.specs.unused_fields import unused
+from sslkit.specs.walk import scoped
+
+if TYPE_CHECKING:
+    from sslkit.specs.run import RunSpec
+
+
+def check(run: RunSpec, effects: str | None = "") -> None:
+    """Ask every spec in `run` for its problems and for fields that were set without effect, torch-free.
+
+    Args:
+        run: what is checked.
+        effects: dotted path at or below which fields must have an effect; everywhere by default, and None for nowhere:
+            what a run began with is not refused later.
+
+    Raises:
+        SpecError: at least one was found.
+    """
+    refused = [] if effects is None else [p for p in unused(run) if not p.note and p.path.startswith(effects)]
+    messages: dict[str, str] = {}
+    for problem in (*problems(run), *refused):
+        messages.setdefault(problem.path or "spec", problem.message)
+    if messages:
+        raise joined(messages)
+
+
+def notes(run: RunSpec) -> list[str]:
+    """`path: reason` of each field that a switch of the spec turned off, although it was set."""
+    return [f"{problem.path}: {problem.message}" for problem in unused(run) if problem.note]
+
+
+def problems(run: RunSpec) -> Iterator[Problem]:
+    """Everything that the specs in `run` say is wrong, with paths from its root."""
+    for path, spec, scope in scoped(run):
+        try:
+            for problem in spec.problems(scope):
+                yield Problem(".".join(part for part in (path, problem.path) if part), problem.message)
+        except SpecError as error:  # from a helper that the spec calls; it does not know the path
+            yield Problem(path, str(error))

@@ -1,0 +1,240 @@
+"""The families of components: one abstract spec and one slot each. Only `build` imports torch."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
+
+from pydantic import AfterValidator, Field
+
+from sslkit.core.problem import Problem
+from sslkit.specs.base import Slot, Spec
+from sslkit.specs.metrics import Metrics
+from sslkit.specs.schedule import Period, Value, ends, is_due
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from sslkit.core.augment import Augment as AugmentModule
+    from sslkit.core.backbone import Backbone as BackboneModule
+    from sslkit.core.balancer import Balancer as BalancerModule
+    from sslkit.core.context import Env, Grid, View
+    from sslkit.core.evaluator import Evaluator as EvaluatorModule
+    from sslkit.core.logger import Logger as LoggerModule
+    from sslkit.core.masker import Masker as MaskerModule
+    from sslkit.core.objective import Objective as ObjectiveModule
+    from sslkit.core.source import Source as SourceModule
+    from sslkit.core.target import Target as TargetModule
+    from sslkit.specs.run import RunSpec
+
+
+class BackboneSpec(Spec):
+    """A network that turns images into tokens."""
+
+    family: ClassVar[str] = "backbone"
+    tells_attention: ClassVar[bool] = True
+    """Whether the network may answer `attentions`; evaluators that need it are refused before training where not."""
+    first_weights: ClassVar[tuple[str, ...]] = ("checkpoint", "pretrained")
+    """Fields that say which weights the network begins with. A run that trained has its own, and goes without them."""
+
+    def frozen_in(self, run: RunSpec) -> bool:
+        """Whether it is a net of `run` that never changes, and not the network that is trained."""
+        return run.backbone is not self and any(net.backbone is self for net in run.nets.values())
+
+    @property
+    def blocks(self) -> int | None:
+        """Number of blocks whose output can be read; None (the default) if only the built network knows."""
+        return None
+
+    @abstractmethod
+    def build(self, view: View) -> BackboneModule:
+        """The network for images like those of `view`, the run's first view."""
+
+    @abstractmethod
+    def grid(self, size: int) -> Grid | None:
+        """Rows and columns of patches of a `size` x `size` image; None if only the built network knows.
+
+        Raises:
+            SpecError: `size` cannot be cut into patches.
+        """
+
+
+class MaskerSpec(Spec):
+    """Which patches to hide."""
+
+    family: ClassVar[str] = "masker"
+
+    @abstractmethod
+    def build(self, env: Env, view: str) -> MaskerModule:
+        """The sampler for the patches of `view`. Raises SpecError where they are too few."""
+
+
+class TargetSpec(Spec):
+    """What to predict about a patch, and how a guess is scored."""
+
+    family: ClassVar[str] = "target"
+
+    @abstractmethod
+    def build(self, env: Env, view: str) -> TargetModule:
+        """The target for the patches of `view`."""
+
+
+class Combined(NamedTuple):
+    """What a hybrid is made of."""
+
+    objectives: Mapping[str, ObjectiveSpec]
+    """Its terms, by name; each may be a hybrid itself."""
+    balance: BalancerSpec
+    """How their losses become one."""
+
+
+def _not_negative(value: Value) -> Value:
+    if min(ends(value)) < 0:
+        raise ValueError("a weight is at least 0, at the start and at the end")
+    return value
+
+
+Weight = Annotated[Value, AfterValidator(_not_negative)]
+"""What a loss is multiplied by."""
+
+
+class ObjectiveSpec(Spec):
+    """A loss on tokens. The fields below are common to every kind."""
+
+    family: ClassVar[str] = "objective"
+
+    weight: Weight = 1.0
+    """What the loss is multiplied by, possibly on a schedule, before a balancer sees it."""
+    salt: int = Field(0, ge=0, lt=2**31)
+    """Another number gives this term masks of its own where an equal masker of another term would share its masks."""
+
+    @property
+    def views(self) -> frozenset[str]:
+        """The views that it reads: by default those that its fields `view`, `local` and `key_view` name.
+
+        Override it where it reads others. A view that no objective reads is refused, so an empty answer, which is that
+        of objectives without such fields, says nothing about the others.
+        """
+        values = (getattr(self, name, None) for name in ("view", "local", "key_view"))
+        return frozenset(value for value in values if isinstance(value, str))
+
+    def combined(self) -> Combined | None:
+        """The terms that this is short for, if it is a hybrid; the run then builds those in its place."""
+        return None
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        """A salt is for masks."""
+        from sslkit.specs.walk import walk  # which knows the families
+
+        if not any(isinstance(spec, MaskerSpec) for _, spec in walk(self)):
+            yield Problem("salt", "gives a term masks of its own, and this one has no masker; leave it out")
+
+    @abstractmethod
+    def build(self, env: Env) -> ObjectiveModule:
+        """The loss module, its heads freshly initialized from torch's generator."""
+
+
+class BalancerSpec(Spec):
+    """How several losses become one."""
+
+    family: ClassVar[str] = "balancer"
+
+    @abstractmethod
+    def build(self, names: Sequence[str]) -> BalancerModule:
+        """The balancer of the objectives called `names`, in this order."""
+
+
+class SourceSpec(Spec):
+    """Where images and labels come from."""
+
+    family: ClassVar[str] = "source"
+
+    @abstractmethod
+    def build(self, split: str) -> SourceModule | None:
+        """The images of `split`, "train" or "test"; None if there is no such split.
+
+        Raises:
+            DataError: files are missing, empty or unreadable.
+        """
+
+
+class AugmentSpec(Spec):
+    """A random change of images."""
+
+    family: ClassVar[str] = "augment"
+
+    @abstractmethod
+    def build(self, size: int) -> AugmentModule:
+        """The batched operation for a view of `size` pixels."""
+
+
+class LoggerSpec(Spec):
+    """Where metrics go besides `metrics.jsonl`."""
+
+    family: ClassVar[str] = "logger"
+
+    @abstractmethod
+    def build(self, run_dir: Path, name: str) -> LoggerModule:
+        """The logger of the run `name` that lives in `run_dir`."""
+
+
+BackboneField = Annotated[BackboneSpec, Slot()]
+MaskerField = Annotated[MaskerSpec, Slot()]
+TargetField = Annotated[TargetSpec, Slot()]
+ObjectiveField = Annotated[ObjectiveSpec, Slot()]
+BalancerField = Annotated[BalancerSpec, Slot()]
+SourceField = Annotated[SourceSpec, Slot()]
+AugmentField = Annotated[AugmentSpec, Slot()]
+LoggerField = Annotated[LoggerSpec, Slot()]
+
+
+class EvaluatorSpec(Spec):
+    """A protocol that measures features. The fields below are common to every kind."""
+
+    family: ClassVar[str] = "evaluator"
+
+    name: str | None = Field(None, min_length=1, pattern=r"^[\w.@-]+$")
+    """Name in the metrics, `eval/NAME/METRIC`. Default: the kind."""
+    every: Period = "end"
+    """When to run during training: `5 epochs`, `500 steps` or `end`. It always runs at the end too."""
+    train: SourceField | None = None
+    """Labeled images to learn from. Default: the run's own training images."""
+    test: SourceField | None = None
+    """Labeled images to score (their test split). Default: those of `train`, or of the run's data."""
+    baselines: bool = False
+    """Also score raw pixels and the untrained network, once, before the first step."""
+
+    @property
+    def label(self) -> str:
+        """The name this evaluation goes by in the metrics."""
+        return self.name or self.kind_name()
+
+    def reported_metrics(self) -> Metrics:
+        """The metrics that the protocol reports with these settings, and the direction in which each is better.
+
+        The name of one that depends on data holds `*` for what they tell; one that is not always reported says when.
+        `checkpoint.best` can name those that have a direction, and comparisons, reports and tables go by it. Default:
+        nothing is declared; then higher is better for the first metric, and nothing is known of the others.
+        """
+        return {}
+
+    def due(self, step: int, steps_per_epoch: int) -> bool:
+        """Whether to run after `step` steps are done (the end of the run is the trainer's matter)."""
+        return is_due(self.every, step, steps_per_epoch)
+
+    @abstractmethod
+    def build(self) -> EvaluatorModule:
+        """The protocol, ready to score features."""
+
+
+EvaluatorField = Annotated[EvaluatorSpec, Slot()]
+
+FAMILIES: dict[str, type[Spec]] = {
+    cls.family: cls
+    for cls in (
+        BackboneSpec, MaskerSpec, TargetSpec, ObjectiveSpec, BalancerSpec,
+        EvaluatorSpec, SourceSpec, AugmentSpec, LoggerSpec,
+    )
+}  # fmt: skip
+"""Every family, by name."""

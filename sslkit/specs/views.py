@@ -1,0 +1,112 @@
+"""Views: crops of one size with their augmentations and statistics. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Self, final
+
+from pydantic import Field, model_validator
+
+from sslkit import catalog
+from sslkit.core.problem import Problem
+from sslkit.errors import SpecError
+from sslkit.specs.augmentation_recipes import RECIPES, Recipe, Step
+from sslkit.specs.base import Count, Spec
+from sslkit.specs.families import AugmentField, AugmentSpec
+
+if TYPE_CHECKING:
+    from sslkit.specs.run import RunSpec
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@final
+class Normalize(Spec):
+    """Channel statistics that bring pixels in [0, 1] to zero mean and unit scale. Default: ImageNet's."""
+
+    mean: tuple[float, ...] = Field(IMAGENET_MEAN, min_length=1)
+    """Mean of each channel, for pixels in [0, 1]."""
+    std: tuple[float, ...] = Field(IMAGENET_STD, min_length=1)
+    """Standard deviation of each channel, for pixels in [0, 1]."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The two lists must match and no deviation may be 0."""
+        if len(self.mean) != len(self.std):
+            yield Problem("std", f"has {len(self.std)} channels where `mean` has {len(self.mean)}")
+        if any(s <= 0 for s in self.std):
+            yield Problem("std", f"must be above 0 in every channel, found {list(self.std)}")
+
+
+@final
+class ViewSpec(Spec):
+    """A named group of crops of one size."""
+
+    size: Count
+    """Side of a crop, in pixels."""
+    crops: Count = 1
+    """Crops of each image."""
+    augment: tuple[AugmentField, ...] = ()
+    """Random changes of every crop, in order. Without one that fixes the size, images are first cut at the center."""
+    by_crop: tuple[tuple[AugmentField, ...], ...] = ()
+    """Lists of changes instead: crop i takes list i, and begins again with the first where there are more crops."""
+    recipe: Recipe | None = None
+    """A published set of such lists instead, by its name: `simclr`, `byol`, `dino_global`, ... (see Views)."""
+    normalize: Normalize = Normalize()
+    """Channel statistics, applied last."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        ways = [name for name in ("augment", "by_crop", "recipe") if getattr(self, name)]
+        if len(ways) > 1:
+            raise ValueError(
+                f"gives {' and '.join(f'`{name}`' for name in ways)}; they exclude each other: keep one"
+            )
+        return self
+
+    @property
+    def chains(self) -> tuple[tuple[AugmentSpec, ...], ...]:
+        """The changes of each crop, one list a crop.
+
+        Raises:
+            SpecError: the recipe needs a kind that no plugin offers.
+        """
+        lists = self._recipe_lists() if self.recipe else self.by_crop or (self.augment,)
+        return tuple(lists[i % len(lists)] for i in range(self.crops))
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Every list belongs to a crop, and the kinds that a recipe needs are there."""
+        if len(self.by_crop) > self.crops:
+            yield Problem(
+                "by_crop",
+                f"has {len(self.by_crop)} lists but `crops` is {self.crops}; set `crops`",
+            )
+        try:
+            lists = self._recipe_lists() if self.recipe else ()
+        except SpecError as error:
+            yield Problem("recipe", str(error))
+        else:
+            if len(lists) > self.crops:
+                text = f"{self.recipe!r} has lists for {len(lists)} crops, but `crops` is {self.crops}; set `crops`"
+                yield Problem("recipe", text)
+
+    def _recipe_lists(self) -> tuple[tuple[AugmentSpec, ...], ...]:
+        assert self.recipe is not None, "only views with a recipe are asked for it"
+        return tuple(
+            tuple(_augmentation(step, self.recipe) for step in chain) for chain in RECIPES[self.recipe]
+        )
+
+
+def _augmentation(step: Step, recipe: str) -> AugmentSpec:
+    """The spec of one step of a recipe, of whatever class a plugin registered for its kind."""
+    kind = str(step["kind"])
+    cls = catalog.kinds("augment").get(kind)
+    if cls is None:
+        unknown = f"{recipe!r} needs the augmentation {kind!r}, which no plugin that is loaded offers"
+        raise SpecError(catalog.missing("augment", kind, unknown))
+    spec = cls(**step)
+    assert isinstance(spec, AugmentSpec), "the catalog's families hold specs of theirs"
+    return spec

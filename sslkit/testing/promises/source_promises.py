@@ -1,0 +1,148 @@
+"""Conformance checks of sources."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from sslkit.core.fingerprint import SIZE
+from sslkit.core.source import Source
+from sslkit.errors import PluginError
+from sslkit.specs.families import SourceSpec
+from sslkit.testing.kit_report import Checks, require
+
+TRIED = 16
+"""Images that are loaded."""
+UNKNOWN = 255
+"""In masks: pixels that are not told."""
+
+
+def checks(spec: SourceSpec) -> Checks:
+    """The checks of the training split, and of the test split where there is one."""
+    return {
+        "gives uint8 images": partial(_images, spec),
+        "labels every image or none": partial(_labels, spec),
+        "names every image": partial(_names, spec),
+        "its attributes are numbers from -1": partial(_attributes, spec),
+        "its masks fit its images": partial(_masks, spec),
+        "has a stable fingerprint": partial(_fingerprint, spec),
+        "its splits agree": partial(_splits, spec),
+    }
+
+
+def _train(spec: SourceSpec) -> Source:
+    source = spec.build("train")
+    if source is None:
+        raise PluginError("has no training split")
+    return source
+
+
+def _images(spec: SourceSpec) -> None:
+    source = _train(spec)
+    require(len(source) > 0, "has no images")
+    resident = source.resident()
+    if resident is not None:
+        shape = tuple(resident.shape)
+        right = resident.dtype == torch.uint8 and resident.ndim == 4 and shape[1] == source.channels
+        require(
+            right,
+            f"`resident` is {resident.dtype} {shape}, expected uint8 [N, {source.channels}, H, W] of 0 to 255",
+        )
+    for index in _some(source):
+        image = source.load(index)
+        actual = f"image {index} is {image.dtype} {tuple(image.shape)}"
+        right = image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == source.channels
+        require(right, f"{actual}, expected uint8 [{source.channels}, H, W] of 0 to 255")
+        require(torch.equal(image, source.load(index)), f"image {index} differs when it is loaded again")
+        size = (image.shape[1], image.shape[2])
+        require(source.sizes is None or size in source.sizes, f"{actual}, a size that `sizes` leaves out")
+        same = resident is None or torch.equal(resident[index], image)
+        require(same, f"image {index} differs between `load` and `resident`")
+    require(
+        resident is None or len(resident) == len(source), "`resident` has another number of images than `len`"
+    )
+
+
+def _some(source: Source) -> list[int]:
+    """Places spread over all images, the first and the last among them."""
+    return sorted({round(i * (len(source) - 1) / (TRIED - 1)) for i in range(TRIED)})
+
+
+def _names(spec: SourceSpec) -> None:
+    """By which warnings and figures call an image."""
+    source = _train(spec)
+    names = [source.name(index) for index in _some(source)]
+    require(all(isinstance(name, str) and name for name in names), f"`name` gives {names[0]!r}; give a text")
+    require(
+        len(set(names)) == len(names), "`name` gives one name for several images; use the file or the row"
+    )
+
+
+def _attributes(spec: SourceSpec) -> None:
+    source = _train(spec)
+    for name, values in source.attributes.items():
+        actual = f"attribute {name!r} is {values.dtype} {tuple(values.shape)}"
+        right = values.dtype == torch.int64 and values.shape == (len(source),)
+        require(right, f"{actual}, expected int64 [{len(source)}]")
+        require(
+            int(values.min()) >= -1, f"attribute {name!r} has {int(values.min())}; -1 is unknown, 0 the first"
+        )
+
+
+def _masks(spec: SourceSpec) -> None:
+    """Of sources that name regions; others give no masks."""
+    source = _train(spec)
+    for index in _some(source):
+        mask = source.mask(index)
+        if mask is None or not source.regions:
+            require(
+                mask is None and not source.regions, "names regions without masks, or has masks without them"
+            )
+            continue
+        size, actual = source.load(index).shape[1:], f"mask {index} is {mask.dtype} {tuple(mask.shape)}"
+        require(mask.dtype == torch.uint8 and mask.shape == size, f"{actual}, expected uint8 {tuple(size)}")
+        labeled = mask[mask != UNKNOWN]
+        highest = int(labeled.max()) if len(labeled) else 0
+        require(highest < len(source.regions), f"mask {index} has {highest}, which is no region")
+
+
+def _labels(spec: SourceSpec) -> None:
+    source = _train(spec)
+    if source.labels is None:
+        require(not source.classes, "names classes but has no labels")
+        return
+    actual = f"{source.labels.dtype} {tuple(source.labels.shape)}"
+    right = source.labels.dtype == torch.int64 and source.labels.shape == (len(source),)
+    require(right, f"labels are {actual}, expected int64 [{len(source)}]")
+    low, high = int(source.labels.min()), int(source.labels.max())
+    require(
+        low >= 0 and high < len(source.classes), f"labels {low} to {high} for {len(source.classes)} classes"
+    )
+
+
+def _fingerprint(spec: SourceSpec) -> None:
+    one, two = _train(spec), _train(spec)
+    first, second = one.fingerprint, two.fingerprint
+    require(bool(first), "the fingerprint is empty")
+    require(first == second, f"the fingerprint is {first!r}, and {second!r} when built again")
+    digests, again = one.digests(), two.digests()
+    if digests is None or again is None:
+        return
+    actual = f"`digests` is {digests.dtype} {digests.shape}"
+    require(
+        digests.dtype == np.uint8 and digests.shape == (len(one), SIZE),
+        f"{actual}, expected uint8 [N, {SIZE}]",
+    )
+    require(np.array_equal(digests, again), "`digests` differ when the source is built again")
+
+
+def _splits(spec: SourceSpec) -> None:
+    train, test = _train(spec), spec.build("test")
+    if test is not None:
+        require(
+            train.channels == test.channels, f"{train.channels} channels to train, {test.channels} to test"
+        )
+        require(train.classes == test.classes, "the splits name different classes")
+        require(train.fingerprint != test.fingerprint, "both splits have the same fingerprint")

@@ -1,0 +1,1 @@
+"""What is watched while a run goes on: time, energy, progress, collapse, finite losses."""

@@ -1,0 +1,158 @@
+"""Runs brought back from their folder."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import torch
+
+from sslkit.build.restore import find, load_masking, load_optimizer, load_system, restore
+from sslkit.errors import CheckpointError
+from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, Loaded
+from sslkit.runs.weights import weights_sha256
+from sslkit.train.compose import compose
+from sslkit.train.launch import train
+from tests import tiny
+
+KNN = {"kind": "knn", "every": "2 steps"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run with several checkpoints: (folder, summary). Tests must not change it."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    run = tiny.spec(
+        out, nets={"ema": {"momentum": 0.5}}, readout={"net": "ema"}, evaluate=[KNN],
+        checkpoint={"every": "2 steps", "keep": 9},
+    )  # fmt: skip
+    return out, train(run, lambda text: None)
+
+
+def says(message):
+    return pytest.raises(CheckpointError, match=re.escape(message))
+
+
+def test_the_last_checkpoint_is_the_end_of_training(finished):
+    out, summary = finished
+    restored = restore(out)
+    assert restored.loaded.step == summary["step"] == 8
+    assert weights_sha256(restored.system) == summary["weights_sha256"]
+    assert restored.env.views["global"].channels == 1
+    assert restored.net is restored.system.nets["ema"]
+
+
+def test_restoring_needs_no_data(finished, monkeypatch):
+    from sslkit_sources.specs.images import Digits
+
+    monkeypatch.setattr(Digits, "build", lambda self, split: pytest.fail("opened the data"))
+    assert restore(finished[0]).loaded.step == 8
+
+
+def test_the_best_and_named_checkpoints_are_found(finished):
+    out, summary = finished
+    best = int(summary["best"]["eval/knn/accuracy"]["step"])
+    assert find(out, "best").step == best
+    assert find(out, "step-00000004").step == 4
+
+
+def test_a_checkpoint_that_is_not_there_is_answered_with_those_that_are(finished):
+    names = ", ".join(f"step-{step:08d}" for step in (2, 4, 6, 8))
+    with says(f"{finished[0]}: has no checkpoint 'step-3'. Known: last, best, {names}"):
+        find(finished[0], "step-3")
+
+
+def best_state(folder, best, **changes):
+    """A run folder whose newest checkpoint holds `best`."""
+    run = tiny.spec(folder, **changes)
+    train(run, lambda text: None)
+    newest = Checkpoints(folder / FOLDER).all()[-1]
+    meta = json.loads((newest / META).read_text())
+    (newest / META).write_text(json.dumps({**meta, "best": best}))
+    return folder
+
+
+def test_without_a_best_checkpoint_it_says_why(tmp_path):
+    out = best_state(tmp_path / "a", {}, steps=1)
+    with says("no best checkpoint by any metric. Metrics known: none, as the run made no evaluation"):
+        find(out, "best")
+    out = best_state(tmp_path / "b", {"eval/knn/accuracy": {"value": 0.5, "step": 77}}, steps=1)
+    with says("the best checkpoint (step 77 by eval/knn/accuracy) is no longer there"):
+        find(out, "best")
+    knn = {"kind": "knn", "k": 3, "every": "100 steps"}
+    named = {"checkpoint": {"best": "eval/knn/top5"}, "evaluate": [knn]}
+    out = best_state(tmp_path / "c", {"eval/knn/accuracy": {"value": 0.5, "step": 1}}, steps=1, **named)
+    with says("no best checkpoint by eval/knn/top5. Metrics known: eval/knn/accuracy"):
+        find(out, "best")
+
+
+def loaded_from(composed, path, **changes):
+    return Loaded(1, {**composed.step.state_dict(), **changes}, {}, path)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    wide = compose(tiny.spec(backbone={**tiny.VIT, "width": 32}), tiny.CPU)
+    with pytest.raises(CheckpointError) as caught:
+        load_system(compose(tiny.spec(), tiny.CPU).system, loaded_from(wide, tmp_path))
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{tmp_path}: does not fit this run's network:"
+    assert "size mismatch" in str(caught.value)
+    assert len(lines) <= 5
+
+
+@pytest.mark.parametrize("weights", [[], "text", {"x": torch.zeros(2)}])
+def test_something_else_than_weights_is_refused(tmp_path, weights):
+    composed = compose(tiny.spec(), tiny.CPU)
+    with says("does not fit this run's network"):
+        load_system(composed.system, loaded_from(composed, tmp_path, system=weights))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [{}, [], {"param_groups": []}, {"param_groups": [], "state": {}}],
+    ids=["none", "list", "part", "empty"],
+)
+def test_the_state_of_another_optimizer_is_refused(tmp_path, state):
+    composed = compose(tiny.spec(), tiny.CPU)
+    with says(f"{tmp_path}: does not fit this run's optimizer"):
+        load_optimizer(composed.step.optimizer, loaded_from(composed, tmp_path, optimizer=state))
+
+
+def test_a_damaged_newest_checkpoint_is_never_silently_another(tmp_path):
+    train(tiny.spec(tmp_path), lambda text: None)
+    newest = Checkpoints(tmp_path / FOLDER).all()[-1]
+    (newest / STATE).write_bytes(b"")
+    with says("is damaged or cut short"):
+        restore(tmp_path, newest.name)
+    with says("Older checkpoints that can be asked for by name: step-00000006"):
+        restore(tmp_path)
+    assert restore(tmp_path, "step-00000006").loaded.step == 6
+
+
+def test_what_maskers_learned_comes_back(tmp_path):
+    masker = {"kind": "information", "ratio": 0.5}
+    run = tiny.spec(tmp_path, objective={"kind": "mae", "masker": masker, "decoder": tiny.DECODER}, steps=2)
+    train(run, lambda text: None)
+    composed, loaded = compose(run, tiny.CPU), find(tmp_path)
+    assert not composed.step.masking.state_dict()["_each.0.seen"]
+    load_masking(composed.step.masking, loaded)
+    for name, value in composed.step.masking.state_dict().items():
+        assert torch.equal(value, loaded.state["masking"][name])
+    assert composed.step.masking.state_dict()["_each.0.seen"] == 2
+
+
+@pytest.mark.parametrize("learned", [{}, {"_each.0.weight": torch.zeros(2)}, "text"])
+def test_what_other_maskers_learned_is_refused(tmp_path, learned):
+    masker = {"kind": "information", "ratio": 0.5}
+    run = tiny.spec(objective={"kind": "mae", "masker": masker, "decoder": tiny.DECODER})
+    composed = compose(run, tiny.CPU)
+    with says(f"{tmp_path}: does not fit this run's maskers"):
+        load_masking(composed.step.masking, loaded_from(composed, tmp_path, masking=learned))
+
+
+def test_a_checkpoint_that_knows_of_no_maskers_fits_those_that_learn_nothing(tmp_path):
+    composed = compose(tiny.spec(), tiny.CPU)
+    state = {key: value for key, value in composed.step.state_dict().items() if key != "masking"}
+    load_masking(composed.step.masking, Loaded(1, state, {}, tmp_path))
+    assert composed.step.masking.state_dict() == {}

@@ -1,0 +1,192 @@
+"""Images with masks in two folders: which mask is whose, what its values mean, and what may be wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sslkit import Segmentation
+from sslkit.errors import DataError, SpecError
+from sslkit.testing.promises import source_promises
+from sslkit_sources.segmentation import names_in
+from tests import tiny
+
+VALUES = np.array([[0, 0, 1, 2], [0, 1, 1, 255], [2, 2, 0, 255]], dtype=np.uint8)
+
+
+def save(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(array)
+    if mode == "P":
+        palette = Image.new("P", image.size)
+        palette.putpalette([value for i in range(256) for value in (255 - i, i // 2, 7)])
+        palette.putdata(array.flatten().tolist())
+        image = palette
+    elif mode is not None:
+        image = image.convert(mode)
+    image.save(path, **options)
+
+
+def picture(seed: int = 0, shape: tuple[int, int] = (3, 4)) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (*shape, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """Three images of 3 x 4 pixels with masks of three regions, one in a folder of its own."""
+    for seed, name in enumerate(["b.png", "a.jpg", "street/0.png"]):
+        save(tmp_path / "images" / name, picture(seed))
+        save(tmp_path / "masks" / Path(name).with_suffix(".png"), np.roll(VALUES, seed))
+    return tmp_path
+
+
+def build(root: Path, split: str = "train", **fields: object):
+    return Segmentation(root=root, **{"regions": 3, **fields}).build(split)
+
+
+def test_each_image_has_the_mask_of_its_name(root):
+    source = build(root)
+    assert [source.name(i) for i in range(len(source))] == ["a.jpg", "b.png", "street/0.png"]
+    for index, shift in enumerate((1, 0, 2)):
+        assert np.array_equal(source.mask(index).numpy(), np.roll(VALUES, shift))
+        assert source.mask(index).dtype == torch.uint8
+    assert torch.equal(source.load(1), torch.from_numpy(picture(0)).permute(2, 0, 1))
+    assert (source.labels, source.classes, source.regions) == (None, (), ("0", "1", "2"))
+    assert (source.channels, source.resident()) == (3, None)
+
+
+def test_it_keeps_what_a_source_promises(root, tmp_path):
+    for name in ("images/b.png", "masks/b.png"):
+        target = tmp_path / "test" / name
+        target.parent.mkdir(parents=True)
+        target.write_bytes((root / name).read_bytes())
+    spec = Segmentation(root=root, test=tmp_path / "test", regions=3)
+    for check in source_promises.checks(spec).values():
+        check()
+    assert len(spec.build("test")) == 1
+    assert Segmentation(root=root, regions=3).build("test") is None
+
+
+@pytest.mark.parametrize("mode", ["P", "L"])
+def test_a_palette_says_colors_and_not_regions(root, mode):
+    save(root / "masks" / "a.png", VALUES, mode)
+    assert np.array_equal(build(root).mask(0).numpy(), VALUES)
+
+
+def test_black_and_white_masks_have_two_regions(root):
+    save(root / "masks" / "a.png", (VALUES == 1).astype(np.uint8) * 255, "1")
+    assert np.array_equal(build(root, regions=2).mask(0).numpy(), VALUES == 1)
+
+
+def test_the_ignored_value_becomes_255(root):
+    found = build(root, regions=256 - 1, ignore_index=0)
+    with pytest.raises(
+        DataError, match=r"has the value 255, but there are 255 regions, from 0, and 0 is ignored"
+    ):
+        found.mask(1)
+    save(root / "masks" / "b.png", VALUES.clip(0, 2))
+    assert np.array_equal(found.mask(1).numpy(), np.where(VALUES.clip(0, 2) == 0, 255, VALUES.clip(0, 2)))
+
+
+def test_names_come_from_a_file(root, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("road\ncar \nsky\n\n", encoding="utf-8")
+    assert build(root, regions=names).regions == ("road", "car", "sky")
+    for text in ("one", "a\nb\na", ""):
+        names.write_text(text)
+        with pytest.raises(DataError, match="expected 2 to 255 different ones, one on each line"):
+            names_in(names)
+    with pytest.raises(DataError, match="cannot be read as text"):
+        names_in(tmp_path / "none.txt")
+
+
+def test_a_strange_value_names_file_and_value(root):
+    with pytest.raises(
+        DataError, match=r"masks/b\.png: has the value 2, but there are 2 regions, from 0, and 255"
+    ):
+        build(root, regions=2).mask(1)
+
+
+def test_a_mask_has_the_size_of_the_upright_image(root):
+    save(root / "masks" / "b.png", VALUES.T)
+    with pytest.raises(DataError, match=r"masks/b\.png: is 4 x 3 pixels, but its image, upright, 3 x 4"):
+        build(root).mask(1)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    save(root / "images" / "a.jpg", picture(), exif=exif)
+    save(root / "masks" / "a.png", VALUES.T)
+    turned = build(root)
+    assert turned.load(0).shape[1:] == turned.mask(0).shape == (4, 3)
+
+
+def test_masks_in_color_or_damaged_are_errors(root):
+    save(root / "masks" / "b.png", picture())
+    with pytest.raises(
+        DataError, match=r"masks/b\.png: is a RGB image; expected a palette or 8-bit gray PNG"
+    ):
+        build(root).mask(1)
+    (root / "masks" / "b.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"masks/b\.png: cannot be decoded"):
+        build(root).mask(1)
+    save(root / "masks" / "b.png", VALUES)
+    (root / "images" / "b.png").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"images/b\.png: cannot be decoded"):
+        build(root).mask(1)
+
+
+def test_an_image_without_a_mask_is_named(root):
+    (root / "masks" / "street" / "0.png").unlink()
+    with pytest.raises(
+        DataError, match=r"0\.png: has no mask \(1 of 3 images have none\); expected .*masks/street/0\.png"
+    ):
+        build(root)
+
+
+def test_two_images_may_not_share_a_mask(root):
+    save(root / "images" / "a.png", picture())
+    with pytest.raises(DataError, match=r"a\.jpg and a\.png would share a mask"):
+        build(root)
+
+
+def test_the_fingerprint_tells_images_masks_and_meaning(root):
+    first = build(root).fingerprint
+    assert build(root).fingerprint == first
+    seen = {first, build(root, regions=4).fingerprint, build(root, ignore_index=0).fingerprint}
+    save(root / "masks" / "spare.png", VALUES)
+    assert build(root).fingerprint == first, "a mask of no image does not matter"
+    save(root / "masks" / "b.png", np.zeros((30, 40), dtype=np.uint8))
+    seen.add(build(root).fingerprint)
+    save(root / "images" / "b.png", picture(9, (30, 40)))
+    seen.add(build(root).fingerprint)
+    assert len(seen) == 5
+
+
+def test_problems_are_told_before_a_run(root, tmp_path):
+    def problems(**fields: object) -> list[str]:
+        spec = Segmentation(**{"root": root, "regions": 3, **fields})
+        return [f"{p.path}: {p.message}" for p in spec.problems(tiny.spec())]
+
+    assert problems() == []
+    (missing,) = problems(regions=tmp_path / "names.txt")
+    assert missing.startswith("regions: ")
+    assert "no such file; expected a text file with a name on each line" in missing
+    found = problems(root=tmp_path / "nowhere", test=root)
+    assert [text.partition(":")[0] for text in found] == ["root", "root"]
+    (tmp_path / "half" / "images").mkdir(parents=True)
+    save(tmp_path / "half" / "images" / "0.png", picture())
+    (found_one,) = problems(test=tmp_path / "half")
+    assert "half/masks: no such folder" in found_one
+    with pytest.raises(DataError, match=r"half/masks: no such folder"):
+        build(tmp_path / "half")
+
+
+def test_specs_in_yaml(root):
+    run = tiny.spec(data={"kind": "segmentation", "root": str(root), "regions": 3})
+    assert run.data == Segmentation(root=root, regions=3)
+    with pytest.raises(SpecError, match="regions"):
+        tiny.spec(data={"kind": "segmentation", "root": str(root), "regions": 1})
+    assert Segmentation.example() is None

@@ -1,0 +1,82 @@
+"""One full graph, and no recompile after warm-up."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch._inductor.config
+from torch._dynamo.utils import counters
+
+from sslkit.evaluate.evaluation_sources import Sources
+from sslkit.evaluate.readout import reading_of
+from sslkit.evaluate.subject import evaluate
+from sslkit.train.compose import compose
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch._dynamo.reset()
+    counters.clear()
+    yield
+    torch._dynamo.reset()
+
+
+def graphs() -> int:
+    return counters["stats"]["unique_graphs"]
+
+
+def test_fifty_steps_with_schedules_and_evaluation_compile_once():
+    """`fullgraph=True` makes a graph break an error; a second graph would be a recompile."""
+    run = tiny.spec(
+        steps=50,
+        compile={"enabled": True, "backend": "aot_eager"},
+        nets={"ema": {"momentum": {"start": 0.9, "end": 1.0}}},
+        optimizer={"lr": 0.01, "weight_decay": {"start": 0.0, "end": 0.4}, "clip": 1.0},
+        evaluate=[{"kind": "knn", "every": "10 steps"}],
+    )
+    composed = compose(run, tiny.CPU)
+    feed = tiny.feed(run, composed)
+    reading = reading_of(run, composed.env.views["global"], tiny.CPU, composed.step.autocast)
+    sources, scores, rates = Sources(), [], set()
+    for step in range(50):
+        composed.step(step, feed.step(step))
+        rates.add(composed.step.optimizer.param_groups[0]["lr"])
+        if step == 1:
+            warm = graphs()
+        if step % 10 == 9:
+            net = composed.system.nets["student"]
+            scores.append(evaluate(net, dict(enumerate(run.evaluate)), run.data, reading, sources))
+    assert warm == graphs() == 1
+    assert len(rates) > 45
+    assert len(scores) == 5
+    assert not counters["graph_break"]
+
+
+def test_compiled_and_eager_steps_agree():
+    _, eager = tiny.steps(tiny.spec(), 6)
+    _, compiled = tiny.steps(tiny.spec(compile={"enabled": True, "backend": "aot_eager"}), 6)
+    assert compiled == pytest.approx(eager, rel=1e-5)
+
+
+def test_compiled_runs_resume_bit_equal():
+    run = tiny.spec(compile={"enabled": True, "backend": "aot_eager"})
+    whole, losses = tiny.steps(run, 6)
+    first, _ = tiny.steps(run, 3)
+    second = compose(run, tiny.CPU)
+    second.step.load_state_dict(first.step.state_dict())
+    feed = tiny.feed(run, second)
+    assert [second.step(i, feed.step(i)).total.item() for i in range(3, 6)] == losses[3:]
+    assert tiny.same(whole, second)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_inductor_makes_the_same_steps():
+    """The one test with generated code: about half a minute of compiling, in this process alone."""
+    small = {"backbone": {**tiny.VIT, "depth": 1}}
+    _, eager = tiny.steps(tiny.spec(**small), 3)
+    with torch._inductor.config.patch(compile_threads=1):  # others would first import torch
+        _, generated = tiny.steps(tiny.spec(compile={"enabled": True}, **small), 3)
+    assert generated == pytest.approx(eager, rel=1e-4)
+    assert graphs() == 1
