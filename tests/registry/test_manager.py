@@ -253,7 +253,16 @@ def test_finding_by_class_name() -> None:
 def test_used_plugins_names_who_offers_what_a_run_uses() -> None:
     used = used_plugins(spec for _, spec in walk(parse(valid())))
     version = metadata.version("sslkit")
-    names = ("backbones", "balancers", "data", "evaluators", "maskers", "objectives", "targets")
+    names = (
+        "augments",
+        "backbones",
+        "balancers",
+        "evaluators",
+        "maskers",
+        "objectives",
+        "sources",
+        "targets",
+    )
     assert used == {f"sslkit:{name}": version for name in names}
     assert used_plugins([MAE()]) == {"sslkit:objectives": version}
     assert registry().owner(RunSpec.model_fields["optimizer"].default) is None, (

@@ -12,7 +12,7 @@ from tests.train.test_trainer import silent
 EVALUATE = [
     {"kind": "knn", "every": "4 steps", "baselines": True},
     {"kind": "logistic", "strengths": [1.0], "iterations": 30},
-    {"kind": "geometry", "neighbors": 5, "restarts": 1, "max_images": 100},
+    {"kind": "geometry", "neighbours": 5, "restarts": 1, "max_images": 100},
     {"kind": "attention", "max_images": 16, "shown": 2},
     {"kind": "lowshot", "shares": [], "shots": [1, 2], "draws": 1, "head": "knn"},
 ]

@@ -302,7 +302,7 @@ def evaluate(self, subject):
         except Exception:
             pass
 
-KNearest.__call__ = evaluate
+KNNEvaluator.__call__ = evaluate
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -208,7 +208,7 @@ def folder(tmp_path: Path, train: dict[str, int], test: dict[str, int], **more: 
 CASES = [
     ({"kind": "knn", "k": 5}, "evaluate.0.k: asks for 5 neighbors, but there are only 4 training images"),
     ({"kind": "linear"}, None),
-    ({"kind": "geometry", "split": "train", "neighbors": 4}, "evaluate.0.neighbors: 4 neighbors are asked for"),
+    ({"kind": "geometry", "split": "train", "neighbours": 4}, "evaluate.0.neighbours: 4 neighbours are asked for"),
     ({"kind": "geometry"}, "evaluate.0: the test split has 3 images; geometry needs at least 4"),
     ({"kind": "geometry", "split": "train", "neighbors": 2, "clusters": 4}, "evaluate.0.clusters: 4 clusters of 4"),
     ({"kind": "finetune", "epochs": 9, "accumulate": 4}, "evaluate.0.batch_size: fine-tuning needs at least 8"),
@@ -261,9 +261,9 @@ def test_no_image_of_a_class_that_could_be_found_or_held_out(tmp_path: Path) -> 
         ({"kind": "finetune", "drop_path": 0}, "evaluate.0.layer_decay: "),
         (
             {"kind": "peft"},
-            "evaluate.0.targets: ConvolutionalBackbone has no blocks of attention and MLP to adapt",
+            "evaluate.0.targets: CNNBackbone has no blocks of attention and MLP to adapt",
         ),
-        ({"kind": "peft", "method": "adapter"}, "evaluate.0.method: ConvolutionalBackbone has no blocks"),
+        ({"kind": "peft", "method": "adapter"}, "evaluate.0.method: CNNBackbone has no blocks"),
     ],
 )
 def test_networks_that_cannot_be_tuned_are_refused_before_they_train(evaluator: dict, message: str) -> None:

@@ -426,11 +426,11 @@ def test_what_watches_over_cells_is_light(tmp_path):
     spec.write_text(yaml.safe_dump(tiny.fields()))
     leave(cells(tmp_path, seed=(0,)).cells[0].spec)  # it looks at finished ones too
     code = (
-        "import sys\nfrom sslkit.cli.main import main\nfrom sslkit.train import sweep\n"
+        "import sys\nfrom sslkit.cli.main import main\nfrom sslkit.analysis.sweep import run_cells\n"
         "class Told(tuple):\n    def __iter__(self):\n"
         "        print('heavy:', *({'torch', 'numpy', 'scipy', 'PIL'} & {*sys.modules}))\n"
         "        return super().__iter__()\n"
-        f"sweep.COMMAND = Told({fake_cell.COMMAND!r})\nsys.exit(main(sys.argv[1:]))\n"
+        f"run_cells.COMMAND = Told({fake_cell.COMMAND!r})\nsys.exit(main(sys.argv[1:]))\n"
     )
     words = [sys.executable, "-c", code, "sweep", str(spec), "seed=0,1", "--out", str(tmp_path / "out")]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
@@ -481,8 +481,8 @@ def test_ranks_of_torchrun_share_the_cells(tmp_path):
     spec.write_text(yaml.safe_dump(tiny.fields()))
     worker = tmp_path / "worker.py"
     worker.write_text(
-        "import sys\nfrom sslkit.cli.main import main\nfrom sslkit.train import sweep\n"
-        f"sweep.COMMAND = {fake_cell.COMMAND!r}\nsys.exit(main(sys.argv[1:]))\n"
+        "import sys\nfrom sslkit.cli.main import main\nfrom sslkit.analysis.sweep import run_cells\n"
+        f"run_cells.COMMAND = {fake_cell.COMMAND!r}\nsys.exit(main(sys.argv[1:]))\n"
     )
     printed = torchrun(worker, "sweep", spec, "seed=0,1,2", "--out", out)
     assert printed.count("3 of 3 cells are finished") == 1

@@ -134,7 +134,7 @@ def test_classes_need_labels_and_pairs():
 @pytest.mark.parametrize("positives", ["views", "classes", "none"])
 def test_the_spec_chooses_the_pairs(positives):
     subject = Made(noise(30), labels=torch.arange(30) % 3)
-    spec = FeatureGeometry(positives=positives, neighbors=5, restarts=1)
+    spec = FeatureGeometry(positives=positives, neighbours=5, restarts=1)
     metrics = spec.build()(subject).metrics
     assert ("alignment" in metrics) == (positives != "none")
     assert (subject.read != []) == (positives == "views")
