@@ -24,10 +24,10 @@ from pydantic import TypeAdapter
 
 from sslkit.cli.main import COMMANDS
 from sslkit.registry.manager import registry
-from sslkit.specs.base import Slot
 from sslkit.specs.families import FAMILIES, MaskerSpec
 from sslkit.specs.load import parse_yaml
 from sslkit.specs.schema import component_schema, json_schema
+from sslkit.specs.slots import Slot
 
 if TYPE_CHECKING:
     from torch import Tensor

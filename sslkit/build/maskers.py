@@ -29,7 +29,7 @@ def make_maskers(system: System, env: Env) -> Maskers:
     result = {}
     for i, request in enumerate(system.plan):
         if request.mask is not None:
-            key = (request.view, request.mask, request.salt)
+            key = (request.view, masker_spec(request), request.salt)
             try:
                 shared[key] = shared.get(key) or _masker(request, env)
                 _require_fixed(shared[key], request, env)
@@ -37,6 +37,17 @@ def make_maskers(system: System, env: Env) -> Maskers:
                 raise SpecError(f"{_asker(system, request)}{error}") from None
             result[i] = shared[key]
     return result
+
+
+def masker_spec(request: Encode) -> MaskerSpec:
+    """The masker that a masked pass names: `core` holds it as any value that can be compared.
+
+    Raises:
+        SpecError: it is something else.
+    """
+    if not isinstance(request.mask, MaskerSpec):
+        raise SpecError(f"masker: a pass takes the spec of a masker, found {request.mask!r}")
+    return request.mask
 
 
 def _asker(system: System, request: Encode) -> str:
@@ -47,9 +58,8 @@ def _asker(system: System, request: Encode) -> str:
 
 
 def _masker(request: Encode, env: Env) -> Masker:
-    assert request.mask is not None, "only masked passes are asked about"
     try:
-        masker = request.mask.build(env, request.view)
+        masker = masker_spec(request).build(env, request.view)
         for guide in masker.passes:
             env.net(guide.net)
     except SpecError as error:
@@ -58,11 +68,11 @@ def _masker(request: Encode, env: Env) -> Masker:
 
 
 def _require_fixed(masker: Masker, request: Encode, env: Env) -> None:
-    assert request.mask is not None, "only masked passes are asked about"
     grid = env.grid(request.view)
     if request.mode == "drop" and any(stage.visible is None for stage in masker.stages()):
+        kind = masker_spec(request).kind_name()
         raise SpecError(
-            f"masker: {request.mask.kind_name()!r} hides a varying number of patches, but this objective leaves hidden "
+            f"masker: {kind!r} hides a varying number of patches, but this objective leaves hidden "
             f"patches out and needs a fixed number; {grid.rows} x {grid.cols} patches fit {_fixed(env, request.view)}"
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,29 @@ from sslkit.errors import PluginError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sslkit.core.source import Source
-
 SIZE = 16
 """Bytes of the digest of an image."""
 PREFIX = "content:"
 """What fingerprints over contents begin with; those of earlier versions looked at names and sizes."""
+
+
+class Content(Protocol):
+    """What a fingerprint is made of: a `Source`, as far as it counts."""
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def labels(self) -> Tensor | None: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def attributes(self) -> Mapping[str, Tensor]: ...
+    @property
+    def regions(self) -> tuple[str, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def digests(self) -> NDArray[np.uint8] | None: ...
 
 
 def digest(content: bytes | memoryview) -> bytes:
@@ -27,7 +44,7 @@ def digest(content: bytes | memoryview) -> bytes:
     return hashlib.sha256(content).digest()[:SIZE]
 
 
-def fingerprint_of(source: Source, *settings: object, names: Sequence[str] = ()) -> str:
+def fingerprint_of(source: Content, *settings: object, names: Sequence[str] = ()) -> str:
     """A digest over the images, labels, classes, attributes and regions of `source`.
 
     Args:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
 from torch import Tensor
-
-from sslkit.specs.families import MaskerSpec
 
 Mode = Literal["drop", "token"]
 
@@ -22,8 +20,8 @@ class Encode:
     """A named group of crops of one size."""
     net: str = "student"
     """Or a name under `nets`; only the student gets gradients."""
-    mask: MaskerSpec | None = None
-    """Equal maskers on one view share one sampled mask."""
+    mask: Hashable | None = None
+    """The spec of a masker. Equal ones on one view share one sampled mask."""
     mode: Mode = "drop"
     """Leave hidden patches out, or put the mask token in their place."""
     layers: tuple[int, ...] = ()

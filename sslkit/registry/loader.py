@@ -10,8 +10,9 @@ import pluggy
 
 from sslkit.errors import PluginError
 from sslkit.registry import hookspecs
-from sslkit.specs.base import Spec, require_buildable
+from sslkit.specs.base import Spec
 from sslkit.specs.families import FAMILIES
+from sslkit.specs.slots import require_buildable
 
 
 @final

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypedDict, final
 
-from sslkit.specs.metrics import PREFIX, Better, directions
+from sslkit.specs.metrics import Better, directions
 from sslkit.specs.run import RunSpec
+from sslkit.specs.run_metrics import PREFIX
 
 Records = Iterable[Mapping[str, Any]]
 """Those of `metrics.jsonl`, in order."""

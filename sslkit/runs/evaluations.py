@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.errors import CheckpointError
-from sslkit.specs.metrics import Better, directions_of_settings
+from sslkit.specs.metrics import Better
+from sslkit.specs.run_metrics import directions_of_settings
 
 EVALUATIONS = "evaluations"
 """Folder inside a run's."""

@@ -20,8 +20,8 @@ from sslkit.runs.checkpoint import FOLDER, Checkpoints
 from sslkit.runtime.atomic_files import read_summary, write_text
 from sslkit.specs.families import BackboneSpec
 from sslkit.specs.load import changed, dump, override, parse, parse_as, read_yaml, similar_path
-from sslkit.specs.metrics import refusal
 from sslkit.specs.run import RunSpec
+from sslkit.specs.run_metrics import refusal
 from sslkit.specs.walk import walk
 
 if TYPE_CHECKING:

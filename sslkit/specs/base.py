@@ -1,4 +1,4 @@
-"""Base of all specs (frozen pydantic models), slots of component families, and problems. Nothing here imports torch.
+"""Base of all specs: frozen pydantic models. Torch-free.
 
 A *family* is what a slot accepts (masker, target, ...); a *kind* is one implementation of it. `kind` tells
 the members of a family apart in YAML, and each family is a tagged union of whatever the plugins registered.
@@ -8,30 +8,25 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    GetCoreSchemaHandler,
     GetJsonSchemaHandler,
-    TypeAdapter,
     ValidationError,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema
 
-from sslkit import catalog
 from sslkit.core.problem import Problem
+from sslkit.specs.docstrings import descriptions
+from sslkit.specs.error_text import spec_error
 
 if TYPE_CHECKING:
     from sslkit.specs.run import RunSpec
-
-NO_KINDS = "no_kinds"
-"""Type of pydantic's error for a slot of a family that no plugin serves."""
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 """A whole number above 0. Bounded, so that arithmetic with it cannot overflow."""
@@ -58,8 +53,6 @@ class Spec(BaseModel, ABC):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            from sslkit.specs.error_text import spec_error
-
             raise spec_error(error, type(self), prefix=type(self).__name__) from None
 
     # pydantic then builds nested specs itself, so that their errors keep the path from the root.
@@ -86,8 +79,6 @@ class Spec(BaseModel, ABC):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """Describe the fields, and make `kind` required: pydantic leaves out what has a default in Python."""
-        from sslkit.specs.docstrings import descriptions  # parses source files, which only schemas need
-
         described = handler.resolve_ref_schema(handler(schema))
         properties = described.get("properties", {})
         for name, text in descriptions(cls).items():
@@ -139,48 +130,6 @@ def _text(value: object) -> str:
         case tuple() | list():
             return f"[{', '.join(map(_text, value))}]"
     return str(value)
-
-
-@final
-class Slot:
-    """Annotation of a field that takes any registered spec of the annotated family."""
-
-    def __get_pydantic_core_schema__(self, source: type[Spec], handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Build the tagged union of the kinds that are registered now."""
-        if _slots_are_open.get():
-            return core_schema.any_schema()
-        kinds = catalog.kinds(source.family)
-        if not kinds:
-            return core_schema.no_info_plain_validator_function(lambda _: _no_kinds(source.family))
-        choices = {kind: handler.generate_schema(cls) for kind, cls in sorted(kinds.items())}
-        return core_schema.tagged_union_schema(choices, discriminator="kind")
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
-        """The kinds' union; nothing is valid where there is no kind."""
-        return {"not": {}} if schema["type"] == "function-plain" else handler(schema)
-
-
-_slots_are_open: ContextVar[bool] = ContextVar("slots_are_open", default=False)
-"""Whether slots take anything, so that a class can be built without those of other kinds."""
-
-
-def require_buildable(cls: type[Spec]) -> None:
-    """Raise what pydantic says of fields of `cls` that it cannot build.
-
-    Every spec with a slot of its family would raise the same. Slots inside `cls` stay out of it: their kinds may not be
-    registered yet.
-    """
-    token = _slots_are_open.set(True)
-    try:
-        TypeAdapter(cls).rebuild(force=True, raise_errors=True, _parent_namespace_depth=0)
-    finally:
-        _slots_are_open.reset(token)
-
-
-def _no_kinds(family: str) -> None:
-    raise PydanticCustomError(NO_KINDS, "no plugin offers any kind of {family}", {"family": family})
 
 
 def _hashable(value: object) -> object:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sslkit.core.problem import Problem
 from sslkit.errors import SpecError
 from sslkit.specs.error_text import joined
+from sslkit.specs.scopes import scoped
 from sslkit.specs.unused_fields import unused
-from sslkit.specs.walk import scoped
 
 if TYPE_CHECKING:
     from sslkit.specs.run import RunSpec

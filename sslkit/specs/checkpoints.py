@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, final
 
 from sslkit.core.problem import Problem
 from sslkit.specs.base import Count, Spec
-from sslkit.specs.metrics import refusal
+from sslkit.specs.run_metrics import refusal
 from sslkit.specs.schedule import Period
 
 if TYPE_CHECKING:

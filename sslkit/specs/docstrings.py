@@ -16,25 +16,21 @@ from types import FunctionType
 
 from pydantic import BaseModel
 
-from sslkit.specs.base import Spec
-
 
 def description(cls: type[BaseModel], field: str) -> str:
     """What describes `field` of `cls`; "" if nothing does."""
-    if issubclass(cls, Spec):
-        return descriptions(cls).get(field, "")
-    return (cls.model_fields[field].description or "") if field in cls.model_fields else ""
+    return descriptions(cls).get(field, "")
 
 
 @cache
-def descriptions(cls: type[Spec]) -> Mapping[str, str]:
+def descriptions(cls: type[BaseModel]) -> Mapping[str, str]:
     """Every field of `cls` with its `Field(description=...)`, or else the string below it, in `cls` or a base.
 
     "" for a field with neither, and where the source cannot be read, as in an interactive interpreter.
     """
     below: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if issubclass(base, Spec):
+        if issubclass(base, BaseModel) and base is not BaseModel:
             below |= _classes(*_source(base)).get(base.__qualname__, {})
     return {name: info.description or below.get(name, "") for name, info in cls.model_fields.items()}
 

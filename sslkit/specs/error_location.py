@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sslkit import catalog
-from sslkit.specs.base import Slot
+from sslkit.specs.slots import Slot
 
 
 class Place(NamedTuple):

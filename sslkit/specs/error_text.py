@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from sslkit import catalog
 from sslkit.errors import SpecError
-from sslkit.specs.base import NO_KINDS
 from sslkit.specs.docstrings import description
 from sslkit.specs.error_location import Place, choices, locate, slot_family, spec_class
+from sslkit.specs.slots import NO_KINDS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

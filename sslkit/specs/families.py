@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 from pydantic import AfterValidator, Field
 
 from sslkit.core.problem import Problem
-from sslkit.specs.base import Slot, Spec
+from sslkit.specs.base import Spec
 from sslkit.specs.metrics import Metrics
 from sslkit.specs.schedule import Period, Value, ends, is_due
+from sslkit.specs.slots import Slot
+from sslkit.specs.walk import walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -125,8 +127,6 @@ class ObjectiveSpec(Spec):
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         """A salt is for masks."""
-        from sslkit.specs.walk import walk  # which knows the families
-
         if not any(isinstance(spec, MaskerSpec) for _, spec in walk(self)):
             yield Problem("salt", "gives a term masks of its own, and this one has no masker; leave it out")
 

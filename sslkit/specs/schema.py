@@ -9,10 +9,11 @@ from pydantic.json_schema import JsonSchemaValue
 
 from sslkit import catalog
 from sslkit.errors import SpecError
-from sslkit.specs.base import Slot, Spec
+from sslkit.specs.base import Spec
 from sslkit.specs.error_text import suggest
 from sslkit.specs.families import FAMILIES
 from sslkit.specs.run import RunSpec
+from sslkit.specs.slots import Slot
 
 _DIALECT = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sslkit.core.problem import Problem
 from sslkit.specs.base import Spec
-from sslkit.specs.walk import scoped
+from sslkit.specs.scopes import scoped
 
 if TYPE_CHECKING:
     from sslkit.specs.run import RunSpec

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from torch import nn
 
+from sslkit.build.maskers import masker_spec
 from sslkit.core.context import Env
 from sslkit.core.masker import Masker
 from sslkit.core.passes import Encode
@@ -114,7 +115,7 @@ def _pass(request: Encode, env: Env, batch: int, line: Mapping[int, Masker]) -> 
         "net": request.net,
         "view": request.view,
         "crops": crops,
-        "mask": None if request.mask is None else _mask(request.mask, request.salt),
+        "mask": None if request.mask is None else _mask(masker_spec(request), request.salt),
         "mode": request.mode if request.mask is not None else "all",
         "patches": patches,
         "visible": first["visible"],

@@ -17,12 +17,11 @@ from sslkit.specs.metrics import (
     NEITHER,
     Metric,
     directions,
-    directions_of_settings,
     metric_of,
     mismatches,
-    refusal,
 )
 from sslkit.specs.run import RunSpec
+from sslkit.specs.run_metrics import directions_of_settings, refusal
 from tests import tiny
 
 KNN = {"kind": "knn", "k": 3}

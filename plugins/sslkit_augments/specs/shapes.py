@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Annotated, Literal, final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslkit.plugin import AugmentSpec, Problem
 from sslkit_augments.specs.colors import Range
-from sslkit_sources.specs.images import Shares
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Augment
     from sslkit.plugin import RunSpec
+
+
+def _within_image(value: tuple[float, float]) -> tuple[float, float]:
+    if value[1] > 1:
+        raise ValueError(f"shares of the image's area are at most 1, found {list(value)}")
+    return value
+
+
+Shares = Annotated[Range, AfterValidator(_within_image)]
 
 
 @final

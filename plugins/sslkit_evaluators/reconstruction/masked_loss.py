@@ -42,6 +42,13 @@ class Hiding(NamedTuple):
     masker: Masker
 
 
+def _masker_spec(request: Encode) -> MaskerSpec:
+    assert isinstance(request.mask, MaskerSpec), (
+        "a run whose passes take anything else is refused when it is built"
+    )
+    return request.mask
+
+
 @final
 class MaskedObjective:
     """One of the run's objectives that hide patches."""
@@ -60,8 +67,7 @@ class MaskedObjective:
 
         Only maskers with a number `ratio` can change it.
         """
-        masker = self.masked.mask
-        assert masker is not None, "this pass has a masker"
+        masker = _masker_spec(self.masked)
         hidings, refused = [Hiding(None, self._built(masker))], dict[str, str]()
         for ratio in ratios if "ratio" in type(masker).model_fields else ():
             try:
@@ -113,7 +119,7 @@ class MaskedObjective:
             key, mask = (request.view, request.mask), None
             if request.mask is not None:
                 if key not in masks:
-                    masks[key] = self._mask(request, images, indices, self._built(request.mask))
+                    masks[key] = self._mask(request, images, indices, self._built(_masker_spec(request)))
                 mask = masks[key]
             answers.append(self._answer(request, self._crops(images, request.view), mask))
         return answers

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 from pydantic import AfterValidator, Field
 
 from sslkit.plugin import Problem, SourceSpec
-from sslkit_augments.specs.colors import Range
 from sslkit_sources import listing
 
 if TYPE_CHECKING:
@@ -22,19 +21,10 @@ if TYPE_CHECKING:
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 
 
-def _within_image(value: tuple[float, float]) -> tuple[float, float]:
-    if value[1] > 1:
-        raise ValueError(f"shares of the image's area are at most 1, found {list(value)}")
-    return value
-
-
 def _dotted(value: tuple[str, ...]) -> tuple[str, ...]:
     if not all(value):
         raise ValueError("an extension is a text such as '.png', found ''")
     return tuple(f".{extension.lower().lstrip('.')}" for extension in value)
-
-
-Shares = Annotated[Range, AfterValidator(_within_image)]
 
 
 Extensions = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_dotted)]

@@ -13,12 +13,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, TypeAdapter
 
-from sslkit.specs.base import Slot, Spec
+from sslkit.specs.base import Spec
 from sslkit.specs.docstrings import description
 from sslkit.specs.error_location import annotation_of, options, slot_family, spec_class
 from sslkit.specs.families import FAMILIES
 from sslkit.specs.load import parse_yaml
 from sslkit.specs.schema import json_schema
+from sslkit.specs.slots import Slot
 from sslkit.testing.kit_report import Checks, require
 
 EXAMPLE = "makes an example"

@@ -8,6 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from sslkit.build.maskers import masker_spec
 from sslkit.core.masker import Masker, Scene, make_mask, mask_of
 from sslkit.core.passes import Encode, Mask, Tokens
 from sslkit.data.loaders import Batch
@@ -83,8 +84,8 @@ class Masking(nn.Module):
 
 def _name(request: Encode) -> str:
     """What decides a mask."""
-    assert request.mask is not None, "only masked passes have a mask"
-    return " ".join([request.view, request.mask.model_dump_json(), *([request.salt] if request.salt else [])])
+    masker = masker_spec(request).model_dump_json()
+    return " ".join([request.view, masker, *([request.salt] if request.salt else [])])
 
 
 def _scene(masker: Masker, image: Tensor, answers: Answers) -> Scene:
