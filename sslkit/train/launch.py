@@ -29,7 +29,8 @@ from sslkit.specs.run import RunSpec
 from sslkit.train.lineage import Lineage, require_data_of_finished
 from sslkit.train.outcome import Outcome
 from sslkit.train.pictures import FIGURES
-from sslkit.train.trainer import SKIPPED, Trainer
+from sslkit.train.run_folder import SKIPPED
+from sslkit.train.trainer import Trainer
 
 Say = Callable[[str], None]
 
@@ -169,7 +170,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> Summary:
         "step": outcome.step,
         "epoch": trainer.length.epoch(outcome.step),
         "metrics": last,
-        "best": trainer.best.values,
+        "best": trainer.evaluation.best.values,
         "baselines": baselines,
         "warnings": [finding._asdict() for finding in trainer.collapse.findings],
         "protocols": {e.label: e.build().protocol for e in trainer.spec.evaluate},

@@ -2,49 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import cast, final
+from typing import Any, final
 
-from sslkit.build.restore import load_loss_scale, load_masking, load_optimizer, load_system
-from sslkit.core.backbone import Backbone
-from sslkit.core.evaluator import Scores
-from sslkit.core.source import Source
 from sslkit.data.loaders import Batch, Feed
 from sslkit.errors import Interrupted, TrainingError, WorkerError
-from sslkit.evaluate.readout import Reading, reading_of
-from sslkit.evaluate.subject import evaluate
-from sslkit.evaluate.write_results import About, store
 from sslkit.runs import metrics_log
 from sslkit.runs.best_checkpoint import Best
-from sslkit.runs.checkpoint import FOLDER, Entries, Loaded
-from sslkit.runs.lock import write_lock
+from sslkit.runs.checkpoint import Entries, Loaded
 from sslkit.runs.run_loggers import open_loggers
-from sslkit.runs.weights import weights_sha256
 from sslkit.runtime.parallel import Parallel
 from sslkit.runtime.rank_agreement import Agreement
 from sslkit.runtime.signals import Abandoned, StopRequest
-from sslkit.specs.families import EvaluatorSpec
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import is_due
-from sslkit.train.compose import Composed
+from sslkit.train.checkpointing import Checkpointing
+from sslkit.train.compose import Composed, restore_stepper
 from sslkit.train.lineage import Lineage, require_within
+from sslkit.train.online_evaluation import Due, LeftOut, OnlineEvaluation, training_readout
 from sslkit.train.outcome import Outcome
-from sslkit.train.pictures import FIGURES, draw_curves, draw_pictures
 from sslkit.train.prepare import prepare
-from sslkit.train.resolved_values import resolved
+from sslkit.train.run_folder import SKIPPED, prepare_folder
 from sslkit.train.saver import Saver
 from sslkit.train.step.stepper import Losses
 from sslkit.train.supply import supply
 from sslkit.train.watch.collapse_guard import CollapseGuard
-from sslkit.train.watch.energy import Energy, Meter, counters, energy_of
-from sslkit.train.watch.finite import CAUSES, FiniteGuard, UnreadableImages, broken
+from sslkit.train.watch.energy import Energy, energy_of, resumed_meter
+from sslkit.train.watch.finite import FiniteGuard, UnreadableImages
 from sslkit.train.watch.progress import Progress
 from sslkit.train.watch.timer import Clock
-
-SKIPPED = "skipped.txt"
 
 
 @final
@@ -60,46 +48,46 @@ class Trainer:
         lineage: Lineage | None = None,
     ) -> None:
         self.spec, self.parallel, self.run_dir = spec, parallel, spec.run_dir
+        self.progress = Progress(enabled=parallel.first)
+        warn = self.progress.warn
         parts = prepare(spec, parallel, began=loaded is not None)
-        self.notes, self.sources = parts.notes, parts.sources
+        self.notes = parts.notes
         self.composed: Composed = parts.composed(spec, parallel)
         self.stepper, self.length = self.composed.step, self.composed.length
-        self.best = Best(spec)
         self.meta: Entries = loaded.meta if loaded else {}
         self.start = self.done = loaded.step if loaded else 0
-        self._saved, self._abandoned = self.start, False
+        self._abandoned = False
         self.lineage = lineage or Lineage(self.run_dir)
-        self.lineage.require_same_data(spec, self.sources, parallel, begun=loaded is not None)
+        self.lineage.require_same_data(spec, parts.sources, parallel, begun=loaded is not None)
         require_within(self.start, self.length.steps, self.run_dir)
         if loaded is not None:
-            self._restore(loaded)
+            restore_stepper(self.stepper, loaded)
         if parallel.first:
-            self._prepare_folder()
+            prepare_folder(spec, self.composed, parallel, self.lineage, self.start, self.meta)
         parallel.wait()
-        self.best.restore(self.meta.get("best", {}), partial(metrics_log.read, self.run_dir))
-        self._unscored: set[str] = set()
-        self.reading = self._reading()
-        self.progress = Progress(enabled=parallel.first)
-        loggers = open_loggers(
-            spec.log.loggers if parallel.first else (), self.run_dir, spec.name, self._warn
-        )
+        best = Best(spec)
+        best.restore(self.meta.get("best", {}), partial(metrics_log.read, self.run_dir))
+        source = self.composed.source
+        listed = self.run_dir / SKIPPED
+        self.skipped = UnreadableImages(listed, len(source), spec.max_corrupt, source.name, warn)
+        left_out = LeftOut(source, self.skipped, warn)
+        readout = training_readout(spec, self.composed, parallel, left_out)
+        loggers = open_loggers(spec.log.loggers if parallel.first else (), self.run_dir, spec.name, warn)
         self.collapse = CollapseGuard(spec.log.collapse, self.stepper.peak_lr)
         self.collapse.restore(self.meta.get("collapse", {}))
-        self.recorder = metrics_log.Recorder(self.run_dir, loggers, parallel, self.collapse.look, self._warn)
-        self.saver = Saver(self.run_dir, spec.checkpoint.keep, self.recorder.file, self._warn)
+        self.recorder = metrics_log.Recorder(self.run_dir, loggers, parallel, self.collapse.look, warn)
+        self.saver = Saver(self.run_dir, spec.checkpoint.keep, self.recorder.file, warn)
+        self.checkpointing = Checkpointing(self.stepper, self.saver, loggers, parallel, self.start)
+        self.evaluation = OnlineEvaluation(
+            spec, self.composed, parts.sources, readout, left_out,
+            best=best, recorder=self.recorder, saver=self.saver, progress=self.progress,
+        )  # fmt: skip
         self.stop = StopRequest(self.saver.last_good, parallel.first)
         self.agreement = Agreement(parallel)
         self.guard = FiniteGuard(list(self.stepper.objectives), parallel.device)
-        source, listed = self.composed.source, self.run_dir / SKIPPED
-        self.skipped = UnreadableImages(listed, len(source), spec.max_corrupt, source.name, self._warn)
-        self.clock = Clock(float(self.meta.get("seconds", 0.0)), self._meter())
-
-    @property
-    def net(self) -> Backbone:
-        """The net that the readout names, for reading under `stepper.whole`."""
-        net = self.stepper.reading.nets[self.spec.readout.net]
-        assert isinstance(net, Backbone)
-        return net
+        joules = self.meta.get("joules") if self.start else 0.0
+        meter = resumed_meter(parallel.device, joules, first=parallel.first)
+        self.clock = Clock(float(self.meta.get("seconds", 0.0)), meter)
 
     def run(self) -> Outcome:
         """Train to the end, or until a signal; either leaves a checkpoint of the last step behind.
@@ -135,7 +123,7 @@ class Trainer:
             stopped = self._loop(feed)
             if not stopped:
                 with self.clock.paused(), self.stop.abandoning():
-                    self._figures(self.done)
+                    self.evaluation.figures(self.done)
             if self.parallel.first:
                 self.saver.finish()
             return stopped
@@ -179,7 +167,7 @@ class Trainer:
             with self.stop.abandoning():
                 return chain([next(batches)], batches)
         except (Abandoned, Exception) as error:
-            if self._saved != step:
+            if self.checkpointing.saved != step:
                 self._save(step, evaluated=self.saver.complete, final=True)
             if isinstance(error, Abandoned):
                 return None
@@ -187,7 +175,7 @@ class Trainer:
 
     def _after(self, done: int) -> None:
         """What is due after `done` steps: a checkpoint first, so that an evaluation that fails costs no training."""
-        last, due = done == self.length.steps, self._due(done)
+        last, due = done == self.length.steps, self.evaluation.due(done)
         saved = False
         if last or due or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch):
             saved = self._save(done, final=last)
@@ -200,12 +188,12 @@ class Trainer:
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
-        student = cast("Backbone", self.composed.system.nets["student"])
+        student: Any = self.composed.system.nets["student"]
         for note in student.notes():
             self.progress.note(f"note: {note}")
         if self.start == 0:
-            self._baselines()
-        elif not self.meta.get("evaluated", True) and (due := self._due(self.start)):
+            self.evaluation.baselines()
+        elif not self.meta.get("evaluated", True) and (due := self.evaluation.due(self.start)):
             self._evaluate(self.start, due)
             self._evaluated(self.start, saved=True, final=self.start == self.length.steps)
 
@@ -232,80 +220,23 @@ class Trainer:
     def _flush(self) -> None:
         self.recorder.flush()
         for finding in self.collapse.news():
-            self.progress.note(f"warning: {finding.text}")
+            self.progress.warn(finding.text)
         self.guard.check(self.saver.last_good)
 
-    def _warn(self, text: str) -> None:
-        self.progress.note(f"warning: {text}")
-
-    def _evaluate(self, done: int, due: Mapping[int, EvaluatorSpec]) -> None:
-        """Run the evaluators `due` after `done` steps."""
+    def _evaluate(self, done: int, due: Due) -> None:
+        """Run the evaluators `due` after `done` steps, which is no training time."""
         self._flush()
         self.progress.update(done, self.length.epoch(done), self.recorder.latest)
-        with self.clock.paused(), self.stop.abandoning(), self.stepper.whole():
-            results = self._scores(self.net, due)
-            metrics = {
-                f"eval/{label}/{name}": value
-                for label, scores in results.items()
-                for name, value in scores.metrics.items()
-            }
-            self.recorder.write({"step": done, "epoch": self.length.epoch(done), **metrics})
-            self._note_best(done, metrics)
-            for label, scores in results.items():
-                self.progress.evaluated(label, scores.metrics)
-            self._store(done, due, results)
-            if done < self.length.steps:
-                self._figures(done)
+        with self.clock.paused(), self.stop.abandoning():
+            self.evaluation.run(done, due)
 
     def _evaluated(self, done: int, *, saved: bool, final: bool) -> None:
         """Put the evaluation of `done` into its checkpoint, of which the state is written already."""
+        best = self.evaluation.best
         if not saved:
             self._save(done, evaluated=True, final=final)
         elif self.parallel.first and self.saver.complete:
-            self.saver.amend(done, {"best": self.best.state(), "evaluated": True}, self.best.step)
-
-    def _note_best(self, done: int, metrics: Mapping[str, float]) -> None:
-        self.best.update(done, metrics)
-        if text := self.best.unreported(metrics):
-            self.progress.note(f"warning: {text}")
-
-    def _scores(self, net: Backbone | None, due: Mapping[int, EvaluatorSpec]) -> dict[str, Scores]:
-        return evaluate(net, due, self.spec.data, self.reading, self.sources)
-
-    def _store(self, done: int, due: Mapping[int, EvaluatorSpec], results: Mapping[str, Scores]) -> None:
-        if self.parallel.first:
-            unreadable = tuple(sorted(self._unscored))
-            about = About(self.run_dir, done, weights_sha256(self.net), None, unreadable)
-            self.saver.store(
-                lambda: self._show(
-                    done,
-                    store(about, due, results, self.spec.data, self.reading, self.sources, warn=self._warn),
-                )
-            )
-
-    def _baselines(self) -> None:
-        """Scores of raw pixels and of the untrained net, for the evaluators that ask for them."""
-        due = {i: e for i, e in enumerate(self.spec.evaluate) if e.baselines}
-        for name, net in (("raw_pixels", None), ("untrained", self.net)) if due else ():
-            with self.stepper.whole():
-                results = self._scores(net, due)
-            metrics = {
-                f"baseline/{name}/{label}/{k}": v
-                for label, s in results.items()
-                for k, v in s.metrics.items()
-            }
-            self.recorder.write({"step": 0, "epoch": 0.0, **metrics})
-
-    def _figures(self, done: int) -> None:
-        with self.stepper.whole():
-            if self.parallel.first:
-                paths = draw_pictures(
-                    self.composed, self.reading, self.sources, self.spec, self.run_dir, self._warn
-                )
-                self._show(done, paths + draw_curves(self.run_dir, self._warn))
-
-    def _show(self, done: int, paths: Sequence[Path]) -> None:
-        self.recorder.loggers.figures(done, paths)
+            self.saver.amend(done, {"best": best.state(), "evaluated": True}, best.step)
 
     def _save(self, done: int, *, evaluated: bool = False, final: bool = False) -> bool:
         """Write a checkpoint; return whether that is done. `evaluated`: no evaluation of this step is still owed.
@@ -314,84 +245,22 @@ class Trainer:
             TrainingError: weights are not finite, or the `final` checkpoint could not be written.
         """
         self._flush()
-        self._require_finite(done)
-        state = self.stepper.state_dict()  # on every rank: shards are gathered
-        energy, path = self._energy(), None
-        if self.parallel.first:
-            meta = {
-                "epoch": self.length.epoch(done),
-                "seconds": self.clock.seconds,
-                "joules": None if energy is None else energy.joules,
-                "best": self.best.state(),
-                "collapse": self.collapse.state(),
-                "evaluated": evaluated or not self._due(done),
-            }
-            path = self.saver.save(done, state, meta, self.best.step, final=final)
-            if path is not None:
-                self.recorder.loggers.saved(done, path)
-        saved = self.parallel.any(path is not None)  # the others wait for it
-        self._saved = done if saved else self._saved
-        return saved
-
-    def _require_finite(self, done: int) -> None:
-        """A gradient may be infinite where the loss is not; the next loss would tell, after the checkpoint."""
-        name = broken((n, p) for n, p in self.stepper.system.named_parameters() if p.requires_grad)
-        if self.parallel.any(name is not None):
-            where = f"in {name}" if name else "of another rank's"
-            raise TrainingError(
-                f"step {done}: values {where} are not finite, though all losses were. {self.saver.last_good()} {CAUSES}"
-            )
-
-    def _due(self, done: int) -> dict[int, EvaluatorSpec]:
-        """The evaluators to run after `done` steps, by their place in the spec."""
-        last, every = done == self.length.steps, self.length.steps_per_epoch
-        return {i: e for i, e in enumerate(self.spec.evaluate) if last or e.due(done, every)}
-
-    def _meter(self) -> Meter:
-        """Goes on from what a resumed run had; where it had nothing, the whole stays unknown."""
-        joules = self.meta.get("joules") if self.start else 0.0
-        if joules is None:
-            return Meter(())
-        return Meter(counters(self.parallel.device), joules if self.parallel.first else 0.0)
+        energy, best = self._energy(), self.evaluation.best
+        meta = {
+            "epoch": self.length.epoch(done),
+            "seconds": self.clock.seconds,
+            "joules": None if energy is None else energy.joules,
+            "best": best.state(),
+            "collapse": self.collapse.state(),
+            "evaluated": evaluated or not self.evaluation.due(done),
+        }
+        return self.checkpointing.save(done, meta, best.step, final=final)
 
     def _energy(self) -> Energy | None:
         """Of all ranks, which must all ask."""
         return energy_of(self.parallel.total(self.clock.meter.values(self.parallel.device)).tolist())
 
-    def _reading(self) -> Reading:
-        view = self.composed.env.views[self.spec.first_view]
-        run = (self.stepper.reading, self.composed.env)
-        with self.stepper.whole():
-            return reading_of(self.spec, view, self.parallel, self.stepper.autocast, self._left_out, run)
-
-    def _left_out(self, source: Source, index: int, reason: str) -> None:
-        """An image that evaluation cannot read: one of the training images counts, any other is told."""
-        self._unscored.add(reason)
-        if source is self.composed.source:
-            self.skipped.add(index, reason)
-        else:
-            self._warn(f"left out of evaluation: {reason}")
-
     def _feed(self) -> Feed:
         return supply(
-            self.spec, self.composed, self.parallel.device, self.start, self.skipped.add, self._warn
+            self.spec, self.composed, self.parallel.device, self.start, self.skipped.add, self.progress.warn
         )
-
-    def _restore(self, loaded: Loaded) -> None:
-        load_system(self.composed.system, loaded)
-        load_masking(self.stepper.masking, loaded)
-        load_optimizer(self.stepper.optimizer, loaded)
-        load_loss_scale(self.stepper.loss_scale, loaded)
-
-    def _prepare_folder(self) -> None:
-        for folder in (self.run_dir / FOLDER, self.run_dir / FIGURES):
-            folder.mkdir(parents=True, exist_ok=True)
-        facts = partial(resolved, self.spec, self.composed, self.parallel)
-        if self.start == 0:
-            write_lock(self.spec, self.run_dir, facts(), self.lineage.record_data())
-        else:
-            self.lineage.write(self.start, facts)
-        if self.start == 0 or self.lineage.data:  # other images have other numbers
-            (self.run_dir / SKIPPED).unlink(missing_ok=True)
-        evaluated, held = self.meta.get("evaluated", True), self.meta.get("records", ())
-        metrics_log.rewind(self.run_dir, self.start if self.start else -1, evaluated, held)

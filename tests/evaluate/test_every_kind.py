@@ -23,16 +23,16 @@ from sslkit.specs.evaluation import EvaluationSpec
 from sslkit.specs.load import parse, parse_as
 from sslkit.specs.metrics import directions, mismatches
 from sslkit.train.launch import resume, train
-from sslkit.train.trainer import Trainer
+from sslkit.train.online_evaluation import OnlineEvaluation
 from tests.evaluate import every
 from tests.train.test_trainer import silent, stop_at
 
 ALL = [{**one, "every": "2 steps"} for one in every.evaluators()]
 
 
-def state_of_the_process(trainer):
+def state_of_the_process(evaluation):
     """Modes of all modules, what takes gradients, and every generator's state."""
-    system = trainer.composed.system
+    system = evaluation.composed.system
     modes = {name: module.training for name, module in system.named_modules()}
     grads = {name: p.requires_grad for name, p in system.named_parameters()}
     generators = [torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()]
@@ -53,7 +53,7 @@ def data(tmp_path_factory):
 def runs(data, tmp_path_factory):
     """The same training three times: without evaluators, with all of them, and with all and a stop in the middle."""
     root, seen = tmp_path_factory.mktemp("runs"), []
-    evaluate = Trainer._evaluate
+    evaluate = OnlineEvaluation.run
 
     def watched(self, done, due):
         before = state_of_the_process(self)
@@ -63,7 +63,7 @@ def runs(data, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         train(parse(every.fields(data, out=str(root / "without"))), silent)
-        patch.setattr(Trainer, "_evaluate", watched)
+        patch.setattr(OnlineEvaluation, "run", watched)
         train(parse(every.fields(data, out=str(root / "whole"), evaluate=ALL)), silent)
         patch.setattr(write_results, "_draw", undrawn)
         with pytest.MonkeyPatch.context() as stopping:

@@ -13,6 +13,7 @@ from sslkit.runtime.parallel import Single
 from sslkit.train.compose import compose
 from sslkit.train.launch import train
 from sslkit.train.step import stepper
+from sslkit.train.step.compile_system import compiles
 from sslkit.train.watch.energy import Meter
 from tests import tiny
 
@@ -110,7 +111,7 @@ def test_a_device_that_is_not_there_or_is_shared_is_refused(monkeypatch, tmp_pat
 def test_its_precision_and_compilation_are_those_of_a_cpu_by_default():
     run, device = tiny.spec(device="mps"), torch.device("mps")
     assert stepper.resolved_precision(run, device) == "float32"
-    assert not stepper.compiles(run, device)
+    assert not compiles(run, device)
     assert mps.exact_device(device) == torch.device("cpu")
     assert mps.exact_device(torch.device("cuda")) == torch.device("cuda")
     assert Meter(()).values(device).device == torch.device("cpu")

@@ -12,10 +12,10 @@ import torch
 from sslkit.errors import CheckpointError, SpecError, TrainingError
 from sslkit.runs import lock, metrics_log
 from sslkit.runs.checkpoint import Checkpoints
-from sslkit.train import trainer
 from sslkit.train.launch import resume, train
 from sslkit.train.prepare import Parts
 from sslkit.train.step.stepper import Stepper
+from sslkit.train.watch import energy
 from sslkit.train.watch.energy import Counter
 from tests import tiny
 
@@ -254,7 +254,7 @@ def test_weights_that_are_not_finite_are_no_checkpoint(tmp_path, monkeypatch):
 def test_energy_and_operations_are_in_the_summary_and_survive_a_stop(tmp_path, monkeypatch):
     """A counter of one joule a look."""
     looks = iter(range(10_000))
-    monkeypatch.setattr(trainer, "counters", lambda device: [Counter(lambda: next(looks), 1e9, "CPU")])
+    monkeypatch.setattr(energy, "counters", lambda device: [Counter(lambda: next(looks), 1e9, "CPU")])
     spec = tiny.spec(tmp_path, log={"every": 1})
     with monkeypatch.context() as patch:
         stop_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
@@ -268,11 +268,11 @@ def test_energy_and_operations_are_in_the_summary_and_survive_a_stop(tmp_path, m
 
 
 def test_energy_of_a_part_only_is_not_known(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "counters", lambda device: [])
+    monkeypatch.setattr(energy, "counters", lambda device: [])
     with monkeypatch.context() as patch:
         stop_at(patch, 4, lambda: os.kill(os.getpid(), signal.SIGTERM))
         assert train(tiny.spec(tmp_path), silent)["energy_joules"] is None
-    monkeypatch.setattr(trainer, "counters", lambda device: [Counter(lambda: 1.0, 1e9, "CPU")])
+    monkeypatch.setattr(energy, "counters", lambda device: [Counter(lambda: 1.0, 1e9, "CPU")])
     whole = resume(tmp_path, silent)
     assert (whole["energy_joules"], whole["energy_of"], whole["flops"]) == (None, None, None)
 

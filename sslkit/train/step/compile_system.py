@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import torch
+from torch import Tensor
 
 from sslkit.core.backbone import Backbone
+from sslkit.core.passes import Tokens
 from sslkit.core.system import System
+from sslkit.runtime.parallel import Parallel
 from sslkit.specs.run import RunSpec
+
+Look = Callable[[Mapping[str, Tensor]], list[Tokens]]
+"""Images of each view -> answers to the passes that run before masks are drawn."""
 
 SPARE_GRAPHS = 7
 """Graphs of the forward that torch may make beside those that masks need; its own default for runs of one graph."""
@@ -15,6 +23,23 @@ SPARE_GRAPHS = 7
 def compiles(spec: RunSpec, device: torch.device) -> bool:
     """Whether this run compiles its forward."""
     return device.type == "cuda" if spec.compile.enabled is None else spec.compile.enabled
+
+
+def compiled_look(
+    system: System, spec: RunSpec, parallel: Parallel, shapes: Callable[[], int], *, in_parts: bool
+) -> Look:
+    """Compile `system` in place where this run compiles; return what makes the passes that masks need.
+
+    `shapes`: how many shapes masks take; `in_parts` as in `compile_system`.
+    """
+    if not compiles(spec, parallel.device):
+        return system.look
+    if parallel.sharded:
+        compile_shards(system, spec, shapes())
+        return system.look
+    compile_system(system, spec, shapes(), in_parts=in_parts)
+    look: Look = torch.compile(system.look, **spec.compile.options())
+    return look
 
 
 def compile_system(system: System, spec: RunSpec, graphs: int = 1, *, in_parts: bool = False) -> None:

@@ -33,7 +33,7 @@ from sslkit.specs.schedule import is_due, value_at
 from sslkit.train.step.backward import backward_of
 from sslkit.train.step.balancing import Balance, Balancing
 from sslkit.train.step.cached_micro_batches import Cached, Prepared, needs_whole, require_images_apart
-from sslkit.train.step.compile_system import compile_shards, compile_system, compiles
+from sslkit.train.step.compile_system import compiled_look
 from sslkit.train.step.device_limits import require_possible
 from sslkit.train.step.ema import Averages, set_modes
 from sslkit.train.step.mask_schedule import masks_shapes, timeline
@@ -79,14 +79,13 @@ class Stepper:
         self._bind()
         self.optimizer = self._optimizer()
         self._cached = self._cache() if self.micro_batches > 1 and needs_whole(system) else None
-        self._look = system.look
-        if compiles(spec, parallel.device):
-            graphs = masks_shapes(timeline(maskers, length.steps).values())
-            if parallel.sharded:
-                compile_shards(system, spec, graphs)
-            else:
-                compile_system(system, spec, graphs, in_parts=self._cached is not None)
-                self._look = torch.compile(system.look, **spec.compile.options())
+        self._look = compiled_look(
+            system,
+            spec,
+            parallel,
+            lambda: masks_shapes(timeline(maskers, length.steps).values()),
+            in_parts=self.together,
+        )
         self.run = parallel.wrap(system)
         self._one = torch.zeros(1, dtype=torch.int64, device=parallel.device)
         self.balancing = Balancing(system, parallel, length)

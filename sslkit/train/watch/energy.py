@@ -68,6 +68,16 @@ class Meter:
             self._counters, self._last = [], []
 
 
+def resumed_meter(device: torch.device, joules: float | None, *, first: bool) -> Meter:
+    """A meter that goes on from the `joules` of earlier parts of a run, which the `first` rank keeps.
+
+    None: they are not known, so the whole stays unknown.
+    """
+    if joules is None:
+        return Meter(())
+    return Meter(counters(device), joules if first else 0.0)
+
+
 def counters(device: torch.device, powercap: Path = POWERCAP) -> list[Counter]:
     """Those of `device`, and on the first rank of a machine those of its CPUs; none where none can be read."""
     readable = list(_gpu(device)) if device.type == "cuda" else []

@@ -97,6 +97,10 @@ class Progress:
         if self._enabled:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def warn(self, text: str) -> None:
+        """Print `text` as a warning."""
+        self.note(f"warning: {text}")
+
     def evaluated(self, label: str, metrics: Mapping[str, float]) -> None:
         """An evaluation ended: print its metrics, and keep the first in view from now on."""
         every = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
