@@ -92,12 +92,7 @@ def _require_drawable(path: Path | None) -> None:
 
 
 def _draw(path: Path, report: Report, extrapolate: list[float]) -> None:
-    from sslkit.analysis.scaling.law_figure import Labels, draw_joint_law, draw_power_law
-    from sslkit.analysis.scaling.laws import JointLaw
+    from sslkit.analysis.scaling.law_figure import draw_law
     from sslkit.runtime.atomic_files import draw_whole
 
-    law = report.law
-    if isinstance(law, JointLaw):
-        draw_whole(path, lambda file: draw_joint_law(file, law, report.names.y, extrapolate))
-    else:
-        draw_whole(path, lambda file: draw_power_law(file, law, Labels(*report.names), extrapolate))
+    draw_whole(path, lambda file: draw_law(report.law, file, *report.names, extrapolate))

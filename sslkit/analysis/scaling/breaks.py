@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sslkit.analysis.scaling import data_checks
+from sslkit.analysis.scaling.estimates import DECISIVE
 from sslkit.analysis.scaling.fit import best
 from sslkit.analysis.scaling.gauss_newton import Array, Batch, predict, solve
-from sslkit.analysis.scaling.laws import DECISIVE
 from sslkit.errors import SpecError
 
 PLACES = 7

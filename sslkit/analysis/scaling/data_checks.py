@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from sslkit.analysis.scaling.estimates import DECISIVE, LEVEL, Support
 from sslkit.analysis.scaling.gauss_newton import STEEPEST, Array
-from sslkit.analysis.scaling.laws import DECISIVE, LEVEL, Support
 from sslkit.errors import SpecError
 
 PLACES = 4

@@ -17,8 +17,9 @@ import numpy as np
 
 from sslkit.analysis.scaling import data_checks
 from sslkit.analysis.scaling.bootstrap import over_points, over_residuals
+from sslkit.analysis.scaling.estimates import Support, estimate
 from sslkit.analysis.scaling.gauss_newton import Array, Batch, predict, solve
-from sslkit.analysis.scaling.laws import JointLaw, PowerLaw, Sample, Support, estimate
+from sslkit.analysis.scaling.laws import JointLaw, PowerLaw, Sample
 from sslkit.errors import SpecError
 
 RESAMPLES = 1000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,6 +28,22 @@ class Labels(NamedTuple):
 
     x: str
     y: str
+
+
+@singledispatch
+def draw_law(law: PowerLaw | JointLaw, path: Path, x: str, y: str, extrapolate: Sequence[float] = ()) -> None:
+    """Write a PNG of `law`; `x` and `y` name the quantities."""
+    raise NotImplementedError(type(law).__name__)
+
+
+@draw_law.register
+def _(law: PowerLaw, path: Path, x: str, y: str, extrapolate: Sequence[float] = ()) -> None:
+    draw_power_law(path, law, Labels(x, y), extrapolate)
+
+
+@draw_law.register
+def _(law: JointLaw, path: Path, x: str, y: str, extrapolate: Sequence[float] = ()) -> None:
+    draw_joint_law(path, law, y, extrapolate)
 
 
 def draw_power_law(path: Path, law: PowerLaw, labels: Labels, extrapolate: Sequence[float] = ()) -> None:

@@ -1,84 +1,15 @@
-"""Fitted scaling laws: estimates with intervals, AIC against simpler laws, and extrapolation."""
+"""Scaling laws as they were fitted: of one quantity, and of parameters and images together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
+from sslkit.analysis.scaling.estimates import Estimate, Optimum, Prediction, Support, band, beyond, estimate
 from sslkit.analysis.scaling.gauss_newton import Array, predict
 from sslkit.errors import SpecError
-
-FAR = 10.0
-"""Extrapolating by a larger factor than this comes with a warning."""
-LEVEL = 0.95
-"""Coverage that intervals are made for."""
-DECISIVE = 2.0
-"""Difference in AIC below which two laws fit as well (Burnham and Anderson 2002, section 2.6)."""
-
-
-class Estimate(NamedTuple):
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """The value and, in brackets, the interval."""
-        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
-
-
-class Support(NamedTuple):
-    """Robust AIC (Ronchetti 1985) of the law and of simpler ones; lower is better, only differences have a meaning."""
-
-    law: float
-    """The law that was fitted, its offset included."""
-    no_offset: float
-    """The same law with E = 0."""
-    constant: float
-    """The same value everywhere."""
-
-    @property
-    def offset(self) -> bool:
-        """Whether the data ask for the offset: without it, AIC is higher by 2 or more."""
-        return self.no_offset - self.law >= DECISIVE
-
-
-class Prediction(NamedTuple):
-    """What a law says of a place where there may be no data."""
-
-    at: tuple[float, ...]
-    """The place: x, or parameters and images."""
-    value: Estimate
-    """The curve there. The interval is of the curve: single runs scatter around it by `noise` as well."""
-    beyond: float
-    """How many times further than the data; 1 inside their range."""
-
-    @property
-    def warning(self) -> str | None:
-        """What to say where the place is more than ten times beyond the data."""
-        return far(self.beyond)
-
-
-class Optimum(NamedTuple):
-    """The best use of some compute."""
-
-    compute: float
-    """FLOPs."""
-    parameters: Estimate
-    images: Estimate
-    value: Estimate
-    """The law there, in units of y."""
-    beyond: float
-    """How many times more, or less, compute than any of the runs used; 1 inside their range."""
-
-    @property
-    def warning(self) -> str | None:
-        """What to say where the compute is more than ten times beyond the data."""
-        return far(self.beyond)
 
 
 class Sample(NamedTuple):
@@ -114,6 +45,10 @@ class Sample(NamedTuple):
 class PowerLaw:
     """y = E + A x^-alpha, by `fit_power_law`."""
 
+    kind: ClassVar = "power_law"
+    fields: ClassVar = {"exponent": "alpha", "coefficient": "A", "offset": "E"}
+    """Its estimates, and the signs of the formula."""
+
     exponent: Estimate
     """alpha, without a unit."""
     coefficient: Estimate
@@ -133,6 +68,27 @@ class PowerLaw:
     sample: Sample = field(repr=False)
     """The estimate and its resamples."""
 
+    def title(self, x: str, y: str) -> str:
+        """The formula, and what was fitted; `x` and `y` name the quantities."""
+        return f"{y} = E + A x^-alpha, x = {x} from {self.x.min():.4g} to {self.x.max():.4g}"
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Every estimate, by its field."""
+        return {name: getattr(self, name) for name in self.fields}
+
+    def columns(self, x: str, y: str) -> list[str]:
+        """Headings of a table of its predictions."""
+        return [x, y]
+
+    def facts(self) -> list[str]:
+        """What else it says, in sentences."""
+        return []
+
+    def constants(self) -> dict[str, float]:
+        """Numbers that are not estimated, by name."""
+        return {}
+
     def predict(self, x: float) -> Prediction:
         """The law at `x`, in the unit of the data, with the percentile interval of the resamples.
 
@@ -151,6 +107,17 @@ class PowerLaw:
 @dataclass(frozen=True, slots=True, eq=False)
 class JointLaw:
     """y = E + A / N^alpha + B / D^beta, by `fit_joint`; compute is C = k N D."""
+
+    kind: ClassVar = "joint"
+    fields: ClassVar = {
+        "alpha": "alpha",
+        "beta": "beta",
+        "parameters_coefficient": "A",
+        "images_coefficient": "B",
+        "offset": "E",
+        "split": "split a",
+    }
+    """Its estimates, and the signs of the formula."""
 
     alpha: Estimate
     """Exponent of the parameters N, without a unit."""
@@ -180,6 +147,28 @@ class JointLaw:
     """The data, [n]."""
     sample: Sample = field(repr=False)
     """The estimate and its resamples."""
+
+    def title(self, x: str, y: str) -> str:
+        """The formula, and what was fitted; `y` names the quantity on the left."""
+        return f"{y} = E + A / N^alpha + B / D^beta, N parameters, D images seen"
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Every estimate, by its field."""
+        return {name: getattr(self, name) for name in self.fields}
+
+    def columns(self, x: str, y: str) -> list[str]:
+        """Headings of a table of optima."""
+        return ["compute", "best parameters", "best images", y]
+
+    def facts(self) -> list[str]:
+        """What else it says, in sentences."""
+        a = self.split.value
+        return [f"compute C = {self.cost:.4g} N D; at its best N grows as C^{a:.3f} and D as C^{1 - a:.3f}"]
+
+    def constants(self) -> dict[str, float]:
+        """Numbers that are not estimated, by name."""
+        return {"flops_per_parameter_and_image": self.cost}
 
     def predict(self, parameters: float, images: float) -> Prediction:
         """The law at a size and a number of images seen.
@@ -213,33 +202,6 @@ class JointLaw:
         scale = np.maximum(ratio, 1e-300) ** (1 / total)
         sizes = scale[:, None] * (compute / self.cost) ** (beta / total)[:, None]
         return sizes, compute / self.cost / sizes
-
-
-def estimate(values: Array) -> Estimate:
-    """The first of `values` [1 + R], and the percentiles of the others (Efron 1979)."""
-    low, high = np.quantile(values[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(values[0]), float(low), float(high))
-
-
-def band(curves: Array) -> tuple[Array, Array, Array]:
-    """The first of `curves` [1 + R, m], and the percentiles of the others."""
-    low, high = np.quantile(curves[1:], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    return curves[0], low, high
-
-
-def beyond(value: float, data: Array | Sequence[float]) -> float:
-    """How many times `value` is above the largest, or below the smallest, of `data`; 1 between them."""
-    return float(max(value / np.max(data), np.min(data) / value, 1.0))
-
-
-def far(factor: float) -> str | None:
-    """What to say of an extrapolation by `factor`; nothing up to ten."""
-    if factor <= FAR:
-        return None
-    return (
-        f"{factor:.3g} times beyond the data: the interval holds only if the same law goes on, "
-        f"which data cannot show beyond a factor of about {FAR:g}"
-    )
 
 
 def _positive(value: float, name: str) -> float:

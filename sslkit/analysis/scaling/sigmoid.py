@@ -13,8 +13,8 @@ from scipy.special import stdtrit
 from sslkit.analysis.scaling import data_checks
 from sslkit.analysis.scaling.bootstrap import NORMAL
 from sslkit.analysis.scaling.breaks import aic
+from sslkit.analysis.scaling.estimates import DECISIVE, Estimate, estimate
 from sslkit.analysis.scaling.gauss_newton import Array
-from sslkit.analysis.scaling.laws import DECISIVE, Estimate, estimate
 from sslkit.errors import SpecError
 
 PLACES = 6

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from sslkit.analysis.scaling.analyze import Question, analyze
+from sslkit.analysis.scaling.estimates import Optimum, Prediction
 from sslkit.analysis.scaling.fit_report import as_json, columns, facts, parameters, predicted, title, warnings
-from sslkit.analysis.scaling.laws import JointLaw, Optimum, PowerLaw, Prediction
+from sslkit.analysis.scaling.laws import JointLaw, PowerLaw
 from sslkit.analysis.scaling.sweep_results import Row, Sweep
 from sslkit.errors import SpecError
 from tests.analysis.scaling import planted

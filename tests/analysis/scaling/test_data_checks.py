@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sslkit.analysis.scaling import data_checks
+from sslkit.analysis.scaling.estimates import Support
 from sslkit.analysis.scaling.fit import fit_joint, fit_power_law
-from sslkit.analysis.scaling.laws import Support
 from sslkit.errors import SpecError
 from tests.analysis.scaling import planted
 

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 
 from sslkit import fit_joint, fit_power_law
-from sslkit.analysis.scaling.laws import Estimate, Support, beyond, estimate, far
+from sslkit.analysis.scaling.estimates import Estimate, Support, beyond, estimate, far
 from sslkit.errors import SpecError
 from tests.analysis.scaling import planted
 

@@ -7,8 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
+from sslkit.analysis.scaling.estimates import Optimum, Prediction, band, estimate
 from sslkit.analysis.scaling.fit import fit_joint, fit_power_law
-from sslkit.analysis.scaling.laws import Optimum, Prediction, Sample, band, estimate
+from sslkit.analysis.scaling.laws import Sample
 
 LAWS = list(itertools.product((0.08, 0.3, 0.7, 1.5), (0.0, 0.2, 2.0), (1e-3, 1.0, 1e6)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sslkit.analysis.scaling.laws import Estimate
+from sslkit.analysis.scaling.estimates import Estimate
 from sslkit.analysis.scaling.sigmoid import CAUTION, Sigmoid, fit_sigmoid
 from sslkit.errors import SpecError
 
