@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, final
+from typing import final
 
 from sslkit.errors import TrainingError
+from sslkit.runs.checkpoint import Entries
 from sslkit.runs.run_loggers import Loggers
 from sslkit.runtime.parallel import Parallel
 from sslkit.train.saver import Saver
@@ -24,7 +24,7 @@ class Checkpointing:
         self.saved = saved
         self._stepper, self._saver, self._loggers, self._parallel = stepper, saver, loggers, parallel
 
-    def save(self, step: int, meta: Mapping[str, Any], best: int | None, *, final: bool) -> bool:
+    def save(self, step: int, meta: Entries, best: int | None, *, final: bool) -> bool:
         """Write the checkpoint of `step`, with `meta` beside its state; return whether that is done.
 
         Raises:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 from sslkit.runs import metrics_log
-from sslkit.runs.checkpoint import FOLDER
+from sslkit.runs.checkpoint import FOLDER, Entries
 from sslkit.runs.lock import write_lock
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.run import RunSpec
@@ -25,7 +23,7 @@ def prepare_folder(
     parallel: Parallel,
     lineage: Lineage,
     start: int,
-    meta: Mapping[str, Any],
+    meta: Entries,
 ) -> None:
     """Make the folder ready for a run that begins at step `start`, with the `meta` of the checkpoint it goes on from.
 

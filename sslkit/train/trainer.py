@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
-from typing import Any, final
+from typing import cast, final
 
+from sslkit.core.backbone import Backbone
 from sslkit.data.loaders import Batch, Feed
 from sslkit.errors import Interrupted, TrainingError, WorkerError
 from sslkit.runs import metrics_log
@@ -188,7 +189,7 @@ class Trainer:
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
-        student: Any = self.composed.system.nets["student"]
+        student = cast("Backbone", self.composed.system.nets["student"])
         for note in student.notes():
             self.progress.note(f"note: {note}")
         if self.start == 0:
