@@ -24,9 +24,9 @@ from sslkit import Digits, LinearProbe, Readout, RunSpec, ViewSpec, ViT
 from sslkit.core.augment import to_float
 from sslkit.core.evaluator import Features
 from sslkit.core.passes import Request
-from sslkit.data.crops import moments
 from sslkit.evaluate.features import Loading, net_encoder, rows
 from sslkit.functional.nearest_neighbors import nearest
+from sslkit.functional.pixel_normalization import channel_statistics
 from sslkit.functional.resize import resize_center
 from sslkit.runtime.parallel import Single
 from sslkit_evaluators.probes.linear import Recipe, choose
@@ -74,7 +74,7 @@ def extraction(device: torch.device) -> None:
     net = run.backbone.build(view).to(device).eval()
     loading = Loading(view, 1.0, 64, 0, Single(device), lambda *_: None)
     encode = net_encoder(net, Readout(), torch.no_grad)
-    mean, std = moments(view, device)
+    mean, std = channel_statistics(view.mean, view.std, device)
 
     @torch.no_grad()
     def bare() -> torch.Tensor:

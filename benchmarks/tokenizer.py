@@ -19,9 +19,10 @@ from typing import NamedTuple
 import torch
 
 from sslkit.build.restore import find, load_system
-from sslkit.data.crops import moments, to_float
+from sslkit.core.augment import to_float
 from sslkit.data.loaders import Batch
 from sslkit.evaluate.export_part import export_part
+from sslkit.functional.pixel_normalization import normalized
 from sslkit.functional.vector_quantization import perplexity, usage
 from sslkit.runtime.parallel import Single
 from sslkit.specs.load import load
@@ -76,10 +77,10 @@ def held_out(spec: RunSpec, composed: Composed, count: int) -> Iterator[Batch]:
     source = spec.data.build("test")
     images = None if source is None else source.resident()
     assert images is not None, "CIFAR-10 fits in memory"
-    mean, std = moments(composed.env.view("global"), torch.device("cpu"))
+    view = composed.env.view("global")
     for start in range(0, count, BATCH):
         rows = torch.arange(start, min(start + BATCH, count))
-        yield Batch({"global": ((to_float(images[rows]) - mean) / std)[None]}, rows)
+        yield Batch({"global": normalized(to_float(images[rows]), view.mean, view.std)[None]}, rows)
 
 
 @torch.no_grad()

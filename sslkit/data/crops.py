@@ -11,6 +11,7 @@ from torch import Tensor
 from sslkit.core.augment import Augment, to_float, to_uint8
 from sslkit.core.context import View
 from sslkit.core.random_stream import Draw
+from sslkit.functional.pixel_normalization import channel_statistics
 from sslkit.functional.resize import resize_center
 from sslkit.runtime import seeds
 from sslkit.specs.views import ViewSpec
@@ -62,7 +63,7 @@ class Pipeline:
         """`in_workers`: worker processes also do what follows the cut, with the same result."""
         self.views, self.seed, self.in_workers = views, seed, in_workers
         self.chains = {name: [_chain(spec, i) for i in range(spec.crops)] for name, spec in specs.items()}
-        self._moments: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
+        self._statistics: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def whole(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
         """Normalized crops `[V, B, C, S, S]` by view, from uint8 `[B, C, H, W]` on the training device."""
@@ -85,11 +86,6 @@ class Pipeline:
             else self._finished(name, x, step, rows, normalize=True)
             for name, x in crops.items()
         }
-
-    def normalize(self, images: Tensor, view: str) -> Tensor:
-        """`images` `[..., C, H, W]` in [0, 1], with the statistics of `view`."""
-        mean, std = self._statistics(view, images.device)
-        return (images - mean) / std
 
     def _crops(
         self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor, *, normalize: bool
@@ -136,25 +132,17 @@ class Pipeline:
 
     def _normalized(self, crops: Tensor, view: str) -> Tensor:
         """`crops`, which nothing else reads, with the statistics of `view`."""
-        mean, std = self._statistics(view, crops.device)
+        key, kind = (view, crops.device), self.views[view]
+        if key not in self._statistics:
+            self._statistics[key] = channel_statistics(kind.mean, kind.std, crops.device)
+        mean, std = self._statistics[key]
         return crops.sub_(mean).div_(std)
-
-    def _statistics(self, view: str, device: torch.device) -> tuple[Tensor, Tensor]:
-        if (view, device) not in self._moments:
-            self._moments[view, device] = moments(self.views[view], device)
-        return self._moments[view, device]
 
 
 def _pieces(rows: Tensor, numel: int) -> Iterator[slice]:
     """Which of `rows` go together, where each has a crop of `numel` values; on a device that is not a CPU, all."""
     length = max(FEWEST, AT_ONCE // numel) if rows.device.type == "cpu" else len(rows)
     return (slice(start, start + length) for start in range(0, len(rows), length))
-
-
-def moments(view: View, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of `view`, each `[C, 1, 1]` float32."""
-    mean = torch.tensor(view.mean, dtype=torch.float32, device=device)
-    return mean[:, None, None], torch.tensor(view.std, dtype=torch.float32, device=device)[:, None, None]
 
 
 def _chain(spec: ViewSpec, crop: int) -> Chain:

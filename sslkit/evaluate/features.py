@@ -18,9 +18,9 @@ from sslkit.core.evaluator import Make, Rows
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source, pixels
 from sslkit.data import decoding_workers as processes
-from sslkit.data.crops import moments
 from sslkit.data.loaders import Reasons
 from sslkit.errors import DataError
+from sslkit.functional.pixel_normalization import normalized
 from sslkit.functional.resize import resize_center
 from sslkit.runtime.mps import exact_device
 from sslkit.runtime.parallel import Parallel
@@ -81,7 +81,7 @@ def require_labels(source: Source) -> Tensor:
 @torch.no_grad()
 def _values(source: Source, make: Make, loading: Loading, selection: Tensor) -> tuple[Tensor, Tensor]:
     """`[N, ...]` rows of the `selection` and `[N]` whether each was readable; every rank has its share of batches."""
-    parallel, count = loading.parallel, len(selection)
+    parallel, view, count = loading.parallel, loading.view, len(selection)
     starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
     values: Tensor | None = None
     readable = torch.zeros(count, device=parallel.device)
@@ -90,7 +90,9 @@ def _values(source: Source, make: Make, loading: Loading, selection: Tensor) -> 
     ) as batches:  # no worker outlives an error
         for batch, images in batches:
             places, indices = batch.to(parallel.device), selection[batch].to(parallel.device)
-            output = make(_normalized(images.to(parallel.device), loading.view), indices).float()
+            output = make(
+                normalized(to_float(images.to(parallel.device)), view.mean, view.std), indices
+            ).float()
             if values is None:
                 values = torch.zeros(count, *output.shape[1:], device=parallel.device)
             values[places] = output
@@ -111,11 +113,6 @@ def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:
         local = [1, values.ndim - 1, *values.shape[1:], *local][: len(local)]
     ranks, dimensions, *sizes = parallel.total(torch.tensor(local, device=parallel.device)).tolist()
     return tuple(size // ranks for size in sizes[: dimensions // ranks]) if ranks else None
-
-
-def _normalized(images: Tensor, view: View) -> Tensor:
-    mean, std = moments(view, images.device)
-    return (to_float(images) - mean) / std
 
 
 def _batches(

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from torch import Tensor
 
 from sslkit.core.passes import Pictures
+from sslkit.functional.pixel_normalization import as_rgb, unnormalized
 from sslkit.runtime.atomic_files import write_whole
 
 DPI = 150
@@ -126,10 +127,8 @@ def _save_panels(path: Path, panels: Mapping[str, Panel]) -> None:
 
 def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """`[rows, columns, 3, H, W]` uint8."""
-    shift, scale = (torch.tensor(x, dtype=torch.float32).view(-1, 1, 1) for x in (mean, std))
-    unit = (images.detach().float().cpu() * scale + shift).nan_to_num(0).clamp(0, 1)
-    shown = unit[:, :, :3] if unit.shape[2] >= 3 else unit[:, :, :1].expand(-1, -1, 3, -1, -1)
-    return (shown * 255).round().to(torch.uint8)
+    pixels = unnormalized(images.detach().float().cpu(), mean, std).nan_to_num(0)
+    return (as_rgb(pixels) * 255).round().to(torch.uint8)
 
 
 def _mosaic(pixels: Tensor) -> Tensor:

@@ -9,12 +9,12 @@ import torch
 
 from sslkit.core.augment import to_float
 from sslkit.core.source import Source
-from sslkit.data.crops import moments
 from sslkit.data.loaders import Batch, readable
 from sslkit.errors import DataError
 from sslkit.evaluate.evaluation_sources import Sources
 from sslkit.evaluate.readout import Reading
 from sslkit.functional.diverse_images import varied
+from sslkit.functional.pixel_normalization import normalized
 from sslkit.functional.resize import resize_center
 from sslkit.nn.modes import evaluating
 from sslkit.runs import metrics_log
@@ -92,10 +92,9 @@ def _held_out(composed: Composed, reading: Reading, source: Source) -> Batch:
     pixels = [readable(source, place)[0] for place in places]
     images = {}
     for name, view in composed.env.views.items():
-        mean, std = moments(view, device)
         squares = torch.cat(
             [resize_center(to_float(x[None]), view.size, reading.loading.crop) for x in pixels]
         )
-        one = (squares.to(device) - mean) / std
+        one = normalized(squares.to(device), view.mean, view.std)
         images[name] = one[None].expand(view.crops, -1, -1, -1, -1)
     return Batch(images, torch.arange(len(places), device=device))

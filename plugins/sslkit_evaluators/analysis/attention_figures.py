@@ -8,11 +8,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
+
+from sslkit.functional.pixel_normalization import as_rgb, unnormalized
 
 DPI = 150
 PANEL = (4.4, 3.0)
@@ -114,11 +115,8 @@ def draw_maps(attention: Maps, path: Path) -> None:
 
 
 def _pixels(attention: Maps) -> Tensor:
-    """`[B, S, S, 3]` in [0, 1]; one channel is gray, of two the first is shown, of more than three the first three."""
-    mean, std = (torch.tensor(x).view(-1, 1, 1) for x in (attention.mean, attention.std))
-    unit = (attention.images * std + mean).clamp(0, 1)
-    colored = unit[:, :3] if unit.shape[1] >= 3 else unit[:, :1].expand(-1, 3, -1, -1)
-    return colored.movedim(1, -1)
+    """`[B, S, S, 3]` in [0, 1]."""
+    return as_rgb(unnormalized(attention.images, attention.mean, attention.std)).movedim(1, -1)
 
 
 def _label(panel: Axes, title: str, x: str, y: str) -> None:

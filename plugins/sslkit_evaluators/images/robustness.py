@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sslkit.functional.logistic_regression import fit_logistic
 from sslkit.functional.nearest_neighbors import nearest
+from sslkit.functional.pixel_normalization import normalized, unnormalized
 from sslkit.interfaces import Evaluator, Scores, Setting, Subject, class_problems, mean_interval, seeds
 from sslkit.plugin import Problem
 from sslkit_evaluators.images.corruptions import CORRUPTIONS, corrupt
@@ -94,14 +95,12 @@ class RobustnessEvaluator(Evaluator):
 
 def _features(subject: Subject, name: str, severity: int) -> Tensor:
     """Features of the corrupted test images."""
-    channels = (1, -1, 1, 1)
+    view = subject.view
 
     def make(images: Tensor, indices: Tensor) -> Tensor:
-        mean = images.new_tensor(subject.view.mean).view(channels)
-        std = images.new_tensor(subject.view.std).view(channels)
         draw = seeds.draw(subject.seed, name, severity, rows=indices)
-        spoiled = corrupt((images * std + mean).clamp(0, 1), name, severity, draw)
-        return subject.encode((spoiled - mean) / std)
+        spoiled = corrupt(unnormalized(images, view.mean, view.std), name, severity, draw)
+        return subject.encode(normalized(spoiled, view.mean, view.std))
 
     return subject.rows("test", make).values
 

@@ -8,6 +8,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from sslkit.functional.pixel_normalization import normalized, unnormalized
 from sslkit.functional.psnr_ssim import psnr, ssim
 from sslkit.functional.resize import resize_center
 from sslkit.interfaces import (
@@ -169,7 +170,7 @@ class MaskedObjective:
         wanted = self.env.view(view)
         if wanted._replace(crops=self.view.crops) != self.view:
             pixels = resize_center(_unit(images, self.view), wanted.size)
-            images = (pixels - _row(wanted.mean, images)) / _row(wanted.std, images)
+            images = normalized(pixels, wanted.mean, wanted.std)
         return images[None].expand(self.objective.crops.get(view, 1), -1, -1, -1, -1)
 
 
@@ -185,8 +186,4 @@ def masked_objectives(run: tuple[System, Env], view: View, seed: int) -> list[Ma
 
 def _unit(images: Tensor, view: View) -> Tensor:
     """Pixels in [0, 1]."""
-    return (images * _row(view.std, images) + _row(view.mean, images)).clamp(0, 1)
-
-
-def _row(values: tuple[float, ...], like: Tensor) -> Tensor:
-    return like.new_tensor(values).view(-1, 1, 1)
+    return unnormalized(images, view.mean, view.std)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sslkit.functional.pixel_normalization import as_rgb, unnormalized
 from sslkit.plugin import View
 
 UNTOLD = (224, 224, 192)
@@ -12,13 +13,8 @@ UNTOLD = (224, 224, 192)
 
 
 def unit(images: Tensor, view: View) -> Tensor:
-    """Normalized images `[B, C, S, S]` as colors in [0, 1], `[B, 3, S, S]`.
-
-    One channel is gray; of two the first is shown, of more than three the first three.
-    """
-    mean, std = (torch.tensor(x, device=images.device).view(-1, 1, 1) for x in (view.mean, view.std))
-    pixels = (images * std + mean).clamp(0, 1)
-    return pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
+    """Normalized images `[B, C, S, S]` as colors in [0, 1], `[B, 3, S, S]`."""
+    return as_rgb(unnormalized(images, view.mean, view.std))
 
 
 def colored(masks: Tensor) -> Tensor:

@@ -1,0 +1,35 @@
+"""Pixel normalization by channel means and deviations, and back to colors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def channel_statistics(
+    mean: Sequence[float], std: Sequence[float], device: torch.device, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of every channel, each `[C, 1, 1]`, on `device`."""
+    first, second = (torch.tensor(values, dtype=dtype, device=device) for values in (mean, std))
+    return first[:, None, None], second[:, None, None]
+
+
+def normalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """`images` `[..., C, H, W]` in [0, 1], as networks read them."""
+    shift, scale = channel_statistics(mean, std, images.device, images.dtype)
+    return (images - shift) / scale
+
+
+def unnormalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels in [0, 1] of `images` `[..., C, H, W]` that were normalized."""
+    shift, scale = channel_statistics(mean, std, images.device, images.dtype)
+    return (images * scale + shift).clamp(0, 1)
+
+
+def as_rgb(pixels: Tensor) -> Tensor:
+    """`[..., 3, H, W]`: one channel is gray, of two the first is shown, of more than three the first three."""
+    if pixels.shape[-3] >= 3:
+        return pixels[..., :3, :, :]
+    return pixels[..., :1, :, :].expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])
