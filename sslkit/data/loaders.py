@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
-from typing import NamedTuple, TypeVar, final
+from collections.abc import Generator, Iterator
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslkit.core.source import Source, pixels
+from sslkit.core.source import Source
 from sslkit.data import decoding_workers as processes
 from sslkit.data.crops import Pipeline
 from sslkit.data.sampler import Order
+from sslkit.data.unreadable import Reasons, Unreadable, readable
 from sslkit.errors import DataError, WorkerError
 from sslkit.runtime.mps import has_float64
-
-T = TypeVar("T")
-Reasons = list[tuple[int, str]]
-"""(index, reason) of images that could not be read."""
-ATTEMPTS = 1000
-"""Unreadable images in a row before giving up on finding a readable one."""
 
 
 class Batch(NamedTuple):
@@ -81,7 +76,7 @@ class WorkerFeed(Feed):
         start: int,
         stop: int,
         how: processes.Loading,
-        unreadable: Callable[[int, str], None],
+        unreadable: Unreadable,
     ) -> None:
         self.order, self.pipeline, self.device, self.unreadable = order, pipeline, device, unreadable
         self._cutter, self._how = _Cutter(source, pipeline), how._replace(pin_memory=device.type == "cuda")
@@ -111,7 +106,7 @@ class WorkerFeed(Feed):
         if self._failure is None:
             try:
                 if self._batches is None:
-                    self._batches = processes.batches(self._cutter, self._plan, _as_it_is, self._how)
+                    self._batches = processes.batches(self._cutter, self._plan, processes.as_it_is, self._how)
                 return next(self._batches)
             except WorkerError as error:
                 self._failure = str(error)
@@ -191,19 +186,3 @@ class _Cutter(Dataset[_Cut | DataError]):
         rows = torch.tensor([item.row for item in items])
         crops = self.pipeline.first([image for image, _ in decoded], items[0].step, rows)
         return crops, rows, [reason for _, reasons in decoded for reason in reasons]
-
-
-def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
-    """Image `index`, or the next one that can be read, and why others could not. Raises DataError if none can."""
-    reasons: Reasons = []
-    for offset in range(min(len(source), ATTEMPTS)):
-        candidate = (index + offset) % len(source)
-        try:
-            return pixels(source.load(candidate), source.channels), reasons
-        except DataError as error:
-            reasons.append((candidate, str(error)))
-    raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")
-
-
-def _as_it_is(batch: T) -> T:
-    return batch

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar, final
+from collections.abc import Iterator
+from typing import final
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslkit.core.source import Source, pixels
-from sslkit.data.decoding_workers import Loading, batches
-from sslkit.data.loaders import Reasons, readable
-
-T = TypeVar("T")
-
+from sslkit.data.decoding_workers import Loading, as_it_is, batches
+from sslkit.data.unreadable import Reasons, Unreadable, readable
 
 AT_ONCE = 64
 """Images that a worker decodes at a time."""
-
-
-Unreadable = Callable[[int, str], None]
-"""Told the index of every image that cannot be read, and why."""
 
 
 def resident(
@@ -68,7 +61,7 @@ def resident(
 def _decoded(source: Source, shape: torch.Size, workers: int) -> Iterator[tuple[Tensor | None, Reasons]]:
     """The images in order, in batches; None for a batch with an image of another shape."""
     plan = [list(range(i, min(i + AT_ONCE, len(source)))) for i in range(0, len(source), AT_ONCE)]
-    return batches(_Decoder(source, shape), plan, _as_it_is, Loading(workers, "resident"))
+    return batches(_Decoder(source, shape), plan, as_it_is, Loading(workers, "resident"))
 
 
 @final
@@ -86,7 +79,3 @@ class _Decoder(Dataset[tuple[Tensor | None, Reasons]]):
         reasons = [reason for _, some in decoded for reason in some]
         images = [image for image, _ in decoded]
         return (torch.stack(images) if all(x.shape == self.shape for x in images) else None), reasons
-
-
-def _as_it_is(batch: T) -> T:
-    return batch

@@ -18,7 +18,7 @@ from sslkit.core.evaluator import Make, Rows
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source, pixels
 from sslkit.data import decoding_workers as processes
-from sslkit.data.loaders import Reasons
+from sslkit.data.unreadable import Reasons, decoded
 from sslkit.errors import DataError
 from sslkit.functional.pixel_normalization import normalized
 from sslkit.functional.resize import resize_center
@@ -150,18 +150,17 @@ class _Centers(Dataset[tuple[int, Tensor | str]]):
         self.source, self.size, self.crop, self.selection = source, size, crop, selection
 
     def __getitem__(self, place: int) -> tuple[int, Tensor | str]:
-        try:
-            image = pixels(self.source.load(int(self.selection[place])), self.source.channels)
-        except DataError as error:
-            return place, str(error)
+        image = decoded(self.source, int(self.selection[place]))
+        if isinstance(image, str):
+            return place, image
         return place, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
 
 
 def _readable(items: list[tuple[int, Tensor | str]]) -> tuple[Tensor, Tensor, Reasons]:
-    decoded = [(index, image) for index, image in items if isinstance(image, Tensor)]
-    images = torch.stack([image for _, image in decoded]) if decoded else torch.empty(0)
+    kept = [(index, image) for index, image in items if isinstance(image, Tensor)]
+    images = torch.stack([image for _, image in kept]) if kept else torch.empty(0)
     reasons = [(index, reason) for index, reason in items if isinstance(reason, str)]
-    return torch.tensor([index for index, _ in decoded], dtype=torch.int64), images, reasons
+    return torch.tensor([index for index, _ in kept], dtype=torch.int64), images, reasons
 
 
 def net_encoder(

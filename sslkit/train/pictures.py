@@ -9,7 +9,8 @@ import torch
 
 from sslkit.core.augment import to_float
 from sslkit.core.source import Source
-from sslkit.data.loaders import Batch, readable
+from sslkit.data.loaders import Batch
+from sslkit.data.unreadable import readable
 from sslkit.errors import DataError
 from sslkit.evaluate.evaluation_sources import Sources
 from sslkit.evaluate.readout import Reading

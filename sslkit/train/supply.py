@@ -7,7 +7,8 @@ import torch
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed, on_device
-from sslkit.data.resident import Unreadable, resident
+from sslkit.data.resident import resident
+from sslkit.data.unreadable import Unreadable
 from sslkit.runtime.line_file import Warn
 from sslkit.runtime.mps import exact_device
 from sslkit.specs.byte_sizes import byte_count

@@ -13,8 +13,9 @@ from PIL import Image
 from sslkit.core.context import View
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
-from sslkit.data.loaders import ResidentFeed, WorkerFeed, readable
+from sslkit.data.loaders import ResidentFeed, WorkerFeed
 from sslkit.data.sampler import Order, Share
+from sslkit.data.unreadable import readable
 from sslkit.errors import DataError
 from sslkit.specs.views import ViewSpec
 from sslkit_sources.specs.images import Folder

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sslkit.core.source import pixels
-from sslkit.data.loaders import readable
 from sslkit.data.resident import resident
+from sslkit.data.unreadable import readable
 from sslkit.errors import DataError
 from sslkit.evaluate.features import _Centers
 from tests import tiny

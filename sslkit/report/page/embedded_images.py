@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.source import Source
+from sslkit.functional.pixel_normalization import as_rgb
 from sslkit.functional.resize import resize_center
 from sslkit.report.page.html import Html, tag
 
@@ -37,8 +38,7 @@ def thumbnail(source: Source, index: int, crop: float, size: int, alt: str) -> H
     """Image `index` of `source` cut as the network sees it, small; DataError where it cannot be read."""
     pixels = resize_center(to_float(source.load(index)[None]), min(size, THUMB), crop)
     values = to_uint8(pixels)[0]
-    shown = values[:3] if values.shape[0] >= 3 else values[:1].expand(3, -1, -1)
-    return _element(Image.fromarray(shown.permute(1, 2, 0).contiguous().numpy()), alt, 8000, "thumb")
+    return _element(Image.fromarray(as_rgb(values).permute(1, 2, 0).contiguous().numpy()), alt, 8000, "thumb")
 
 
 def _element(picture: Image.Image, alt: str, large: int, kind: str) -> Html:
