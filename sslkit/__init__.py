@@ -45,9 +45,9 @@ _PUBLIC = {
 
 
 def _kinds(family: str) -> Kinds:
-    from sslkit.registry.manager import kinds
+    from sslkit.registry.manager import registry
 
-    return kinds(family)
+    return registry().kinds(family)
 
 
 def _clashes(family: str) -> Clashes:

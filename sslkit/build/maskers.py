@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import cast
 
+from sslkit import catalog
 from sslkit.core.context import Env
 from sslkit.core.masker import Masker
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import SpecError
-from sslkit.registry.manager import kinds
 from sslkit.specs.families import MaskerSpec
 
 Maskers = Mapping[int, Masker]
@@ -80,7 +80,7 @@ def _require_fixed(masker: Masker, request: Encode, env: Env) -> None:
 def _fixed(env: Env, view: str) -> str:
     """The kinds of maskers that leave a fixed number of patches visible in `view`, as far as their examples tell."""
     fixed = []
-    for kind, cls in sorted(kinds("masker").items()):
+    for kind, cls in sorted(catalog.kinds("masker").items()):
         with suppress(Exception):  # whatever ails another masker, this error is not about it
             example = cls.example() if issubclass(cls, MaskerSpec) else None
             stages = () if example is None else example.build(env, view).stages()

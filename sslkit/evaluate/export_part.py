@@ -12,12 +12,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from sslkit import catalog
 from sslkit.build.restore import Restored, restore
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
 from sslkit.core.objective import Objective, Part
 from sslkit.errors import CheckpointError, SpecError, SslkitError
-from sslkit.registry.manager import kinds, registry
+from sslkit.registry.manager import registry
 from sslkit.runs.lock import begun_anew
 from sslkit.runtime.atomic_files import write_bytes
 from sslkit.specs.families import BackboneSpec
@@ -121,7 +122,7 @@ def _backbone(
 ) -> Backbone:
     """The network that the file describes, with the file's weights."""
     kind = description["spec"]["kind"]
-    cls = kinds("backbone").get(kind)
+    cls = catalog.kinds("backbone").get(kind)
     if cls is None or not issubclass(cls, BackboneSpec):
         unknown = f"needs backbone {kind!r}, which no plugin offers here"
         raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unknown)}")

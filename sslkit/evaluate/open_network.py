@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 
+from sslkit import catalog
 from sslkit.build.restore import restore
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env, View
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
-from sslkit.registry.manager import kinds, registry
+from sslkit.registry.manager import registry
 from sslkit.runs.lock import begun_anew
 from sslkit.runtime import seeds
 from sslkit.specs.check import check
@@ -162,7 +163,7 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
     try:
         description: dict[str, Any] = json.loads(metadata["sslkit"])
         kind = description["backbone"]["kind"]
-        spec_class = kinds("backbone").get(kind)
+        spec_class = catalog.kinds("backbone").get(kind)
         if (
             spec_class is None
             or not issubclass(spec_class, BackboneSpec)

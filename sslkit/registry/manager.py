@@ -228,11 +228,6 @@ def registry() -> Registry:
     return full
 
 
-def kinds(family: str) -> Kinds:
-    """Spec classes of `family`, by kind."""
-    return registry().kinds(family)
-
-
 def used_plugins(specs: Iterable[Spec]) -> Mapping[str, str]:
     """Name -> version of every plugin that offers one of `specs`."""
     owners = (registry().owner(spec) for spec in specs)

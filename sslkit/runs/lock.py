@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import yaml
 
+from sslkit import catalog
 from sslkit.errors import CheckpointError, SpecError
-from sslkit.registry.manager import kinds, used_plugins
+from sslkit.registry.manager import used_plugins
 from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
 from sslkit.runs.checkpoint import FOLDER, Checkpoints
 from sslkit.runtime.atomic_files import read_summary, write_text
@@ -141,7 +142,7 @@ def begun_anew(backbone: T) -> T:
     """The fields of `backbone` without its first weights, as far as it can do without."""
     if not isinstance(backbone, dict):
         return backbone
-    cls = kinds("backbone").get(str(backbone.get("kind")))
+    cls = catalog.kinds("backbone").get(str(backbone.get("kind")))
     if cls is None or not issubclass(cls, BackboneSpec):
         return backbone
     fields = {name: cls.model_fields[name] for name in cls.first_weights if name in cls.model_fields}

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sslkit import catalog
 from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.cli.validate import learning_rate, overview
-from sslkit.registry.manager import kinds
 from sslkit.specs.load import parse
 from tests.specs.valid import small, valid
 
@@ -42,7 +42,7 @@ def test_a_broken_spec_is_one_message_and_exit_code_2(spec: str, capsys: pytest.
     assert seen.out == ""
     assert seen.err == (
         "error: objectives.main.masker.kind: 'rnadom' is not a masker. Did you mean 'random'? "
-        f"Known: {', '.join(sorted(kinds('masker')))}.\n"
+        f"Known: {', '.join(sorted(catalog.kinds('masker')))}.\n"
     )
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from sslkit import catalog
 from sslkit.evaluate import write_results
 from sslkit.evaluate.evaluate_network import evaluate_run, evaluate_spec
 from sslkit.evaluate.export import export
-from sslkit.registry.manager import kinds
 from sslkit.runs import metrics_log
 from sslkit.runs.checkpoint import Checkpoints, load
 from sslkit.runs.evaluations import evaluations, folder_of
@@ -93,7 +93,7 @@ def scores(run_dir):
 
 
 def test_every_kind_is_here_but_the_one_that_needs_masks():
-    assert set(kinds("evaluator")) - {"dense"} == set(every.KINDS)
+    assert set(catalog.kinds("evaluator")) - {"dense"} == set(every.KINDS)
 
 
 @pytest.mark.parametrize("name", ["whole", "stopped"])
@@ -178,7 +178,7 @@ def test_reported_metrics_are_the_declared_ones(runs):
     """Names, and the direction that is stored with them."""
     root, _ = runs
     for label, found in evaluations(root / "whole", 4).items():
-        declared = kinds("evaluator")[found.settings["kind"]](**found.settings).reported_metrics()
+        declared = catalog.kinds("evaluator")[found.settings["kind"]](**found.settings).reported_metrics()
         assert list(mismatches(declared, found.metrics)) == [], label
         assert dict(found.better) == directions(declared, found.metrics), label
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sslkit import MAE, RandomMasker, RunSpec
+from sslkit import MAE, RandomMasker, RunSpec, catalog
 from sslkit.registry.discovery import discover
-from sslkit.registry.manager import Plugin, Registry, kinds, registry, used_plugins
+from sslkit.registry.manager import Plugin, Registry, registry, used_plugins
 from sslkit.specs.families import FAMILIES
 from sslkit.specs.load import parse
 from sslkit.specs.walk import walk
@@ -112,7 +112,7 @@ def test_the_built_ins_come_first_and_all_load() -> None:
     built_in = [p for p in registry().plugins if p.name.startswith("sslkit:")]
     assert owners[: len(built_in)] == ["sslkit"] * len(built_in)
     assert [p.name for p in built_in if p.error or p.blocked] == []
-    assert [family for family in FAMILIES if family != "logger" and not kinds(family)] == []
+    assert [family for family in FAMILIES if family != "logger" and not catalog.kinds(family)] == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_a_broken_plugin_is_recorded_and_harms_nobody(made: Install, source: str
     found = load()
     assert str(plugin(found, "sslkit-broken:main").error).startswith(error)
     assert plugin(found, "sslkit-broken:main").kinds == ()
-    assert set(found.kinds("masker")) == {*kinds("masker"), "shapes"}
+    assert set(found.kinds("masker")) == {*catalog.kinds("masker"), "shapes"}
     assert found.failures.startswith(f"Plugins that failed to load: sslkit-broken:main ({error}")
 
 

@@ -9,11 +9,11 @@ from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
+from sslkit import catalog
 from sslkit.build import restore
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
 from sslkit.errors import CheckpointError, SpecError
-from sslkit.registry.manager import kinds
 from sslkit.runs.checkpoint import Loaded
 from sslkit.runtime import dtensor, fsdp
 from sslkit.runtime.parallel import Sharded
@@ -157,7 +157,7 @@ def test_units_are_sharded_one_by_one(mesh):
 
 @pytest.mark.parametrize("kind", ["cnn", "swin"])
 def test_units_of_networks_are_their_blocks(kind):
-    cls = kinds("backbone")[kind]
+    cls = catalog.kinds("backbone")[kind]
     assert issubclass(cls, BackboneSpec)
     net = cls.example().build(View(32, 1, 1, (0.3,), (0.4,)))
     inside = [p for unit in net.units() for p in unit.parameters()]

@@ -6,8 +6,8 @@ from typing import Literal
 
 import pytest
 
+from sslkit import catalog
 from sslkit.errors import SpecError
-from sslkit.registry.manager import kinds
 from sslkit.specs.check import check
 from sslkit.specs.families import EvaluatorSpec
 from sslkit.specs.load import parse_as
@@ -133,8 +133,8 @@ def test_what_is_reported_is_held_against_what_is_declared():
     assert "'top5' as its first metric" in next(mismatches(declared, ["top5", "area", "a_loss"]))
 
 
-@pytest.mark.parametrize("kind", sorted(kinds("evaluator")))
+@pytest.mark.parametrize("kind", sorted(catalog.kinds("evaluator")))
 def test_every_kind_declares_its_metrics(kind):
-    declared = kinds("evaluator")[kind]().reported_metrics()
+    declared = catalog.kinds("evaluator")[kind]().reported_metrics()
     assert declared
     assert all(isinstance(metric, Metric) for metric in declared.values())

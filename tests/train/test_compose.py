@@ -8,14 +8,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sslkit import ViT
+from sslkit import ViT, catalog
 from sslkit.build.maskers import make_maskers
 from sslkit.build.system import make_system, make_views
 from sslkit.core.context import Env, Grid, Length, NetInfo, View
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
-from sslkit.registry.manager import kinds
 from sslkit.train.compose import compose, training_source
 from sslkit_balancers.specs import FixedWeights
 from sslkit_objectives.specs.masked import MAE
@@ -170,7 +169,7 @@ def test_maskers_that_fit_are_those_of_the_grid(monkeypatch):
     def fail(self, grid):
         raise RuntimeError("ails")
 
-    for cls in kinds("masker").values():
+    for cls in catalog.kinds("masker").values():
         monkeypatch.setattr(cls, "build", fail)
     with pytest.raises(SpecError, match=r"14 x 14 patches fit no masker that is installed$"):
         make_maskers(requesting(Encode("global", mask=CoinMasker(), mode="drop")), larger)

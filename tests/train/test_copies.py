@@ -16,14 +16,13 @@ import timm
 import torch
 from torch import nn
 
-from sslkit import CNN, Digits, Finetune, Swin, Timm, ViT, evaluate_network
+from sslkit import CNN, Digits, Finetune, Swin, Timm, ViT, catalog, evaluate_network
 from sslkit.build.restore import restore
 from sslkit.core.context import View
 from sslkit.core.passes import Request
 from sslkit.errors import PluginError, SpecError
 from sslkit.evaluate.export import export
 from sslkit.nn.wrapped_network import Wrapped
-from sslkit.registry.manager import kinds
 from sslkit.specs.families import BackboneSpec, ObjectiveSpec
 from sslkit.testing.families import checks
 from sslkit.testing.tiny_run import stage
@@ -85,10 +84,10 @@ def test_backbones(spec):
     assert shared_modules(spec.build(SMALL)) == []
 
 
-@pytest.mark.parametrize("kind", sorted(kinds("objective")))
+@pytest.mark.parametrize("kind", sorted(catalog.kinds("objective")))
 def test_systems(kind):
     """Objectives with their heads, queues and balancers, beside a student and its moving average."""
-    cls = kinds("objective")[kind]
+    cls = catalog.kinds("objective")[kind]
     assert issubclass(cls, ObjectiveSpec)
     example = cls.example()
     if example is None:

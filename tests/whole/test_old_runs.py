@@ -19,8 +19,8 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from sslkit import catalog
 from sslkit.cli.main import USER_ERROR, main
-from sslkit.registry.manager import kinds
 from tests.whole import old_runs
 from tests.whole.old_runs import BACKBONE, CUT, KINDS, LISTED, NEUTRAL, RUNS, STEPS, TOKENIZER
 
@@ -230,7 +230,7 @@ def test_a_sweep_finds_its_cells_finished(copies, capfd, monkeypatch):
 def test_every_kind_of_then_is_read(family, kind):
     """Fields may have come; those of then are there and mean the same."""
     then = read(KEPT / KINDS)[family][kind]
-    spec = kinds(family)[kind].model_validate(then["fields"])
+    spec = catalog.kinds(family)[kind].model_validate(then["fields"])
     now = spec.model_dump(mode="json")
     assert {key: now[key] for key in then["fields"]} == then["fields"]
     if "protocol" in then:

@@ -4,10 +4,9 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as V
 
-from sslkit import Grayscale, HorizontalFlip, RandomAffine, RandomResizedCrop, Resize, Solarize
+from sslkit import Grayscale, HorizontalFlip, RandomAffine, RandomResizedCrop, Resize, Solarize, catalog
 from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
-from sslkit.registry.manager import kinds
 from sslkit.specs.base import Spec
 
 ROWS = torch.tensor([5, 11, 0, 7, 1 << 40, 3])
@@ -22,9 +21,9 @@ def images(height: int = 12, width: int = 12, channels: int = 3) -> torch.Tensor
     return torch.randint(0, 256, (len(ROWS), channels, height, width), generator=generator).float() / 255
 
 
-@pytest.fixture(params=sorted(kinds("augment")))
+@pytest.fixture(params=sorted(catalog.kinds("augment")))
 def spec(request) -> Spec:
-    return EXAMPLES.get(request.param) or kinds("augment")[request.param]()
+    return EXAMPLES.get(request.param) or catalog.kinds("augment")[request.param]()
 
 
 @pytest.mark.parametrize(("height", "width", "channels"), [(12, 12, 3), (20, 9, 1), (5, 30, 3)])
@@ -73,10 +72,10 @@ def test_an_image_alone_is_bit_equal_to_itself_in_a_batch(spec):
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind, spec in kinds("augment").items() if spec().build(9).fixes_size]
+    "kind", [kind for kind, spec in catalog.kinds("augment").items() if spec().build(9).fixes_size]
 )
 def test_what_fixes_the_size_can_travel_as_bytes(kind):
-    augment = kinds("augment")[kind]().build(9)
+    augment = catalog.kinds("augment")[kind]().build(9)
     made = augment(images(20, 30), Draw(3, ROWS))
     sent = (made * 255).round().to(torch.uint8)
     assert torch.equal(sent.float() / 255, made)

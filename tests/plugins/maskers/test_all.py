@@ -19,13 +19,13 @@ from sslkit import (
     MixtureMasker,
     RandomMasker,
     UnitMasker,
+    catalog,
 )
 from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.passes import Encode, Tokens
 from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
-from sslkit.registry.manager import kinds
 from sslkit.specs.families import MaskerSpec
 from sslkit.testing.fake_scene import scene_of
 from tests.masks import UNSEEN, on
@@ -46,7 +46,7 @@ VARIANTS = [
     UnitMasker(unit=8, ratio=0.3),
     MixtureMasker(maskers=(RandomMasker(ratio=0.6), GridMasker(), BlockMasker(min_block=4))),
 ]
-SPECS = [*(cls.example() for cls in kinds("masker").values()), *VARIANTS]
+SPECS = [*(cls.example() for cls in catalog.kinds("masker").values()), *VARIANTS]
 ROWS = torch.arange(96).reshape(2, 48)
 BLIND = {type(cls.example().build(*on(Grid(14, 14, 16)))) for cls in (
     RandomMasker, BernoulliMasker, BlockMasker, InverseBlockMasker, GridMasker, UnitMasker)}  # fmt: skip
@@ -154,11 +154,11 @@ def test_no_patch_is_hidden_twice(masker: Masker, grid: Grid) -> None:
     assert mask.flat.shape == (ROWS.numel() * masker.most,)
 
 
-@pytest.mark.parametrize("kind", kinds("masker"))
+@pytest.mark.parametrize("kind", catalog.kinds("masker"))
 def test_sampling_waits_for_no_number(kind: str) -> None:
     """Fake tensors have no values: whoever asked for one, by `.item()` or `if`, would raise."""
     grid = Grid(14, 14, 16)
-    masker = kinds("masker")[kind].example().build(*on(grid)).at(0)
+    masker = catalog.kinds("masker")[kind].example().build(*on(grid)).at(0)
     seen = scene(masker, grid, torch.arange(6).reshape(2, 3))
     with FakeTensorMode(allow_non_fake_inputs=True):
         hidden = masker.sample(Draw(3, torch.arange(6).reshape(2, 3)), seen)
