@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sslkit.analysis.sweep.run_cells import Ended, Share
+    from sslkit.analysis.sweep.run_cells import CellShare, Ended
     from sslkit.analysis.sweep.sweep_table import SweepTable
     from sslkit.specs.sweep import Cell, Grid
 
@@ -59,7 +59,9 @@ def execute(args: argparse.Namespace) -> int:
     return 2 if any(one.state == "failed" for one in ended) else 0
 
 
-def _tell(plan: Grid, share: Share, ended: Sequence[Ended], copy: Path | None, signal: str | None) -> None:
+def _tell(
+    plan: Grid, share: CellShare, ended: Sequence[Ended], copy: Path | None, signal: str | None
+) -> None:
     """Write and print the table. It needs torch, which a sweep that watches its cells does not."""
     from sslkit.analysis.sweep.run_cells import write_results
     from sslkit.analysis.sweep.sweep_table import export_table
@@ -82,17 +84,17 @@ def _grid(args: argparse.Namespace) -> Grid:
     return grid(spec.model_copy(update=update), registry().failures, read_assignments(args.set))
 
 
-def _shared(share: Share) -> str:
+def _shared(share: CellShare) -> str:
     return f", share {share.first} of {share.of}" if share.of > 1 else ""
 
 
-def _others(plan: Grid, share: Share) -> frozenset[str]:
+def _others(plan: Grid, share: CellShare) -> frozenset[str]:
     """Cells that fall to other commands; `share` is that of the first rank of this one."""
     mine = range(share.first, share.first + share.ranks)
     return frozenset(cell.name for i, cell in enumerate(plan.cells) if i % share.of not in mine)
 
 
-def _list(plan: Grid, share: Share) -> int:
+def _list(plan: Grid, share: CellShare) -> int:
     from sslkit.analysis.sweep.cells import is_finished
 
     mine: Sequence[Cell] = plan.cells[share.first :: share.of]

@@ -47,7 +47,7 @@ Say = Callable[[str], None]
 State = Literal["finished", "already finished", "stopped", "failed"]
 
 
-class Share(NamedTuple):
+class CellShare(NamedTuple):
     """Which cells a worker makes: every `of`-th, from `first` on."""
 
     first: int = 0
@@ -66,7 +66,7 @@ class Ended(NamedTuple):
     """Of one that failed."""
 
 
-def share_of(environ: Mapping[str, str], index: int | None = None, of: int | None = None) -> Share:
+def share_of(environ: Mapping[str, str], index: int | None = None, of: int | None = None) -> CellShare:
     """The share of this process: as given, or as a SLURM array and `torchrun` say, or everything.
 
     Raises:
@@ -80,7 +80,7 @@ def share_of(environ: Mapping[str, str], index: int | None = None, of: int | Non
         index, of = _array(environ)
     if not 0 <= index < of:
         raise SpecError(f"share {index} of {of}: indices count from 0 and end below the number of shares")
-    return Share(index * ranks + rank, of * ranks, rank, ranks)
+    return CellShare(index * ranks + rank, of * ranks, rank, ranks)
 
 
 def _array(environ: Mapping[str, str]) -> tuple[int, int]:
@@ -143,7 +143,7 @@ def _prefixed(say: Say, where: str) -> Say:
 
 
 def run_cells(
-    plan: Grid, share: Share, stop: Stop, say: Say = print, stop_on_error: bool = False
+    plan: Grid, share: CellShare, stop: Stop, say: Say = print, stop_on_error: bool = False
 ) -> list[Ended]:
     """Run the cells of `share` one after another; those that another process is making are waited for.
 
@@ -265,7 +265,7 @@ def _reason(log: Path, start: int, code: int) -> str:
     return f"ended with exit code {code} before its last step; see {log}"
 
 
-def together(share: Share, ended: Sequence[Ended]) -> list[Ended]:
+def together(share: CellShare, ended: Sequence[Ended]) -> list[Ended]:
     """What became of the cells of all ranks. They wait here for each other, else `torchrun` would end the rest."""
     if share.ranks == 1:
         return list(ended)
@@ -326,7 +326,7 @@ def sweep(
     plan = grid(parse_as(SweepSpec, {**dict(spec), **update}), registry().failures)
     require_own_folders(plan.cells)
     with Stop() as stop:
-        ended = run_cells(plan, Share(), stop, say)
+        ended = run_cells(plan, CellShare(), stop, say)
     results = write_results(plan, ended)
     if stop.signal is not None:
         raise Interrupted(f"{plan.name}: stopped by {stop.signal}; the same call goes on", stop.signal)

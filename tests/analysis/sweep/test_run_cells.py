@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import sslkit
 from sslkit.analysis.sweep import run_cells as module
 from sslkit.analysis.sweep.cells import is_finished, require_own_folders
-from sslkit.analysis.sweep.run_cells import Ended, Share, Stop, run_cells, share_of, sweep, write_results
+from sslkit.analysis.sweep.run_cells import CellShare, Ended, Stop, run_cells, share_of, sweep, write_results
 from sslkit.errors import Interrupted, SpecError
 from sslkit.runs import metrics_log
 from sslkit.specs.sweep import SweepSpec, grid
@@ -46,7 +46,7 @@ def run(made, share=None, **options):
     """Run a share: what became of its cells by name, and what was said."""
     said = []
     with Stop() as stop:
-        ended = run_cells(made, share or Share(), stop, said.append, **options)
+        ended = run_cells(made, share or CellShare(), stop, said.append, **options)
     return {one.name: one for one in ended}, said
 
 
@@ -72,17 +72,17 @@ def wait_for(path, seconds=60):
 @pytest.mark.parametrize(
     ("environ", "given", "expected"),
     [
-        ({}, (None, None), Share(0, 1)),
-        ({}, (1, 3), Share(1, 3)),
-        ({"RANK": "1", "WORLD_SIZE": "2"}, (None, None), Share(1, 2, 1, 2)),
-        ({"RANK": "3"}, (None, None), Share(0, 1)),
-        ({"RANK": "3", "WORLD_SIZE": "1"}, (1, 2), Share(1, 2)),
-        ({"RANK": "1", "WORLD_SIZE": "2"}, (2, 3), Share(5, 6, 1, 2)),
+        ({}, (None, None), CellShare(0, 1)),
+        ({}, (1, 3), CellShare(1, 3)),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, (None, None), CellShare(1, 2, 1, 2)),
+        ({"RANK": "3"}, (None, None), CellShare(0, 1)),
+        ({"RANK": "3", "WORLD_SIZE": "1"}, (1, 2), CellShare(1, 2)),
+        ({"RANK": "1", "WORLD_SIZE": "2"}, (2, 3), CellShare(5, 6, 1, 2)),
         ({"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_MIN": "1"}, (None, None),
-         Share(2, 4)),
+         CellShare(2, 4)),
         ({"SLURM_ARRAY_TASK_ID": "6", "SLURM_ARRAY_TASK_COUNT": "4", "SLURM_ARRAY_TASK_STEP": "2"}, (None, None),
-         Share(3, 4)),
-        ({"SLURM_ARRAY_TASK_ID": "6", "SLURM_ARRAY_TASK_COUNT": "4"}, (0, 2), Share(0, 2)),
+         CellShare(3, 4)),
+        ({"SLURM_ARRAY_TASK_ID": "6", "SLURM_ARRAY_TASK_COUNT": "4"}, (0, 2), CellShare(0, 2)),
     ],
 )  # fmt: skip
 def test_shares_are_told_by_arguments_slurm_and_torchrun(environ, given, expected):
@@ -132,7 +132,7 @@ def test_each_cell_is_a_process_with_its_spec_and_a_log(tmp_path, fake):
 
 def test_finished_cells_are_not_made_again(tmp_path, fake):
     made = cells(tmp_path, seed=(0, 1))
-    run(made, Share(0, 2))
+    run(made, CellShare(0, 2))
     ended, said = run(made)
     assert [one.state for one in ended.values()] == ["already finished", "finished"]
     assert said[0] == "[1/2] seed-0: already finished"
@@ -210,7 +210,7 @@ def test_the_first_failure_may_end_it(tmp_path, fake):
 def test_three_workers_with_shares_make_every_cell_once(tmp_path, fake):
     made = cells(tmp_path, seed=tuple(range(7)))
     with ThreadPoolExecutor(3) as pool:
-        parts = list(pool.map(lambda i: run(made, Share(i, 3))[0], range(3)))
+        parts = list(pool.map(lambda i: run(made, CellShare(i, 3))[0], range(3)))
     assert [sorted(part) for part in parts] == [
         ["seed-0", "seed-3", "seed-6"], ["seed-1", "seed-4"], ["seed-2", "seed-5"],
     ]  # fmt: skip
@@ -288,7 +288,7 @@ def test_a_signal_between_cells_begins_no_other(tmp_path, fake):
     with stop:
         os.kill(os.getpid(), signal.SIGINT)
         assert stop.signal == "SIGINT"
-        assert run_cells(made, Share(), stop, lambda _: None) == []
+        assert run_cells(made, CellShare(), stop, lambda _: None) == []
     assert not any(times_made(made).values())
 
 
