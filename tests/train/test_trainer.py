@@ -81,7 +81,8 @@ def test_the_lock_holds_everything_resolved(tmp_path):
     assert lock["resolved"]["steps_per_epoch"] == 44
     assert lock["resolved"]["passes"][0]["visible"] == 2
     assert set(lock["plugins"]) == {
-        f"sslkit:{name}" for name in ("backbones", "balancers", "data", "maskers", "objectives", "targets")
+        f"sslkit:{name}"
+        for name in ("augments", "backbones", "balancers", "maskers", "objectives", "sources", "targets")
     }
     assert "torch" in lock["packages"]
     assert lock["spec"]["optimizer"]["clip_per"] == "global"
