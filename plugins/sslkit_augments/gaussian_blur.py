@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sslkit.functional.blur import Edge, gaussian_blur
-from sslkit.functional.row_subsets import Rows, change_rows, take
+from sslkit.functional.row_subsets import RowSelection, change_rows, take
 from sslkit.interfaces import Augment, Draw
 
 
@@ -25,7 +25,7 @@ class GaussianBlurAugment(Augment):
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         selected, sigma = self.drawn(draw)
 
-        def blur(some: Tensor, rows: Rows) -> Tensor:
+        def blur(some: Tensor, rows: RowSelection) -> Tensor:
             return gaussian_blur(some, take(sigma, rows), self.radius, self.edge)
 
         # one by one on a CPU: a product of several matrices may round otherwise than one

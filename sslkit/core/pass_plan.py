@@ -9,7 +9,7 @@ from typing import NamedTuple, final
 from sslkit.core.passes import Encode, Tokens
 
 
-class Share(NamedTuple):
+class SharedPass(NamedTuple):
     """Where the answer to a request is. Numbers only, which a compiled graph can read."""
 
     run: int
@@ -41,10 +41,10 @@ class Plan:
         self.shares = tuple(self._share(request, list(groups)) for request in self.asked)
         """One for each request."""
 
-    def _share(self, request: Encode, passes: Sequence[Encode]) -> Share:
+    def _share(self, request: Encode, passes: Sequence[Encode]) -> SharedPass:
         run = passes.index(same_pass(request))
         places = tuple(self.runs[run].layers.index(layer) for layer in request.layers)
-        return Share(run, places, request.attention)
+        return SharedPass(run, places, request.attention)
 
 
 def same_pass(request: Encode) -> Encode:

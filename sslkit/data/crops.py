@@ -65,7 +65,7 @@ class Pipeline:
         self.chains = {name: [_chain(spec, i) for i in range(spec.crops)] for name, spec in specs.items()}
         self._statistics: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
-    def whole(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
+    def crops(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
         """Normalized crops `[V, B, C, S, S]` by view, from uint8 `[B, C, H, W]` on the training device."""
         return {name: self._crops(name, images, step, rows, normalize=True) for name in self.views}
 

@@ -56,7 +56,7 @@ class ResidentFeed(Feed):
         for indices, rows in self.order.micro_batches(step):
             here = rows.to(self.device, non_blocking=True)
             images = self.images[indices.to(self.device, non_blocking=True)]
-            yield Batch(self.pipeline.whole(images, step, here), here)
+            yield Batch(self.pipeline.crops(images, step, here), here)
 
     def close(self) -> None:
         """Nothing to let go."""

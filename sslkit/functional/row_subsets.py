@@ -11,9 +11,9 @@ from torch import Tensor
 CACHEFUL = 1 << 18
 """Values that a CPU core keeps at hand between operations (1 MiB of float32)."""
 
-Rows = Tensor | slice
+RowSelection = Tensor | slice
 """Rows of a batch: `[n]` int64, or a slice where they lie side by side."""
-Change = Callable[[Tensor, Rows], Tensor]
+Change = Callable[[Tensor, RowSelection], Tensor]
 """(`[n, C, H, W]` images, the rows of the batch that they are) -> the images, changed; not in place."""
 
 
@@ -42,7 +42,7 @@ def change_rows(
     return changed
 
 
-def cachefuls(rows: Sequence[int], numel: int, at_once: int | None = None) -> Iterator[Rows]:
+def cachefuls(rows: Sequence[int], numel: int, at_once: int | None = None) -> Iterator[RowSelection]:
     """`rows` in pieces of as many images of `numel` values as fit in a core's cache, at least one."""
     length = at_once or max(1, CACHEFUL // max(1, numel))
     for start in range(0, len(rows), length):
@@ -60,12 +60,12 @@ def runs(values: Sequence[int]) -> Iterator[tuple[int, slice]]:
         start = stop
 
 
-def take(values: Tensor, rows: Rows) -> Tensor:
+def take(values: Tensor, rows: RowSelection) -> Tensor:
     """`values[rows]`; a view where the rows lie side by side."""
     return values[rows] if isinstance(rows, slice) else values.index_select(0, rows)
 
 
-def put(values: Tensor, rows: Rows, new: Tensor) -> None:
+def put(values: Tensor, rows: RowSelection, new: Tensor) -> None:
     """`values[rows] = new`."""
     if isinstance(rows, slice):
         values[rows] = new

@@ -142,7 +142,7 @@ def _key(group: Group) -> tuple[bool, float, bool]:
     return group["decay"], group["lr_scale"], group.get("use_fallback", False)
 
 
-def moments(spec: OptimizerSpec, step: int, total: int) -> Moments:
+def scheduled_moments(spec: OptimizerSpec, step: int, total: int) -> Moments:
     """`momentum` and `betas` at `step` of `total`, those of them that change over the run."""
     changing: Moments = {}
     if isinstance(spec.momentum, Ramp):

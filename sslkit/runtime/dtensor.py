@@ -36,7 +36,7 @@ def like(values: Tensor, tensor: Tensor) -> Tensor:
     )
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """All values, on every rank. All ranks must take part where `tensor` is sharded."""
     values = tensor.detach()
     return values.full_tensor() if isinstance(values, DTensor) else values
@@ -45,7 +45,7 @@ def whole(tensor: Tensor) -> Tensor:
 def gathered(state: object, keep: bool) -> object:
     """`state` with its shards joined, one tensor after the other, on the CPU; where not to `keep`, without them."""
     if isinstance(state, DTensor):
-        values = whole(state)
+        values = full_tensor(state)
         return values.cpu() if keep else None
     if isinstance(state, dict):
         return {key: gathered(value, keep) for key, value in state.items()}

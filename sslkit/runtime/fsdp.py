@@ -15,7 +15,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from sslkit.core.backbone import Backbone
 from sslkit.core.system import System
 from sslkit.errors import SpecError
-from sslkit.runtime.dtensor import whole
+from sslkit.runtime.dtensor import full_tensor
 
 
 def shard(system: System, mesh: DeviceMesh) -> list[nn.Parameter]:
@@ -67,7 +67,7 @@ def filled(reading: System, system: System) -> Iterator[None]:
     if not all(parameter.is_meta for parameter in reading.parameters()):
         yield
         return
-    state = {name: whole(value) for name, value in system.state_dict().items()}
+    state = {name: full_tensor(value) for name, value in system.state_dict().items()}
     reading.load_state_dict(state, assign=True)
     for name, buffer in system.named_buffers():
         if name not in state:  # no state of a checkpoint, but converted with the rest

@@ -47,7 +47,7 @@ def pipeline(augment, size=8, crops=1, channels=1, seed=0, mean=(0.3,), std=(0.5
 def test_workers_and_device_together_make_what_the_device_makes_alone(augment, side):
     """Bit for bit, through the uint8 that travels between them."""
     pipe, images, rows = pipeline(augment, crops=2), pictures(6, side=side), torch.arange(10, 16)
-    whole = pipe.whole(images, 7, rows)["v"]
+    whole = pipe.crops(images, 7, rows)["v"]
     cut = pipe.first(list(images), 7, rows)["v"]
     assert cut.dtype == torch.uint8
     assert cut.shape == (2, 6, 1, 8, 8)
@@ -59,7 +59,7 @@ def test_workers_and_device_together_make_what_the_device_makes_alone(augment, s
 @pytest.mark.parametrize("augment", CHAINS.values(), ids=CHAINS.keys())
 def test_workers_may_do_it_all(augment):
     pipe, images, rows = pipeline(augment, crops=2), pictures(6, side=70), torch.arange(10, 16)
-    whole = pipe.whole(images, 7, rows)["v"]
+    whole = pipe.crops(images, 7, rows)["v"]
     pipe.in_workers = True
     finished = pipe.first(list(images), 7, rows)
     assert finished["v"].dtype == torch.float32
@@ -75,12 +75,12 @@ def test_pieces_make_what_the_whole_makes(held, monkeypatch):
         torch.arange(20, 31),
     )
     given = images if held else list(images)
-    crops, whole = pipe.first(given, 3, rows), pipe.whole(images, 3, rows)
+    crops, whole = pipe.first(given, 3, rows), pipe.crops(images, 3, rows)
     monkeypatch.setattr(train_pipeline, "AT_ONCE", 1)
     monkeypatch.setattr(train_pipeline, "FEWEST", 4)
     assert torch.equal(pipe.first(given, 3, rows)["v"], crops["v"])
     assert torch.equal(pipe.rest(crops, 3, rows)["v"], whole["v"])
-    assert torch.equal(pipe.whole(images, 3, rows)["v"], whole["v"])
+    assert torch.equal(pipe.crops(images, 3, rows)["v"], whole["v"])
     pipe.in_workers = True
     view, finished = pipe.views["v"], pipe.first(given, 3, rows)["v"]
     assert torch.equal(normalized(finished, view.mean, view.std), whole["v"])
@@ -99,9 +99,9 @@ def test_each_crop_has_its_own_list():
     lists = [[CROP], [CROP, {"kind": "solarize", "threshold": 0.0, "probability": 1.0}]]
     view, statistics = View(8, 3, 1, (0.0,), (1.0,)), {"mean": [0.0], "std": [1.0]}
     spec = ViewSpec(size=8, crops=3, by_crop=lists, normalize=statistics)
-    made = Pipeline({"v": spec}, {"v": view}, 0).whole(pictures(4), 0, torch.arange(4))["v"]
+    made = Pipeline({"v": spec}, {"v": view}, 0).crops(pictures(4), 0, torch.arange(4))["v"]
     plain = Pipeline({"v": ViewSpec(size=8, crops=3, augment=[CROP])}, {"v": view}, 0)
-    cuts = plain.whole(pictures(4), 0, torch.arange(4))["v"]
+    cuts = plain.crops(pictures(4), 0, torch.arange(4))["v"]
     assert torch.equal(made[0], cuts[0])
     torch.testing.assert_close(made[1], 1 - cuts[1])
     assert torch.equal(made[2], cuts[2])
@@ -110,22 +110,22 @@ def test_each_crop_has_its_own_list():
 @pytest.mark.parametrize("augment", CHAINS.values(), ids=CHAINS.keys())
 def test_a_batch_cut_in_two_equals_the_whole(augment):
     pipe, images, rows = pipeline(augment, crops=2), pictures(7), torch.arange(7)
-    whole = pipe.whole(images, 3, rows)["v"]
-    parts = [pipe.whole(images[s], 3, rows[s])["v"] for s in (slice(0, 3), slice(3, 7))]
+    whole = pipe.crops(images, 3, rows)["v"]
+    parts = [pipe.crops(images[s], 3, rows[s])["v"] for s in (slice(0, 3), slice(3, 7))]
     assert torch.equal(whole, torch.cat(parts, dim=1))
 
 
 def test_every_image_crop_step_and_seed_has_a_fate_of_its_own():
     image = pictures(1, side=16)
     same = image.expand(4, -1, -1, -1)
-    made = pipeline([CROP], crops=3).whole(same, 0, torch.arange(4))["v"].flatten(0, 1)
+    made = pipeline([CROP], crops=3).crops(same, 0, torch.arange(4))["v"].flatten(0, 1)
     assert len({tuple(x.flatten().tolist()) for x in made}) == 12
-    again = pipeline([CROP], crops=3).whole(same, 0, torch.arange(4))["v"].flatten(0, 1)
+    again = pipeline([CROP], crops=3).crops(same, 0, torch.arange(4))["v"].flatten(0, 1)
     assert torch.equal(made, again)
     for other in (
-        pipeline([CROP], crops=3, seed=1).whole(same, 0, torch.arange(4)),
-        pipeline([CROP], crops=3).whole(same, 1, torch.arange(4)),
-        pipeline([CROP], crops=3).whole(same, 0, torch.arange(4, 8)),
+        pipeline([CROP], crops=3, seed=1).crops(same, 0, torch.arange(4)),
+        pipeline([CROP], crops=3).crops(same, 1, torch.arange(4)),
+        pipeline([CROP], crops=3).crops(same, 0, torch.arange(4, 8)),
     ):
         assert not torch.equal(other["v"].flatten(0, 1), made)
 
@@ -133,11 +133,11 @@ def test_every_image_crop_step_and_seed_has_a_fate_of_its_own():
 def test_views_are_cut_and_normalized_apart():
     specs = {"a": ViewSpec(size=8, augment=[CROP]), "b": ViewSpec(size=4, crops=2, augment=[CROP])}
     views = {"a": View(8, 1, 3, (0.0,) * 3, (1.0,) * 3), "b": View(4, 2, 3, (0.5,) * 3, (0.25, 0.5, 1.0))}
-    made = Pipeline(specs, views, 0).whole(pictures(5, 3), 0, torch.arange(5))
+    made = Pipeline(specs, views, 0).crops(pictures(5, 3), 0, torch.arange(5))
     assert made["a"].shape == (1, 5, 3, 8, 8)
     assert made["b"].shape == (2, 5, 3, 4, 4)
     plain = Pipeline(specs, {**views, "b": View(4, 2, 3, (0.0,) * 3, (1.0,) * 3)}, 0)
-    raw = plain.whole(pictures(5, 3), 0, torch.arange(5))["b"]
+    raw = plain.crops(pictures(5, 3), 0, torch.arange(5))["b"]
     for channel, std in enumerate((0.25, 0.5, 1.0)):
         torch.testing.assert_close(made["b"][:, :, channel], (raw[:, :, channel] - 0.5) / std)
 
@@ -145,19 +145,19 @@ def test_views_are_cut_and_normalized_apart():
 def test_two_views_with_the_same_augmentations_draw_different_crops():
     specs = dict.fromkeys("ab", ViewSpec(size=8, augment=[CROP]))
     views = dict.fromkeys("ab", View(8, 1, 1, (0.0,), (1.0,)))
-    made = Pipeline(specs, views, 0).whole(pictures(4), 0, torch.arange(4))
+    made = Pipeline(specs, views, 0).crops(pictures(4), 0, torch.arange(4))
     assert not torch.equal(made["a"], made["b"])
 
 
 def test_without_an_augmentation_that_fixes_the_size_images_are_cut_at_the_center():
     images = pictures(3, side=20)[:, :, :, :14]
-    made = pipeline([], mean=(0.0,), std=(1.0,)).whole(images, 0, torch.arange(3))["v"][0]
+    made = pipeline([], mean=(0.0,), std=(1.0,)).crops(images, 0, torch.arange(3))["v"][0]
     torch.testing.assert_close(made, resize_center(images.float() / 255, 8), atol=0.5 / 255 + 1e-6, rtol=0)
 
 
 def test_images_of_the_views_size_pass_unchanged():
     images = pictures(3, 3, side=8)
-    made = pipeline([], channels=3, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7)).whole(
+    made = pipeline([], channels=3, mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7)).crops(
         images, 0, torch.arange(3)
     )
     back = (

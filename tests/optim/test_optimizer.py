@@ -125,9 +125,11 @@ def test_plain_sgd_is_torchs_with_coupled_decay():
 
 def test_only_moments_on_a_schedule_are_set_again():
     ramp = Ramp(start=0.95, end=0.85, shape="linear")
-    assert optim.moments(OptimizerSpec(), 3, 10) == {}
-    assert optim.moments(OptimizerSpec(momentum=ramp), 5, 10) == {"momentum": pytest.approx(0.9)}
-    assert optim.moments(OptimizerSpec(betas=(ramp, 0.99)), 5, 10) == {"betas": (pytest.approx(0.9), 0.99)}
+    assert optim.scheduled_moments(OptimizerSpec(), 3, 10) == {}
+    assert optim.scheduled_moments(OptimizerSpec(momentum=ramp), 5, 10) == {"momentum": pytest.approx(0.9)}
+    assert optim.scheduled_moments(OptimizerSpec(betas=(ramp, 0.99)), 5, 10) == {
+        "betas": (pytest.approx(0.9), 0.99)
+    }
 
 
 @pytest.mark.parametrize(

@@ -43,10 +43,10 @@ def cut(mesh, values):
 
 def test_what_a_rank_holds_shares_memory(cut, values):
     dtensor.local(cut).add_(1)
-    assert torch.equal(dtensor.whole(cut), values + 1)
+    assert torch.equal(dtensor.full_tensor(cut), values + 1)
     dtensor.local(values).mul_(2)
     assert values[2, 1] == 10
-    assert dtensor.whole(values).data_ptr() == values.data_ptr()
+    assert dtensor.full_tensor(values).data_ptr() == values.data_ptr()
 
 
 def test_a_gradient_is_placed_as_its_parameter(cut, values):
@@ -54,7 +54,7 @@ def test_a_gradient_is_placed_as_its_parameter(cut, values):
     parameter.grad = dtensor.like(torch.ones(6), parameter)
     assert isinstance(parameter.grad, DTensor)
     assert parameter.grad.placements == parameter.placements
-    assert torch.equal(dtensor.whole(parameter.grad), torch.ones(3, 2))
+    assert torch.equal(dtensor.full_tensor(parameter.grad), torch.ones(3, 2))
     plain = dtensor.like(torch.ones(6), values)
     assert type(plain) is torch.Tensor
     assert plain.shape == values.shape
@@ -63,7 +63,7 @@ def test_a_gradient_is_placed_as_its_parameter(cut, values):
 def test_whole_values_are_cut(cut, values):
     placed = dtensor.placed(values * 3, cut)
     assert isinstance(placed, DTensor)
-    assert torch.equal(dtensor.whole(placed), values * 3)
+    assert torch.equal(dtensor.full_tensor(placed), values * 3)
     assert dtensor.placed(values, values) is values
     assert dtensor.placed(values[0], cut) is not cut  # of another shape: loading says so
     assert type(dtensor.placed(values[0], cut)) is torch.Tensor
@@ -141,7 +141,7 @@ def test_a_system_is_read_through_a_stand_in(mesh):
         assert all(type(p) is nn.Parameter and p.requires_grad for p in student.net.blocks.parameters())
         assert not any(p.requires_grad for p in step.reading.nets["teacher"].parameters())
         for name, value in step.reading.state_dict().items():
-            assert torch.equal(value, dtensor.whole(step.system.state_dict()[name]))
+            assert torch.equal(value, dtensor.full_tensor(step.system.state_dict()[name]))
     assert all(p.is_meta for p in step.reading.parameters())
 
 

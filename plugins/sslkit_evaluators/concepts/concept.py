@@ -26,10 +26,8 @@ from sslkit.interfaces import (
 from sslkit.plugin import DataError, Problem
 from sslkit_evaluators.concepts.classify import Classifier, Search, auc, classify
 from sslkit_evaluators.concepts.concept_charts import draw_intervention, draw_weights
+from sslkit_evaluators.probes.linear import standardization
 from sslkit_evaluators.specs.dense import Concept
-
-EPS = 1e-6  # as that of `linear@1`: MAE's batch norm
-
 
 LEAST = 2
 """Training images: one to learn from, one to choose with."""
@@ -106,7 +104,7 @@ class ConceptEvaluator(Evaluator):
                 f"train has {len(train.classes)} classes and test {len(test.classes)}; they must be the same"
             )
         truth = {split: self._truth(subject, split) for split in self.needs}
-        mean, scale = _moments(train.values)
+        mean, scale = standardization(train.values, standardize=True)
         values = {"train": (train.values - mean) / scale, "test": (test.values - mean) / scale}
         search = Search(self.spec.strengths, self.spec.iterations, self._held(train, subject.seed))
         probes = [self._probe(name, values["train"], truth["train"][name], search) for name in truth["train"]]
@@ -255,10 +253,6 @@ def _columns(probes: Sequence[Probe]) -> list[str]:
         for p in probes
         for name in ([p.name] if p.values == 2 else [f"{p.name}={v}" for v in range(p.values)])
     ]
-
-
-def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    return values.mean(0), (values.var(0, correction=0) + EPS).sqrt()
 
 
 def _guess(classifier: Classifier, values: Tensor) -> Tensor:

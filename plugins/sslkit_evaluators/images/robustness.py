@@ -17,7 +17,7 @@ from sslkit.plugin import Problem
 from sslkit_evaluators.images.corruptions import CORRUPTIONS, corrupt
 from sslkit_evaluators.probes.knn import rank_classes, vote
 from sslkit_evaluators.probes.labeled_features import labeled, same_classes
-from sslkit_evaluators.probes.linear import moments
+from sslkit_evaluators.probes.linear import standardization
 
 ITERATIONS = 1000
 RESAMPLES = 2000
@@ -81,7 +81,7 @@ class RobustnessEvaluator(Evaluator):
     def _classifier(self, values: Tensor, labels: Tensor, classes: int) -> Callable[[Tensor], Tensor]:
         """Features `[M, D]` -> classes `[M]`."""
         if self.classifier == "logistic":
-            mean, scale = moments(values, True)
+            mean, scale = standardization(values, True)
             fitted = fit_logistic((values - mean) / scale, labels, classes, self.strength, ITERATIONS)
             return lambda queries: fitted.logits((queries - mean) / scale).argmax(1)
         k = min(self.k, len(labels))

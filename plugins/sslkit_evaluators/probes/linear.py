@@ -167,7 +167,7 @@ def fit(
     values: Tensor, labels: Tensor, classes: int, recipe: Recipe, generator: torch.Generator
 ) -> Classifiers:
     """Train one classifier for each setting on `values` `[N, D]`, all on the same batches."""
-    mean, scale = moments(values, recipe.standardize)
+    mean, scale = standardization(values, recipe.standardize)
     values, goals = (values - mean) / scale, F.one_hot(labels, classes).to(values.dtype)
     start = torch.randn(values.shape[1], 1, classes, generator=generator) * INITIAL_STD
     rates, decays = torch.tensor(recipe.settings).to(values).unbind(1)
@@ -183,7 +183,7 @@ def fit(
     return Classifiers(mean, scale, weight, bias)
 
 
-def moments(values: Tensor, standardize: bool) -> tuple[Tensor, Tensor]:
+def standardization(values: Tensor, standardize: bool) -> tuple[Tensor, Tensor]:
     """What is subtracted from features `[N, D]`, and what they are divided by, `[D]` each."""
     if not standardize:
         return torch.zeros_like(values[0]), torch.ones_like(values[0])

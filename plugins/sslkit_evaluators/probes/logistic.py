@@ -23,7 +23,7 @@ from sslkit.interfaces import (
 )
 from sslkit.plugin import Problem
 from sslkit_evaluators.probes.labeled_features import labeled, same_classes
-from sslkit_evaluators.probes.linear import held_out, moments
+from sslkit_evaluators.probes.linear import held_out, standardization
 
 
 class Search(NamedTuple):
@@ -62,7 +62,7 @@ class LogisticEvaluator(Evaluator):
         """`accuracy`, the selected `strength`, and the `holdout_accuracy` where there was a choice."""
         train, test = labeled(subject, "train"), labeled(subject, "test")
         classes = same_classes(train, test)
-        mean, scale = moments(train.values, self.search.standardize)
+        mean, scale = standardization(train.values, self.search.standardize)
         train = train._replace(values=(train.values - mean) / scale)
         metrics, trials = {}, list[Trial]()
         best, start = self.search.strengths[0], None

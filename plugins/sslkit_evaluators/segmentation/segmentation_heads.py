@@ -62,7 +62,7 @@ def train_heads(
         seed: of the first weights and the order of images.
     """
     generator = torch.Generator().manual_seed(seed)
-    mean, scale = moments(bank, indices)
+    mean, scale = token_statistics(bank, indices)
     start = (torch.randn(len(mean), regions, generator=generator) * INITIAL_STD).to(mean)
     heads = [
         Head(mean, scale, start.clone().requires_grad_(), start.new_zeros(regions).requires_grad_())
@@ -82,7 +82,7 @@ def train_heads(
     return [head._replace(weight=head.weight.detach(), bias=head.bias.detach()) for head in heads]
 
 
-def moments(bank: Bank, indices: Tensor) -> tuple[Tensor, Tensor]:
+def token_statistics(bank: Bank, indices: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation `[D]` of every patch token of the images `indices`, in one pass."""
     total: Tensor | None = None
     square, count = total, 0

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sslkit.plugin import RunSpec
 
 
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 MEASURED = ("split", "max_images", "positives", "scale", "neighbours", "discard", "clusters", "restarts")
@@ -56,7 +56,7 @@ class FeatureGeometry(EvaluatorSpec):
     positives: Literal["views", "classes", "none"] = "views"
     """Pairs that `alignment` compares: two random crops of an image, each perhaps mirrored (Wang and Isola: two
     augmented views); two images of a class; or none, which leaves it out."""
-    scale: tuple[Share, Share] = (0.2, 1.0)
+    scale: tuple[Fraction, Fraction] = (0.2, 1.0)
     """Smallest and largest share of the image that a crop of `views` keeps (MoCo: 0.2 to 1)."""
     neighbours: int = Field(20, ge=2)
     """Neighbors of `mle_dimension` (scikit-dimension: 20; Levina and Bickel: 10 to 20)."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Positive = Annotated[float, Field(gt=0)]
 
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
 
 
 Strength = Annotated[float, Field(ge=0)]
@@ -87,13 +87,13 @@ class Finetune(EvaluatorSpec):
     """Further parameters without decay, by the end of their names (MAE `util/lr_decay.py`: the first two)."""
     clip: Positive | None = None
     """Largest gradient norm (MAE: none)."""
-    drop_path: Share = 0.1
+    drop_path: BelowOne = 0.1
     """Stochastic depth at the last block, rising linearly from 0 at the first (MAE ViT-B: 0.1)."""
     mixup: Strength = 0.8
     """Alpha of mixup; 0 for none (MAE: 0.8)."""
     cutmix: Strength = 1.0
     """Alpha of cutmix, on every other batch where mixup is on as well; 0 for none (MAE: 1)."""
-    smoothing: Share = 0.1
+    smoothing: BelowOne = 0.1
     """Label smoothing (MAE: 0.1)."""
     augment: Augments = None
     """Random changes of training images. Default: a random resized crop of 8 to 100 % (bicubic) and a flip."""
@@ -158,7 +158,7 @@ class PEFT(EvaluatorSpec):
     """Alpha of mixup; 0 for none."""
     cutmix: Strength = 0.0
     """Alpha of cutmix; 0 for none."""
-    smoothing: Share = 0.0
+    smoothing: BelowOne = 0.0
     """Label smoothing."""
     augment: Augments = None
     """Random changes of training images. Default: a random resized crop of 8 to 100 % (bicubic) and a flip."""

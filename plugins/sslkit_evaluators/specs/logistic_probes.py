@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sslkit.plugin import RunSpec
 
 STRENGTHS = (1e-6, 1e-4, 1e-2, 1.0, 1e2, 1e4, 1e6)
-Share = Annotated[float, Field(gt=0, le=1)]
+Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
 @final
@@ -66,7 +66,7 @@ class LowShot(EvaluatorSpec):
     """
 
     kind: Literal["lowshot"] = "lowshot"
-    shares: tuple[Share, ...] = (0.01, 0.05, 0.1)
+    shares: tuple[Fraction, ...] = (0.01, 0.05, 0.1)
     """Shares of each class, rounded, at least one image (SimCLR: 0.01 and 0.1)."""
     shots: tuple[Count, ...] = (1, 2, 5)
     """Images of each class (MSN: 1, 2 and 5); a class with fewer gives all it has."""

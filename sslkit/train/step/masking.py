@@ -16,7 +16,7 @@ from sslkit.runtime import seeds
 
 Answers = Mapping[Encode, Tokens]
 """Unmasked passes that ran before the masks were drawn."""
-Rows = Sequence[Mapping[str, Tensor]]
+Observations = Sequence[Mapping[str, Tensor]]
 """What every masker observed in one micro-batch."""
 
 
@@ -61,7 +61,7 @@ class Masking(nn.Module):
         masks: Sequence[Mask | None],
         losses: Mapping[int, Tensor],
         progress: float,
-    ) -> Rows:
+    ) -> Observations:
         """What every masker learns from. `losses`: pass -> losses of its hidden patches."""
         scores = {_name(self.plan[i]): values for i, values in losses.items()}
         rows = []
@@ -73,7 +73,7 @@ class Masking(nn.Module):
         return rows
 
     @torch.no_grad()
-    def commit(self, rows: Sequence[Rows], gather: Callable[[Tensor], Tensor]) -> None:
+    def commit(self, rows: Sequence[Observations], gather: Callable[[Tensor], Tensor]) -> None:
         """Give every masker what it observed in the micro-batches of a step, on all ranks."""
         for i, observed in zip(self._first.values(), zip(*rows, strict=True), strict=True):
             if observed[0]:

@@ -37,7 +37,7 @@ from sslkit.train.step.compile_system import compiled_look
 from sslkit.train.step.device_limits import require_possible
 from sslkit.train.step.ema import Averages, set_modes
 from sslkit.train.step.mask_schedule import masks_shapes, timeline
-from sslkit.train.step.masking import Masking, Rows
+from sslkit.train.step.masking import Masking, Observations
 from sslkit.train.step.running_statistics import SharedStatistics, is_watched, require_equal_buffers
 
 
@@ -221,7 +221,7 @@ class Stepper:
         seeds.seed_torch(self.spec.seed, step, "torch", self.parallel.rank)
         self.averages.update("before_forward", step, self.length.steps)
         decay = value_at(self.spec.optimizer.weight_decay, step, self.length.steps)
-        moments = optim.moments(self.spec.optimizer, step, self.length.steps)
+        moments = optim.scheduled_moments(self.spec.optimizer, step, self.length.steps)
         optim.assign(self.optimizer, self.lr(step), decay, moments)
         for name, schedules in self.system.schedules.items():
             for key, schedule in schedules.items():
@@ -233,7 +233,7 @@ class Stepper:
 
     def _accumulate(
         self, step: int, batches: Iterable[Batch]
-    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor, Balance]:
+    ) -> tuple[list[dict[str, Output]], list[Observations], Tensor, Balance]:
         prepared, measured = (self._prepared(batch, step) for batch in batches), self.measures(step)
         draw = seeds.draw(self.spec.seed, step, "balance", rows=self._one)
         joined = self._separate if self._cached is None else self._together
@@ -242,10 +242,10 @@ class Stepper:
 
     def _separate(
         self, step: int, micro_batches: Iterable[Prepared], measured: bool, draw: Draw
-    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor]:
+    ) -> tuple[list[dict[str, Output]], list[Observations], Tensor]:
         """Losses of each micro-batch, whose gradients add up."""
         outputs: list[dict[str, Output]] = []
-        observed: list[Rows] = []
+        observed: list[Observations] = []
         total = torch.zeros((), device=self.parallel.device, dtype=self._wide)
         for i, one in enumerate(micro_batches):
             with self.backward.exchange(self.run, i == self.micro_batches - 1, measured):
@@ -262,7 +262,7 @@ class Stepper:
 
     def _together(
         self, step: int, micro_batches: Iterable[Prepared], measured: bool, draw: Draw
-    ) -> tuple[list[dict[str, Output]], list[Rows], Tensor]:
+    ) -> tuple[list[dict[str, Output]], list[Observations], Tensor]:
         """Losses of all micro-batches at once."""
         assert self._cached is not None, "asked only where objectives compare images"
         with self.parallel.separate(self.run):
@@ -293,7 +293,7 @@ class Stepper:
             masks = self.masking.sample(batch, self.system.guidance(looked), step, self._progress(step))
         return Prepared(batch, looked, masks)
 
-    def _observed(self, step: int, one: Prepared, stepped: Stepped) -> Rows:
+    def _observed(self, step: int, one: Prepared, stepped: Stepped) -> Observations:
         """What the maskers saw of a micro-batch."""
         answers, scores = self.system.guidance(one.looked), self.system.scores(stepped.outputs)
         return self.masking.observe(one.batch, answers, one.masks, scores, self._progress(step))

@@ -9,7 +9,13 @@ from torch import nn
 
 from sslkit_evaluators.concepts.feature_bank import Bank, read_masks
 from sslkit_evaluators.segmentation import segmentation_heads as module
-from sslkit_evaluators.segmentation.segmentation_heads import Head, Recipe, moments, predict, train_heads
+from sslkit_evaluators.segmentation.segmentation_heads import (
+    Head,
+    Recipe,
+    predict,
+    token_statistics,
+    train_heads,
+)
 from tests.plugins.evaluators.scene_subjects import PATCH, SIDE, scenes
 
 RECIPE = Recipe((1e-3, 1e-2), 1e-2, 12, 8)
@@ -29,7 +35,7 @@ def test_the_standardization_is_a_batch_norm_without_affine_parameters(parts):
     norm = nn.BatchNorm2d(3, affine=False, momentum=None).train()
     maps = bank(torch.arange(20)).mT.unflatten(2, (8, 8))
     expected = norm(maps)
-    mean, scale = moments(bank, torch.arange(20))
+    mean, scale = token_statistics(bank, torch.arange(20))
     found = (bank(torch.arange(20)) - mean) / scale
     torch.testing.assert_close(found.mT.unflatten(2, (8, 8)), expected, rtol=1e-4, atol=1e-5)
 
@@ -56,7 +62,7 @@ def test_training_equals_that_of_torch_layers(parts):
     chosen = torch.arange(20)
     found = train_heads(bank, masks, chosen, 3, RECIPE, 5)
     generator = torch.Generator().manual_seed(5)
-    mean, scale = moments(bank, chosen)
+    mean, scale = token_statistics(bank, chosen)
     start = torch.randn(3, 3, generator=generator) * 0.01
     convolution = nn.Conv2d(3, 3, 1)
     with torch.no_grad():
