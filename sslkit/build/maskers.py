@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import cast
 
 from sslkit import catalog
 from sslkit.core.context import Env
 from sslkit.core.masker import Masker
-from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import SpecError
@@ -52,7 +50,7 @@ def masker_spec(request: Encode) -> MaskerSpec:
 
 def _asker(system: System, request: Encode) -> str:
     """Path of the first of several objectives that asks for `request`; nothing where there is only one."""
-    objectives = cast("Mapping[str, Objective]", dict(system.objectives.items()))
+    objectives = system.objectives
     owners = [name for name, objective in objectives.items() if request in objective.passes]
     return f"objectives.{owners[0].replace('/', '.objectives.')}: " if len(objectives) > 1 else ""
 

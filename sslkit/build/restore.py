@@ -34,9 +34,7 @@ class Restored(NamedTuple):
     @property
     def net(self) -> Backbone:
         """The net that the run's readout names."""
-        net = self.system.nets[self.spec.readout.net]
-        assert isinstance(net, Backbone)
-        return net
+        return self.system.nets[self.spec.readout.net]
 
 
 def restore(run_dir: Path, which: str = "last") -> Restored:

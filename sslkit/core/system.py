@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sslkit.core.backbone import Backbone
 from sslkit.core.balancer import Balancer
 from sslkit.core.feature_boundary import Cut, cut
+from sslkit.core.modules import Modules
 from sslkit.core.objective import Objective, Schedule
 from sslkit.core.pass_plan import Plan, same_pass
 from sslkit.core.passes import Encode, Mask, Output, Request, Tokens
@@ -66,10 +67,10 @@ class System(nn.Module):
         inner: Mapping[str, Balancer] | None = None,
     ) -> None:
         super().__init__()
-        self.nets = nn.ModuleDict(nets)
-        self.objectives = nn.ModuleDict(objectives)
+        self.nets: Modules[Backbone] = Modules(nets)
+        self.objectives: Modules[Objective] = Modules(objectives)
         self.balancer: Balancer = balancer
-        self.inner = nn.ModuleDict(inner or {})
+        self.inner: Modules[Balancer] = Modules(inner or {})
         self.terms = tuple(dict.fromkeys(name.partition("/")[0] for name in objectives))
         """What the balancer joins, in order."""
         self._members = {hybrid: _members(hybrid, objectives) for hybrid in inner or {}}

@@ -16,7 +16,7 @@ from sslkit import catalog
 from sslkit.build.restore import Restored, restore
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
-from sslkit.core.objective import Objective, Part
+from sslkit.core.objective import Part
 from sslkit.errors import CheckpointError, SpecError, SslkitError
 from sslkit.registry.manager import registry
 from sslkit.runs.lock import begun_anew
@@ -81,7 +81,6 @@ def _parts(restored: Restored) -> dict[str, Part]:
     """Every part; where two objectives offer the same, each goes by OBJECTIVE.PART."""
     every: list[tuple[str, str, Part]] = []
     for owner, objective in restored.system.objectives.items():
-        assert isinstance(objective, Objective)
         every += [(owner, name, part) for name, part in objective.parts().items()]
     names = [name for _, name, _ in every]
     return {name if names.count(name) == 1 else f"{owner}.{name}": part for owner, name, part in every}

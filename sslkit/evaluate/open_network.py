@@ -90,7 +90,6 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         size=view_spec.size, mean=view_spec.normalize.mean, std=view_spec.normalize.std
     )
     net = restored.system.nets[run.readout.net]
-    assert isinstance(net, Backbone), "the nets of a system are backbones"
     folder = spec.out if spec is not None and spec.out is not None else run_dir
     return Network(run, net, view, (restored.system, env), folder, loaded.step, str(loaded.path))
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env, View
 from sslkit.core.system import System
 from sslkit.errors import SpecError, reason_of
@@ -65,7 +64,6 @@ def head_of(system: System, readout: Readout) -> nn.Module | None:
     except AttributeError:
         raise SpecError(f"readout.head: {readout.head!r} is not one. {hint}") from None
     net = system.nets[readout.net]
-    assert isinstance(net, Backbone), "the nets of a system are backbones"
     device = next(system.parameters()).device
     with evaluating(head):
         try:

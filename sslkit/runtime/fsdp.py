@@ -12,7 +12,6 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
-from sslkit.core.backbone import Backbone
 from sslkit.core.system import System
 from sslkit.errors import SpecError
 from sslkit.runtime.dtensor import full_tensor
@@ -37,7 +36,6 @@ def shard(system: System, mesh: DeviceMesh) -> list[nn.Parameter]:
     # a hook goes missing where such an answer is changed in place, which objectives, pure functions, never do
     warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor", UserWarning)
     for net in system.nets.values():
-        assert isinstance(net, Backbone), "the nets of a system are backbones"
         for part in (*net.units(), net):
             if next(part.parameters(), None) is not None:
                 fully_shard(part, mesh=mesh)

@@ -71,9 +71,7 @@ class OnlineEvaluation:
     @property
     def net(self) -> Backbone:
         """The net that the readout names, for reading under `stepper.whole`."""
-        net = self._stepper.reading.nets[self._spec.readout.net]
-        assert isinstance(net, Backbone)
-        return net
+        return self._stepper.reading.nets[self._spec.readout.net]
 
     def due(self, done: int) -> dict[int, EvaluatorSpec]:
         """The evaluators to run after `done` steps."""

@@ -9,7 +9,6 @@ import torch
 
 from sslkit.build.maskers import Maskers, make_maskers
 from sslkit.build.system import make_system, make_views
-from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env, Length, View
 from sslkit.core.problem import Problem
 from sslkit.core.source import Source
@@ -75,7 +74,6 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
         problems.add(unused_when_built(spec, system, maskers.values()))
         problems.add(training_problems(system.nets["student"]))
     net = None if system is None else system.nets[spec.readout.net]
-    assert net is None or isinstance(net, Backbone), "the nets of a system are backbones"
     with torch.random.fork_rng(devices=[]):  # what is checked must not move the run's random numbers
         problems.add(
             evaluator_problems(spec.evaluate, spec.data, sources, source.channels, net, spec.readout.pool)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 from itertools import chain
-from typing import cast, final
+from typing import final
 
-from sslkit.core.backbone import Backbone
 from sslkit.data.loaders import Batch, Feed
 from sslkit.errors import Interrupted, TrainingError, WorkerError
 from sslkit.runs import metrics_log
@@ -189,8 +188,7 @@ class Trainer:
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
-        student = cast("Backbone", self.composed.system.nets["student"])
-        for note in student.notes():
+        for note in self.composed.system.nets["student"].notes():
             self.progress.note(f"note: {note}")
         if self.start == 0:
             self.evaluation.baselines()

@@ -83,7 +83,6 @@ def _unread_splits(spec: EvaluatorSpec, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.train", f"{spec.label!r} reads the test split only; leave it out")
 
 
-def training_problems(student: nn.Module) -> Iterator[Problem]:
+def training_problems(student: Backbone) -> Iterator[Problem]:
     """What the backbone says about being trained."""
-    assert isinstance(student, Backbone), "the nets of a system are backbones"
     yield from (p._replace(path=".".join(filter(None, ("backbone", p.path)))) for p in student.problems())

@@ -46,7 +46,6 @@ def _untrained(spec: EvaluatorSpec) -> tuple[Score, Backbone]:
     run = evaluated(spec)
     composed = compose(run, Single(CPU))
     net = composed.system.nets["student"]
-    assert isinstance(net, Backbone), "`nets` holds backbones"
     view, whole = composed.env.views["global"], (composed.system, composed.env)
     reading = reading_of(run, view, Single(CPU), composed.step.autocast, run=whole)
     return lambda: evaluate(net, {0: spec}, run.data, reading, Sources())[spec.label], net

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sslkit.core.objective import Objective
 from sslkit.core.pass_plan import same_pass
@@ -28,8 +28,7 @@ class Asker(NamedTuple):
 
 def askers(system: System, masking: Masking) -> dict[str, Asker]:
     """The requests of every objective, by name."""
-    objectives = cast("Mapping[str, Objective]", dict(system.objectives.items()))
-    return {name: _asker(objective, system, masking) for name, objective in objectives.items()}
+    return {name: _asker(objective, system, masking) for name, objective in system.objectives.items()}
 
 
 def _asker(objective: Objective, system: System, masking: Masking) -> Asker:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from sslkit.core.backbone import Backbone
 from sslkit.core.passes import Tokens
 from sslkit.core.system import System
 from sslkit.runtime.parallel import Parallel
@@ -56,7 +55,7 @@ def compile_system(system: System, spec: RunSpec, graphs: int = 1, *, in_parts: 
 
 def compile_shards(system: System, spec: RunSpec, graphs: int = 1) -> None:
     """Compile each unit of the nets and each objective as a graph, in place; what gathers shards stays outside."""
-    units = [unit for net in system.nets.values() if isinstance(net, Backbone) for unit in net.units()]
+    units = [unit for net in system.nets.values() for unit in net.units()]
     _allow_graphs(system, spec, graphs * (len(system.objectives) + 2 * len(spec.views) * len(units)))
     for unit in units:
         unit.forward = torch.compile(unit.forward, **spec.compile.options())  # hooks run around it

@@ -9,7 +9,6 @@ from typing import NamedTuple, cast, final
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.backbone import Backbone
 from sslkit.core.context import Length
 from sslkit.core.masker import Masker
 from sslkit.core.objective import Objective
@@ -68,7 +67,7 @@ class Stepper:
         system.guided_by(self.masking.guides)
         self.reading = parallel.place(system)
         """What evaluators and figures read, under `whole`: the system, or where that is in shards a stand-in."""
-        self.objectives = cast("Mapping[str, Objective]", dict(system.objectives.items()))
+        self.objectives: Mapping[str, Objective] = dict(system.objectives.items())
         self.precision = resolved_precision(spec, parallel.device)
         self.peak_lr = spec.optimizer.peak_lr(spec.batch_size)
         self.micro_batches = len(
@@ -200,7 +199,7 @@ class Stepper:
         return optim.make(self.spec.optimizer, self._groups(), parallel.norms, parallel.fused, self.peak_lr)
 
     def _groups(self) -> list[Group]:
-        student = cast("Backbone", self.system.nets["student"])
+        student = self.system.nets["student"]
         decayable = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
         decayable += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
         balancers = (self.system.balancer, self.system.inner)
