@@ -34,6 +34,7 @@ from sslkit.evaluate.export_part import Loaded, read_part
 from sslkit.optim import optimizer
 from sslkit.runs.figures import save_pictures
 from sslkit.runtime import seeds
+from sslkit.runtime.atomic_files import write_text
 from sslkit.runtime.mixed_precision import autocast_of
 from sslkit.runtime.mps import exact_device
 from sslkit.statistics import mean_interval
@@ -100,4 +101,5 @@ __all__ = [
     "state_of",
     "to_float",
     "to_uint8",
+    "write_text",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import final
 
-from sslkit.interfaces import Logger
+from sslkit.interfaces import Logger, write_text
 from sslkit_loggers.specs import WandB
 
 ID_FILE = "wandb-id.txt"
@@ -48,6 +48,5 @@ def _run_id(run_dir: Path) -> str:
     """The id kept in the run folder, created at the first call."""
     file = run_dir / ID_FILE
     if not file.exists():
-        run_dir.mkdir(parents=True, exist_ok=True)
-        file.write_text(uuid.uuid4().hex[:12] + "\n", encoding="utf-8")
+        write_text(file, uuid.uuid4().hex[:12] + "\n")
     return file.read_text(encoding="utf-8").strip()

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-from sslkit.runtime.atomic_files import Summary
+from sslkit.runs.summary import Summary
 from sslkit.runtime.signals import exit_code
 
 

@@ -12,7 +12,7 @@ from sslkit.errors import CheckpointError
 from sslkit.runs import metrics_log
 from sslkit.runs.evaluations import Evaluation, evaluations, steps
 from sslkit.runs.lock import read_lock
-from sslkit.runtime.atomic_files import SUMMARY
+from sslkit.runs.summary import SUMMARY
 
 BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained"}
 """Title -> name in the records."""

@@ -18,7 +18,8 @@ from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import used_plugins
 from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
 from sslkit.runs.checkpoint import FOLDER, Checkpoints
-from sslkit.runtime.atomic_files import read_summary, write_text
+from sslkit.runs.summary import read_summary
+from sslkit.runtime.atomic_files import write_text
 from sslkit.specs.families import BackboneSpec
 from sslkit.specs.load import changed, dump, override, parse, parse_as, read_yaml, similar_path
 from sslkit.specs.run import RunSpec

@@ -9,18 +9,14 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast, final
+from typing import TYPE_CHECKING, BinaryIO, cast, final
 
 from sslkit.errors import StorageError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-Summary = dict[str, Any]
-"""What `summary.json` holds."""
 
-SUMMARY = "summary.json"
-"""What a run writes at its end."""
 _ADVICE = {
     errno.ENOSPC: "Free some space on its disk",
     errno.EDQUOT: "Free some of the quota of its disk",
@@ -139,15 +135,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, data: Mapping[str, object]) -> None:
     """`data` as readable JSON, whole or absent."""
     write_text(path, json.dumps(data, indent=2, sort_keys=False) + "\n")
-
-
-def read_summary(run_dir: Path) -> Summary:
-    """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
-    try:
-        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def sync_folder(path: Path) -> None:

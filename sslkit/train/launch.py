@@ -20,8 +20,9 @@ from sslkit.runs.lock import (
     version_changes,
     without_first_weights,
 )
+from sslkit.runs.summary import SUMMARY, Summary, read_summary
 from sslkit.runs.weights import weights_sha256
-from sslkit.runtime.atomic_files import SUMMARY, Summary, read_summary, write_json
+from sslkit.runtime.atomic_files import write_json
 from sslkit.runtime.parallel import start
 from sslkit.runtime.peak_memory import peak_memory_mib
 from sslkit.specs.load import parse_as

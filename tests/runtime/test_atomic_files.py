@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sslkit.errors import StorageError
-from sslkit.runtime import atomic_files
 from sslkit.runtime.atomic_files import draw_whole, sync_folder, write_json, write_text, write_whole
 from tests.full_disk import fill
 
@@ -162,12 +161,3 @@ def test_syncing_what_is_missing_is_an_error(tmp_path):
     sync_folder(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync_folder(tmp_path / "b")
-
-
-@pytest.mark.parametrize("content", [None, "", "{", "[1]", "null"])
-def test_a_summary_that_is_missing_or_damaged_holds_nothing(tmp_path, content):
-    if content is not None:
-        (tmp_path / atomic_files.SUMMARY).write_text(content)
-    assert atomic_files.read_summary(tmp_path) == {}
-    (tmp_path / atomic_files.SUMMARY).write_text('{"finished": true}')
-    assert atomic_files.read_summary(tmp_path) == {"finished": True}

@@ -15,7 +15,7 @@ from sslkit.errors import StorageError, TrainingError
 from sslkit.evaluate.feature_cache import FeatureStore
 from sslkit.runs import metrics_log
 from sslkit.runs.checkpoint import FOLDER, Checkpoints
-from sslkit.runtime.atomic_files import SUMMARY
+from sslkit.runs.summary import SUMMARY
 from sslkit.runtime.line_file import LineFile
 from sslkit.specs.load import dump
 from sslkit.train.launch import resume, train

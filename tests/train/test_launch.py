@@ -11,7 +11,7 @@ import pytest
 from sslkit.errors import CheckpointError, DataError
 from sslkit.runs import metrics_log
 from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
-from sslkit.runtime.atomic_files import SUMMARY
+from sslkit.runs.summary import SUMMARY
 from sslkit.train.launch import resume, train
 from sslkit_evaluators.probes.knn import KNNEvaluator
 from tests import tiny

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from sslkit.analysis.scaling.fit import FLOPS
 from sslkit.errors import DataError, SpecError
+from sslkit.runs.summary import SUMMARY
 from sslkit.runs.tokens_seen import tokens
 from sslkit.specs.load import parse_yaml
 from sslkit.specs.metrics import Better
 
-SUMMARY, LOCK = "summary.json", "spec.lock.yaml"
+LOCK = "spec.lock.yaml"
 BACKWARD = 3.0
 """FLOPs of a pass with its gradients, in forward passes; one forward pass is 2 for each parameter and token."""
 

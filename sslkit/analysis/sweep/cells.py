@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sslkit.errors import SpecError, SslkitError
 from sslkit.runs.lock import differences, require_same_run
-from sslkit.runtime.atomic_files import read_summary
+from sslkit.runs.summary import read_summary
 from sslkit.specs.sweep import Cell
 
 if TYPE_CHECKING:
