@@ -33,7 +33,7 @@ class Labels(NamedTuple):
 @singledispatch
 def draw_law(law: PowerLaw | JointLaw, path: Path, x: str, y: str, extrapolate: Sequence[float] = ()) -> None:
     """Write a PNG of `law`; `x` and `y` name the quantities."""
-    raise NotImplementedError(type(law).__name__)
+    raise TypeError(f"there is no figure of a {type(law).__name__}")
 
 
 @draw_law.register
