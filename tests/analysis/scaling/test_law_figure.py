@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sslkit.analysis.scaling.fit import fit_joint, fit_power_law
-from sslkit.analysis.scaling.law_figure import LAW, Labels, draw_joint_law, draw_power_law
+from sslkit.analysis.scaling.law_figure import LAW, Labels, draw_joint_law, draw_law, draw_power_law
 from tests.analysis.scaling import planted
 
 
@@ -121,3 +121,23 @@ def test_without_extrapolation_nothing_is_dashed(tmp_path, saved, joint):
     sizes = saved[0].axes[1].lines[0]
     compute = sizes.get_xdata()[50]
     assert sizes.get_ydata()[50] == pytest.approx(joint.optimum(compute).parameters.value)
+
+
+def test_every_law_has_a_figure(tmp_path, saved, law, joint):
+    draw_law(law, tmp_path / "one.png", "parameters", "loss")
+    draw_law(joint, tmp_path / "two.png", "parameters, images", "loss")
+    assert [len(figure.axes) for figure in saved] == [1, 3], "two panels and a color bar"
+    assert [axes.get_xlabel() for axes in saved[0].axes] == ["parameters"]
+    with pytest.raises(TypeError, match="no figure of a str"):
+        draw_law("law", tmp_path / "three.png", "x", "y")
+
+
+def test_laws_answer_for_themselves(law, joint):
+    assert (law.kind, joint.kind) == ("power_law", "joint")
+    assert law.estimates == {"exponent": law.exponent, "coefficient": law.coefficient, "offset": law.offset}
+    assert list(joint.estimates) == list(joint.fields)
+    assert law.title("N", "loss").startswith("loss = E + A x^-alpha, x = N from ")
+    assert joint.columns("x", "loss") == ["compute", "best parameters", "best images", "loss"]
+    assert (law.constants(), joint.constants()) == ({}, {"flops_per_parameter_and_image": joint.cost})
+    assert law.predict(1e9).estimates == {"y": law.predict(1e9).value}
+    assert joint.optimum(1e18).place == 1e18

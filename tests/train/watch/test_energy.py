@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sslkit.train.watch import energy
-from sslkit.train.watch.energy import Counter, Energy, Meter, counters, energy_of
+from sslkit.train.watch.energy import Counter, Energy, Meter, counters, energy_of, resumed_meter
 from tests.train.fake_powercap import domain, use
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -169,3 +169,17 @@ def test_a_gpu_that_tells_nothing(tmp_path, monkeypatch):
     assert counters(GPU, tmp_path) == []
     monkeypatch.setitem(sys.modules, "pynvml", None)  # as if it were not installed
     assert counters(GPU, tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("joules", "first", "expected"), [(5.0, True, 5.0), (5.0, False, 0.0), (0.0, True, 0.0)]
+)
+def test_the_first_rank_goes_on_from_what_was_used(monkeypatch, joules, first, expected):
+    monkeypatch.setattr(energy, "counters", lambda device: [Dial().counter])
+    meter = resumed_meter(CPU, joules, first=first)
+    assert meter.values(CPU).tolist() == [expected, 0.0, 1.0, 0.0]
+
+
+def test_where_earlier_parts_are_not_known_the_whole_is_not_either(monkeypatch):
+    monkeypatch.setattr(energy, "counters", lambda device: [Dial().counter])
+    assert energy_of(resumed_meter(CPU, None, first=True).values(CPU).tolist()) is None
