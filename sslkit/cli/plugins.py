@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Do what `args.action` says."""
     if args.action == "check":
-        return int(import_module("sslkit.testing.check_plugin").main_check(args))
+        return int(import_module("sslkit.testing.conformance").main_check(args))
     if args.action == "new":
         return int(import_module("sslkit.testing.scaffold").main_new(args))
     if args.action == "show":

@@ -129,7 +129,7 @@ def test_first_line() -> None:
 @pytest.mark.parametrize(
     ("words", "module", "function", "expected"),
     [
-        (["check", "sslkit-shapes"], "check_plugin", "main_check", {"distribution": "sslkit-shapes"}),
+        (["check", "sslkit-shapes"], "conformance", "main_check", {"distribution": "sslkit-shapes"}),
         (["new", "sslkit-x", "--dir", "d"], "scaffold", "main_new", {"name": "sslkit-x", "dir": Path("d")}),
         (["new", "sslkit-x"], "scaffold", "main_new", {"name": "sslkit-x", "dir": Path()}),
     ],

@@ -191,7 +191,7 @@ def fields(tmp_path, out, workers=2):
         "resident": "0 MiB",
         "steps": 12,
         "checkpoint": {"every": "50 steps"},
-        "workers": decoding_workers,
+        "workers": workers,
     }
 
 

@@ -24,7 +24,7 @@ def passes():
     [
         (PluginError("two\n  lines"), "failed", "two lines"),
         (SpecError("mask: no"), "failed", "mask: no"),
-        (ZeroDivisionError("by zero"), "failed", "ZeroDivisionError: by zero (in test_report.py, line "),
+        (ZeroDivisionError("by zero"), "failed", "ZeroDivisionError: by zero (in test_kit_report.py, line "),
         (AssertionError(), "failed", "AssertionError: "),
         (NotOffered("not today"), "skipped", "not today"),
         (PluginError("x" * 9999), "failed", "x" * DETAIL + " ..."),

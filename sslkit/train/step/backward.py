@@ -151,23 +151,21 @@ class OfTotal(Backward):
         gram = None if rows is None else self._parallel.gram(self._parallel.reduce(rows))
         return Balance(self._weights, gram)
 
-    def _row(self, tensors: Sequence[Tensor], gradient_weights: Sequence[Tensor | None]) -> Tensor:
+    def _row(self, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
         """The gradient on the shared parameters, `[P]`, of `tensors` with these `gradients`."""
-        return _joined(self._shared, self._untraced(tensors, gradient_weights, self._shared))
+        return _joined(self._shared, self._untraced(tensors, gradients, self._shared))
 
     def _untraced(
-        self, tensors: Sequence[Tensor], gradient_weights: Sequence[Tensor | None], inputs: Sequence[Tensor]
+        self, tensors: Sequence[Tensor], gradients: Sequence[Tensor | None], inputs: Sequence[Tensor]
     ) -> list[Tensor | None]:
         """The gradients on `inputs`, without a trace of them."""
         if not tensors:
             return [None] * len(inputs)
         if not self._sharded:  # runs no hook of DistributedDataParallel, which counts on one backward
-            return list(
-                torch.autograd.grad(tensors, inputs, gradient_weights, retain_graph=True, allow_unused=True)
-            )
+            return list(torch.autograd.grad(tensors, inputs, gradients, retain_graph=True, allow_unused=True))
         kept = [p.grad for p in self._all]  # FSDP2 fills shards by hooks, which only `backward` runs
         _clear(self._all)
-        torch.autograd.backward(tensors, gradient_weights, retain_graph=True)
+        torch.autograd.backward(tensors, gradients, retain_graph=True)
         parts = [x.grad for x in inputs]
         _clear(inputs)
         for parameter, gradient in zip(self._all, kept, strict=True):
@@ -312,9 +310,9 @@ def _heads(system: System) -> list[nn.Parameter]:
     return [*_trained(system.objectives), *_trained(system.inner)]
 
 
-def _joined(parameters: Sequence[Tensor], gradient_weights: Sequence[Tensor | None]) -> Tensor:
+def _joined(parameters: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
     """All gradients of this rank's part in one vector, zero where a loss does not reach."""
-    pairs = zip(parameters, gradient_weights, strict=True)
+    pairs = zip(parameters, gradients, strict=True)
     parts = [(torch.zeros_like(local(p)) if g is None else local(g)).flatten() for p, g in pairs]
     return torch.cat(parts) if parts else torch.zeros(0)
 

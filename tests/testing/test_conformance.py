@@ -13,7 +13,7 @@ from sslkit.cli.main import main
 from sslkit.errors import PluginError
 from sslkit.registry.discovery import GROUP
 from sslkit.registry.manager import registry
-from sslkit.testing import Check, Report, check_plugin, check_spec
+from sslkit.testing import Check, Report, check_plugin, check_spec, conformance
 from sslkit_sources.specs.images import Folder
 
 SHAPES = '''
@@ -215,8 +215,8 @@ NOT_ITS_OWN = {
 @pytest.mark.parametrize("plugin", BUILT_IN)
 def test_the_built_in_plugins_pass(plugin, monkeypatch):
     """One at a time, so that they can be spread over processes."""
-    name, modules = f"sslkit:{plugin}", check_plugin._modules("sslkit")
-    monkeypatch.setattr(check_plugin, "_modules", lambda _: {name: modules[name]})
+    name, modules = f"sslkit:{plugin}", conformance._modules("sslkit")
+    monkeypatch.setattr(conformance, "_modules", lambda _: {name: modules[name]})
     report = check_plugin("sslkit")
     report.require()
     (found,) = [found for found in registry().plugins if found.name == name]
@@ -230,7 +230,7 @@ def test_the_built_in_plugins_pass(plugin, monkeypatch):
 def test_a_distribution_is_checked_with_all_its_plugins():
     """So that the test above leaves none out, and no installed part of sslkit is missing from it."""
     own = {plugin.name for plugin in registry().plugins if plugin.name.startswith("sslkit:")}
-    assert own == check_plugin._modules("sslkit").keys() == {f"sslkit:{name}" for name in BUILT_IN}
+    assert own == conformance._modules("sslkit").keys() == {f"sslkit:{name}" for name in BUILT_IN}
 
 
 def test_every_fault_of_a_distribution_is_reported(fake, capsys):
