@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import final
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -21,36 +21,80 @@ from sslkit.functional.info_nce import (
     similarity,
     unit,
 )
-from sslkit.interfaces import Encode, Objective, Output, Tokens
+from sslkit.interfaces import Encode, Mode, Objective, Output, Tokens
 from sslkit.nn.negative_queue import Queue
 from sslkit.nn.projection_head import ProjectionHead
-from sslkit.plugin import Env
-from sslkit_objectives.specs.contrastive import InfoNCE
+from sslkit.plugin import Env, MaskerSpec, Projection
+
+
+class Sides(NamedTuple):
+    """Where queries and keys come from."""
+
+    view: str
+    key_view: str | None
+    """View that keys are taken from instead of other crops of `view`."""
+    masker: MaskerSpec | None
+    """What hides patches from the student."""
+    mode: Mode
+    """How a pass with a masker meets hidden patches."""
+    net: str
+    """Net that makes keys: the student, or a moving average."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The one of queries, and that of keys where it is another."""
+        return (self.view,) if self.key_view is None else (self.view, self.key_view)
+
+    @property
+    def passes(self) -> tuple[Encode, ...]:
+        """The student's, and the last one that of the net that makes keys."""
+        if self.net == "student":
+            return tuple(self._seen(view) for view in self.views)
+        return self._seen(self.view), Encode(self.views[-1], net=self.net)
+
+    def _seen(self, view: str) -> Encode:
+        """The student's pass on `view`."""
+        return Encode(view) if self.masker is None else Encode(view, mask=self.masker, mode=self.mode)
+
+
+class Contrast(NamedTuple):
+    """What a query is compared with, and how the loss is scaled; as the fields of `infonce` say."""
+
+    joint_norm: bool
+    temperature: float
+    learn_temperature: bool
+    max_scale: float
+    in_batch: bool
+    all_crops: bool
+    exclude_self: bool
+    queue: int
+    gather: Literal["gradient", "values", "none"]
+    symmetric: bool
+    directions: Literal["mean", "sum"]
+    scale_2t: bool
 
 
 @final
 class InfoNCEObjective(Objective):
-    """Every query against its candidates, which the spec names."""
+    """Every query against its candidates."""
 
-    def __init__(self, spec: InfoNCE, env: Env) -> None:
+    def __init__(
+        self, sides: Sides, projector: Projection, predictor: Projection | None, contrast: Contrast, env: Env
+    ) -> None:
         super().__init__()
-        self.spec = spec
-        self.student_keys = spec.net == "student"
-        self.compares = spec.in_batch
-        views = [spec.view] if spec.key_view is None else [spec.view, spec.key_view]
-        needed = [_seen(spec, view) for view in (views if self.student_keys else views[:1])]
-        self.passes = (*needed, *([] if self.student_keys else [Encode(views[-1], net=spec.net)]))
-        self.crops = {view: 2 // len(views) for view in views}
-        self.projector = ProjectionHead(spec.projector, env.net("student").dim)
-        self.predictor = (
-            nn.Identity() if spec.predictor is None else ProjectionHead(spec.predictor, spec.projector.out)
-        )
+        self.sides, self.contrast = sides, contrast
+        self.student_keys = sides.net == "student"
+        self.compares = contrast.in_batch
+        self.passes = sides.passes
+        self.crops = {view: 2 // len(sides.views) for view in sides.views}
+        self.projector = ProjectionHead(projector, env.net("student").dim)
+        self.predictor = nn.Identity() if predictor is None else ProjectionHead(predictor, projector.out)
         if not self.student_keys:
             self.key_projector = copy.deepcopy(self.projector).requires_grad_(False)
-            self.twins, self.follows = {"projector": "key_projector"}, spec.net
-        self.queue = Queue(spec.queue, spec.projector.out) if spec.queue else None
-        if spec.learn_temperature:
-            self.log_scale = nn.Parameter(torch.tensor(-math.log(spec.temperature)))
+            self.twins, self.follows = {"projector": "key_projector"}, sides.net
+        self.queue = Queue(contrast.queue, projector.out) if contrast.queue else None
+        if contrast.learn_temperature:
+            self.log_scale = nn.Parameter(torch.tensor(-math.log(contrast.temperature)))
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The mean or sum over directions."""
@@ -59,8 +103,8 @@ class InfoNCEObjective(Objective):
         pairs = self._compared(queries, unit(keys_UBD))
         temperature = self._temperature()
         losses = torch.stack([info_nce(pair, temperature) for pair in pairs])
-        loss = losses.sum() if self.spec.directions == "sum" else losses.mean()
-        if self.spec.scale_2t:
+        loss = losses.sum() if self.contrast.directions == "sum" else losses.mean()
+        if self.contrast.scale_2t:
             loss = loss * (2 * temperature)
         carry = {} if self.queue is None else {"keys": unit(keys_UBD).detach().transpose(0, 1)}
         return Output(loss, self._metrics(pairs, losses, embeddings_VBD), carry)
@@ -69,13 +113,13 @@ class InfoNCEObjective(Objective):
         """Put the keys of the step into the queue, crop by crop, and keep a learned temperature in its bounds."""
         if self.queue is not None:
             self.queue.commit(carry["keys"].transpose(0, 1).flatten(0, 1))
-        if self.spec.learn_temperature:
+        if self.contrast.learn_temperature:
             with torch.no_grad():
-                self.log_scale.clamp_(0, math.log(self.spec.max_scale))
+                self.log_scale.clamp_(0, math.log(self.contrast.max_scale))
 
     def _embed(self, online: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of queries `[V, B, D]` and of keys `[U, B, D]` from features of the first and the last pass."""
-        both_ways, apart = self.spec.symmetric, self.spec.key_view is not None
+        both_ways, apart = self.contrast.symmetric, self.sides.key_view is not None
         first_key = 0 if both_ways or apart else 1
         if self.student_keys and not apart:
             every = self._head(self.projector, online)
@@ -90,37 +134,33 @@ class InfoNCEObjective(Objective):
         """Crops through a head, together or in turn."""
         if not isinstance(head, ProjectionHead):
             return features
-        return head(features) if self.spec.joint_norm else head.per_crop(features)
+        return head(features) if self.contrast.joint_norm else head.per_crop(features)
 
     def _compared(self, queries_VBD: Tensor, keys_UBD: Tensor) -> list[Similarity]:
         """One for each pair of a crop of queries and another of keys."""
-        spec, gather = self.spec, self.spec.gather if self.spec.in_batch else "none"
+        contrast = self.contrast
+        gather = contrast.gather if contrast.in_batch else "none"
         keys: list[Keys] = [gathered(crop, gather) for crop in keys_UBD.unbind()]
         return [
             similarity(
                 query,
                 keys[u],
-                within=keys[v] if spec.all_crops else None,
-                exclude_self=spec.exclude_self,
+                within=keys[v] if contrast.all_crops else None,
+                exclude_self=contrast.exclude_self,
                 queue=None if self.queue is None else self.queue(),
-                in_batch=spec.in_batch,
+                in_batch=contrast.in_batch,
             )
             for v, query in enumerate(queries_VBD.unbind())
             for u in range(len(keys))
-            if not (spec.symmetric and u == v)
+            if not (contrast.symmetric and u == v)
         ]
 
     def _temperature(self) -> Tensor | float:
-        return (-self.log_scale).exp() if self.spec.learn_temperature else self.spec.temperature
+        return (-self.log_scale).exp() if self.contrast.learn_temperature else self.contrast.temperature
 
     @torch.no_grad()
     def _metrics(self, pairs: list[Similarity], losses: Tensor, embeddings: Tensor) -> dict[str, Tensor]:
         by_pair = [{**contrast_metrics(p), "loss_share": losses[i] / guess(p)} for i, p in enumerate(pairs)]
         means = {name: torch.stack([one[name] for one in by_pair]).mean() for name in by_pair[0]}
-        learned = {"temperature": (-self.log_scale).exp()} if self.spec.learn_temperature else {}
+        learned = {"temperature": (-self.log_scale).exp()} if self.contrast.learn_temperature else {}
         return {**means, **learned, "feature_std": feature_std(embeddings)}
-
-
-def _seen(spec: InfoNCE, view: str) -> Encode:
-    """The student's pass on `view`."""
-    return Encode(view) if spec.masker is None else Encode(view, mask=spec.masker, mode=spec.mode)

@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
 
-from sslkit.functional.all_gather import all_rows
 from sslkit.functional.feature_std import feature_std
 from sslkit.functional.koleo import koleo
 from sslkit.functional.precision import at_least_float32
 from sslkit.interfaces import Encode, Mask, Objective, Output, Tokens
 from sslkit.nn.dino_head import PrototypeHead, Prototypes
 from sslkit.plugin import Env, MaskerSpec
+from sslkit_objectives.all_ranks import of_all_ranks
 from sslkit_objectives.distillation.crossed_crops import between_crops, cross_entropy, entropy, entropy_shares
 from sslkit_objectives.distillation.teacher_centering import Center, tallied
-from sslkit_objectives.specs.distillation import Temperature, temperature_at
+
+Temperature = Callable[[int], float]
+"""The temperature at a step."""
 
 
 class Crops(NamedTuple):
@@ -52,15 +53,15 @@ class Terms(NamedTuple):
     """The loss beside its heads and centers."""
 
     student_temperature: float
-    temperature: Temperature
-    """Of the teacher's class logits."""
+    temperature: Temperature | None
+    """Of the teacher's class logits, where there is a term of them."""
     freeze_epochs: int
     """Epochs at the beginning in which the last layers stay as they are."""
     koleo: float = 0.0
     """Weight of KoLeo."""
     class_weight: float = 1.0
-    patch_temperature: Temperature = 1.0
-    """Of the teacher's patch logits."""
+    patch_temperature: Temperature | None = None
+    """Of the teacher's patch logits, where there is a term of them."""
     patch_weight: float = 0.0
     center_all: bool = True
     """All patches move their center, not only the hidden ones."""
@@ -84,16 +85,8 @@ class SelfDistillationObjective(Objective):
         self.crops = {crops.view: crops.fewest} | ({} if crops.local is None else {crops.local: 1})
         self.twins, self.follows = {"student_head": "teacher_head"}, crops.teacher
         self.terms, self.freeze_steps = terms, terms.freeze_epochs * env.length.steps_per_epoch
-        temperatures = {
-            "temperature": None if center is None else terms.temperature,
-            "patch_temperature": None if patch_center is None else terms.patch_temperature,
-        }
-        every = env.length.steps_per_epoch
-        self.schedules = {
-            name: partial(temperature_at, value, steps_per_epoch=every)
-            for name, value in temperatures.items()
-            if value is not None
-        }
+        temperatures = {"temperature": terms.temperature, "patch_temperature": terms.patch_temperature}
+        self.schedules = {name: value for name, value in temperatures.items() if value is not None}
         self.student_head = head
         self.teacher_head = copy.deepcopy(head).requires_grad_(False)
         self.center, self.patch_center = center, patch_center
@@ -211,5 +204,4 @@ def of_sum(layer: Prototypes, embedded: Tensor) -> Tensor:
 
 def apart(cls_VBD: Tensor) -> Tensor:
     """KoLeo of each crop's images, of all ranks, summed over crops (DINOv2 `ssl_meta_arch.py`)."""
-    rows = all_rows(at_least_float32(cls_VBD).transpose(0, 1))
-    return koleo(rows.transpose(0, 1)).sum()
+    return koleo(of_all_ranks(cls_VBD)).sum()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from typing import Literal, final
 
 import torch
 from torch import Tensor, nn
 
 from sslkit.functional.precision import at_least_float32
 from sslkit.functional.sinkhorn import sinkhorn
-from sslkit_objectives.specs.distillation import Centering
 
+Centering = Literal["center", "sinkhorn", "none"]
 ITERATIONS = 3  # DINOv2 `ssl_meta_arch.py`, SwAV
 
 

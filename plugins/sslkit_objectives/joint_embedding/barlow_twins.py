@@ -12,9 +12,8 @@ from torch import Tensor
 from sslkit.functional.feature_std import feature_std
 from sslkit.interfaces import Encode, Objective, Output, Tokens
 from sslkit.nn.projection_head import ProjectionHead
-from sslkit.plugin import Env
-from sslkit_objectives.joint_embedding.crop_pairs import of_all_ranks
-from sslkit_objectives.specs.joint_embedding import BarlowTwins
+from sslkit.plugin import Env, Projection
+from sslkit_objectives.all_ranks import of_all_ranks
 
 EPS = 1e-5  # of the batch norm without scale and shift that standardizes (`main.py`, `BarlowTwins.bn`)
 
@@ -25,12 +24,12 @@ class BarlowTwinsObjective(Objective):
 
     compares = True
 
-    def __init__(self, spec: BarlowTwins, env: Env) -> None:
+    def __init__(self, view: str, projector: Projection, redundancy: float, scale: float, env: Env) -> None:
         super().__init__()
-        self.passes = (Encode(spec.view),)
-        self.crops = {spec.view: 2}
-        self.redundancy, self.scale = spec.redundancy, spec.scale
-        self.projector = ProjectionHead(spec.projector, env.net("student").dim)
+        self.passes = (Encode(view),)
+        self.crops = {view: 2}
+        self.redundancy, self.scale = redundancy, scale
+        self.projector = ProjectionHead(projector, env.net("student").dim)
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The mean over pairs of crops, of which two make one."""

@@ -12,25 +12,24 @@ from torch import Tensor
 from sslkit.functional.feature_std import feature_std
 from sslkit.interfaces import Encode, Objective, Output, Tokens
 from sslkit.nn.projection_head import ProjectionHead
-from sslkit.plugin import Env
+from sslkit.plugin import Env, Projection
 from sslkit_objectives.joint_embedding.crop_pairs import agreement
-from sslkit_objectives.specs.joint_embedding import BYOL
 
 
 @final
 class BYOLObjective(Objective):
     """Each crop's prediction of the moving average's embedding of every other crop."""
 
-    def __init__(self, spec: BYOL, env: Env) -> None:
+    def __init__(
+        self, view: str, net: str, projector: Projection, predictor: Projection | None, env: Env
+    ) -> None:
         super().__init__()
-        self.passes = (Encode(spec.view), Encode(spec.view, net=spec.net))
-        self.crops = {spec.view: 2}
-        self.projector = ProjectionHead(spec.projector, env.net("student").dim)
-        self.predictor = (
-            None if spec.predictor is None else ProjectionHead(spec.predictor, spec.projector.out)
-        )
+        self.passes = (Encode(view), Encode(view, net=net))
+        self.crops = {view: 2}
+        self.projector = ProjectionHead(projector, env.net("student").dim)
+        self.predictor = None if predictor is None else ProjectionHead(predictor, projector.out)
         self.goal_projector = copy.deepcopy(self.projector).requires_grad_(False)
-        self.twins, self.follows = {"projector": "goal_projector"}, spec.net
+        self.twins, self.follows = {"projector": "goal_projector"}, net
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """2 - 2 cos, summed over both directions; with more crops, twice its mean over pairs."""

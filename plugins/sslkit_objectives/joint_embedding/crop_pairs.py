@@ -1,13 +1,11 @@
-"""Agreement between crops and gathering over ranks. V crops, B images, D width of embeddings."""
+"""Agreement between crops. V crops, B images, D width of embeddings."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sslkit.functional.all_gather import all_rows
 from sslkit.functional.info_nce import unit
-from sslkit.functional.precision import at_least_float32
 
 
 def agreement(predictions_VBD: Tensor, goals_VBD: Tensor) -> Tensor:
@@ -18,8 +16,3 @@ def agreement(predictions_VBD: Tensor, goals_VBD: Tensor) -> Tensor:
     p, goals = unit(predictions_VBD), unit(goals_VBD)
     cosines = [(p * goals.roll(shift, 0)).sum(-1).mean() for shift in range(1, len(p))]
     return torch.stack(cosines).mean()
-
-
-def of_all_ranks(embeddings_VBD: Tensor) -> Tensor:
-    """`[V, ranks * B, D]`, at least float32, with gradient."""
-    return all_rows(at_least_float32(embeddings_VBD).transpose(0, 1)).transpose(0, 1)

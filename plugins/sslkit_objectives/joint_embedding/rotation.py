@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -13,7 +13,6 @@ from sslkit.functional.feature_std import feature_std
 from sslkit.functional.precision import at_least_float32
 from sslkit.interfaces import Encode, Objective, Output, Tokens
 from sslkit.plugin import Env
-from sslkit_objectives.specs.joint_embedding import Rotation
 
 TURNS = 4
 
@@ -24,12 +23,12 @@ class RotationObjective(Objective):
 
     labels: Tensor
 
-    def __init__(self, spec: Rotation, env: Env) -> None:
+    def __init__(self, view: str, turns: Sequence[int], env: Env) -> None:
         super().__init__()
-        self.passes = (Encode(spec.view),)
-        self.crops = {spec.view: len(spec.turns)}
+        self.passes = (Encode(view),)
+        self.crops = {view: len(turns)}
         self.head = nn.Linear(env.net("student").dim, TURNS)
-        self.register_buffer("labels", torch.tensor(spec.turns), persistent=False)
+        self.register_buffer("labels", torch.tensor(turns), persistent=False)
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """Cross-entropy, mean over crops and images."""

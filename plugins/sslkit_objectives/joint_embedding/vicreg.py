@@ -13,9 +13,8 @@ from sslkit.functional.feature_std import feature_std
 from sslkit.functional.vicreg_terms import covariance, variance
 from sslkit.interfaces import Encode, Objective, Output, Tokens
 from sslkit.nn.projection_head import ProjectionHead
-from sslkit.plugin import Env
-from sslkit_objectives.joint_embedding.crop_pairs import of_all_ranks
-from sslkit_objectives.specs.joint_embedding import VICReg
+from sslkit.plugin import Env, Projection
+from sslkit_objectives.all_ranks import of_all_ranks
 
 
 @final
@@ -24,19 +23,20 @@ class VICRegObjective(Objective):
 
     compares = True
 
-    def __init__(self, spec: VICReg, env: Env) -> None:
+    def __init__(self, view: str, projector: Projection, weights: Mapping[str, float], env: Env) -> None:
+        """`weights`: of each of `vicreg_terms`."""
         super().__init__()
-        self.passes = (Encode(spec.view),)
-        self.crops = {spec.view: 2}
-        self.spec = spec
-        self.projector = ProjectionHead(spec.projector, env.net("student").dim)
+        self.passes = (Encode(view),)
+        self.crops = {view: 2}
+        self.weights = weights
+        self.projector = ProjectionHead(projector, env.net("student").dim)
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         """The weighted sum; the terms without weights are metrics."""
         (seen,) = tokens
         embeddings = self.projector.per_crop(seen.cls)
         terms = vicreg_terms(of_all_ranks(embeddings))
-        loss = sum(getattr(self.spec, name) * value for name, value in terms.items())
+        loss = sum(self.weights[name] * value for name, value in terms.items())
         assert isinstance(loss, Tensor), "there are terms"
         metrics = {name: value.detach() for name, value in terms.items()}
         return Output(loss, {**metrics, "feature_std": feature_std(embeddings)})

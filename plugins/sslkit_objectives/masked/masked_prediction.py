@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from sslkit.functional.all_gather import all_rows
 from sslkit.interfaces import Encode, Mask, Mode, Objective, Output, Pictures, Target, Tokens
 from sslkit.plugin import Env, MaskerSpec, SpecError, TargetSpec
-from sslkit_objectives.regularizers.regularization import regularization
-from sslkit_objectives.specs.regularizer_terms import Regularizer
+from sslkit_objectives.regularizers.regularization import Regularization, regularization
 
 
 class Masking(NamedTuple):
@@ -31,7 +30,7 @@ class Masking(NamedTuple):
     """
     reduce: Callable[[Mask, Tensor], Tensor]
     """From a mask and the scores of its hidden patches `[L]` to the loss: `Mask.mean` or `mean_of_hidden`."""
-    regularizer: Regularizer | None = None
+    regularizer: Regularization | None
     """What keeps the features of different images apart."""
 
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal, NamedTuple
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from sslkit.functional import vicreg_terms
-from sslkit.functional.all_gather import all_rows
-from sslkit.functional.precision import at_least_float32
-from sslkit_objectives.specs.regularizer_terms import Regularizer
+from sslkit_objectives.all_ranks import of_all_ranks
 
 
-def regularization(spec: Regularizer, cls: Tensor) -> Tensor:
+class Regularization(NamedTuple):
+    """A term that is added to a loss."""
+
+    term: Literal["variance", "uniformity"]
+    weight: float
+    covariance: float
+    """Share of VICReg's covariance added to `variance`."""
+
+
+def regularization(regularizer: Regularization, cls: Tensor) -> Tensor:
     """The term without its weight, for this rank's features `[V, B, D]`: a scalar.
 
     Its statistics are those of the images of all ranks, with gradient, so that two ranks equal one process; a rank
@@ -20,14 +29,9 @@ def regularization(spec: Regularizer, cls: Tensor) -> Tensor:
     Each crop counts on its own, as those of an image may be alike.
     """
     features = of_all_ranks(cls)
-    if spec.term == "uniformity":
+    if regularizer.term == "uniformity":
         return uniformity(features).mean()
-    return variance_covariance(features, spec.covariance).mean()
-
-
-def of_all_ranks(cls: Tensor) -> Tensor:
-    """`[V, B, D]` of this rank -> `[V, N, D]` of all, with gradient, in at least float32."""
-    return all_rows(at_least_float32(cls).transpose(0, 1)).transpose(0, 1)
+    return variance_covariance(features, regularizer.covariance).mean()
 
 
 def variance_covariance(features: Tensor, share: float) -> Tensor:

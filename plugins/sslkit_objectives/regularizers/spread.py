@@ -8,10 +8,9 @@ from typing import final
 from torch import Tensor
 
 from sslkit.functional.feature_std import feature_std
-from sslkit.interfaces import Encode, Objective, Output, Tokens
-from sslkit.plugin import Env
-from sslkit_objectives.regularizers.regularization import of_all_ranks
-from sslkit_objectives.specs.regularizers import KoLeo, Uniformity, VarianceCovariance
+from sslkit.interfaces import Encode, Mode, Objective, Output, Tokens
+from sslkit.plugin import Env, MaskerSpec
+from sslkit_objectives.all_ranks import of_all_ranks
 
 Term = Callable[[Tensor], Tensor]
 """Features `[V, N, D]` -> one value a crop, `[V]`."""
@@ -23,11 +22,12 @@ class SpreadObjective(Objective):
 
     compares = True
 
-    def __init__(self, spec: VarianceCovariance | Uniformity | KoLeo, term: Term, env: Env) -> None:
+    def __init__(self, view: str, masker: MaskerSpec | None, mode: Mode, term: Term, env: Env) -> None:
+        """`mode` is that of a pass with a masker."""
         super().__init__()
-        env.view(spec.view)
-        self.passes = (Encode(spec.view, mask=spec.masker, mode=spec.mode if spec.masker else "drop"),)
-        self.crops = {spec.view: 1}
+        env.view(view)
+        self.passes = (Encode(view, mask=masker, mode=mode if masker else "drop"),)
+        self.crops = {view: 1}
         self.term = term
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:

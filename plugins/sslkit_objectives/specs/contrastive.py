@@ -129,9 +129,24 @@ class InfoNCE(ObjectiveSpec):
                 yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.contrastive.infonce import InfoNCEObjective
+        from sslkit_objectives.contrastive.infonce import Contrast, InfoNCEObjective, Sides
 
-        return InfoNCEObjective(self, env)
+        sides = Sides(self.view, self.key_view, self.masker, self.mode, self.net)
+        contrast = Contrast(
+            joint_norm=self.joint_norm,
+            temperature=self.temperature,
+            learn_temperature=self.learn_temperature,
+            max_scale=self.max_scale,
+            in_batch=self.in_batch,
+            all_crops=self.all_crops,
+            exclude_self=self.exclude_self,
+            queue=self.queue,
+            gather=self.gather,
+            symmetric=self.symmetric,
+            directions=self.directions,
+            scale_2t=self.scale_2t,
+        )
+        return InfoNCEObjective(sides, self.projector, self.predictor, contrast, env)
 
 
 def _places(spec: InfoNCE, run: RunSpec) -> Iterator[Problem]:

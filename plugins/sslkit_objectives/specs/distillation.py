@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
@@ -11,6 +12,7 @@ from sslkit.plugin import Count, MaskerField, ObjectiveSpec, Problem, Spec, slot
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
+    from sslkit.nn.dino_head import PrototypeHead
     from sslkit.plugin import Env, RunSpec
 
 
@@ -116,9 +118,16 @@ class DINO(ObjectiveSpec):
         yield from _without_center(self.centering, "center_momentum")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.distillation.dino import self_distillation
+        """Class tokens only."""
+        from sslkit_objectives.distillation.self_distillation import Crops, SelfDistillationObjective, Terms
+        from sslkit_objectives.distillation.teacher_centering import Center
 
-        return self_distillation(self, env)
+        crops = Crops(self.view, self.local, self.teacher, self.masker)
+        temperature = _schedule(self.teacher_temperature, env)
+        terms = Terms(self.student_temperature, temperature, self.freeze_last_layer, self.koleo)
+        head = _head(self, env, batch_norm=self.batch_norm)
+        center = Center(self.prototypes, self.centering, self.center_momentum)
+        return SelfDistillationObjective(crops, terms, head, center, None, env)
 
 
 @final
@@ -187,9 +196,26 @@ class IBOT(ObjectiveSpec):
         yield from _without_center(self.centering, "center_momentum", "patch_center_momentum", "patch_center")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.distillation.ibot import masked_self_distillation
+        """Class tokens, and hidden patches by prototypes that are shared or their own."""
+        from sslkit_objectives.distillation.self_distillation import Crops, SelfDistillationObjective, Terms
+        from sslkit_objectives.distillation.teacher_centering import Center
 
-        return masked_self_distillation(self, env)
+        crops = Crops(self.view, self.local, self.teacher, self.masker)
+        terms = Terms(
+            self.student_temperature,
+            _schedule(self.teacher_temperature, env),
+            self.freeze_last_layer,
+            self.koleo,
+            self.class_weight,
+            _schedule(self.patch_temperature, env),
+            self.patch_weight,
+            self.patch_center == "all",
+        )
+        patch_prototypes = None if self.shared_head else self.patch_prototypes or self.prototypes
+        head = _head(self, env, patch_prototypes=patch_prototypes)
+        center = Center(self.prototypes, self.centering, self.center_momentum)
+        patches = Center(patch_prototypes or self.prototypes, self.centering, self.patch_center_momentum)
+        return SelfDistillationObjective(crops, terms, head, center, patches, env)
 
 
 @final
@@ -240,9 +266,48 @@ class MaskedDistillation(ObjectiveSpec):
         yield from _without_center(self.centering, "center_momentum", "patch_center")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.distillation.ibot import masked_distillation
+        """Hidden patches only, with a head of their own."""
+        from sslkit_objectives.distillation.self_distillation import Crops, SelfDistillationObjective, Terms
+        from sslkit_objectives.distillation.teacher_centering import Center
 
-        return masked_distillation(self, env)
+        crops = Crops(self.view, None, self.teacher, self.masker, fewest=1)
+        terms = Terms(
+            self.student_temperature,
+            None,
+            self.freeze_last_layer,
+            patch_temperature=_schedule(self.teacher_temperature, env),
+            patch_weight=1.0,
+            center_all=self.patch_center == "all",
+        )
+        patches = Center(self.prototypes, self.centering, self.center_momentum)
+        return SelfDistillationObjective(crops, terms, _head(self, env), None, patches, env)
+
+
+def _schedule(value: Temperature, env: Env) -> Callable[[int], float]:
+    """`value` by step."""
+    return partial(temperature_at, value, steps_per_epoch=env.length.steps_per_epoch)
+
+
+def _head(
+    spec: DINO | IBOT | MaskedDistillation,
+    env: Env,
+    *,
+    batch_norm: bool = False,
+    patch_prototypes: int | None = None,
+) -> PrototypeHead:
+    """The student's head: a multilayer perceptron and prototypes, those of patches apart where they are given."""
+    from sslkit.nn.dino_head import PrototypeHead
+
+    return PrototypeHead(
+        env.net("student").dim,
+        spec.prototypes,
+        layers=spec.head.layers,
+        hidden=spec.head.hidden,
+        bottleneck=spec.head.bottleneck,
+        norm_last_layer=spec.norm_last_layer,
+        batch_norm=batch_norm,
+        patch_prototypes=patch_prototypes,
+    )
 
 
 def _problems(spec: DINO | IBOT, run: RunSpec) -> Iterator[Problem]:

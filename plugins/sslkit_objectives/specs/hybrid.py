@@ -20,7 +20,7 @@ from sslkit.plugin import (
 from sslkit_objectives.specs.regularizers import Uniformity
 
 if TYPE_CHECKING:
-    from sslkit.interfaces import Objective as ObjectiveModule
+    from sslkit.interfaces import Objective
     from sslkit.plugin import Env, RunSpec
 
 
@@ -77,7 +77,7 @@ class Hybrid(ObjectiveSpec):
                 f"{self.balance.kind_name()!r} balances several objectives, and there is one; leave it out",
             )
 
-    def build(self, env: Env) -> ObjectiveModule:
+    def build(self, env: Env) -> Objective:
         """Runs build the terms themselves.
 
         Raises:

@@ -60,7 +60,7 @@ class BYOL(ObjectiveSpec):
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.byol import BYOLObjective
 
-        return BYOLObjective(self, env)
+        return BYOLObjective(self.view, self.net, self.projector, self.predictor, env)
 
 
 @final
@@ -86,7 +86,7 @@ class SimSiam(ObjectiveSpec):
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.simsiam import SimSiamObjective
 
-        return SimSiamObjective(self, env)
+        return SimSiamObjective(self.view, self.projector, self.predictor, env)
 
 
 @final
@@ -113,7 +113,7 @@ class BarlowTwins(ObjectiveSpec):
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.barlow_twins import BarlowTwinsObjective
 
-        return BarlowTwinsObjective(self, env)
+        return BarlowTwinsObjective(self.view, self.projector, self.redundancy, self.scale, env)
 
 
 @final
@@ -142,7 +142,12 @@ class VICReg(ObjectiveSpec):
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.vicreg import VICRegObjective
 
-        return VICRegObjective(self, env)
+        weights = {
+            "invariance": self.invariance,
+            "variance": self.variance,
+            "covariance": self.covariance,
+        }
+        return VICRegObjective(self.view, self.projector, weights, env)
 
 
 @final
@@ -179,9 +184,12 @@ class SwAV(ObjectiveSpec):
                 yield Problem("local", "is `view` itself; leave it out")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.joint_embedding.swav import SwAVObjective
+        from sslkit_objectives.joint_embedding.swav import Clustering, SwAVObjective
 
-        return SwAVObjective(self, env)
+        clustering = Clustering(
+            self.prototypes, self.temperature, self.epsilon, self.iterations, self.freeze_steps
+        )
+        return SwAVObjective(self.view, self.local, self.projector, clustering, env)
 
 
 @final
@@ -222,7 +230,7 @@ class Rotation(ObjectiveSpec):
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.rotation import RotationObjective
 
-        return RotationObjective(self, env)
+        return RotationObjective(self.view, self.turns, env)
 
 
 def _view_problems(view: str, run: RunSpec, field: str = "view") -> Iterator[Problem]:

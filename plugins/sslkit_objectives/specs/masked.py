@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
@@ -59,9 +60,19 @@ class MAE(ObjectiveSpec):
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.masked.mae import masked_autoencoder
+        """Hidden patches are left out of the encoder and predicted by a transformer; each image weighs the same."""
+        from sslkit.interfaces import Mask
+        from sslkit.nn.mae_decoder import PatchDecoder
+        from sslkit_objectives.masked.masked_prediction import MaskedPredictionObjective, Masking
 
-        return masked_autoencoder(self, env)
+        grid, width, sizes = env.grid(self.view), env.nets["student"].dim, self.decoder
+
+        def decoder(dim: int) -> PatchDecoder:
+            return PatchDecoder(width, sizes.width, sizes.depth, sizes.heads, grid, dim)
+
+        term = None if self.regularize is None else self.regularize.build()
+        masking = Masking(self.view, self.masker, self.target, "drop", decoder, Mask.mean, term)
+        return MaskedPredictionObjective(masking, env)
 
 
 @final
@@ -86,9 +97,8 @@ class SimMIM(ObjectiveSpec):
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.masked.simmim import simple_masked_modeling
-
-        return simple_masked_modeling(self, env)
+        """Mask tokens stand for hidden patches in the encoder; a linear layer predicts; each patch weighs the same."""
+        return _linear(self, env)
 
 
 @final
@@ -113,9 +123,8 @@ class MaskFeat(ObjectiveSpec):
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.masked.maskfeat import masked_feature_prediction
-
-        return masked_feature_prediction(self, env)
+        """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
+        return _linear(self, env, std=0.02)  # SlowFast `head_helper.py`, `MSSeparateHead`
 
 
 @final
@@ -144,9 +153,8 @@ class Data2Vec(ObjectiveSpec):
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.masked.data2vec import self_distillation_of_features
-
-        return self_distillation_of_features(self, env)
+        """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
+        return _linear(self, env, std=0.02)  # data2vec_vision `modeling_cyclical.py`, `_init_weights`
 
 
 @final
@@ -172,9 +180,19 @@ class BEiT(ObjectiveSpec):
         yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.masked.beit import masked_token_prediction
+        """As SimMIM, with a head that starts small and gives a logit for each code."""
+        return _linear(self, env, std=0.02)  # unilm `beit/modeling_pretrain.py:70-76`, `lm_head`
 
-        return masked_token_prediction(self, env)
+
+def _linear(spec: SimMIM | MaskFeat | Data2Vec | BEiT, env: Env, std: float | None = None) -> Objective:
+    """Mask tokens in the encoder and one linear layer after it; every hidden patch of the batch weighs the same."""
+    from sslkit.nn.token_head import TokenHead
+    from sslkit_objectives.masked.masked_prediction import MaskedPredictionObjective, Masking, mean_of_hidden
+
+    head = partial(TokenHead, env.net("student").dim, std=std)
+    term = None if spec.regularize is None else spec.regularize.build()
+    masking = Masking(spec.view, spec.masker, spec.target, "token", head, mean_of_hidden, term)
+    return MaskedPredictionObjective(masking, env)
 
 
 def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from sslkit.plugin import Problem, Spec
 
 if TYPE_CHECKING:
     from sslkit.plugin import RunSpec
+    from sslkit_objectives.regularizers.regularization import Regularization
 
 
 @final
@@ -30,3 +31,8 @@ class Regularizer(Spec):
             yield Problem("", "compares images with each other, so it needs at least 2 in a batch")
         if self.covariance and self.term != "variance":
             yield Problem("covariance", f"goes with term 'variance' only, found {self.term!r}; set it to 0")
+
+    def build(self) -> Regularization:
+        from sslkit_objectives.regularizers.regularization import Regularization
+
+        return Regularization(self.term, self.weight, self.covariance)

@@ -41,7 +41,8 @@ class VarianceCovariance(ObjectiveSpec):
         from sslkit_objectives.regularizers.regularization import variance_covariance
         from sslkit_objectives.regularizers.spread import SpreadObjective
 
-        return SpreadObjective(self, partial(variance_covariance, share=self.covariance), env)
+        term = partial(variance_covariance, share=self.covariance)
+        return SpreadObjective(self.view, self.masker, self.mode, term, env)
 
 
 @final
@@ -70,7 +71,7 @@ class Uniformity(ObjectiveSpec):
         from sslkit_objectives.regularizers.regularization import uniformity
         from sslkit_objectives.regularizers.spread import SpreadObjective
 
-        return SpreadObjective(self, partial(uniformity, t=self.t), env)
+        return SpreadObjective(self.view, self.masker, self.mode, partial(uniformity, t=self.t), env)
 
 
 @final
@@ -97,7 +98,7 @@ class KoLeo(ObjectiveSpec):
         from sslkit.functional.koleo import koleo
         from sslkit_objectives.regularizers.spread import SpreadObjective
 
-        return SpreadObjective(self, koleo, env)
+        return SpreadObjective(self.view, self.masker, self.mode, koleo, env)
 
 
 def _problems(spec: VarianceCovariance | Uniformity | KoLeo, run: RunSpec) -> Iterator[Problem]:

@@ -46,17 +46,17 @@ def features(*shape, seed=0):
 
 def test_each_term_is_its_function_of_all_images():
     cls = features(1, 9, 6)
-    assert torch.equal(regularization(Regularizer(), cls), variance(cls[0]))
-    both = regularization(Regularizer(covariance=0.25), cls)
+    assert torch.equal(regularization(Regularizer().build(), cls), variance(cls[0]))
+    both = regularization(Regularizer(covariance=0.25).build(), cls)
     torch.testing.assert_close(both, variance(cls[0]) + 0.25 * covariance(cls[0]))
-    sphere = regularization(Regularizer(term="uniformity"), 7 * cls)
+    sphere = regularization(Regularizer(term="uniformity").build(), 7 * cls)
     torch.testing.assert_close(sphere, uniformity(F.normalize(cls[0], dim=-1)))
 
 
 @pytest.mark.parametrize("term", TERMS)
 def test_crops_of_one_image_are_not_compared(term):
     """The same crop twice has the term of the crop once."""
-    once, spec = features(1, 9, 6), Regularizer(**TERMS[term])
+    once, spec = features(1, 9, 6), Regularizer(**TERMS[term]).build()
     torch.testing.assert_close(regularization(spec, once.expand(2, -1, -1)), regularization(spec, once))
 
 
