@@ -109,9 +109,9 @@ class GradNorm(BalancerSpec):
     """Compare gradients on the backbone's parameters, or on its tokens: cheaper, and one micro-batch only."""
 
     def build(self, names: Sequence[str]) -> Balancer:
-        from sslkit_balancers.gradnorm import GradNormBalancer as Weights
+        from sslkit_balancers.gradnorm import GradNormBalancer
 
-        return Weights(len(names), self.alpha, self.lr, self.space)
+        return GradNormBalancer(len(names), self.alpha, self.lr, self.space)
 
 
 @final

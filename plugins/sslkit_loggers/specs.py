@@ -69,4 +69,4 @@ class WandB(LoggerSpec):
             raise PluginError(f"{MISSING}, or remove it from `log.loggers`") from None
         from sslkit_loggers.wandb import WandBLogger
 
-        return WandBLogger(wandb, run_dir, name, self)
+        return WandBLogger(wandb, run_dir, name, project=self.project, entity=self.entity, mode=self.mode)

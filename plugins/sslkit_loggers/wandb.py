@@ -6,10 +6,9 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import final
+from typing import Literal, final
 
 from sslkit.interfaces import Logger, write_text
-from sslkit_loggers.specs import WandB
 
 ID_FILE = "wandb-id.txt"
 
@@ -18,12 +17,21 @@ ID_FILE = "wandb-id.txt"
 class WandBLogger(Logger):
     """One W&B run for each run folder; a resumed run continues it."""
 
-    def __init__(self, wandb: ModuleType, run_dir: Path, name: str, spec: WandB) -> None:
+    def __init__(
+        self,
+        wandb: ModuleType,
+        run_dir: Path,
+        name: str,
+        *,
+        project: str,
+        entity: str | None,
+        mode: Literal["online", "offline", "disabled"],
+    ) -> None:
         self._wandb = wandb
         self._run = wandb.init(
-            project=spec.project,
-            entity=spec.entity,
-            mode=spec.mode,
+            project=project,
+            entity=entity,
+            mode=mode,
             name=name,
             dir=str(run_dir),
             id=_run_id(run_dir),

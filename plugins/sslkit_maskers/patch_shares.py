@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sslkit.plugin import part, require_both, visible_count
 
 if TYPE_CHECKING:
     from sslkit.plugin import Grid
+
+
+class Counts(NamedTuple):
+    """Patches of an image by what becomes of them."""
+
+    visible: int
+    hidden: int
+    guided: int
+    """Those of the hidden ones that the guide decides; the others are random."""
+
+
+def counts_of(grid: Grid, ratio: float, share: float) -> Counts:
+    """Counts at `ratio` hidden, `share` of them guided. Raises SpecError where none or every patch would be hidden."""
+    visible = visible_of(grid, ratio)
+    hidden = grid.patches - visible
+    return Counts(visible, hidden, share_of(hidden, share))
 
 
 def visible_of(grid: Grid, ratio: float) -> int:

@@ -11,7 +11,6 @@ from sslkit.functional.patches import patch_statistics, patchify, unpatchify
 from sslkit.functional.regression_losses import regression
 from sslkit.interfaces import Target, Tokens
 from sslkit.plugin import Grid, View
-from sslkit_targets.specs import Frequency
 
 
 @final
@@ -20,27 +19,28 @@ class FrequencyTarget(Target):
 
     passed: Tensor
 
-    def __init__(self, spec: Frequency, grid: Grid, view: View) -> None:
+    def __init__(self, cutoff: float, normalized: bool, loss: str, grid: Grid, view: View) -> None:
+        """`cutoff` is the radius kept in the spectrum, as a share of the Nyquist frequency."""
         super().__init__()
-        self.spec, self.grid = spec, grid
+        self.normalized, self.loss, self.grid = normalized, loss, grid
         self.dim = grid.patch**2 * view.channels
-        self.register_buffer("passed", low_pass_filter(view.size, view.size, spec.cutoff), persistent=False)
+        self.register_buffer("passed", low_pass_filter(view.size, view.size, cutoff), persistent=False)
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N, dim]`."""
         patches = self._patches(seen)
-        if not self.spec.normalized:
+        if not self.normalized:
             return patches
         mean, scale = patch_statistics(patches)
         return (patches - mean) / scale
 
     def score(self, guess: Tensor, goal: Tensor) -> Tensor:
         """Mean error over the pixels of each patch, `[L]`."""
-        return regression(guess, goal, self.spec.loss)
+        return regression(guess, goal, self.loss)
 
     def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
         """The predictions, with each filtered patch's mean and scale put back: `[V, B, C, H, W]`."""
-        if self.spec.normalized:
+        if self.normalized:
             mean, scale = patch_statistics(self._patches(seen))
             guess = guess * scale + mean
         return unpatchify(guess, self.grid.patch, self.grid.rows)

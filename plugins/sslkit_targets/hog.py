@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import Literal, NamedTuple, final
 
 import torch
 from einops import rearrange
@@ -13,10 +13,20 @@ from sslkit.functional.hog import conventional_hog, draw_hog, glyphs, hog
 from sslkit.functional.regression_losses import regression
 from sslkit.interfaces import Target, Tokens
 from sslkit.plugin import Grid, View
-from sslkit_targets.specs import HOG
 
 GLYPH = 8
 """Fewest pixels of the side of a glyph in figures."""
+
+
+class Cells(NamedTuple):
+    """How gradients are counted."""
+
+    bins: int
+    """Orientations."""
+    size: int
+    """Side of a cell, in pixels; it divides the patch."""
+    variant: Literal["slowfast", "conventional"]
+    """Arithmetic of MaskFeat's reference, or scikit-image's."""
 
 
 @final
@@ -27,13 +37,13 @@ class HOGTarget(Target):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: HOG, grid: Grid, view: View) -> None:
+    def __init__(self, cells: Cells, loss: str, grid: Grid, view: View) -> None:
         super().__init__()
-        self.spec, self.grid, self.channels = spec, grid, view.channels
-        self.dim = view.channels * spec.bins * (grid.patch // spec.cell) ** 2
-        self.histograms = hog if spec.variant == "slowfast" else conventional_hog
+        self.cells, self.loss, self.grid, self.channels = cells, loss, grid, view.channels
+        self.dim = view.channels * cells.bins * (grid.patch // cells.size) ** 2
+        self.histograms = hog if cells.variant == "slowfast" else conventional_hog
         lines = glyphs(
-            spec.bins, spec.cell * math.ceil(GLYPH / spec.cell), swapped=spec.variant == "slowfast"
+            cells.bins, cells.size * math.ceil(GLYPH / cells.size), swapped=cells.variant == "slowfast"
         )
         self.register_buffer("lines", lines, persistent=False)
         for name, values in (("mean", view.mean), ("std", view.std)):
@@ -41,19 +51,19 @@ class HOGTarget(Target):
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N, dim]`."""
-        values = self.histograms(seen.image, self.spec.bins, self.spec.cell)
+        values = self.histograms(seen.image, self.cells.bins, self.cells.size)
         return rearrange(
             values, "v b c k (h p) (w q) -> v b (h w) (c k p q)", h=self.grid.rows, w=self.grid.cols
         )
 
     def score(self, guess: Tensor, goal: Tensor) -> Tensor:
         """Mean error over the histograms of each patch, `[L]`."""
-        return regression(guess, goal, self.spec.loss)
+        return regression(guess, goal, self.loss)
 
     def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
         """A glyph in every cell, each channel in its own color: `[V, B, C, k H, k W]`, k above 1 for small cells."""
-        cells = self.grid.patch // self.spec.cell
-        sides = {"h": self.grid.rows, "c": self.channels, "k": self.spec.bins, "p": cells}
+        along = self.grid.patch // self.cells.size
+        sides = {"h": self.grid.rows, "c": self.channels, "k": self.cells.bins, "p": along}
         values = rearrange(guess, "v b (h w) (c k p q) -> v b c k (h p) (w q)", **sides)
         return (draw_hog(values, self.lines) - self.mean) / self.std
 

@@ -77,9 +77,10 @@ class HOG(TargetSpec):
     def build(self, env: Env, view: str) -> Target:
         """The target for the patches of `view`. Raises SpecError where the cell does not divide the patch."""
         self._check(env.grid(view))
-        from sslkit_targets.hog import HOGTarget
+        from sslkit_targets.hog import Cells, HOGTarget
 
-        return HOGTarget(self, env.grid(view), env.view(view))
+        cells = Cells(self.bins, self.cell, self.variant)
+        return HOGTarget(cells, self.loss, env.grid(view), env.view(view))
 
     def _check(self, grid: Grid) -> None:
         if grid.patch % self.cell:
@@ -105,7 +106,7 @@ class Frequency(TargetSpec):
     def build(self, env: Env, view: str) -> Target:
         from sslkit_targets.frequency import FrequencyTarget
 
-        return FrequencyTarget(self, env.grid(view), env.view(view))
+        return FrequencyTarget(self.cutoff, self.normalized, self.loss, env.grid(view), env.view(view))
 
 
 @final

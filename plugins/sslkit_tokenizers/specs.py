@@ -11,8 +11,7 @@ from pydantic import Field
 from sslkit.plugin import Count, ObjectiveSpec, Problem, Spec, TargetField, TargetSpec, slot_default
 
 if TYPE_CHECKING:
-    from sslkit.interfaces import Objective
-    from sslkit.interfaces import Target as TargetModule
+    from sslkit.interfaces import Objective, Target
     from sslkit.plugin import Env, RunSpec
 
 
@@ -89,10 +88,7 @@ class VQKD(ObjectiveSpec):
         yield from _unused_codes(self.codebook, "cosine")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_tokenizers.tokenizer_objective import TokenizerObjective, rules
-
-        update_rules = rules(self.codebook, "cosine", beta=1.0)
-        return TokenizerObjective(self.view, self.target, self.codebook, update_rules, self.decoder, env)
+        return _objective(self, env, "cosine", beta=1.0)
 
 
 @final
@@ -121,10 +117,21 @@ class VQVAE(ObjectiveSpec):
         yield from _unused_codes(self.codebook, "euclidean")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_tokenizers.tokenizer_objective import TokenizerObjective, rules
+        return _objective(self, env, "euclidean", beta=0.25)
 
-        update_rules = rules(self.codebook, "euclidean", beta=0.25)
-        return TokenizerObjective(self.view, self.target, self.codebook, update_rules, self.decoder, env)
+
+def _objective(
+    spec: VQKD | VQVAE, env: Env, metric: Literal["cosine", "euclidean"], beta: float
+) -> Objective:
+    """With the objective's own `metric` and weight `beta` where its codebook names none."""
+    from sslkit.nn.codebook import Rules
+    from sslkit_tokenizers.tokenizer_objective import Sizes, TokenizerObjective
+
+    codes, decoder = spec.codebook, spec.decoder
+    weight = beta if codes.beta is None else codes.beta
+    rules = Rules(codes.metric or metric, weight, codes.decay, codes.eps, codes.kmeans_steps, codes.revive)
+    sizes = Sizes(codes.size, codes.dim, codes.sample, decoder.depth, decoder.width, decoder.heads)
+    return TokenizerObjective(spec.view, spec.target, sizes, rules, env)
 
 
 def _unused_codes(codebook: CodebookSpec, metric: str) -> Iterator[Problem]:
@@ -190,11 +197,20 @@ class VQToken(TargetSpec):
                 f"no file {self.tokenizer}; `sslkit export RUN_DIR --part tokenizer --out FILE` writes one",
             )
 
-    def build(self, env: Env, view: str) -> TargetModule:
+    def build(self, env: Env, view: str) -> Target:
         """The target. Raises SpecError where the tokenizer cannot be loaded or its grid is not that of `view`."""
+        from sslkit_tokenizers.tokenizer import load_tokenizer, tokenizer_of_module
         from sslkit_tokenizers.vq_token import token_target
 
-        return token_target(self, env.view(view), env.grid(view))
+        shown = env.view(view)
+        if self.tokenizer is not None:
+            source = load_tokenizer(self.tokenizer)
+        else:
+            assert self.module is not None, "the spec names a file or a module"
+            assert self.codes is not None, "the spec was checked"
+            size = self.size or shown.size
+            source = tokenizer_of_module(self.module, self.arguments, self.codes, size, shown.channels)
+        return token_target(source, shown, env.grid(view))
 
 
 def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple, Self, final
@@ -12,9 +13,8 @@ from torch import Tensor, nn
 
 from sslkit.functional.vector_quantization import nearest_code
 from sslkit.interfaces import Loaded, Request, read_part
-from sslkit.plugin import SpecError, View, reason_of
+from sslkit.plugin import SpecError, reason_of
 from sslkit_tokenizers.palette import code_colors, fixed_colors
-from sslkit_tokenizers.specs import VQToken
 from sslkit_tokenizers.tokenizer_objective import PART, projection
 
 
@@ -84,16 +84,6 @@ class Frozen(nn.Module):
         return super().train(False)
 
 
-def open_tokenizer(spec: VQToken, view: View) -> Source:
-    """The tokenizer that `spec` names, for crops of `view`.
-
-    Raises:
-        SpecError: the module cannot be imported or made.
-        CheckpointError: the file holds no tokenizer.
-    """
-    return _of_module(spec, view) if spec.tokenizer is None else load_tokenizer(spec.tokenizer)
-
-
 def load_tokenizer(path: Path) -> Source:
     """The tokenizer that `sslkit export --part tokenizer` wrote to `path`. Raises CheckpointError if it is none."""
     loaded = read_part(path, PART)
@@ -102,22 +92,34 @@ def load_tokenizer(path: Path) -> Source:
     return Source(Frozen(TrainedTokenizer(loaded)), codes, size, colors, str(path))
 
 
-def _of_module(spec: VQToken, view: View) -> Source:
-    assert spec.module is not None, "the spec names a file or a module"
-    assert spec.codes is not None, "the spec was checked"
-    place, _, name = spec.module.partition(":")
+def tokenizer_of_module(
+    module: str, arguments: Mapping[str, object], codes: int, size: int, channels: int
+) -> Source:
+    """The tokenizer of `codes` codes that `module`, a `package.module:callable`, makes of `arguments`.
+
+    Args:
+        module: where the callable is.
+        arguments: of the callable.
+        codes: number of codes.
+        size: side of the images that it takes.
+        channels: of the images.
+
+    Raises:
+        SpecError: it cannot be imported or made.
+    """
+    place, _, name = module.partition(":")
     try:
         make = getattr(import_module(place), name)
     except (ImportError, AttributeError) as error:
-        raise SpecError(f"target.module: cannot import {spec.module!r}: {reason_of(error)}") from None
+        raise SpecError(f"target.module: cannot import {module!r}: {reason_of(error)}") from None
     try:
         with torch.random.fork_rng(devices=[]):  # its weights must not move those of the run
-            tokenizer = make(**spec.arguments)
+            tokenizer = make(**arguments)
     except (TypeError, ValueError) as error:
-        raise SpecError(f"target.arguments: {spec.module} refuses them: {reason_of(error)}") from None
+        raise SpecError(f"target.arguments: {module} refuses them: {reason_of(error)}") from None
     if not isinstance(tokenizer, nn.Module):
         raise SpecError(
-            f"target.module: {spec.module} gives a {type(tokenizer).__name__}, expected a torch module"
+            f"target.module: {module} gives a {type(tokenizer).__name__}, expected a torch module"
         )
-    colors = fixed_colors(spec.codes, view.channels)
-    return Source(Frozen(tokenizer), spec.codes, spec.size or view.size, colors, spec.module)
+    colors = fixed_colors(codes, channels)
+    return Source(Frozen(tokenizer), codes, size, colors, module)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
 from sslkit.interfaces import Encode, Objective, Output, Part, Pictures, Target, Tokens
-from sslkit.nn.codebook import Codebook, Metric, Quantized, Rules
+from sslkit.nn.codebook import Codebook, Quantized, Rules
 from sslkit.plugin import Env, TargetSpec
 from sslkit_tokenizers.palette import code_colors, token_image
-from sslkit_tokenizers.specs import CodebookSpec, TokenDecoderSpec
 from sslkit_tokenizers.token_decoder import TokenDecoder
 
 PART = "tokenizer"
 
 
-def rules(spec: CodebookSpec, metric: Metric, beta: float) -> Rules:
-    """The rules of a codebook, with an objective's own metric and weight where the spec names none."""
-    weight = beta if spec.beta is None else spec.beta
-    return Rules(spec.metric or metric, weight, spec.decay, spec.eps, spec.kmeans_steps, spec.revive)
+class Sizes(NamedTuple):
+    """Sizes of a codebook and of the transformer that reads its codes."""
+
+    codes: int
+    dim: int
+    """Width of a code."""
+    sample: int
+    """Patches of each image that k-means and revived codes take their vectors from."""
+    depth: int
+    width: int
+    heads: int
 
 
 def projection(width: int, dim: int) -> nn.Sequential:
@@ -36,9 +42,7 @@ class TokenizerObjective(Objective):
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, view: str, target: TargetSpec, codes: CodebookSpec, rules: Rules, decoder: TokenDecoderSpec, env: Env
-    ) -> None:  # fmt: skip
+    def __init__(self, view: str, target: TargetSpec, sizes: Sizes, rules: Rules, env: Env) -> None:
         super().__init__()
         self.view, self.grid = view, env.grid(view)
         info = env.view(view)
@@ -47,11 +51,11 @@ class TokenizerObjective(Objective):
         self.compares = self.target.compares
         self.crops = {view: 1}
         self.schedules = {"step": float}
-        self.sample = min(codes.sample, self.grid.patches)
-        self.project = projection(env.nets["student"].dim, codes.dim)
-        self.codebook = Codebook(codes.size, codes.dim, rules)
+        self.sample = min(sizes.sample, self.grid.patches)
+        self.project = projection(env.nets["student"].dim, sizes.dim)
+        self.codebook = Codebook(sizes.codes, sizes.dim, rules)
         self.decoder = TokenDecoder(
-            codes.dim, decoder.width, decoder.depth, decoder.heads, self.grid, self.target.dim
+            sizes.dim, sizes.width, sizes.depth, sizes.heads, self.grid, self.target.dim
         )
         for name, values in (("mean", info.mean), ("std", info.std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)

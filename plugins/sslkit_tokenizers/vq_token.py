@@ -13,8 +13,7 @@ from sslkit.functional.precision import at_least_float32
 from sslkit.interfaces import Target, Tokens
 from sslkit.plugin import Grid, SpecError, View, reason_of
 from sslkit_tokenizers.palette import token_image
-from sslkit_tokenizers.specs import VQToken
-from sslkit_tokenizers.tokenizer import Source, open_tokenizer
+from sslkit_tokenizers.tokenizer import Source
 
 
 @final
@@ -64,9 +63,8 @@ class VQTokenTarget(Target):
         return (token_image(goal, self.colors, self.grid) - self.mean) / self.std
 
 
-def token_target(spec: VQToken, view: View, grid: Grid) -> VQTokenTarget:
+def token_target(source: Source, view: View, grid: Grid) -> VQTokenTarget:
     """The target, tried on a black picture. Raises SpecError where its tokens are not those of `grid`."""
-    source = open_tokenizer(spec, view)
     _require_channels(source, view)
     try:
         ids = source.module(torch.zeros(1, view.channels, source.size, source.size))

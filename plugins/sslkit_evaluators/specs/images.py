@@ -43,9 +43,9 @@ class Retrieval(EvaluatorSpec):
         return {"map": HIGHER, **{f"recall_{k}": HIGHER for k in self.ks}}
 
     def build(self) -> Evaluator:
-        from sslkit_evaluators.images.retrieval import RetrievalEvaluator as Protocol
+        from sslkit_evaluators.images.retrieval import RetrievalEvaluator
 
-        return Protocol(self.gallery, self.ks, protocol(self, "retrieval@1", own_fields(Retrieval)))
+        return RetrievalEvaluator(self.gallery, self.ks, protocol(self, "retrieval@1", own_fields(Retrieval)))
 
 
 @final
@@ -92,9 +92,9 @@ class Robustness(EvaluatorSpec):
             yield Problem(field, f"has no effect with `classifier: {self.classifier}`; leave it out")
 
     def build(self) -> Evaluator:
-        from sslkit_evaluators.images.robustness import RobustnessEvaluator as Protocol
+        from sslkit_evaluators.images.robustness import RobustnessEvaluator
 
         name = protocol(self, "robustness@1", own_fields(Robustness))
-        return Protocol(
+        return RobustnessEvaluator(
             self.corruptions, self.severities, self.classifier, self.k, self.temperature, self.strength, name
         )

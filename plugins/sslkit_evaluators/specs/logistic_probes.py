@@ -100,11 +100,10 @@ class LowShot(EvaluatorSpec):
             yield Problem(field, f"has no effect with `head: {self.head}`; leave it out")
 
     def build(self) -> Evaluator:
-        from sslkit_evaluators.probes.lowshot import LowShotEvaluator as Protocol
-        from sslkit_evaluators.probes.lowshot import Recipe
+        from sslkit_evaluators.probes.lowshot import LowShotEvaluator, Recipe
 
         recipe = Recipe(**{name: getattr(self, name) for name in Recipe._fields})
-        return Protocol(recipe, protocol(self, "lowshot@1", own_fields(LowShot)))
+        return LowShotEvaluator(recipe, protocol(self, "lowshot@1", own_fields(LowShot)))
 
 
 @final

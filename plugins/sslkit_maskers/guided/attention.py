@@ -9,8 +9,7 @@ from torch import Tensor
 
 from sslkit.interfaces import Draw, Encode, Masker, Scene
 from sslkit_maskers.guided.ranking import hide_highest, ranks
-from sslkit_maskers.patch_shares import share_of
-from sslkit_maskers.specs.guided import AttentionMasker
+from sslkit_maskers.patch_shares import Counts
 
 
 @final
@@ -18,15 +17,17 @@ class AttentionSampler(Masker):
     """Ranks patches by the class token's attention in the last block, averaged over heads."""
 
     def __init__(
-        self, spec: AttentionMasker, view: str, patches: int, visible: int, shown: int, pool: int
+        self, view: str, net: str, counts: Counts, *, low: bool = False, shown: int = 0, pool: int = 0
     ) -> None:
-        """A sampler; of the `pool` most attended patches, `shown` random ones stay visible."""
+        """A sampler; of the `pool` most attended patches, `shown` random ones stay visible.
+
+        With `low` the least attended patches are hidden.
+        """
         super().__init__()
-        self.passes = (Encode(view, net=spec.net, attention=True),)
-        self.visible: int | None = visible
-        self.most = patches - visible
-        self.guided = share_of(self.most, spec.share)
-        self.sign = -1.0 if spec.variant == "low" else 1.0
+        self.passes = (Encode(view, net=net, attention=True),)
+        self.visible: int | None = counts.visible
+        self.most, self.guided = counts.hidden, counts.guided
+        self.sign = -1.0 if low else 1.0
         self.shown, self.pool = shown, pool
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import final
+from typing import Literal, NamedTuple, final
 
 import torch
 from einops import rearrange
@@ -11,13 +11,20 @@ from torch import Tensor
 
 from sslkit.functional.hog import sobel_gradients
 from sslkit.interfaces import Draw, Masker, Scene
-from sslkit.plugin import Grid, View
+from sslkit.plugin import View
 from sslkit_maskers.guided.ranking import hide_highest
-from sslkit_maskers.patch_shares import share_of, visible_of
-from sslkit_maskers.specs.guided import ComplexityMasker
+from sslkit_maskers.patch_shares import Counts
 
 PRECISION = 1e-6
 """Entropies, in nats, are compared in these steps: sums of equal terms in other orders stay equal."""
+
+
+class Measure(NamedTuple):
+    """The complexity of a patch."""
+
+    name: Literal["gradient", "entropy"]
+    bins: int
+    """Gray levels of the histogram of `entropy`."""
 
 
 @final
@@ -27,26 +34,25 @@ class ComplexitySampler(Masker):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: ComplexityMasker, grid: Grid, view: View) -> None:
+    def __init__(self, measure: Measure, counts: Counts, patch: int, view: View, *, low: bool) -> None:
+        """With `low` the plainest patches of side `patch` are hidden."""
         super().__init__()
-        self.spec, self.patch = spec, grid.patch
-        self.visible = visible_of(grid, spec.ratio)
-        self.most = grid.patches - self.visible
-        self.guided = share_of(self.most, spec.share)
+        self.measure, self.patch, self.low = measure, patch, low
+        self.visible: int | None = counts.visible
+        self.most, self.guided = counts.hidden, counts.guided
         for name, values in (("mean", view.mean), ("std", view.std)):
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
         scores = self._complexity(scene.image)
-        high = self.spec.hide == "high"
-        return hide_highest(draw, scores if high else -scores, self.guided, self.most)
+        return hide_highest(draw, -scores if self.low else scores, self.guided, self.most)
 
     def _complexity(self, image: Tensor) -> Tensor:
         channels = (image * self.std + self.mean).unbind(-3)
         gray = reduce(torch.add, channels) / len(channels)  # additions in one order on every device
-        if self.spec.measure == "gradient":
+        if self.measure.name == "gradient":
             return gradient_energy(gray, self.patch)
-        return gray_entropy(gray, self.patch, self.spec.bins)
+        return gray_entropy(gray, self.patch, self.measure.bins)
 
 
 def gradient_energy(gray: Tensor, patch: int) -> Tensor:

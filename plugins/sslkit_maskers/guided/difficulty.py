@@ -11,8 +11,7 @@ from torch.nn import functional as F
 
 from sslkit.interfaces import Draw, Encode, Mask, Masker, Scene
 from sslkit_maskers.guided.ranking import hide_highest
-from sslkit_maskers.patch_shares import share_of
-from sslkit_maskers.specs.guided import DifficultyMasker
+from sslkit_maskers.patch_shares import Counts
 
 
 @final
@@ -27,14 +26,13 @@ class DifficultySampler(Masker):
     cross: Tensor
     weight: Tensor
 
-    def __init__(self, spec: DifficultyMasker, view: str, patches: int, visible: int, dim: int) -> None:
-        """A sampler for features of width `dim`."""
+    def __init__(self, view: str, net: str, counts: Counts, *, dim: int, decay: float, ridge: float) -> None:
+        """A sampler for features of width `dim`; `decay` is the share of the old moments kept at each step."""
         super().__init__()
-        self.passes = (Encode(view, net=spec.net),)
-        self.visible: int | None = visible
-        self.most = patches - visible
-        self.guided = share_of(self.most, spec.share)
-        self.decay, self.ridge = spec.decay, spec.ridge
+        self.passes = (Encode(view, net=net),)
+        self.visible: int | None = counts.visible
+        self.most, self.guided = counts.hidden, counts.guided
+        self.decay, self.ridge = decay, ridge
         self.register_buffer("gram", torch.zeros(dim, dim))
         self.register_buffer("cross", torch.zeros(dim))
         self.register_buffer("weight", torch.zeros(dim))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -12,8 +12,6 @@ from torch import Tensor
 from sslkit.interfaces import Draw, Mask, Masker, Scene
 from sslkit.plugin import Grid
 from sslkit_maskers.guided.gaussian import Patches, choose, covariance, describe, places
-from sslkit_maskers.patch_shares import visible_of
-from sslkit_maskers.specs.guided import InformationMasker
 
 SHRINKAGE = 0.01
 """Share of the mean variance added to that of every direction, which bounds how far whitening magnifies noise."""
@@ -21,6 +19,17 @@ LEAST = torch.finfo(torch.float32).eps
 """Least variance, where all patches of the data are equal."""
 TIE = 1e-5
 """Least scale of the noise, in nats: far above rounding errors, far below what a picture shows."""
+
+
+class Model(NamedTuple):
+    """Numbers of the Gaussian model and of the choice; as the fields of `information` say."""
+
+    maximize: bool
+    temperature: float
+    feature_length: float
+    position_length: float
+    noise: float
+    decay: float
 
 
 @final
@@ -35,11 +44,12 @@ class InformationSampler(Masker):
     whiten: Tensor
     place: Tensor
 
-    def __init__(self, spec: InformationMasker, grid: Grid, channels: int, cells: int) -> None:
+    def __init__(self, model: Model, grid: Grid, visible: int, channels: int, cells: int) -> None:
+        """`visible` patches stay; each is described by `cells` x `cells` averages of its `channels`."""
         super().__init__()
-        self.spec, self.grid, self.channels, self.cells = spec, grid, channels, cells
-        self.visible: int = visible_of(grid, spec.ratio)
-        self.most = grid.patches - self.visible
+        self.model, self.grid, self.channels, self.cells = model, grid, channels, cells
+        self.visible: int = visible
+        self.most = grid.patches - visible
         dim = channels * cells**2
         half = torch.tensor(0.5, dtype=torch.float64)
         learned = {
@@ -52,25 +62,25 @@ class InformationSampler(Masker):
         }
         for name, values in learned.items():
             self.register_buffer(name, values)
-        at = places(grid.rows, grid.cols) / spec.position_length
+        at = places(grid.rows, grid.cols) / model.position_length
         self.register_buffer("place", at, persistent=False)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
         first = draw.integers(self.grid.patches).flatten()
         uniform = draw.uniform(self.grid.patches).flatten(0, -2).double()
         gumbel = -(-(uniform + 2.0**-25).log()).log()
-        bias = gumbel * max(self.spec.temperature, TIE)
-        sign = -1.0 if self.spec.maximize else 1.0
+        bias = gumbel * max(self.model.temperature, TIE)
+        sign = -1.0 if self.model.maximize else 1.0
         visible = choose(self.covariance(scene.image), first, self.visible, sign, bias)
         return ~visible.view(*draw.shape, -1)
 
     def covariance(self, images: Tensor) -> Tensor:
         """Model covariance between the patches of each image, `[*rows, C, H, W]` -> `[R, N, N]` float64."""
         patches = self._describe(images)
-        features = (patches.cells @ self.whiten) / (self.spec.feature_length * math.sqrt(len(self.whiten)))
+        features = (patches.cells @ self.whiten) / (self.model.feature_length * math.sqrt(len(self.whiten)))
         inputs = torch.cat([features, self.place.expand(len(features), -1, -1)], -1)
         variance = (self.level + patches.detail) / (self.level + self.detail)
-        return covariance(inputs, variance.sqrt(), self.spec.noise)
+        return covariance(inputs, variance.sqrt(), self.model.noise)
 
     def observe(self, scene: Scene, mask: Mask, scores: Tensor | None) -> Mapping[str, Tensor]:
         """Sums over all patches: one row of each."""
@@ -88,7 +98,7 @@ class InformationSampler(Masker):
         """Follow the moments of the data: their mean over the first steps, a moving average later."""
         count = rows["count"].sum()
         self.seen += 1
-        rate = (1 / self.seen.double()).clamp(min=1 - self.spec.decay)
+        rate = (1 / self.seen.double()).clamp(min=1 - self.model.decay)
         self.center.lerp_(rows["sum"].sum(0) / count, rate)
         self.moment.lerp_(rows["product"].sum(0) / count, rate)
         self.detail.lerp_(rows["detail"].sum() / count, rate)

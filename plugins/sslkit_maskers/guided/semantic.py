@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from sslkit.interfaces import Draw, Encode, Masker, Scene
 from sslkit_maskers.guided.ranking import hide_highest
-from sslkit_maskers.patch_shares import share_of
-from sslkit_maskers.specs.guided import SemanticMasker
+from sslkit_maskers.patch_shares import Counts
 
 
 class KMeans(NamedTuple):
@@ -27,13 +26,12 @@ class KMeans(NamedTuple):
 class SemanticSampler(Masker):
     """Groups each image's patches by k-means and hides groups in random order until the count is reached."""
 
-    def __init__(self, spec: SemanticMasker, view: str, patches: int, visible: int) -> None:
+    def __init__(self, view: str, net: str, counts: Counts, means: KMeans) -> None:
         super().__init__()
-        self.passes = (Encode(view, net=spec.net),)
-        self.visible: int | None = visible
-        self.most = patches - visible
-        self.guided = share_of(self.most, spec.share)
-        self.means = KMeans(spec.clusters, spec.iterations, spec.metric == "cosine")
+        self.passes = (Encode(view, net=net),)
+        self.visible: int | None = counts.visible
+        self.most, self.guided = counts.hidden, counts.guided
+        self.means = means
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
         """Hidden patches, `[*rows, N]` bool; the patches of the last group, hidden in part, are random ones."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import MaskerSpec, Problem, SpecError
-from sslkit_maskers.patch_shares import share_of, visible_of
+from sslkit_maskers.patch_shares import counts_of, share_of, visible_of
 
 if TYPE_CHECKING:
-    from sslkit.interfaces import Masker as Sampler
+    from sslkit.interfaces import Masker
     from sslkit.plugin import Env, RunSpec
 
 
@@ -36,10 +36,12 @@ class ComplexityMasker(MaskerSpec):
             yield Problem("bins", f"is for `measure: entropy`, found {self.measure!r}; leave it out")
         yield from _by_chance(self.share, "measure", "hide", "bins")
 
-    def build(self, env: Env, view: str) -> Sampler:
-        from sslkit_maskers.guided.complexity import ComplexitySampler
+    def build(self, env: Env, view: str) -> Masker:
+        from sslkit_maskers.guided.complexity import ComplexitySampler, Measure
 
-        return ComplexitySampler(self, env.grid(view), env.view(view))
+        grid = env.grid(view)
+        counts, measure = counts_of(grid, self.ratio, self.share), Measure(self.measure, self.bins)
+        return ComplexitySampler(measure, counts, grid.patch, env.view(view), low=self.hide == "low")
 
 
 @final
@@ -66,7 +68,7 @@ class InformationMasker(MaskerSpec):
     decay: float = Field(0.99, ge=0, lt=1)
     """Share of the old moments kept at each step; the first steps are averaged."""
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where it would hide no patch or all, or `cells` does not divide the patch."""
         grid = env.grid(view)
         cells = self.cells or max(n for n in range(1, 5) if grid.patch % n == 0)
@@ -74,9 +76,18 @@ class InformationMasker(MaskerSpec):
             raise SpecError(
                 f"cells {cells} does not divide the patch of {grid.patch} pixels; use a divisor of it"
             )
-        from sslkit_maskers.guided.information import InformationSampler
+        from sslkit_maskers.guided.information import InformationSampler, Model
 
-        return InformationSampler(self, grid, env.view(view).channels, cells)
+        model = Model(
+            self.maximize,
+            self.temperature,
+            self.feature_length,
+            self.position_length,
+            self.noise,
+            self.decay,
+        )
+        visible = visible_of(grid, self.ratio)
+        return InformationSampler(model, grid, visible, env.view(view).channels, cells)
 
 
 def _by_chance(share: float, *fields: str) -> Iterator[Problem]:
@@ -131,14 +142,15 @@ class AttentionMasker(MaskerSpec):
             yield Problem("hints", f"is for `variant: hint`, found {self.variant!r}; leave it out")
         yield from _by_chance(self.share, "variant")
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where the net's patches are not the student's, or a count is impossible."""
         env.same_patches(self.net, view)
-        patches, visible = env.grid(view).patches, visible_of(env.grid(view), self.ratio)
-        shown, pool = self._hints(patches, visible)
+        counts = counts_of(env.grid(view), self.ratio, self.share)
+        shown, pool = self._hints(env.grid(view).patches, counts.visible)
         from sslkit_maskers.guided.attention import AttentionSampler
 
-        return AttentionSampler(self, view, patches, visible, shown, pool)
+        low = self.variant == "low"
+        return AttentionSampler(view, self.net, counts, low=low, shown=shown, pool=pool)
 
     def _hints(self, patches: int, visible: int) -> tuple[int, int]:
         """Hints to show, and the number of most attended patches that they are taken from."""
@@ -181,15 +193,16 @@ class SemanticMasker(MaskerSpec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from _by_chance(self.share, "clusters", "iterations", "metric")
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where the net's patches are not the student's, or a count is impossible."""
         env.same_patches(self.net, view)
-        patches, visible = env.grid(view).patches, visible_of(env.grid(view), self.ratio)
+        patches, counts = env.grid(view).patches, counts_of(env.grid(view), self.ratio, self.share)
         if self.clusters > patches:
             raise SpecError(f"clusters {self.clusters} are more than the {patches} patches; use fewer")
-        from sslkit_maskers.guided.semantic import SemanticSampler
+        from sslkit_maskers.guided.semantic import KMeans, SemanticSampler
 
-        return SemanticSampler(self, view, patches, visible)
+        means = KMeans(self.clusters, self.iterations, self.metric == "cosine")
+        return SemanticSampler(view, self.net, counts, means)
 
 
 @final
@@ -219,10 +232,10 @@ class DifficultyMasker(MaskerSpec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from _by_chance(self.share, "decay", "ridge")
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where the net's patches are not the student's, or a count is impossible."""
         dim = env.same_patches(self.net, view).dim
-        patches, visible = env.grid(view).patches, visible_of(env.grid(view), self.ratio)
+        counts = counts_of(env.grid(view), self.ratio, self.share)
         from sslkit_maskers.guided.difficulty import DifficultySampler
 
-        return DifficultySampler(self, view, patches, visible, dim)
+        return DifficultySampler(view, self.net, counts, dim=dim, decay=self.decay, ridge=self.ridge)

@@ -21,7 +21,7 @@ from sslkit.plugin import (
 from sslkit_maskers.patch_numbers import Number, find_number, replaced, spread
 
 if TYPE_CHECKING:
-    from sslkit.interfaces import Masker as Sampler
+    from sslkit.interfaces import Masker
     from sslkit.plugin import Env, Grid, RunSpec
 
 
@@ -70,7 +70,7 @@ class RandomMasker(MaskerSpec):
         """Patches left visible of `patches`."""
         return visible_count(patches, self.ratio)
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         grid = env.grid(view)
         visible = self.visible(grid.patches)
         require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
@@ -87,7 +87,7 @@ class BernoulliMasker(MaskerSpec):
     ratio: float = Field(0.75, gt=0, lt=1)
     """Probability that a patch is hidden; the share hidden on average (MAE's ratio: 0.75)."""
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         from sslkit_maskers.unguided.bernoulli import BernoulliSampler
 
         return BernoulliSampler(env.grid(view).patches, self.ratio)
@@ -111,7 +111,7 @@ class BlockMasker(MaskerSpec):
     share: float | None = Field(None, gt=0, le=1)
     """Probability that an image gets a mask at all. Default of the recipe: beit 1, ibot and dinov2 0.5."""
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where no block fits the grid."""
         grid = env.grid(view)
         recipe = RECIPES[self.recipe]
@@ -158,7 +158,7 @@ class InverseBlockMasker(MaskerSpec):
     roll: bool = True
     """Shift the block by any number of rows and columns, around the edges (CAPI: true)."""
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         grid = env.grid(view)
         visible = grid.patches - math.floor(part(grid.patches, self.ratio))
         require_both(visible, grid, f"ratio {self.ratio}", "the ratio or the patch")
@@ -177,7 +177,7 @@ class GridMasker(MaskerSpec):
     jitter: bool = True
     """Keep a random patch of each cell (UM-MAE); false: the first one, the same in every image (MAE)."""
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where every cell has a single patch."""
         grid = env.grid(view)
         visible = math.ceil(grid.rows / self.cell) * math.ceil(grid.cols / self.cell)
@@ -197,7 +197,7 @@ class UnitMasker(MaskerSpec):
     unit: int = Field(32, ge=1, lt=2**31)
     """Side of a unit, in pixels, whatever the patch (SimMIM: 32)."""
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where units and patches do not fit, or no unit or every one is hidden."""
         grid = env.grid(view)
         scale, rest = divmod(self.unit, grid.patch)
@@ -244,14 +244,14 @@ class MixtureMasker(MaskerSpec):
         if len(self.maskers) == 1:
             yield Problem("weights", "has no effect with a single masker; leave it out")
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where one of the maskers does not fit."""
         from sslkit_maskers.unguided.mixture import MixtureSampler
 
         weights = self.weights or (1.0,) * len(self.maskers)
         return MixtureSampler([self._member(i, env, view) for i in range(len(self.maskers))], weights)
 
-    def _member(self, index: int, env: Env, view: str) -> Sampler:
+    def _member(self, index: int, env: Env, view: str) -> Masker:
         try:
             return self.maskers[index].build(env, view)
         except SpecError as error:
@@ -306,7 +306,7 @@ class CurriculumMasker(MaskerSpec):
         """The value of every level."""
         return spread(self.start, self.end, self.levels, number.whole)
 
-    def build(self, env: Env, view: str) -> Sampler:
+    def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where there is no such number, or where a level does not fit."""
         from sslkit_maskers.unguided.curriculum import CurriculumSampler
 
@@ -323,7 +323,7 @@ class CurriculumMasker(MaskerSpec):
         except SpecError as error:
             raise SpecError(f"field: {error}") from None
 
-    def _level(self, number: Number, value: float, env: Env, view: str) -> Sampler:
+    def _level(self, number: Number, value: float, env: Env, view: str) -> Masker:
         try:
             masker = replaced(self.masker, number.keys, value).build(env, view)
         except SpecError as error:
@@ -332,7 +332,7 @@ class CurriculumMasker(MaskerSpec):
             stage.label = ", ".join(filter(None, (self._level_text(value), stage.label)))
         return masker
 
-    def _require_same_state(self, maskers: Sequence[Sampler]) -> None:
+    def _require_same_state(self, maskers: Sequence[Masker]) -> None:
         """What one level learns, all are taught."""
         stages = [stage for masker in maskers for stage in masker.stages()]
         states = [{name: x.shape for name, x in stage.state_dict().items()} for stage in stages]

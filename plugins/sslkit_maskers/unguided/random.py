@@ -20,10 +20,10 @@ class RandomSampler(Masker):
         self.most = patches - visible
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        return hide_highest(draw.uniform(self.patches), self.most)
+        return highest(draw.uniform(self.patches), self.most)
 
 
-def hide_highest(noise: Tensor, count: int) -> Tensor:
+def highest(noise: Tensor, count: int) -> Tensor:
     """True at the `count` highest values of each row of `noise`, ties by position."""
     ranks = noise.argsort(dim=-1, stable=True).argsort(dim=-1)
     return ranks >= noise.shape[-1] - count

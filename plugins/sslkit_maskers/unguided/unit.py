@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslkit.interfaces import Draw, Masker, Scene
 from sslkit.plugin import Grid
-from sslkit_maskers.unguided.random import hide_highest
+from sslkit_maskers.unguided.random import highest
 
 
 @final
@@ -23,7 +23,7 @@ class UnitSampler(Masker):
         self.visible: int | None = grid.patches - self.most
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
-        units = hide_highest(draw.uniform(self.down * self.across), self.hidden_units)
+        units = highest(draw.uniform(self.down * self.across), self.hidden_units)
         return spread(units.unflatten(-1, (self.down, self.across)), self.scale)
 
 

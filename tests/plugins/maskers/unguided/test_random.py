@@ -18,7 +18,7 @@ from sslkit.core.context import Grid
 from sslkit.core.masker import make_mask
 from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
-from sslkit_maskers.unguided.random import RandomSampler, hide_highest
+from sslkit_maskers.unguided.random import RandomSampler, highest
 from tests.masks import UNSEEN, on
 
 GRIDS = [Grid(7, 7, 16), Grid(14, 14, 16), Grid(8, 6, 4), Grid(3, 17, 2)]
@@ -29,7 +29,7 @@ def test_mae_masks_from_the_same_noise(golden: Callable[[str], dict[str, Any]], 
     arrays = golden("mae_random_masking")
     visible = RandomMasker(ratio=percent / 100).visible(16)
     assert visible == arrays[f"x_masked_{percent}"].shape[1]
-    assert torch.equal(hide_highest(arrays["noise"], 16 - visible), arrays[f"mask_{percent}"].bool())
+    assert torch.equal(highest(arrays["noise"], 16 - visible), arrays[f"mask_{percent}"].bool())
 
 
 @pytest.mark.parametrize("percent", [75, 60, 50])
@@ -37,7 +37,7 @@ def test_mae_keeps_the_same_tokens_ours_in_the_order_of_the_image(
     golden: Callable[[str], dict[str, Any]], percent: int
 ) -> None:
     arrays = golden("mae_random_masking")
-    hidden = hide_highest(arrays["noise"], 16 - RandomMasker(ratio=percent / 100).visible(16))
+    hidden = highest(arrays["noise"], 16 - RandomMasker(ratio=percent / 100).visible(16))
     ours = arrays["x"][~hidden].reshape(4, -1, 32)
     kept = arrays["ids_shuffle"][:, : ours.shape[1]].sort(dim=1)
     theirs = arrays[f"x_masked_{percent}"].gather(1, kept.indices[..., None].expand(-1, -1, 32))
@@ -102,7 +102,7 @@ def test_masks_do_not_depend_on_the_batch_they_are_in() -> None:
 
 
 def test_ties_are_broken_by_position_so_the_count_holds() -> None:
-    hidden = hide_highest(torch.zeros(2, 6), 4)
+    hidden = highest(torch.zeros(2, 6), 4)
     assert hidden.tolist() == [[False, False, True, True, True, True]] * 2
 
 
