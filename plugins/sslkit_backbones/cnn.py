@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import final
+from pathlib import Path
+from typing import Literal, NamedTuple, final
 
 import torch
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
-from sslkit.plugin import Grid, SpecError, View, reason_of
+from sslkit.plugin import BatchNormMode, Grid, SpecError, View, reason_of
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
-from sslkit_backbones.specs.convolutional import CNN
 from sslkit_backbones.timm_networks import create, load
 from sslkit_backbones.timm_types import TimmModule
+
+
+class Network(NamedTuple):
+    """A convolutional network of timm."""
+
+    name: str
+    stem: Literal["named", "cifar"]
+    """First layers: those of the name, or a ResNet's for small images."""
+    batch_norm: BatchNormMode
+    splits: int
+    """Groups of `split` and `shuffled` batch norm."""
+    zero_init_last: bool | None
+    """Whether the last batch norm of every residual branch begins at 0; None is timm's default."""
+    drop_path: float
+    """Stochastic depth at the last block."""
 
 
 @final
@@ -27,22 +42,23 @@ class CNNBackbone(Backbone):
 
     depth = 1
 
-    def __init__(self, spec: CNN, view: View) -> None:
+    def __init__(self, network: Network, views_apart: bool, checkpoint: Path | None, view: View) -> None:
+        """`views_apart`: whether each crop of a view is a batch of its own to batch norm."""
         super().__init__()
-        self.spec = spec
-        self.architecture = spec.name
+        self.views_apart = views_apart
+        self.architecture = network.name
         self.arguments = {"in_chans": view.channels, "num_classes": 0}
-        self.net: TimmModule = _created(spec, self.arguments)
+        self.net: TimmModule = _created(network, self.arguments)
         self.changes: tuple[str, ...] = ()
         self.stride = int(self.net.feature_info[-1]["reduction"])
-        if spec.stem == "cifar":
-            self.stride //= _stem_stride(self.net, spec)
+        if network.stem == "cifar":
+            self.stride //= _stem_stride(self.net, network.name)
             self.changes = _small_stem(self.net, view.channels)
         self._maps: dict[int, tuple[int, int, int]] = {}
         self.dim = self._map_of(view.size)[0]
-        if spec.checkpoint is not None:
-            load(self.net, spec.checkpoint, spec.name)
-        convert_or_refuse(self.net, spec.name, spec.batch_norm, spec.splits)
+        if checkpoint is not None:
+            load(self.net, checkpoint, network.name)
+        convert_or_refuse(self.net, network.name, network.batch_norm, network.splits)
 
     def grid(self, size: int) -> Grid:
         """Places of the last feature map; `patch` is its stride. Found by tracing shapes, without computing."""
@@ -88,7 +104,7 @@ class CNNBackbone(Backbone):
         return Exported(self.architecture, self.arguments, plain_state(self.net), self.changes)
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
-        """Requests never share a batch; see `CNN.views_apart`."""
+        """Requests never share a batch; see `views_apart`."""
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Request) -> Tokens:
@@ -108,23 +124,23 @@ class CNNBackbone(Backbone):
 
     def _map(self, images: Tensor) -> Tensor:
         """The last feature map, `[V, B, D, h, w]`."""
-        if self.spec.views_apart:
+        if self.views_apart:
             return torch.stack([self.net(crop) for crop in images])
         joined: Tensor = self.net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
         return joined
 
 
-def _created(spec: CNN, arguments: Mapping[str, object]) -> TimmModule:
-    optional = {"global_pool": "", "zero_init_last": spec.zero_init_last}
+def _created(network: Network, arguments: Mapping[str, object]) -> TimmModule:
+    optional = {"global_pool": "", "zero_init_last": network.zero_init_last}
     present = {name: value for name, value in optional.items() if value is not None}
-    return create(spec.name, {**arguments, **present}, spec.drop_path or None, "*net*")
+    return create(network.name, {**arguments, **present}, network.drop_path or None, "*net*")
 
 
-def _stem_stride(net: nn.Module, spec: CNN) -> int:
+def _stem_stride(net: nn.Module, name: str) -> int:
     """How much the convolution and the pooling of a ResNet's stem shrink images."""
     if not isinstance(net, ResNet):
         raise SpecError(
-            f"backbone.stem: {spec.name!r} is a {type(net).__name__}; the `cifar` stem is for ResNets ('resnet18')"
+            f"backbone.stem: {name!r} is a {type(net).__name__}; the `cifar` stem is for ResNets ('resnet18')"
         )
     return 4
 

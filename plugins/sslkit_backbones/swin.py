@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
-from typing import TypeAlias, final
+from pathlib import Path
+from typing import NamedTuple, TypeAlias, final
 
 import torch
 from timm.models.swin_transformer import SwinTransformer
@@ -13,45 +14,62 @@ from torch import Tensor, nn
 
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.plugin import Grid, SpecError, View
-from sslkit_backbones.specs.transformers import Swin
+from sslkit_backbones.patch_grid import grid_of_last_stage
 from sslkit_backbones.timm_networks import create, load
 
 SwinNet: TypeAlias = SwinTransformer | SwinTransformerV2
 _CLASSES = (SwinTransformer, SwinTransformerV2)
 
 
+class SwinShape(NamedTuple):
+    """A Swin transformer of timm; None is what the named network has."""
+
+    name: str
+    patch: int
+    """Side of a patch before the first stage, in pixels."""
+    stride: int
+    """Side of a token of the last stage, in pixels."""
+    width: int | None
+    depths: tuple[int, ...] | None
+    heads: tuple[int, ...] | None
+    window: int | None
+    """Side of the attention windows, in tokens of a stage."""
+    drop_path: float
+    """Stochastic depth at the last block."""
+
+
 @final
 class SwinBackbone(Backbone):
     """Tokens are those of the last stage. Requests of one image size share a batch."""
 
-    def __init__(self, spec: Swin, view: View) -> None:
+    def __init__(self, shape: SwinShape, checkpoint: Path | None, view: View) -> None:
         super().__init__()
-        self.spec = spec
-        self.arguments = _arguments(spec, view)
-        self.architecture = spec.name
-        self.net: SwinNet = create(spec.name, self.arguments, spec.drop_path, "swin*")
+        self.patch, self.stride = shape.patch, shape.stride
+        self.arguments = _arguments(shape, view)
+        self.architecture = shape.name
+        self.net: SwinNet = create(shape.name, self.arguments, shape.drop_path, "swin*")
         if type(self.net) not in _CLASSES:
             kind = type(self.net).__name__
             raise SpecError(
-                f"backbone.name: {spec.name!r} is a {kind}, not a `swin_...` or `swinv2_...` of timm"
+                f"backbone.name: {shape.name!r} is a {kind}, not a `swin_...` or `swinv2_...` of timm"
             )
         self.dim = int(self.net.num_features)
         self.depth = len(self.net.layers[-1].blocks)
         self.mask_token: nn.Parameter | None = None
         _check_heads(self.net)
         self.grid(view.size)
-        if spec.checkpoint is not None:
-            load(self.net, spec.checkpoint, spec.name)
+        if checkpoint is not None:
+            load(self.net, checkpoint, shape.name)
 
     def grid(self, size: int) -> Grid:
         """Tokens of the last stage. Raises SpecError where the windows do not divide a stage."""
-        grid = self.spec.grid(size)
+        grid = grid_of_last_stage(size, self.stride)
         for stage, layer in enumerate(self.net.layers):
-            window, side = int(layer.blocks[0].window_size[0]), size // self.spec.patch // 2**stage
+            window, side = int(layer.blocks[0].window_size[0]), size // self.patch // 2**stage
             if side % window:
                 raise SpecError(
                     f"backbone.window: windows of {window} do not divide the {side} x {side} tokens of stage {stage} "
-                    f"for images of {size} pixels; {_remedy(size, self.spec.patch, len(self.net.layers))}"
+                    f"for images of {size} pixels; {_remedy(size, self.patch, len(self.net.layers))}"
                 )
         return grid
 
@@ -99,7 +117,7 @@ class SwinBackbone(Backbone):
             raise _drops()
         assert self.mask_token is not None, "`serve` got every pass"
         hidden = request.mask.hidden.flatten(0, 1).unflatten(-1, (grid.rows, grid.cols))
-        factor = grid.patch // self.spec.patch
+        factor = grid.patch // self.patch
         hidden = hidden.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
         return torch.where(hidden[..., None], self.mask_token.to(x.dtype), x)
 
@@ -145,17 +163,17 @@ def _drops() -> SpecError:
     )
 
 
-def _arguments(spec: Swin, view: View) -> dict[str, object]:
+def _arguments(shape: SwinShape, view: View) -> dict[str, object]:
     """What `timm.create_model` needs to make the network again, in values that JSON can hold."""
     optional = {
-        "embed_dim": spec.width,
-        "depths": None if spec.depths is None else list(spec.depths),
-        "num_heads": None if spec.heads is None else list(spec.heads),
-        "window_size": spec.window,
+        "embed_dim": shape.width,
+        "depths": None if shape.depths is None else list(shape.depths),
+        "num_heads": None if shape.heads is None else list(shape.heads),
+        "window_size": shape.window,
     }
     fixed = {
         "img_size": view.size,
-        "patch_size": spec.patch,
+        "patch_size": shape.patch,
         "in_chans": view.channels,
         "num_classes": 0,
         "global_pool": "",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from timm.layers import ClNormMlpClassifierHead, NormMlpClassifierHead
 from timm.models.mambaout import MlpHead
@@ -12,36 +13,42 @@ from torch import Tensor, nn
 
 from sslkit.interfaces import Exported
 from sslkit.nn.wrapped_network import Layout, Wrapped
-from sslkit.plugin import SpecError, View
+from sslkit.plugin import BatchNormMode, SpecError, View
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
 from sslkit_backbones.timm_networks import create, load
 from sslkit_backbones.timm_types import TimmModule
 from sslkit_backbones.uncached import uncache
 
-if TYPE_CHECKING:
-    from sslkit_backbones.specs.any_timm import Timm
-
 _PREFIX = ("cls_token", "dist_token", "reg_token")
 """timm's names of the parameters `[1, P, D]` that become tokens before those of the patches."""
 
 
-def wrapped(spec: Timm, view: View) -> Wrapped:
+def wrapped(
+    name: str,
+    arguments: Mapping[str, object],
+    view: View,
+    *,
+    batch_norm: BatchNormMode,
+    splits: int,
+    checkpoint: Path | None,
+    pretrained: bool,
+) -> Wrapped:
     """The network with its weights; positions are resampled to the view's size where timm can."""
-    arguments: dict[str, object] = {"in_chans": view.channels, "num_classes": 0, **spec.arguments}
-    if spec.pretrained:
-        arguments["pretrained"] = True
-    net = create(spec.name, arguments, None, "*")
-    if spec.checkpoint is not None:
-        load(net, spec.checkpoint, spec.name)
-    arguments.pop("pretrained", None)
-    convert_or_refuse(net, spec.name, spec.batch_norm, spec.splits)
+    every: dict[str, object] = {"in_chans": view.channels, "num_classes": 0, **arguments}
+    if pretrained:
+        every["pretrained"] = True
+    net = create(name, every, None, "*")
+    if checkpoint is not None:
+        load(net, checkpoint, name)
+    every.pop("pretrained", None)
+    convert_or_refuse(net, name, batch_norm, splits)
     uncache(net)
-    exported = partial(_exported, spec.name, arguments)
+    exported = partial(_exported, name, every)
     pool = _pooled if _has_vector(net) else None
     try:
         return Wrapped(net, view, _features, _layout(net), exported, pool, _advice(net))
     except SpecError as error:
-        raise SpecError(f"backbone.name: {spec.name!r}: {error}") from None
+        raise SpecError(f"backbone.name: {name!r}: {error}") from None
 
 
 def _exported(name: str, arguments: dict[str, object], net: nn.Module) -> Exported:

@@ -1,4 +1,4 @@
-"""Construction of timm's networks from a spec, and loading of their weights."""
+"""Construction of timm's networks, and loading of their weights."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import timm
 from timm.layers.pos_embed_sincos import RotaryEmbeddingCat, RotaryEmbeddingDinoV3, RotaryEmbeddingMixed
@@ -18,7 +19,6 @@ from torch import Tensor, nn
 
 from sslkit.plugin import CheckpointError, SpecError, View, reason_of
 from sslkit_backbones.resample_bias import with_fitting_tables
-from sslkit_backbones.specs.transformers import ViT
 from sslkit_backbones.timm_types import TimmModule, ViTNet
 
 _CLASSES = (VisionTransformer, Beit, VisionTransformerRelPos, Eva)
@@ -32,10 +32,31 @@ _HAVE = {
 }
 
 
-def vit_arguments(spec: ViT, view: View) -> dict[str, object]:
+class ViTShape(NamedTuple):
+    """A vision transformer of timm; None is what the named network has."""
+
+    name: str
+    patch: int | None
+    width: int | None
+    depth: int | None
+    heads: int | None
+    positions: Literal["sincos", "learned", "relative", "rotary"]
+    layer_scale: float | None
+    """First value of the learned scale of each branch."""
+    registers: int | None
+    drop_path: float
+    """Stochastic depth at the last block."""
+
+
+def vit_arguments(shape: ViTShape, view: View) -> dict[str, object]:
     """What `timm.create_model` needs to make the network again, in values that JSON can hold."""
-    sizes = {"patch_size": spec.patch, "embed_dim": spec.width, "depth": spec.depth, "num_heads": spec.heads}
-    optional = {**sizes, "init_values": spec.layer_scale}
+    sizes = {
+        "patch_size": shape.patch,
+        "embed_dim": shape.width,
+        "depth": shape.depth,
+        "num_heads": shape.heads,
+    }
+    optional = {**sizes, "init_values": shape.layer_scale}
     arguments = {
         "img_size": view.size,
         "in_chans": view.channels,
@@ -43,7 +64,7 @@ def vit_arguments(spec: ViT, view: View) -> dict[str, object]:
         "global_pool": "",
         **{name: value for name, value in optional.items() if value is not None},
     }
-    return {**arguments, **_family_arguments(spec)}
+    return {**arguments, **_family_arguments(shape)}
 
 
 def create(name: str, arguments: Mapping[str, object], drop_path: float | None, pattern: str) -> TimmModule:
@@ -65,21 +86,21 @@ def unknown(name: str, pattern: str) -> SpecError:
     return SpecError(f"backbone.name: timm {timm.__version__} has no model {name!r}.{hint}")
 
 
-def create_vit(spec: ViT, arguments: Mapping[str, object]) -> ViTNet:
+def create_vit(shape: ViTShape, arguments: Mapping[str, object]) -> ViTNet:
     """The network of a `vit`, of a class whose parts this package knows."""
-    net = create(spec.name, arguments, spec.drop_path, "*vit*")
+    net = create(shape.name, arguments, shape.drop_path, "*vit*")
     if type(net) not in _CLASSES or not isinstance(net.patch_embed.proj, nn.Conv2d):
         raise SpecError(
-            f"backbone.name: {spec.name!r} is a {type(net).__name__}, not a plain vision transformer"
+            f"backbone.name: {shape.name!r} is a {type(net).__name__}, not a plain vision transformer"
         )
-    if spec.positions in _ABSOLUTE and net.pos_embed is None:
+    if shape.positions in _ABSOLUTE and net.pos_embed is None:
         raise SpecError(
-            f"backbone.name: {spec.name!r} has no position embeddings, which this backbone relies on"
+            f"backbone.name: {shape.name!r} has no position embeddings, which this backbone relies on"
         )
     rope = getattr(net, "rope", None)
     if rope is not None and (not isinstance(rope, _ROTARY) or rope.aug_active):
         raise SpecError(
-            f"backbone.name: the rotary positions of {spec.name!r} are of a kind that cannot be gathered for visible "
+            f"backbone.name: the rotary positions of {shape.name!r} are of a kind that cannot be gathered for visible "
             f"patches; use {_HAVE['rotary']}"
         )
     return net
@@ -116,26 +137,26 @@ def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     return converted
 
 
-def _family_arguments(spec: ViT) -> dict[str, object]:
+def _family_arguments(shape: ViTShape) -> dict[str, object]:
     """Positions and registers, which each of timm's classes calls by other names."""
-    if not timm.is_model(spec.name):
-        raise unknown(spec.name, "*vit*")
-    module = timm.model_entrypoint(spec.name).__module__.rpartition(".")[2]
-    return {"beit": _beit, "vision_transformer_relpos": _relpos, "eva": _eva}.get(module, _plain)(spec)
+    if not timm.is_model(shape.name):
+        raise unknown(shape.name, "*vit*")
+    module = timm.model_entrypoint(shape.name).__module__.rpartition(".")[2]
+    return {"beit": _beit, "vision_transformer_relpos": _relpos, "eva": _eva}.get(module, _plain)(shape)
 
 
-def _plain(spec: ViT) -> dict[str, object]:
-    if spec.positions not in _ABSOLUTE:
-        raise _lacks(spec, spec.positions)
-    return {} if spec.registers is None else {"reg_tokens": spec.registers}
+def _plain(shape: ViTShape) -> dict[str, object]:
+    if shape.positions not in _ABSOLUTE:
+        raise _lacks(shape, shape.positions)
+    return {} if shape.registers is None else {"reg_tokens": shape.registers}
 
 
-def _beit(spec: ViT) -> dict[str, object]:
-    if spec.positions == "rotary":
-        raise _lacks(spec, "rotary")
-    if spec.registers:
-        raise _lacks(spec, "registers")
-    absolute = spec.positions in _ABSOLUTE
+def _beit(shape: ViTShape) -> dict[str, object]:
+    if shape.positions == "rotary":
+        raise _lacks(shape, "rotary")
+    if shape.registers:
+        raise _lacks(shape, "registers")
+    absolute = shape.positions in _ABSOLUTE
     return {
         "use_abs_pos_emb": absolute,
         "use_rel_pos_bias": False,
@@ -143,26 +164,26 @@ def _beit(spec: ViT) -> dict[str, object]:
     }
 
 
-def _relpos(spec: ViT) -> dict[str, object]:
-    if spec.positions != "relative":
-        raise _lacks(spec, "absolute" if spec.positions in _ABSOLUTE else spec.positions)
-    if spec.registers:
-        raise _lacks(spec, "registers")
+def _relpos(shape: ViTShape) -> dict[str, object]:
+    if shape.positions != "relative":
+        raise _lacks(shape, "absolute" if shape.positions in _ABSOLUTE else shape.positions)
+    if shape.registers:
+        raise _lacks(shape, "registers")
     return {"shared_rel_pos": True, "rel_pos_type": "bias"}
 
 
-def _eva(spec: ViT) -> dict[str, object]:
-    if spec.positions == "relative":
-        raise _lacks(spec, "relative")
-    rotary = spec.positions == "rotary"
-    registers = {} if spec.registers is None else {"num_reg_tokens": spec.registers}
+def _eva(shape: ViTShape) -> dict[str, object]:
+    if shape.positions == "relative":
+        raise _lacks(shape, "relative")
+    rotary = shape.positions == "rotary"
+    registers = {} if shape.registers is None else {"num_reg_tokens": shape.registers}
     absolute = {} if rotary else {"use_abs_pos_emb": True}
     # the last norm stands before pooling, and angles are made for each size of images
     fixed = {"use_fc_norm": False, "dynamic_img_size": True, "use_rot_pos_emb": rotary}
     return {**fixed, **absolute, **registers}
 
 
-def _lacks(spec: ViT, what: str) -> SpecError:
+def _lacks(shape: ViTShape, what: str) -> SpecError:
     field = "registers" if what == "registers" else "positions"
     noun = "registers" if what == "registers" else f"{what} positions"
-    return SpecError(f"backbone.{field}: {spec.name!r} has no {noun} in timm; use {_HAVE[what]} as `name`")
+    return SpecError(f"backbone.{field}: {shape.name!r} has no {noun} in timm; use {_HAVE[what]} as `name`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import final
 
 import torch
@@ -17,33 +18,31 @@ from sslkit.plugin import Grid, Problem, SpecError, View
 from sslkit_backbones.attention_layers import attention_weights, class_attention
 from sslkit_backbones.layer_numbers import vit_layer
 from sslkit_backbones.position_bias import Geometry, block_arguments, geometry, is_relative, rope_of
-from sslkit_backbones.specs.transformers import ViT
-from sslkit_backbones.timm_networks import create_vit, load, vit_arguments
+from sslkit_backbones.timm_networks import ViTShape, create_vit, load, vit_arguments
 from sslkit_backbones.timm_types import ViTNet
-from sslkit_backbones.vit_initialization import initialize, is_sincos, mask_token
+from sslkit_backbones.vit_initialization import Init, initialize, is_sincos, mask_token
 
 
 @final
 class ViTBackbone(Backbone):
     """Encodes requests of any size and mask; those of equal token count and places share one batch."""
 
-    def __init__(self, spec: ViT, view: View) -> None:
+    def __init__(self, shape: ViTShape, init: Init, checkpoint: Path | None, view: View) -> None:
         super().__init__()
-        self.arguments = vit_arguments(spec, view)
-        self.architecture = spec.name
-        self.net: ViTNet = create_vit(spec, self.arguments)
+        self.arguments = vit_arguments(shape, view)
+        self.architecture = shape.name
+        self.net: ViTNet = create_vit(shape, self.arguments)
         self.dim = int(self.net.embed_dim)
         self.depth = len(self.net.blocks)
         self.patch = int(self.net.patch_embed.patch_size[0])
         self.prefix = int(self.net.num_prefix_tokens)
         self.mask_token: nn.Parameter | None = None
-        self.init = spec.init
+        self.init: Init = init
         self.relative = is_relative(self.net)
         self.no_embed_class = bool(getattr(self.net, "no_embed_class", False))
-        initialize(self.net, spec)
-        self.spec, table = spec, None
-        if spec.checkpoint is not None:
-            table = load(self.net, spec.checkpoint, spec.name)
+        initialize(self.net, shape.positions, init)
+        self.positions, self.checkpoint = shape.positions, checkpoint
+        table = None if checkpoint is None else load(self.net, checkpoint, shape.name)
         self.learned_positions = table is not None and not is_sincos(table)
 
     def grid(self, size: int) -> Grid:
@@ -56,10 +55,10 @@ class ViTBackbone(Backbone):
 
     def problems(self) -> Iterator[Problem]:
         """`positions: sincos` would keep a learned table as it is."""
-        if self.learned_positions and self.spec.positions == "sincos":
+        if self.learned_positions and self.positions == "sincos":
             yield Problem(
                 "positions",
-                f"'sincos' never changes, but {self.spec.checkpoint} holds learned positions; set `positions: learned`",
+                f"'sincos' never changes, but {self.checkpoint} holds learned positions; set `positions: learned`",
             )
 
     def units(self) -> Sequence[nn.Module]:

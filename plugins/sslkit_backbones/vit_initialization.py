@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from sslkit.nn.initialization import rescale_residuals, truncated_normal, truncated_normal_, xavier
 from sslkit.nn.sincos import sincos_positions
-from sslkit_backbones.specs.transformers import ViT
 from sslkit_backbones.timm_types import ViTNet
+
+Init = Literal["mae", "beit", "timm"]
+
 
 MOST_PREFIX = 17
 """Tokens in front of the patches, and one more (DINOv3: 5)."""
 
 
-def initialize(net: ViTNet, spec: ViT) -> None:
-    """Positions and weights; `init: timm` leaves what timm drew."""
-    if spec.positions == "sincos":
+def initialize(net: ViTNet, positions: str, init: Init) -> None:
+    """Positions, where they are `sincos`, and weights; `timm` leaves what timm drew."""
+    if positions == "sincos":
         _fix_positions(net)
-    if spec.init == "mae":
+    if init == "mae":
         _as_mae(net)
-    elif spec.init == "beit":
+    elif init == "beit":
         _as_beit(net)
 
 
-def mask_token(dim: int, init: str) -> nn.Parameter:
+def mask_token(dim: int, init: Init) -> nn.Parameter:
     """`[1, 1, dim]` from N(0, 0.02), cut off at one deviation where BEiT's weights are asked for, as those are."""
     if init == "beit":
         return nn.Parameter(truncated_normal_(torch.empty(1, 1, dim)))

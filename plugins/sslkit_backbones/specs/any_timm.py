@@ -60,4 +60,12 @@ class Timm(BackboneSpec):
     def build(self, view: View) -> Backbone:
         from sslkit_backbones.timm_backbone import wrapped
 
-        return wrapped(self, view)
+        return wrapped(
+            self.name,
+            self.arguments,
+            view,
+            batch_norm=self.batch_norm,
+            splits=self.splits,
+            checkpoint=self.checkpoint,
+            pretrained=self.pretrained,
+        )

@@ -72,6 +72,9 @@ class CNN(BackboneSpec):
             )
 
     def build(self, view: View) -> Backbone:
-        from sslkit_backbones.cnn import CNNBackbone
+        from sslkit_backbones.cnn import CNNBackbone, Network
 
-        return CNNBackbone(self, view)
+        network = Network(
+            self.name, self.stem, self.batch_norm, self.splits, self.zero_init_last, self.drop_path
+        )
+        return CNNBackbone(network, self.views_apart, self.checkpoint, view)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import BackboneSpec, Grid, Problem, SpecError
+from sslkit.plugin import BackboneSpec, Problem, SpecError
+from sslkit_backbones.patch_grid import grid_of_last_stage, grid_of_patches
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Backbone
-    from sslkit.plugin import RunSpec, View
+    from sslkit.plugin import Grid, RunSpec, View
 
 
 @final
@@ -64,7 +65,7 @@ class ViT(BackboneSpec):
 
     def grid(self, size: int) -> Grid | None:
         patch = self.patch_size
-        return None if patch is None else _cut(size, patch, f"patch {patch}")
+        return None if patch is None else grid_of_patches(size, patch)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The patch must divide every view; the weights must exist; the heads must divide the width."""
@@ -81,9 +82,21 @@ class ViT(BackboneSpec):
             yield Problem("drop_path", "has no effect, as this net is frozen; leave it out")
 
     def build(self, view: View) -> Backbone:
+        from sslkit_backbones.timm_networks import ViTShape
         from sslkit_backbones.vit import ViTBackbone
 
-        return ViTBackbone(self, view)
+        shape = ViTShape(
+            name=self.name,
+            patch=self.patch,
+            width=self.width,
+            depth=self.depth,
+            heads=self.heads,
+            positions=self.positions,
+            layer_scale=self.layer_scale,
+            registers=self.registers,
+            drop_path=self.drop_path,
+        )
+        return ViTBackbone(shape, self.init, self.checkpoint, view)
 
 
 @final
@@ -128,7 +141,7 @@ class Swin(BackboneSpec):
 
     def grid(self, size: int) -> Grid:
         """Tokens of the last stage; they are what is hidden and predicted."""
-        return _cut(size, self.stride, f"a token of the last stage of {self.stride} pixels")
+        return grid_of_last_stage(size, self.stride)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The last stage's tokens must divide every view; the weights must exist; stages must agree."""
@@ -146,18 +159,19 @@ class Swin(BackboneSpec):
             yield Problem("drop_path", "has no effect, as this net is frozen; leave it out")
 
     def build(self, view: View) -> Backbone:
-        from sslkit_backbones.swin import SwinBackbone
+        from sslkit_backbones.swin import SwinBackbone, SwinShape
 
-        return SwinBackbone(self, view)
-
-
-def _cut(size: int, patch: int, what: str) -> Grid:
-    """`size` pixels in patches of `patch`."""
-    if size % patch:
-        lower = size // patch * patch
-        near = f"{lower} or {lower + patch}" if lower else str(patch)
-        raise SpecError(f"{what} does not divide the image size {size}; use an image size of {near}")
-    return Grid(size // patch, size // patch, patch)
+        shape = SwinShape(
+            name=self.name,
+            patch=self.patch,
+            stride=self.stride,
+            width=self.width,
+            depths=self.depths,
+            heads=self.heads,
+            window=self.window,
+            drop_path=self.drop_path,
+        )
+        return SwinBackbone(shape, self.checkpoint, view)
 
 
 def _common_problems(spec: BackboneSpec, checkpoint: Path | None, run: RunSpec) -> Iterator[Problem]:
