@@ -18,7 +18,7 @@ from sslkit.plugin import DataError
 from sslkit_sources import listing
 from sslkit_sources.decode import Decoder
 from sslkit_sources.folder import FolderSource
-from sslkit_sources.specs.segmentation_masks import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
+from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 
 UNKNOWN = 255
 """Value of unlabeled pixels in a mask."""

@@ -18,11 +18,10 @@ from sslkit.functional.attention_statistics import (
     patch_distances,
 )
 from sslkit.functional.diverse_images import varied
-from sslkit.interfaces import Attentions, Backbone, Evaluator, Scores, Subject
+from sslkit.interfaces import Attentions, Backbone, Evaluator, Scores, Split, Subject
 from sslkit.plugin import DataError
 from sslkit_evaluators.analysis.attention_figures import Maps, draw_layers, draw_maps
 from sslkit_evaluators.analysis.sample import choose
-from sslkit_evaluators.specs.analysis import AttentionStatistics
 
 AT_ONCE = 1 << 21
 """Weights of one head that are held at once, over images: 100 MB with 12 heads."""
@@ -44,9 +43,10 @@ class AttentionEvaluator(Evaluator):
 
     labeled = False
 
-    def __init__(self, spec: AttentionStatistics, protocol: str) -> None:
-        self.spec, self.protocol = spec, protocol
-        self.needs = (spec.split,)
+    def __init__(self, split: Split, max_images: int, shown: int, protocol: str) -> None:
+        """Of at most `max_images` images of `split`; maps of `shown` ones are drawn."""
+        self.split, self.max_images, self.shown, self.protocol = split, max_images, shown, protocol
+        self.needs = (split,)
 
     def __call__(self, subject: Subject) -> Scores:
         """Means over blocks and of the last block, tables by block and head, maps of a few images.
@@ -55,9 +55,9 @@ class AttentionEvaluator(Evaluator):
             DataError: raw pixels are scored, or the network has diverged.
             SpecError: the network has no attention to read.
         """
-        spec, backbone = self.spec, subject.backbone()
-        only = choose(len(subject.source(spec.split)), spec.max_images, subject.seed)
-        means = subject.rows(spec.split, partial(_in_parts, backbone), only).values.double().mean(0)
+        backbone, source = subject.backbone(), subject.source(self.split)
+        only = choose(len(source), self.max_images, subject.seed)
+        means = subject.rows(self.split, partial(_in_parts, backbone), only).values.double().mean(0)
         if not bool(means.isfinite().all()):
             raise DataError("the attention of some head is not finite: the network has diverged")
         layout = _look(backbone, subject)
@@ -65,9 +65,9 @@ class AttentionEvaluator(Evaluator):
         tables: dict[str, list[list[float]]] = {name: means[:, i].tolist() for i, name in enumerate(names)}
         metrics = summary(means, names, layout.patch)
         figures: dict[str, Callable[[Path], None]] = {"layers": partial(draw_layers, tables)}
-        if spec.shown:
-            labels = subject.source(spec.split).labels
-            shown = only[varied(None if labels is None else labels[only], len(only), spec.shown)]
+        if self.shown:
+            labels = source.labels
+            shown = only[varied(None if labels is None else labels[only], len(only), self.shown)]
             figures["maps"] = partial(draw_maps, self._maps(subject, shown))
         return Scores(metrics, None, {**tables, "patch": layout.patch}, figures)
 
@@ -79,7 +79,7 @@ class AttentionEvaluator(Evaluator):
         def make(images: Tensor, indices: Tensor) -> Tensor:
             return torch.cat([images.flatten(1), last_maps(backbone.attentions(images)).flatten(1)], dim=1)
 
-        rows = subject.rows(self.spec.split, make, shown).values.cpu()
+        rows = subject.rows(self.split, make, shown).values.cpu()
         pixels, maps = rows.split(
             [view.channels * view.size**2, rows.shape[1] - view.channels * view.size**2], 1
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import final
+from typing import Literal, NamedTuple, final
 
 from torch import Tensor
 
@@ -18,13 +18,25 @@ from sslkit.functional.singular_values import (
     rankme,
     singular_values,
 )
-from sslkit.interfaces import Evaluator, Scores, Setting, Subject
+from sslkit.interfaces import Evaluator, Scores, Setting, Split, Subject
 from sslkit.plugin import DataError, Problem
 from sslkit_evaluators.analysis.attention_figures import draw_spectrum
 from sslkit_evaluators.analysis.clusters import clustered, few_images
 from sslkit_evaluators.analysis.positives import aligned_classes, aligned_views, without_pairs
 from sslkit_evaluators.analysis.sample import LEAST, Measured, choose, measure
-from sslkit_evaluators.specs.analysis import FeatureGeometry
+
+
+class Measurement(NamedTuple):
+    """What is measured, of which images; as the fields of `geometry` say."""
+
+    split: Split
+    max_images: int
+    positives: Literal["views", "classes", "none"]
+    scale: tuple[float, float]
+    neighbours: int
+    discard: float
+    clusters: int | None
+    restarts: int
 
 
 @final
@@ -33,37 +45,37 @@ class GeometryEvaluator(Evaluator):
 
     labeled = False
 
-    def __init__(self, spec: FeatureGeometry, protocol: str) -> None:
-        self.spec, self.protocol = spec, protocol
-        self.needs = (spec.split,)
+    def __init__(self, measurement: Measurement, protocol: str) -> None:
+        self.measurement, self.protocol = measurement, protocol
+        self.needs = (measurement.split,)
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         """Images enough for neighbors and clusters, and labels for pairs of a class."""
-        spec, source = self.spec, setting.sources[self.spec.split]
-        images = min(len(source), spec.max_images)
+        how, source = self.measurement, setting.sources[self.measurement.split]
+        images = min(len(source), how.max_images)
         if images < LEAST:
-            yield Problem("", f"the {spec.split} split has {images} images; geometry needs at least {LEAST}")
+            yield Problem("", f"the {how.split} split has {images} images; geometry needs at least {LEAST}")
             return
-        if spec.neighbours >= images:
-            yield Problem("neighbours", _too_many(spec.neighbours, images))
-        clusters = spec.clusters or len(source.classes)
+        if how.neighbours >= images:
+            yield Problem("neighbours", _too_many(how.neighbours, images))
+        clusters = how.clusters or len(source.classes)
         if clusters >= images:
             yield Problem("clusters", few_images(clusters, images))
-        if spec.positives == "classes":
+        if how.positives == "classes":
             reason = without_pairs(source.labels)
             yield from () if reason is None else [Problem("positives", reason)]
 
     def __call__(self, subject: Subject) -> Scores:
         """Every metric of the spec's description, the spectrum as a table and as a figure."""
-        spec = self.spec
-        measured = measure(subject, spec.split, spec.max_images)
+        how = self.measurement
+        measured = measure(subject, how.split, how.max_images)
         centered = singular_values(measured.values, centerd=True)
         metrics = {
             **self._ranks(measured, centered),
             **self._directions(measured),
             **self._alignment(subject, measured),
             **self._dimensions(measured.values),
-            **clustered(measured, spec.clusters, spec.restarts, subject.seed),
+            **clustered(measured, how.clusters, how.restarts, subject.seed),
         }
         deviations = (centered / (len(measured.values) - 1) ** 0.5).tolist()
         tables = {"spectrum": deviations, "images": len(measured.values), "width": measured.values.shape[1]}
@@ -86,21 +98,21 @@ class GeometryEvaluator(Evaluator):
         }
 
     def _alignment(self, subject: Subject, measured: Measured) -> dict[str, float]:
-        spec = self.spec
-        if spec.positives == "none":
+        how = self.measurement
+        if how.positives == "none":
             return {}
-        if spec.positives == "classes":
+        if how.positives == "classes":
             return {"alignment": aligned_classes(measured, subject.seed)}
-        only = choose(len(subject.source(spec.split)), spec.max_images, subject.seed)
-        return {"alignment": aligned_views(subject, spec.split, only, spec.scale)}
+        only = choose(len(subject.source(how.split)), how.max_images, subject.seed)
+        return {"alignment": aligned_views(subject, how.split, only, how.scale)}
 
     def _dimensions(self, values: Tensor) -> dict[str, float]:
-        neighbors = self.spec.neighbours
+        neighbors = self.measurement.neighbours
         if neighbors >= len(values):
             raise DataError(_too_many(neighbors, len(values)))
         distances = neighbor_distances(values, neighbors)
         return {
-            "two_nn": float(two_nn(distances, self.spec.discard)),
+            "two_nn": float(two_nn(distances, self.measurement.discard)),
             "mle_dimension": float(likelihood_dimension(distances)),
         }
 

@@ -27,10 +27,20 @@ from sslkit.plugin import DataError, Problem
 from sslkit_evaluators.concepts.classify import Classifier, Search, auc, classify
 from sslkit_evaluators.concepts.concept_charts import draw_intervention, draw_weights
 from sslkit_evaluators.probes.linear import standardization
-from sslkit_evaluators.specs.dense import Concept
 
 LEAST = 2
 """Training images: one to learn from, one to choose with."""
+
+
+class Bottleneck(NamedTuple):
+    """Which concepts, and how classifiers are chosen; as the fields of `concept` say."""
+
+    concepts: tuple[str, ...]
+    independent: bool
+    """The classifier of concepts learns from true concepts."""
+    strengths: tuple[float, ...]
+    holdout: float
+    iterations: int
 
 
 class Probe(NamedTuple):
@@ -65,17 +75,17 @@ class ConceptScores(NamedTuple):
 class ConceptEvaluator(Evaluator):
     """Linear probes of concepts, and a linear classifier on their predictions."""
 
-    def __init__(self, spec: Concept, protocol: str) -> None:
-        self.spec, self.protocol = spec, protocol
+    def __init__(self, bottleneck: Bottleneck, protocol: str) -> None:
+        self.bottleneck, self.protocol = bottleneck, protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         """There must be the attributes that are asked for, the same classes, and an image to hold out."""
         yield from class_problems(setting)
         lacking = [self._lacking(split, source) for split, source in setting.sources.items()]
-        field = "concepts" if self.spec.concepts else ""
+        field = "concepts" if self.bottleneck.concepts else ""
         yield from (Problem(field, reason) for reason in lacking if reason is not None)
         train = setting.sources["train"]
-        names = self.spec.concepts or tuple(train.attributes)
+        names = self.bottleneck.concepts or tuple(train.attributes)
         unknown = attribute_problems("concepts", "concept", names, setting._replace(sources={"train": train}))
         yield from unknown
         if len(train) < LEAST:
@@ -83,7 +93,7 @@ class ConceptEvaluator(Evaluator):
 
     def _lacking(self, split: Split, source: Source) -> str | None:
         """Which attributes the images lack; None where they have them."""
-        lacking = [name for name in self.spec.concepts if name not in source.attributes]
+        lacking = [name for name in self.bottleneck.concepts if name not in source.attributes]
         if not lacking and source.attributes:
             return None
         wanted = f"the attribute {lacking[0]!r}" if lacking else "attributes of images"
@@ -106,14 +116,16 @@ class ConceptEvaluator(Evaluator):
         truth = {split: self._truth(subject, split) for split in self.needs}
         mean, scale = standardization(train.values, standardize=True)
         values = {"train": (train.values - mean) / scale, "test": (test.values - mean) / scale}
-        search = Search(self.spec.strengths, self.spec.iterations, self._held(train, subject.seed))
+        search = Search(
+            self.bottleneck.strengths, self.bottleneck.iterations, self._held(train, subject.seed)
+        )
         probes = [self._probe(name, values["train"], truth["train"][name], search) for name in truth["train"]]
         predicted = {
             split: [p.classifier.probabilities(values[split]) for p in probes] for split in self.needs
         }
         answers = {split: [truth[split][p.name] for p in probes] for split in self.needs}
         inputs = predicted["train"]
-        if self.spec.bottleneck == "independent":
+        if self.bottleneck.independent:
             inputs = correct(inputs, answers["train"], range(len(probes)))
         classes = len(train.classes)
         head = classify(through(probes, inputs), train.labels, classes, search)
@@ -151,7 +163,7 @@ class ConceptEvaluator(Evaluator):
         if len(features.labels) != len(source):  # unreadable images have no features
             rows: Rows = subject.rows(split, lambda images, _: images.new_zeros(len(images), 1))
             places = rows.indices.to(device)
-        names = self.spec.concepts or tuple(source.attributes)
+        names = self.bottleneck.concepts or tuple(source.attributes)
         return {
             name: source.attributes[name].to(device)[places] for name in names if name in source.attributes
         }
@@ -163,7 +175,7 @@ class ConceptEvaluator(Evaluator):
             raise DataError(_too_few(count))
         held = torch.zeros(count, dtype=torch.bool)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-        held[order[: min(max(1, round(self.spec.holdout * count)), count - 1)]] = True
+        held[order[: min(max(1, round(self.bottleneck.holdout * count)), count - 1)]] = True
         return held.to(train.labels.device)
 
     def _probe(self, name: str, values: Tensor, truth: Tensor, search: Search) -> Probe:

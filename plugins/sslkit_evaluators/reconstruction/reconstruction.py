@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from sslkit.functional.diverse_images import varied
-from sslkit.interfaces import Evaluator, Pictures, Scores, Subject, save_pictures
+from sslkit.interfaces import Evaluator, Pictures, Scores, Split, Subject, save_pictures
 from sslkit.plugin import DataError, View
 from sslkit_evaluators.reconstruction.masked_loss import MEASURES, Hiding, MaskedObjective, masked_objectives
-from sslkit_evaluators.specs.dense import Reconstruction
 
 LEAST = 1e-12
 """Loss of a network that sees nothing, below which nothing was to be predicted."""
@@ -43,9 +42,13 @@ class ReconstructionEvaluator(Evaluator):
 
     labeled = False
 
-    def __init__(self, spec: Reconstruction, protocol: str) -> None:
-        self.spec, self.protocol = spec, protocol
-        self.needs = (spec.split,)
+    def __init__(
+        self, ratios: tuple[float, ...], split: Split, max_images: int, shown: int, protocol: str
+    ) -> None:
+        """Hide `ratios` of at most `max_images` images of `split`; `shown` ones are drawn."""
+        self.ratios, self.split, self.max_images = ratios, split, max_images
+        self.shown, self.protocol = shown, protocol
+        self.needs = (split,)
 
     def __call__(self, subject: Subject) -> Scores:
         """`skill` with the masker of the run, then each measure and each ratio.
@@ -54,7 +57,7 @@ class ReconstructionEvaluator(Evaluator):
             DataError: the network comes from no run, or no objective of it has losses of hidden patches.
         """
         objectives = masked_objectives(subject.system(), subject.view, subject.seed)
-        only = _spread(len(subject.source(self.spec.split)), self.spec.max_images)
+        only = _spread(len(subject.source(self.split)), self.max_images)
         curves = [curve for o in objectives if (curve := self._curve(subject, o, only)) is not None]
         if not curves:
             raise DataError(
@@ -65,12 +68,12 @@ class ReconstructionEvaluator(Evaluator):
 
     def _curve(self, subject: Subject, objective: MaskedObjective, only: Tensor) -> Curve | None:
         """None where the objective has no losses of patches."""
-        hidings, refused = objective.hidings(self.spec.ratios)
+        hidings, refused = objective.hidings(self.ratios)
 
         def make(images: Tensor, indices: Tensor) -> Tensor:
             return torch.stack([objective.measure(images, indices, hiding) for hiding in hidings], dim=1)
 
-        rows = subject.rows(self.spec.split, make, only).values.double().mean(0).cpu()
+        rows = subject.rows(self.split, make, only).values.double().mean(0).cpu()
         if bool(rows[:, 0].isnan().all()):
             return None
         if not bool(rows[:, :2].isfinite().all()):
@@ -84,8 +87,8 @@ class ReconstructionEvaluator(Evaluator):
     ) -> dict[str, Callable[[Path], None]]:
         """A figure for each objective that describes an image."""
         figures: dict[str, Callable[[Path], None]] = {}
-        labels = subject.source(self.spec.split).labels
-        shown = only[varied(None if labels is None else labels[only], len(only), self.spec.shown)]
+        labels = subject.source(self.split).labels
+        shown = only[varied(None if labels is None else labels[only], len(only), self.shown)]
         for objective in objectives if len(shown) else ():
             pictures = self._pictures(subject, objective, shown)
             if pictures is not None:
@@ -96,7 +99,7 @@ class ReconstructionEvaluator(Evaluator):
 
     def _pictures(self, subject: Subject, objective: MaskedObjective, shown: Tensor) -> Pictures | None:
         """What the objective draws at every ratio, side by side; None on ranks without the images."""
-        hidings, _ = objective.hidings(self.spec.ratios)
+        hidings, _ = objective.hidings(self.ratios)
         drawn: list[Pictures] = []
 
         def make(images: Tensor, indices: Tensor) -> Tensor:
@@ -106,7 +109,7 @@ class ReconstructionEvaluator(Evaluator):
                 drawn.append(beside(pictures, [_title(hiding) for hiding in hidings]))
             return images.new_zeros(len(images), 1)
 
-        subject.rows(self.spec.split, make, shown)
+        subject.rows(self.split, make, shown)
         if not drawn:
             return None
         return drawn[0]._replace(images=torch.cat([part.images for part in drawn]))

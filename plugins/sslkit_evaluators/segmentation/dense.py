@@ -34,7 +34,6 @@ from sslkit_evaluators.segmentation.overlap import (
     pixel_accuracy,
 )
 from sslkit_evaluators.segmentation.segmentation_heads import Head, Recipe, predict, train_heads
-from sslkit_evaluators.specs.dense import Dense
 
 LEAST = 2
 """Training images: one to learn from, one to choose with."""
@@ -46,12 +45,25 @@ class DenseEvaluator(Evaluator):
 
     labeled = False
 
-    def __init__(self, spec: Dense, protocol: str) -> None:
-        self.spec, self.protocol = spec, protocol
+    def __init__(
+        self, recipe: Recipe, *, layer: int, holdout: float, memory: float, shown: int, protocol: str
+    ) -> None:
+        """Evaluate tokens of block `layer`.
+
+        Args:
+            recipe: of the training.
+            layer: block whose patch tokens are read.
+            holdout: share of the training images that only chooses the rate.
+            memory: GiB of tokens of a split that are kept.
+            shown: test images that are drawn.
+            protocol: its name.
+        """
+        self.recipe, self.layer, self.holdout = recipe, layer, holdout
+        self.memory, self.shown, self.protocol = memory, shown, protocol
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         """There must be masks of the same regions, the block, and an image to hold out."""
-        yield from layer_problems("layer", (self.spec.layer,), setting.net)
+        yield from layer_problems("layer", (self.layer,), setting.net)
         reason = region_problem(setting.sources)
         if reason is not None:
             yield Problem("", reason)
@@ -61,14 +73,14 @@ class DenseEvaluator(Evaluator):
     def __call__(self, subject: Subject) -> Scores:
         """`miou` and `pixel_accuracy` of the test images, and what the holdout chose."""
         regions = self._regions(subject)
-        bank = Bank(subject, "train", self.spec.layer, self.spec.memory * GIB)
+        bank = Bank(subject, "train", self.layer, self.memory * GIB)
         masks = read_masks(subject.source("train"), bank.indices, subject)
         held, kept = self._split(len(bank), subject.seed)
-        recipe = Recipe(**{name: getattr(self.spec, name) for name in Recipe._fields})
+        recipe = self.recipe
         heads = train_heads(bank, masks, kept, len(regions), recipe, subject.seed)
         trials = [mean_iou(measure(head, bank, masks, held).confusion) for head in heads]
         best = max(range(len(heads)), key=trials.__getitem__)
-        test = Bank(subject, "test", self.spec.layer, self.spec.memory * GIB)
+        test = Bank(subject, "test", self.layer, self.memory * GIB)
         truth = read_masks(subject.source("test"), test.indices, subject)
         coverage = measure(heads[best], test, truth, torch.arange(len(test)))
         metrics = {
@@ -83,7 +95,7 @@ class DenseEvaluator(Evaluator):
         ]
         table = {"grid": grid, **_table(coverage, regions, subject.seed)}
         figures = {}
-        if self.spec.shown:
+        if self.shown:
             figures["segmentation"] = partial(_draw, self._pictures(subject, heads[best], test, truth))
         return Scores(metrics, None, table, figures)
 
@@ -99,12 +111,12 @@ class DenseEvaluator(Evaluator):
         if count < LEAST:
             raise DataError(_too_few(count))
         order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-        held = min(max(1, round(self.spec.holdout * count)), count - 1)
+        held = min(max(1, round(self.holdout * count)), count - 1)
         return order[:held].sort().values, order[held:].sort().values
 
     def _pictures(self, subject: Subject, head: Head, test: Bank, truth: Tensor) -> Pictures:
         """Evenly spread test images beside their masks and predictions."""
-        count = min(self.spec.shown, len(test))
+        count = min(self.shown, len(test))
         rows = torch.arange(count) * len(test) // count
         guesses = torch.cat([guess for _, guess in predict(head, test, rows)]).cpu()
         images = subject.rows("test", lambda images, _: images, test.indices[rows]).values.cpu()

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
-MEASURED = ("split", "max_images", "positives", "scale", "neighbours", "discard", "clusters", "restarts")
-
-
 LABELED = Metric("higher", "with labels of two classes or more")
 
 
@@ -93,9 +90,19 @@ class FeatureGeometry(EvaluatorSpec):
             yield Problem("scale", f"is for `positives: views`, found {self.positives!r}; leave it out")
 
     def build(self) -> Evaluator:
-        from sslkit_evaluators.analysis.geometry import GeometryEvaluator
+        from sslkit_evaluators.analysis.geometry import GeometryEvaluator, Measurement
 
-        return GeometryEvaluator(self, protocol(self, "geometry@1", MEASURED))
+        measurement = Measurement(
+            self.split,
+            self.max_images,
+            self.positives,
+            self.scale,
+            self.neighbours,
+            self.discard,
+            self.clusters,
+            self.restarts,
+        )
+        return GeometryEvaluator(measurement, protocol(self, "geometry@1", Measurement._fields))
 
 
 @final
@@ -139,4 +146,5 @@ class AttentionStatistics(EvaluatorSpec):
     def build(self) -> Evaluator:
         from sslkit_evaluators.analysis.attention import AttentionEvaluator
 
-        return AttentionEvaluator(self, protocol(self, "attention@1", ("split", "max_images")))
+        name = protocol(self, "attention@1", ("split", "max_images"))
+        return AttentionEvaluator(self.split, self.max_images, self.shown, name)

@@ -73,8 +73,16 @@ class Dense(EvaluatorSpec):
 
     def build(self) -> Evaluator:
         from sslkit_evaluators.segmentation.dense import DenseEvaluator
+        from sslkit_evaluators.segmentation.segmentation_heads import Recipe
 
-        return DenseEvaluator(self, protocol(self, "dense@1", own_fields(Dense, "memory", "shown")))
+        return DenseEvaluator(
+            Recipe(self.learning_rates, self.weight_decay, self.steps, self.batch_size),
+            layer=self.layer,
+            holdout=self.holdout,
+            memory=self.memory,
+            shown=self.shown,
+            protocol=protocol(self, "dense@1", own_fields(Dense, "memory", "shown")),
+        )
 
 
 @final
@@ -111,9 +119,11 @@ class Concept(EvaluatorSpec):
         return {**accuracies, **concepts, "concept_majority": Metric(None, "where test images tell")}
 
     def build(self) -> Evaluator:
-        from sslkit_evaluators.concepts.concept import ConceptEvaluator
+        from sslkit_evaluators.concepts.concept import Bottleneck, ConceptEvaluator
 
-        return ConceptEvaluator(self, protocol(self, "concept@1", own_fields(Concept)))
+        independent = self.bottleneck == "independent"
+        bottleneck = Bottleneck(self.concepts, independent, self.strengths, self.holdout, self.iterations)
+        return ConceptEvaluator(bottleneck, protocol(self, "concept@1", own_fields(Concept)))
 
 
 @final
@@ -171,6 +181,5 @@ class Reconstruction(EvaluatorSpec):
     def build(self) -> Evaluator:
         from sslkit_evaluators.reconstruction.reconstruction import ReconstructionEvaluator
 
-        return ReconstructionEvaluator(
-            self, protocol(self, "reconstruction@1", own_fields(Reconstruction, "shown"))
-        )
+        name = protocol(self, "reconstruction@1", own_fields(Reconstruction, "shown"))
+        return ReconstructionEvaluator(self.ratios, self.split, self.max_images, self.shown, name)

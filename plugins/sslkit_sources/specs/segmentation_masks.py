@@ -10,15 +10,11 @@ from pydantic import Field
 
 from sslkit.plugin import Problem, SourceSpec
 from sslkit_sources import listing
+from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
-
-IMAGES, MASKS = "images", "masks"
-"""Folders below the root."""
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MASK_EXTENSIONS = (".png",)
 
 
 @final
