@@ -12,6 +12,7 @@ from timm.models.swin_transformer import SwinTransformer
 from timm.models.swin_transformer_v2 import SwinTransformerV2
 from torch import Tensor, nn
 
+from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.plugin import Grid, SpecError, View
 from sslkit_backbones.patch_grid import grid_of_last_stage
@@ -118,8 +119,7 @@ class SwinBackbone(Backbone):
         assert self.mask_token is not None, "`serve` got every pass"
         hidden = request.mask.hidden.flatten(0, 1).unflatten(-1, (grid.rows, grid.cols))
         factor = grid.patch // self.patch
-        hidden = hidden.repeat_interleave(factor, dim=1).repeat_interleave(factor, dim=2)
-        return torch.where(hidden[..., None], self.mask_token.to(x.dtype), x)
+        return torch.where(enlarged(hidden, factor)[..., None], self.mask_token.to(x.dtype), x)
 
     def _stages(self, x: Tensor, wanted: set[int]) -> tuple[Tensor, dict[int, Tensor]]:
         """The normed last output, and the raw outputs of the wanted blocks of the last stage: `[B, N, D]`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sslkit.functional.resize import enlarged
 from sslkit.plugin import Grid
 
 
@@ -26,5 +27,4 @@ def fixed_colors(count: int, channels: int) -> Tensor:
 def token_image(ids_VBN: Tensor, colors_KC: Tensor, grid: Grid) -> Tensor:
     """Every patch in the color of its token: `[V, B, C, H, W]`."""
     image: Tensor = colors_KC[ids_VBN].unflatten(2, (grid.rows, grid.cols)).movedim(-1, 2)
-    large: Tensor = image.repeat_interleave(grid.patch, -1).repeat_interleave(grid.patch, -2)
-    return large
+    return enlarged(image, grid.patch)

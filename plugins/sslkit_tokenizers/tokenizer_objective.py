@@ -8,6 +8,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor, nn
 
+from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Encode, Objective, Output, Part, Pictures, Target, Tokens
 from sslkit.nn.codebook import Codebook, Quantized, Rules
 from sslkit.plugin import Env, TargetSpec
@@ -107,7 +108,7 @@ class TokenizerObjective(Objective):
         }
         shown = {name: image for name, image in columns.items() if image is not None}
         largest = max(image.shape[-1] for image in shown.values())
-        images = [_enlarged(image[0].to(seen.image.dtype), largest) for image in shown.values()]
+        images = [enlarged(x[0].to(seen.image.dtype), largest // x.shape[-1]) for x in shown.values()]
         return {"tokens": Pictures(tuple(shown), torch.stack(images, dim=1))}
 
     def _carry(self, quantized: Quantized, step: Tensor) -> dict[str, Tensor]:
@@ -117,9 +118,3 @@ class TokenizerObjective(Objective):
         places = (stride + step.long()) % count
         sample = quantized.vectors[:, :, places].transpose(0, 1).flatten(1, 2)
         return {"counts": quantized.counts[None], "sums": quantized.sums[None], "sample": sample}
-
-
-def _enlarged(images: Tensor, size: int) -> Tensor:
-    """Every pixel as a square, so that images are `size` pixels wide."""
-    factor = size // images.shape[-1]
-    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)

@@ -109,6 +109,11 @@ def nearest_center(labels_BHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
     return labels_BHW[:, rows[:, None], columns]
 
 
+def enlarged(images: Tensor, factor: int) -> Tensor:
+    """Every pixel of `[..., H, W]` as a square of `factor` x `factor`, of any type."""
+    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+
+
 def _sliced(images_BCHW: Tensor, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
     """`resize_crop` where all images share one box."""
     crop = images_BCHW[..., box.top : box.top + box.height, box.left : box.left + box.width]

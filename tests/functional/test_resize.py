@@ -10,6 +10,7 @@ from sslkit.functional.resize import (
     DENSE_SIDE,
     Box,
     center_crop_box,
+    enlarged,
     nearest_center,
     resize_center,
     resize_crop,
@@ -135,3 +136,12 @@ def test_nearest_center_lies_on_the_image_that_resize_center_makes():
     mask[:, 10:30, 22:42] = 1
     image = resize_center(mask[:, None].expand(-1, 3, -1, -1), 20)[:, 0]
     assert torch.equal(nearest_center(mask, 20), (image > 0.5).float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bool])
+def test_enlarged_pixels_are_squares(dtype):
+    """As an outer product with a square of ones, of images and of masks alike."""
+    pixels = torch.randint(0, 2, (2, 3, 4, 5), generator=torch.Generator().manual_seed(2)).to(dtype)
+    large = enlarged(pixels, 3)
+    assert large.dtype == dtype
+    assert torch.equal(large, torch.kron(pixels.long(), torch.ones(3, 3, dtype=torch.int64)).to(dtype))

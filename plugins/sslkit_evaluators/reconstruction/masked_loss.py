@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sslkit.functional.pixel_normalization import normalized, unnormalized
 from sslkit.functional.psnr_ssim import psnr, ssim
-from sslkit.functional.resize import resize_center
+from sslkit.functional.resize import enlarged, resize_center
 from sslkit.interfaces import (
     Encode,
     Mask,
@@ -157,8 +157,7 @@ class MaskedObjective:
         rows = self.env.grid(self.masked.view).rows
         hidden = mask.hidden[0].unflatten(-1, (rows, -1))
         side = goal.shape[-1] // rows
-        pixels = hidden.repeat_interleave(side, 1).repeat_interleave(side, 2)
-        return psnr(filled, goal, pixels), ssim(filled, goal)
+        return psnr(filled, goal, enlarged(hidden, side)), ssim(filled, goal)
 
     def _answer(self, request: Encode, crops: Tensor, mask: Mask | None) -> Tokens:
         net = self.system.nets[request.net]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.functional.all_gather import all_rows
+from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Encode, Mask, Mode, Objective, Output, Pictures, Target, Tokens
 from sslkit.plugin import Env, MaskerSpec, SpecError, TargetSpec
 from sslkit_objectives.regularizers.regularization import Regularization, regularization
@@ -109,7 +110,7 @@ class MaskedPredictionObjective(Objective):
         else:
             columns |= {"target": goal, "prediction": self._filled(seen.mask, predicted, goal)}
         largest = max(column.shape[-1] for column in columns.values())
-        images = [_enlarged(c[0].to(seen.image.dtype), largest // c.shape[-1]) for c in columns.values()]
+        images = [enlarged(c[0].to(seen.image.dtype), largest // c.shape[-1]) for c in columns.values()]
         return {"reconstruction": Pictures(tuple(columns), torch.stack(images, dim=1))}
 
     def _require_shape(self, predicted: Tensor, shown: Tensor) -> None:
@@ -126,9 +127,4 @@ class MaskedPredictionObjective(Objective):
     def _pixels(self, hidden_VBN: Tensor, images: Tensor) -> Tensor:
         """Hidden patches as a mask of the pixels of `images`, `[V, B, 1, H, W]`."""
         grid: Tensor = hidden_VBN.unflatten(-1, (self.rows, -1))[:, :, None]
-        return _enlarged(grid, images.shape[-2] // self.rows)
-
-
-def _enlarged(images: Tensor, factor: int) -> Tensor:
-    """Every pixel as a square of `factor` x `factor`."""
-    return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
+        return enlarged(grid, images.shape[-2] // self.rows)

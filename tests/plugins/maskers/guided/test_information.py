@@ -117,7 +117,7 @@ def test_reduced_precision_around_it_changes_nothing() -> None:
 def test_whitening_is_the_identity_before_anything_is_learned() -> None:
     made = masker()
     assert torch.equal(made.whiten, torch.eye(CHANNELS * 16, dtype=torch.float64))
-    variance = made.covariance(scene(made).image).diagonal(dim1=-2, dim2=-1) - made.spec.noise
+    variance = made.covariance(scene(made).image).diagonal(dim1=-2, dim2=-1) - made.model.noise
     detail = made._describe(scene(made).image).detail
     assert torch.allclose(variance, (0.5 + detail) / (0.5 + 0.5))
 
