@@ -17,6 +17,7 @@ from sslkit.plugin import (
     odd_names,
     slot_default,
 )
+from sslkit_objectives.specs.masked import MAE
 from sslkit_objectives.specs.regularizers import Uniformity
 
 if TYPE_CHECKING:
@@ -55,8 +56,6 @@ class Hybrid(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         """A masked autoencoder, and half as much of a term that keeps its features apart, out of the same pass."""
-        from sslkit_objectives.specs.masked import MAE  # which offers this class
-
         mim = MAE.example()
         return cls(mim=mim, apart=Uniformity(masker=mim.masker, weight=0.5))
 
