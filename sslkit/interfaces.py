@@ -1,9 +1,13 @@
-"""The door for plugin authors, with torch: the classes that components derive from, and what they get and return.
+"""The front door for plugin authors, with torch: the classes of components, what they get, what they return.
 
-Specs are in `sslkit.plugin`, which also says what is stable (`API_VERSION`, docs/stability.md).
+Specs come from `sslkit.plugin`. What both export is the stable interface (docs/stability.md). What few components
+need, and takes long to import, is imported when it is asked for.
 """
 
 from __future__ import annotations
+
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from sslkit.core.augment import Augment, to_float, to_uint8
 from sslkit.core.backbone import Attentions, Backbone, Exported
@@ -30,76 +34,129 @@ from sslkit.evaluate.evaluator_checks import (
     holdout_problems,
     layer_problems,
 )
-from sslkit.evaluate.export_part import Loaded, read_part
-from sslkit.optim import optimizer
-from sslkit.runs.figures import save_pictures
+from sslkit.functional.patches import patchify, unpatchify
 from sslkit.runtime import seeds
 from sslkit.runtime.atomic_files import write_text
 from sslkit.runtime.mixed_precision import autocast_of
 from sslkit.runtime.mps import exact_device
-from sslkit.statistics import mean_interval
 
+if TYPE_CHECKING:
+    from sslkit.evaluate.export_part import Loaded, read_part
+    from sslkit.optim import optimizer
+    from sslkit.runs.figures import save_pictures
+    from sslkit.statistics import mean_interval
+
+# Components: the class that each family derives from.
 __all__ = [
-    "SIZE",
-    "Attentions",
     "Augment",
     "Backbone",
     "Balancer",
-    "Draw",
-    "Encode",
     "Evaluator",
-    "Exported",
-    "Features",
-    "Feed",
-    "Loaded",
-    "Loading",
     "Logger",
-    "Mask",
     "Masker",
-    "Mode",
     "Objective",
-    "Order",
-    "Output",
-    "Part",
-    "Pictures",
-    "Pipeline",
-    "Predictions",
-    "Request",
-    "ResidentFeed",
-    "Rows",
-    "Scene",
-    "Scores",
-    "Setting",
-    "Share",
     "Source",
-    "Space",
-    "Split",
-    "Subject",
-    "System",
     "Target",
+]
+
+# Passes: what is asked of a backbone, and what comes back.
+__all__ += [
+    "Encode",
+    "Mask",
+    "Mode",
+    "Request",
     "Tokens",
-    "WorkerFeed",
-    "attribute_problems",
-    "autocast_of",
-    "class_problems",
-    "digest",
-    "digests_of_files",
-    "digests_within",
-    "exact_device",
-    "fingerprint_of",
-    "holdout_problems",
-    "layer_problems",
+    "patchify",
+    "unpatchify",
+]
+
+# What maskers, augmentations and balancers get, and whence all randomness comes.
+__all__ += [
+    "Draw",
+    "Scene",
+    "Space",
     "make_mask",
-    "mean_interval",
-    "on_device",
-    "optimizer",
-    "read_part",
-    "resident",
-    "save_pictures",
     "seeds",
-    "stacked",
-    "state_of",
     "to_float",
     "to_uint8",
     "write_text",
 ]
+
+# What objectives and backbones return.
+__all__ += [
+    "Attentions",
+    "Exported",
+    "Output",
+    "Part",
+    "Pictures",
+]
+
+# Evaluators: what they get, what they return, what they check before a run.
+__all__ += [
+    "Features",
+    "Predictions",
+    "Rows",
+    "Scores",
+    "Setting",
+    "Split",
+    "Subject",
+    "System",
+    "attribute_problems",
+    "class_problems",
+    "holdout_problems",
+    "layer_problems",
+    "mean_interval",
+    "save_pictures",
+]
+
+# Sources: fingerprints of their content.
+__all__ += [
+    "SIZE",
+    "digest",
+    "digests_of_files",
+    "digests_within",
+    "fingerprint_of",
+    "stacked",
+    "state_of",
+]
+
+# Training inside an evaluator: images as a run's own training gets them, and its steps.
+__all__ += [
+    "Feed",
+    "Loading",
+    "Order",
+    "Pipeline",
+    "ResidentFeed",
+    "Share",
+    "WorkerFeed",
+    "autocast_of",
+    "exact_device",
+    "on_device",
+    "optimizer",
+    "resident",
+]
+
+# What `sslkit export --part` wrote.
+__all__ += [
+    "Loaded",
+    "read_part",
+]
+
+_LATER = {
+    "Loaded": "sslkit.evaluate.export_part:Loaded",
+    "mean_interval": "sslkit.statistics:mean_interval",
+    "optimizer": "sslkit.optim.optimizer",
+    "read_part": "sslkit.evaluate.export_part:read_part",
+    "save_pictures": "sslkit.runs.figures:save_pictures",
+}
+"""Name -> where it is, for those that bring timm, matplotlib, SciPy or the reading of checkpoints with them."""
+
+
+if not TYPE_CHECKING:  # for a type checker every name would be there
+
+    def __getattr__(name: str) -> object:
+        """Import what `_LATER` lists at its first use."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = resolve_name(_LATER[name])
+        return value

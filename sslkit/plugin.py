@@ -1,6 +1,6 @@
-"""The door for plugin authors, without torch: the hook, spec classes and their fields, checks, errors.
+"""The front door for plugin authors, without torch: the hook, specs and their fields, checks, errors.
 
-Components are in `sslkit.interfaces`. What both export is the stable interface of `API_VERSION` (docs/stability.md).
+Components come from `sslkit.interfaces`. What both export is the stable interface (docs/stability.md).
 """
 
 from __future__ import annotations
@@ -45,7 +45,6 @@ from sslkit.specs.metrics import HIGHER, LOWER, NEITHER, Better, Metric, Metrics
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.partial_defaults import completed_by
-from sslkit.specs.patch_counts import part, require_both, visible_count
 from sslkit.specs.projection_head import BatchNormMode, Projection, group_problems
 from sslkit.specs.protocol_names import own_fields, protocol
 from sslkit.specs.readout import Readout
@@ -55,75 +54,105 @@ from sslkit.specs.terms import odd_names
 from sslkit.specs.views import ViewSpec
 
 API_VERSION = 1
-"""Rises when a name of the doors goes or changes its meaning; names are added without."""
+"""Version of what `sslkit.plugin` and `sslkit.interfaces` export. It rises when a name goes or changes its meaning."""
 
+# The hook, and what these names promise.
 __all__ = [
     "API_VERSION",
-    "HIGHER",
-    "LOWER",
-    "NEITHER",
+    "hookimpl",
+]
+
+# Specs: the base of each family, and the type of a field that holds one of it.
+__all__ += [
     "AugmentField",
     "AugmentSpec",
     "BackboneField",
     "BackboneSpec",
     "BalancerField",
     "BalancerSpec",
-    "BatchNormMode",
-    "Better",
-    "CheckpointError",
-    "Combined",
-    "Count",
-    "DataError",
-    "Env",
     "EvaluatorField",
     "EvaluatorSpec",
-    "Grid",
-    "LearningRateSchedule",
-    "Length",
     "LoggerField",
     "LoggerSpec",
     "MaskerField",
     "MaskerSpec",
-    "Metric",
-    "Metrics",
-    "NetInfo",
-    "NetSpec",
     "ObjectiveField",
     "ObjectiveSpec",
-    "OptimizerSpec",
-    "PluginError",
-    "Problem",
-    "Projection",
-    "Ramp",
-    "Readout",
-    "RunSpec",
-    "Shape",
     "SourceField",
     "SourceSpec",
     "Spec",
-    "SpecError",
-    "SslkitError",
     "TargetField",
     "TargetSpec",
+]
+
+# Fields: types of values, and defaults.
+__all__ += [
+    "Count",
+    "LearningRateSchedule",
+    "Ramp",
+    "Shape",
     "Value",
-    "View",
-    "ViewSpec",
-    "WorkerError",
-    "annotation_of",
     "completed_by",
     "eased",
     "ends",
-    "group_problems",
-    "hookimpl",
+    "slot_default",
+]
+
+# What `build` is told of the run: its views, networks, patches and length.
+__all__ += [
+    "Env",
+    "Grid",
+    "Length",
+    "NetInfo",
+    "View",
+]
+
+# What `problems` and `unused` read and yield.
+__all__ += [
+    "Combined",
+    "Problem",
+    "RunSpec",
+    "annotation_of",
     "odd_names",
     "options",
-    "own_fields",
-    "part",
-    "protocol",
-    "reason_of",
-    "require_both",
-    "slot_default",
-    "spec_error",
     "suggest",
-    "visible_count",
+]
+
+# Errors for people; each says what was wrong, where, and what to do.
+__all__ += [
+    "CheckpointError",
+    "DataError",
+    "PluginError",
+    "SpecError",
+    "SslkitError",
+    "WorkerError",
+    "reason_of",
+    "spec_error",
+]
+
+# Parts of a run that a spec may hold.
+__all__ += [
+    "NetSpec",
+    "OptimizerSpec",
+    "Readout",
+    "ViewSpec",
+]
+
+# What evaluators report, and what their protocols are called.
+__all__ += [
+    "HIGHER",
+    "LOWER",
+    "NEITHER",
+    "Better",
+    "Metric",
+    "Metrics",
+    "own_fields",
+    "protocol",
+]
+
+# Projection heads and their batch norm.
+__all__ += [
+    "BatchNormMode",
+    "Projection",
+    "group_problems",
 ]

@@ -6,7 +6,7 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
-from sslkit.plugin import part, require_both, visible_count
+from sslkit_maskers.patch_counts import part, require_both, visible_count
 
 if TYPE_CHECKING:
     from sslkit.plugin import Grid

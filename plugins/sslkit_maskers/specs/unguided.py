@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
 
 from pydantic import AfterValidator, Field
 
-from sslkit.plugin import (
-    MaskerField,
-    MaskerSpec,
-    Problem,
-    Shape,
-    SpecError,
-    part,
-    require_both,
-    visible_count,
-)
+from sslkit.plugin import MaskerField, MaskerSpec, Problem, Shape, SpecError
+from sslkit_maskers.patch_counts import part, require_both, visible_count
 from sslkit_maskers.patch_numbers import Number, find_number, replaced, spread
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import math
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from sslkit.errors import SpecError
+from sslkit.plugin import SpecError
 
 if TYPE_CHECKING:
-    from sslkit.core.context import Grid
+    from sslkit.plugin import Grid
 
 
 def part(patches: int, ratio: float) -> Fraction:
