@@ -8,7 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 from sslkit.cli.describe import describe_family, describe_kind
-from sslkit.registry.manager import BLOCK_VARIABLE, Clash, Plugin, registry
+from sslkit.registry.manager import Clash, Plugin, registry
+from sslkit.specs.families import FAMILIES
 
 SLOW = 1.0
 """Seconds past which the list tells what a plugin's import took: every command waits for it."""
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new = actions.add_parser("new", help="start a plugin distribution of your own")
     new.add_argument("name", metavar="NAME", help="name of the distribution, such as sslkit-shapes")
     new.add_argument(
-        "--family", choices=("target", "objective"), default="target", help="what it offers; default: target"
+        "--family", choices=sorted(FAMILIES), default="target", help="what it offers; default: target"
     )
     new.add_argument("--dir", type=Path, default=Path(), help="where to write it; default: here")
 
@@ -64,7 +65,7 @@ def _row(plugin: Plugin) -> tuple[str, str, str, str]:
 
 def _state(plugin: Plugin) -> str:
     if plugin.blocked:
-        return f"blocked by {BLOCK_VARIABLE}"
+        return plugin.blocked
     if plugin.error:
         return "failed: " + " ".join(plugin.error.split())
     slow = f"({plugin.seconds:.1f} s to import)" if plugin.seconds >= SLOW else ""

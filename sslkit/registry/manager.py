@@ -20,6 +20,9 @@ from sslkit.registry.loader import Loader
 from sslkit.specs.base import Spec
 
 BLOCK_VARIABLE = "SSLKIT_BLOCK"
+"""Environment variable: plugins or whole distributions that are left out."""
+ONLY_VARIABLE = "SSLKIT_ONLY"
+"""Environment variable: the plugins or whole distributions that are loaded, and no others; all where it is empty."""
 
 
 class Clash(NamedTuple):
@@ -49,8 +52,8 @@ class Plugin:
     """(family, kind) pairs that it offers and that can be used."""
     error: str | None = None
     """Why it could not be loaded."""
-    blocked: bool = False
-    """Left out because SSLKIT_BLOCK names it."""
+    blocked: str = ""
+    """Why it was left out: `SSLKIT_BLOCK` names it, or `SSLKIT_ONLY` does not. Empty where it was not."""
     clashes: tuple[Clash, ...] = ()
     """Kinds that it offers and another plugin too."""
     seconds: float = field(default=0.0, compare=False)
@@ -70,11 +73,19 @@ class Registry:
         self._classes: dict[str, dict[str, type[Spec]]] = defaultdict(dict)
         self._clashes: dict[str, dict[str, str]] = defaultdict(dict)
 
-    def load(self, entry_points: Iterable[metadata.EntryPoint], block: Iterable[str] = ()) -> Self:
-        """Load the plugins of `entry_points`, in this order, without those that `block` names."""
-        blocked = frozenset(map(_canonical, block))
+    def load(
+        self, entry_points: Iterable[metadata.EntryPoint], block: Iterable[str] = (), only: Iterable[str] = ()
+    ) -> Self:
+        """Load the plugins of `entry_points`, in this order.
+
+        Args:
+            entry_points: of installed plugins.
+            block: plugins, or whole distributions, that are left out.
+            only: those besides which all others are left out; of no names, none is.
+        """
+        blocked, allowed = _names(block), _names(only)
         for entry_point in entry_points:
-            self.plugins.append(self._load(entry_point, blocked))
+            self.plugins.append(self._load(entry_point, blocked, allowed))
         for (family, kind), offers in self._offers.items():
             if len(offers) == 1:
                 self._classes[family][kind] = offers[0][1]
@@ -153,11 +164,16 @@ class Registry:
             for plugins, names in sets.items()
         ]
 
-    def _load(self, entry_point: metadata.EntryPoint, blocked: frozenset[str]) -> Plugin:
+    def _load(
+        self, entry_point: metadata.EntryPoint, blocked: frozenset[str], allowed: frozenset[str]
+    ) -> Plugin:
         distribution, version = name_and_version(entry_point.dist)
         name = f"{distribution}:{entry_point.name}"
-        if blocked & {_canonical(name), _canonical(distribution)}:
-            return Plugin(name, version, blocked=True)
+        names = _names((name, distribution))
+        if blocked & names:
+            return Plugin(name, version, blocked=f"blocked by {BLOCK_VARIABLE}")
+        if allowed and not allowed & names:
+            return Plugin(name, version, blocked=f"not in {ONLY_VARIABLE}")
         start = time.perf_counter()
         try:
             specs = self._loader.load(entry_point, name, trusted=distribution == BUILT_IN)
@@ -198,9 +214,14 @@ def _choice(plugins: tuple[str, ...]) -> str:
     return f"{', '.join(most)} and {last}. Block all but one: {BLOCK_VARIABLE}={','.join(plugins[1:])}"
 
 
-def _canonical(name: str) -> str:
-    """`name` as packaging compares names of distributions: lower case, `-` for `_` and `.`."""
-    return re.sub(r"[-_.]+", "-", name.strip()).lower()
+def _names(names: Iterable[str]) -> frozenset[str]:
+    """`names` as packaging compares those of distributions: lower case, `-` for `_` and `.`; without empty ones."""
+    return frozenset(re.sub(r"[-_.]+", "-", name.strip()).lower() for name in names if name.strip())
+
+
+def _listed(variable: str) -> list[str]:
+    """What an environment variable lists, with commas."""
+    return os.environ.get(variable, "").split(",")
 
 
 _filling: Registry | None = None
@@ -219,7 +240,7 @@ def registry() -> Registry:
         return _filling
     _filling = full = Registry()
     try:
-        full.load(discover(), os.environ.get(BLOCK_VARIABLE, "").split(","))
+        full.load(discover(), _listed(BLOCK_VARIABLE), _listed(ONLY_VARIABLE))
     finally:
         _filling = None
     if os.environ.get("RANK", "0") == "0":

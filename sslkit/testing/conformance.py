@@ -9,7 +9,7 @@ from importlib import metadata
 from sslkit import catalog
 from sslkit.errors import PluginError
 from sslkit.registry.discovery import GROUP, name_and_version
-from sslkit.registry.manager import BLOCK_VARIABLE, Plugin, registry
+from sslkit.registry.manager import Plugin, registry
 from sslkit.specs.base import Spec
 from sslkit.testing.kit_report import Check, Report, run
 from sslkit.testing.promises import spec_promises
@@ -101,7 +101,7 @@ def _modules(distribution: str) -> dict[str, str]:
 
 def _plugin(plugin: Plugin, module: str) -> Iterator[Check]:
     if plugin.blocked:
-        raise PluginError(f"{plugin.name} is blocked by {BLOCK_VARIABLE}; unset it to check the plugin")
+        raise PluginError(f"{plugin.name} is {plugin.blocked}; unset it to check the plugin")
     yield Check(plugin.name, "loads", "failed" if plugin.error else "passed", plugin.error or "")
     for clash in plugin.clashes:
         yield Check(f"{clash.family}/{clash.kind}", "is offered by one plugin", "failed", clash.message)

@@ -34,7 +34,7 @@ def test_list_shows_what_failed_and_what_is_blocked() -> None:
             [
                 Plugin("a:one", "1", (("masker", "x"), ("target", "y"))),
                 Plugin("bbb:two", "1.2.3", error="ValueError: no\nreally"),
-                Plugin("c:three", "0", blocked=True),
+                Plugin("c:three", "0", blocked="blocked by SSLKIT_BLOCK"),
                 Plugin("d:four", "0"),
             ]
         )

@@ -218,7 +218,9 @@ def test_the_same_kind_in_two_families_is_no_conflict(made: Install) -> None:
 def test_blocked_plugins_are_not_even_imported(made: Install, block: str) -> None:
     module = made("sslkit-shapes", masker("shapes"))
     found = load(block, "")
-    assert plugin(found, "sslkit-shapes:main") == Plugin("sslkit-shapes:main", "1.2", blocked=True)
+    assert plugin(found, "sslkit-shapes:main") == Plugin(
+        "sslkit-shapes:main", "1.2", blocked="blocked by SSLKIT_BLOCK"
+    )
     assert module not in sys.modules
     assert "shapes" not in found.kinds("masker")
 
@@ -268,6 +270,40 @@ def test_used_plugins_names_who_offers_what_a_run_uses() -> None:
     assert registry().owner(RunSpec.model_fields["optimizer"].default) is None, (
         "specs of the core have no plugin"
     )
+
+
+@pytest.mark.parametrize("only", ["sslkit-pair", "sslkit_pair:LEFT, sslkit-pair:right,"])
+def test_only_the_plugins_of_an_allow_list_are_imported(made: Install, only: str) -> None:
+    shapes = made("sslkit-shapes", masker("shapes"))
+    made("sslkit-pair", masker("left", "Left"), entry="left")
+    made("sslkit-pair", masker("right", "Right"), entry="right")
+    loaded = Registry().load(discover(), only=only.split(","))
+    assert [*loaded.kinds("masker")] == ["left", "right"]
+    assert plugin(loaded, "sslkit-shapes:main").blocked == "not in SSLKIT_ONLY"
+    assert plugin(loaded, "sslkit:maskers").blocked, "the built-in ones are no exception"
+    assert shapes not in sys.modules
+
+
+def test_a_plugin_that_is_allowed_and_blocked_is_blocked(made: Install) -> None:
+    made("sslkit-pair", masker("left", "Left"), entry="left")
+    made("sslkit-pair", masker("right", "Right"), entry="right")
+    loaded = Registry().load(discover(), ["sslkit-pair:left"], ["sslkit-pair"])
+    assert plugin(loaded, "sslkit-pair:left").blocked == "blocked by SSLKIT_BLOCK"
+    assert [*loaded.kinds("masker")] == ["right"]
+
+
+def test_the_process_reads_its_allow_list_from_the_environment(tmp_path: Path) -> None:
+    install(tmp_path, "sslkit-shapes", masker("shapes"))
+    install(tmp_path, "sslkit-broken", "1 / 0")
+    code = """
+from sslkit.registry.manager import registry
+assert {p.name for p in registry().plugins if not p.blocked} == {"sslkit:targets", "sslkit-shapes:main"}
+assert [*registry().kinds("masker")] == ["shapes"]
+assert not registry().failures
+"""
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path, "SSLKIT_ONLY": "sslkit:targets,sslkit-shapes"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
 
 
 def test_the_process_reads_its_block_list_from_the_environment(tmp_path: Path) -> None:
