@@ -18,19 +18,29 @@ TEMPLATE = Path(__file__).parent / "template"
 SUFFIX = ".tmpl"
 COMMON = "common"
 """Folder of what every distribution has."""
+RESERVED = ("plugin", "specs")
+"""Modules of every package, which no kind can be called after."""
 
 
 class Example(NamedTuple):
     """The component that a template holds."""
 
     noun: str
-    """End of its class's name."""
+    """End of its spec's name."""
     summary: str
+    """What it is for: `to ...`."""
 
 
 EXAMPLES = {
-    "target": Example("Edges", "predict the edges of hidden patches"),
+    "augment": Example("Cutout", "fill a square of each image with gray"),
+    "backbone": Example("Perceptron", "turn each patch into a token of its own"),
+    "balancer": Example("LossScale", "divide each loss by its moving average"),
+    "evaluator": Example("NearestMean", "classify by the nearest class mean"),
+    "logger": Example("Table", "write metrics to a table in the run's folder"),
+    "masker": Example("Columns", "hide whole columns of patches"),
     "objective": Example("Thumbnail", "predict a thumbnail of each image"),
+    "source": Example("Squares", "draw squares to learn from"),
+    "target": Example("Edges", "predict the edges of hidden patches"),
 }
 """Family -> what its template, the folder of its name, offers."""
 
@@ -54,7 +64,7 @@ def new_plugin(name: str, directory: Path, family: str = "target") -> Path:
     Args:
         name: of the distribution.
         directory: where its folder goes.
-        family: of the component: `target` or `objective`.
+        family: of the component, one of `EXAMPLES`.
 
     Returns:
         The folder.
@@ -70,11 +80,20 @@ def new_plugin(name: str, directory: Path, family: str = "target") -> Path:
     values = {**names._asdict(), "version": __version__}
     for part in (TEMPLATE / COMMON, TEMPLATE / family):
         for source in sorted(part.rglob(f"*{SUFFIX}")):
-            inside = source.relative_to(part).with_suffix("").as_posix()
-            path = folder / inside.replace("package/", f"{names.package}/")
             text = Template(source.read_text(encoding="utf-8")).substitute(values)
-            write_text(path, text)
+            write_text(folder / _place(source.relative_to(part).with_suffix(""), names), text)
     return folder
+
+
+def _place(inside: Path, names: Names) -> Path:
+    """Where a file of the template goes. No file of the template is hidden, or called as one that tools would read."""
+    renamed = {
+        "package": f"src/{names.package}",
+        "component.py": f"{names.kind}.py",
+        "github": ".github",
+        "gitignore": ".gitignore",
+    }
+    return Path(*(renamed.get(part, part) for part in inside.parts))
 
 
 def main_new(args: argparse.Namespace) -> int:
@@ -98,10 +117,12 @@ def _names(name: str, family: str) -> Names:
         )
     package = re.sub(r"[-_.]", "_", name).lower()
     kind = package.removeprefix("sslkit_")
-    if keyword.iskeyword(package) or not kind.isidentifier():
+    if keyword.iskeyword(kind) or keyword.iskeyword(package) or not kind.isidentifier():
         raise PluginError(
             f"{name!r} cannot be used: {package!r} or {kind!r} is no name in Python; choose another"
         )
+    if kind in RESERVED:
+        raise PluginError(f"{name!r} cannot be used: every plugin has a module {kind!r}; choose another name")
     if package == "tests" or _is_installed(package):
         raise PluginError(f"{name!r} is taken: there is a module {package!r} already; choose another name")
     if kind in catalog.kinds(family):
