@@ -33,6 +33,7 @@ class Regularizer(Spec):
             yield Problem("covariance", f"goes with term 'variance' only, found {self.term!r}; set it to 0")
 
     def build(self) -> Regularization:
+        """Its numbers, for the objective."""
         from sslkit_objectives.regularizers.regularization import Regularization
 
         return Regularization(self.term, self.weight, self.covariance)
