@@ -15,7 +15,7 @@ from sslkit.plugin import Env, MaskerSpec, SpecError, TargetSpec
 from sslkit_objectives.regularizers.regularization import Regularization, regularization
 
 
-class Masking(NamedTuple):
+class MaskedPrediction(NamedTuple):
     """What a masked objective hides and predicts, and how."""
 
     view: str
@@ -46,11 +46,11 @@ def mean_of_hidden(mask: Mask, scores: Tensor) -> Tensor:
     return (scores * real).sum() / (counts.sum() / len(counts)).clamp(min=1 / len(counts))
 
 
-def _varies(masking: Masking, env: Env) -> bool:
+def _varies(settings: MaskedPrediction, env: Env) -> bool:
     """Whether images hide unequal numbers of patches, so that their weights are known with the whole batch only."""
     try:
         with torch.random.fork_rng(devices=[]):  # what it is built from must not move the weights of the run
-            masker = masking.masker.build(env, masking.view)
+            masker = settings.masker.build(env, settings.view)
     except SpecError:  # who builds the masks of the run says what is wrong
         return False
     return any(stage.visible is None for stage in masker.stages())
@@ -60,18 +60,18 @@ def _varies(masking: Masking, env: Env) -> bool:
 class MaskedPredictionObjective(Objective):
     """Scores predictions of the hidden patches only."""
 
-    def __init__(self, masking: Masking, env: Env) -> None:
+    def __init__(self, settings: MaskedPrediction, env: Env) -> None:
         super().__init__()
-        self.target: Target = masking.target.build(env, masking.view)
-        self.passes = (Encode(masking.view, mask=masking.masker, mode=masking.mode), *self.target.passes)
-        self.crops = {masking.view: 1}
-        self.rows = env.grid(masking.view).rows
-        self.decoder = masking.decoder(self.target.dim)
-        self.regularizer = masking.regularizer
-        weighed = masking.reduce is mean_of_hidden and _varies(masking, env)
-        equal = masking.reduce is mean_of_hidden and not weighed
+        self.target: Target = settings.target.build(env, settings.view)
+        self.passes = (Encode(settings.view, mask=settings.masker, mode=settings.mode), *self.target.passes)
+        self.crops = {settings.view: 1}
+        self.rows = env.grid(settings.view).rows
+        self.decoder = settings.decoder(self.target.dim)
+        self.regularizer = settings.regularizer
+        weighed = settings.reduce is mean_of_hidden and _varies(settings, env)
+        equal = settings.reduce is mean_of_hidden and not weighed
         self.reduce = (
-            Mask.batch_mean if equal else masking.reduce
+            Mask.batch_mean if equal else settings.reduce
         )  # the same number, and nothing to ask other ranks
         self.compares = self.target.compares or self.regularizer is not None or weighed
 

@@ -63,7 +63,7 @@ class MAE(ObjectiveSpec):
         """Hidden patches are left out of the encoder and predicted by a transformer; each image weighs the same."""
         from sslkit.interfaces import Mask
         from sslkit.nn.mae_decoder import PatchDecoder
-        from sslkit_objectives.masked.masked_prediction import MaskedPredictionObjective, Masking
+        from sslkit_objectives.masked.masked_prediction import MaskedPrediction, MaskedPredictionObjective
 
         grid, width, sizes = env.grid(self.view), env.nets["student"].dim, self.decoder
 
@@ -71,8 +71,8 @@ class MAE(ObjectiveSpec):
             return PatchDecoder(width, sizes.width, sizes.depth, sizes.heads, grid, dim)
 
         term = None if self.regularize is None else self.regularize.build()
-        masking = Masking(self.view, self.masker, self.target, "drop", decoder, Mask.mean, term)
-        return MaskedPredictionObjective(masking, env)
+        settings = MaskedPrediction(self.view, self.masker, self.target, "drop", decoder, Mask.mean, term)
+        return MaskedPredictionObjective(settings, env)
 
 
 @final
@@ -187,12 +187,16 @@ class BEiT(ObjectiveSpec):
 def _linear(spec: SimMIM | MaskFeat | Data2Vec | BEiT, env: Env, std: float | None = None) -> Objective:
     """Mask tokens in the encoder and one linear layer after it; every hidden patch of the batch weighs the same."""
     from sslkit.nn.token_head import TokenHead
-    from sslkit_objectives.masked.masked_prediction import MaskedPredictionObjective, Masking, mean_of_hidden
+    from sslkit_objectives.masked.masked_prediction import (
+        MaskedPrediction,
+        MaskedPredictionObjective,
+        mean_of_hidden,
+    )
 
     head = partial(TokenHead, env.net("student").dim, std=std)
     term = None if spec.regularize is None else spec.regularize.build()
-    masking = Masking(spec.view, spec.masker, spec.target, "token", head, mean_of_hidden, term)
-    return MaskedPredictionObjective(masking, env)
+    settings = MaskedPrediction(spec.view, spec.masker, spec.target, "token", head, mean_of_hidden, term)
+    return MaskedPredictionObjective(settings, env)
 
 
 def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
