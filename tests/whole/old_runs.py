@@ -48,7 +48,7 @@ SMALL_VIT = {**tiny.VIT, "depth": 1, "width": 8, "heads": 2}
 DECODER = {"width": 8, "depth": 1, "heads": 2}
 CROPS = {**tiny.VIEW, "crops": 2}
 HEAD = {"hidden": 8, "out": 4}
-GEOMETRY = {"kind": "geometry", "neighbors": 5, "restarts": 1, "max_images": 60, "positives": "none"}
+GEOMETRY = {"kind": "geometry", "neighbours": 5, "restarts": 1, "max_images": 60, "positives": "none"}
 KNN = {"kind": "knn", "k": 5, "every": "4 steps"}
 
 
