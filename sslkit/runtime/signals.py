@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import Self, final
 
@@ -61,6 +61,21 @@ def leave_signals(worker: int) -> None:
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
+def listen(note: Callable[[int, FrameType | None], None]) -> dict[int, Handler]:
+    """Handle the signals that stop a run by `note`, in the main thread only, and return their handlers of before."""
+    previous: dict[int, Handler] = {}
+    with contextlib.suppress(ValueError):  # not the main thread: its owner handles signals
+        for number in listened():
+            previous[number] = signal.signal(number, note)
+    return previous
+
+
+def give_back(previous: Mapping[int, Handler]) -> None:
+    """Undo `listen`."""
+    for number, handler in previous.items():
+        signal.signal(number, handler)
+
+
 @final
 class StopRequest:
     """The signal handlers of a run that trains."""
@@ -75,17 +90,14 @@ class StopRequest:
 
     def __enter__(self) -> Self:
         """Listen, where this is the main thread."""
-        with contextlib.suppress(ValueError):  # not the main thread: its owner handles signals
-            for number in listened():
-                self._previous[number] = signal.signal(number, self._note)
+        self._previous = listen(self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the signals back."""
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
+        give_back(self._previous)
 
     @contextlib.contextmanager
     def abandoning(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from sslkit.analysis.sweep.cells import is_finished, require_own_folders
 from sslkit.errors import Interrupted, SpecError
 from sslkit.registry.manager import registry
 from sslkit.runtime.atomic_files import write_text
-from sslkit.runtime.signals import Handler, listened
+from sslkit.runtime.signals import Handler, give_back, listen
 from sslkit.specs.load import dump, parse_as
 from sslkit.specs.run import RunSpec
 from sslkit.specs.sweep import Cell, Grid, SweepSpec, grid, read_sweep_spec
@@ -108,17 +108,14 @@ class Stop:
 
     def __enter__(self) -> Self:
         """Listen, where this is the main thread."""
-        with contextlib.suppress(ValueError):  # not the main thread: its owner handles signals
-            for number in listened():
-                self._previous[number] = signal.signal(number, self._note)
+        self._previous = listen(self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Give the signals back."""
-        for number, previous in self._previous.items():
-            signal.signal(number, previous)
+        give_back(self._previous)
 
     def wait(self, process: subprocess.Popen[bytes]) -> int:
         """Until `process` has ended; signals are passed on to it."""
