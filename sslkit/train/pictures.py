@@ -48,7 +48,7 @@ def draw_pictures(
     paths: list[Path] = []
     with optional("figures of held-out images", warn), evaluating(system), stepper.autocast():
         tokens = stepper.encode(_held_out(composed, reading, _shown_source(sources, spec)), 0)
-        objectives = stepper.objectives
+        objectives = dict(system.objectives.items())
         specs = {term.name: term.spec for term in spec.all_terms()}
         for name, objective in objectives.items():
             with optional(f"figures of {name!r}: {component(specs[name])}", warn):
