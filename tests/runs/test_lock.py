@@ -175,7 +175,7 @@ def test_a_run_that_trained_needs_no_weights_to_begin_with(started):
 
 def test_a_backbone_that_no_plugin_offers_keeps_its_file(started, monkeypatch):
     """Nobody knows whether it could do without."""
-    monkeypatch.setattr(lock, "kinds", lambda family: {})
+    monkeypatch.setattr(lock.catalog, "kinds", lambda family: {})
     fields = {"backbone": {**tiny.VIT, "checkpoint": "gone.pt"}}
     assert lock.without_first_weights(fields)["backbone"] == fields["backbone"]
 

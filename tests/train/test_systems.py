@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from sslkit.data.crops import Pipeline
-from sslkit.data.decoding_workers import Loading, _Shared
-from sslkit.data.loaders import WorkerFeed, _as_it_is
+from sslkit.data.decoding_workers import Loading, _Shared, as_it_is
+from sslkit.data.loaders import WorkerFeed
 from sslkit.runtime import parallel
 from sslkit.runtime.atomic_files import write_text
 from sslkit.runtime.signals import leave_signals
@@ -92,7 +92,7 @@ def test_workers_can_begin_anew(tmp_path: Path) -> None:
         composed.source, composed.order, pipeline, torch.device("cpu"),
         start=0, stop=1, how=Loading(0, "batch_size"), unreadable=lambda *_: None,
     )  # fmt: skip
-    there = pickle.loads(pickle.dumps((feed._cutter, _Shared(_as_it_is), leave_signals)))[0]
+    there = pickle.loads(pickle.dumps((feed._cutter, _Shared(as_it_is), leave_signals)))[0]
     items = next(iter(feed._plan))
     ours, theirs = feed._cutter.__getitems__(items), there.__getitems__(items)
     assert torch.equal(ours[0]["global"], theirs[0]["global"])

@@ -14,7 +14,7 @@ from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
 from sslkit.functional import gradient_weights
 from sslkit.specs.load import parse
-from sslkit_balancers import plugin
+from sslkit_balancers import specs
 from tests import tiny
 from tests.plugins.balancers.runs import TERMS
 
@@ -143,7 +143,7 @@ def test_aggregators_that_need_more_than_products_are_refused() -> None:
 
 def test_without_torchjd_a_person_learns_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fields = tiny.fields(objective=None, objectives=TERMS, balance={"kind": "torchjd"})
-    monkeypatch.setattr(plugin, "find_spec", lambda name: None)
+    monkeypatch.setattr(specs, "find_spec", lambda name: None)
     with pytest.raises(
         SpecError, match=r'^balance: needs the package torchjd; install it with `pip install "sslkit'
     ):
