@@ -11,7 +11,7 @@ from torch import Tensor
 from sslkit.core.augment import Augment, to_float, to_uint8
 from sslkit.core.context import View
 from sslkit.core.random_stream import Draw
-from sslkit.functional.pixel_normalization import channel_statistics
+from sslkit.functional.pixel_normalization import channel_statistics, normalized
 from sslkit.functional.resize import resize_center
 from sslkit.runtime import seeds
 from sslkit.specs.views import ViewSpec
@@ -86,6 +86,10 @@ class Pipeline:
             else self._finished(name, x, step, rows, normalize=True)
             for name, x in crops.items()
         }
+
+    def normalize(self, images: Tensor, view: str) -> Tensor:
+        """`images` `[..., C, H, W]` in [0, 1], with the statistics of `view`."""
+        return normalized(images, self.views[view].mean, self.views[view].std)
 
     def _crops(
         self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor, *, normalize: bool

@@ -9,7 +9,6 @@ from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.context import View
 from sslkit.data import crops as train_pipeline
 from sslkit.data.crops import Pipeline
-from sslkit.functional.pixel_normalization import normalized
 from sslkit.functional.resize import resize_center
 from sslkit.specs.views import ViewSpec
 from tests.fakes_train import pictures
@@ -82,8 +81,7 @@ def test_pieces_make_what_the_whole_makes(held, monkeypatch):
     assert torch.equal(pipe.rest(crops, 3, rows)["v"], whole["v"])
     assert torch.equal(pipe.crops(images, 3, rows)["v"], whole["v"])
     pipe.in_workers = True
-    view, finished = pipe.views["v"], pipe.first(given, 3, rows)["v"]
-    assert torch.equal(normalized(finished, view.mean, view.std), whole["v"])
+    assert torch.equal(pipe.normalize(pipe.first(given, 3, rows)["v"], "v"), whole["v"])
 
 
 @pytest.mark.parametrize("augment", CHAINS.values(), ids=CHAINS.keys())
