@@ -17,6 +17,9 @@ from sslkit.plugin import SpecError, reason_of
 from sslkit_tokenizers.palette import code_colors, fixed_colors
 from sslkit_tokenizers.tokenizer_objective import PART, projection
 
+MOVED = {"sslkit_tokens.colours:PatchColours": "sslkit_tokenizers.patch_colors:PatchColors"}
+"""Names that specs of earlier versions have -> where the callable is now."""
+
 
 class Source(NamedTuple):
     """A tokenizer, its codes and its image size."""
@@ -107,7 +110,7 @@ def tokenizer_of_module(
     Raises:
         SpecError: it cannot be imported or made.
     """
-    place, _, name = module.partition(":")
+    place, _, name = MOVED.get(module, module).partition(":")
     try:
         make = getattr(import_module(place), name)
     except (ImportError, AttributeError) as error:
