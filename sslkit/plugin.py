@@ -48,6 +48,7 @@ from sslkit.specs.partial_defaults import completed_by
 from sslkit.specs.projection_head import BatchNormMode, Projection, group_problems
 from sslkit.specs.protocol_names import own_fields, protocol
 from sslkit.specs.readout import Readout
+from sslkit.specs.references import AverageName, NetName, Reference, ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule, Ramp, Shape, Value, eased, ends
 from sslkit.specs.terms import odd_names
@@ -87,11 +88,15 @@ __all__ += [
 
 # Fields: types of values, and defaults.
 __all__ += [
+    "AverageName",
     "Count",
     "LearningRateSchedule",
+    "NetName",
     "Ramp",
+    "Reference",
     "Shape",
     "Value",
+    "ViewName",
     "completed_by",
     "eased",
     "ends",

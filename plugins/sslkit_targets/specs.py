@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, SpecError, TargetSpec
+from sslkit.plugin import NetName, Problem, SpecError, TargetSpec
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Target
@@ -118,7 +118,7 @@ class TeacherFeature(TargetSpec):
     """
 
     kind: Literal["teacher_feature"] = "teacher_feature"
-    net: str = "teacher"
+    net: NetName = "teacher"
     """A name under `nets`."""
     layers: Literal["top_half", "final"] | Blocks = "top_half"
     """Blocks whose outputs are read, from 0, negative ones from the end; `top_half` of them (data2vec: 6 to 11 of 12);
@@ -135,7 +135,7 @@ class TeacherFeature(TargetSpec):
     """Error at which `smooth_l1` turns from squares to absolute values (data2vec's recipe: 2)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _net_problems(self.net, run.nets)
+        yield from _net_problems(self.net)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.layers == "final":
@@ -168,7 +168,7 @@ class Perceptual(TargetSpec):
     """
 
     kind: Literal["perceptual"] = "perceptual"
-    net: str = "teacher"
+    net: NetName = "teacher"
     """A name under `nets`."""
     layers: Blocks | None = None
     """Blocks whose outputs are read, from 0, negative ones from the end. Default: the last block of each quarter of the
@@ -181,7 +181,7 @@ class Perceptual(TargetSpec):
     """Error at which `smooth_l1` turns from squares to absolute values (torch: 1)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _net_problems(self.net, run.nets)
+        yield from _net_problems(self.net)
         if self.layers is not None:
             yield from self._weight_problems(len(self.layers))
 
@@ -213,24 +213,17 @@ def _bend(loss: FeatureLoss) -> Iterator[Problem]:
         yield Problem("beta", f"is for `loss: smooth_l1`, found {loss!r}; leave it out")
 
 
-def _net_problems(net: str, nets: Mapping[str, object]) -> Iterator[Problem]:
-    """What is wrong with `net` as the source of goals, given the entries of the run's `nets`."""
+def _net_problems(net: str) -> Iterator[Problem]:
+    """What is wrong with `net` as the source of goals."""
     if net == "student":
         yield Problem(
             "net", "the student cannot be its own target; add `nets: {teacher: {}}` and name `teacher`"
-        )
-    elif net not in nets:
-        names = ", ".join(nets) or "none"
-        yield Problem(
-            "net",
-            f"{net!r} is not a net of this run (known: {names}); add `nets: {{{net}: {{}}}}`, a moving average of the "
-            f"student, or a frozen network: `nets: {{{net}: {{backbone: ...}}}}`",
         )
 
 
 def _depth(net: str, env: Env, view: str) -> int:
     """Blocks of `net`. Raises SpecError where it is not there or its patches are not the student's."""
-    for problem in _net_problems(net, {name: info for name, info in env.nets.items() if name != "student"}):
+    for problem in _net_problems(net):
         raise SpecError(f"target.{problem.path}: {problem.message}")
     return env.same_patches(net, view).depth
 

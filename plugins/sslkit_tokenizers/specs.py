@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Count, ObjectiveSpec, Problem, Spec, TargetField, TargetSpec, slot_default
+from sslkit.plugin import Count, ObjectiveSpec, Problem, Spec, TargetField, TargetSpec, ViewName, slot_default
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective, Target
@@ -65,7 +65,7 @@ class VQKD(ObjectiveSpec):
     """A tokenizer whose codes tell a teacher's features (VQ-KD of BEiT v2, Peng et al. 2022)."""
 
     kind: Literal["vq_kd"] = "vq_kd"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose patches become tokens."""
     target: TargetField = slot_default(
         "teacher_feature", layers="final", normalize=False, final_norm=False, loss="cosine"
@@ -80,9 +80,6 @@ class VQKD(ObjectiveSpec):
     def example(cls) -> Self:
         return cls(target={"kind": "pixel"}, codebook=_SMALL, decoder=_NARROW)
 
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from super().unused(run)
         yield from _unused_codes(self.codebook, "cosine")
@@ -96,7 +93,7 @@ class VQVAE(ObjectiveSpec):
     """A tokenizer whose codes tell the pixels (VQ-VAE, van den Oord et al. 2017), with a transformer on both sides."""
 
     kind: Literal["vq_vae"] = "vq_vae"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose patches become tokens."""
     target: TargetField = slot_default("pixel", loss="l2")
     """What the codes of all patches must tell (VQ-VAE: pixels, l2)."""
@@ -108,9 +105,6 @@ class VQVAE(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         return cls(codebook=_SMALL, decoder=_NARROW)
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from super().unused(run)
@@ -211,8 +205,3 @@ class VQToken(TargetSpec):
             size = self.size or shown.size
             source = tokenizer_of_module(self.module, self.arguments, self.codes, size, shown.channels)
         return token_target(source, shown, env.grid(view))
-
-
-def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
-    if view not in run.views:
-        yield Problem("view", f"{view!r} is not a view of this run. Known: {', '.join(run.views)}")

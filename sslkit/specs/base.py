@@ -102,8 +102,16 @@ class Spec(BaseModel, ABC):
         """
         return cls()
 
+    @property
+    def min_batch(self) -> int:
+        """Fewest images of a step, over all ranks and micro-batches, that it can work with."""
+        return 1
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Yield what is wrong with this spec inside `run`, without importing torch. Called for every spec."""
+        """Yield what is wrong with this spec inside `run`, without importing torch.
+
+        Called for every spec whose references (`ViewName`, `NetName`, `AverageName`) are to what the run has.
+        """
         return iter(())
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from sslkit.core.problem import Problem
 from sslkit.errors import SpecError
+from sslkit.specs.base import Spec
 from sslkit.specs.error_text import joined
+from sslkit.specs.references import dangling
 from sslkit.specs.scopes import scoped
 from sslkit.specs.unused_fields import unused
 
@@ -43,7 +45,19 @@ def problems(run: RunSpec) -> Iterator[Problem]:
     """Everything that the specs in `run` say is wrong, with paths from its root."""
     for path, spec, scope in scoped(run):
         try:
-            for problem in spec.problems(scope):
+            for problem in _of(spec, scope):
                 yield Problem(".".join(part for part in (path, problem.path) if part), problem.message)
         except SpecError as error:  # from a helper that the spec calls; it does not know the path
             yield Problem(path, str(error))
+
+
+def _of(spec: Spec, run: RunSpec) -> Iterator[Problem]:
+    """What is wrong with `spec`, which looks up what it names only where that is there."""
+    missing = list(dangling(spec, run))
+    yield from missing or spec.problems(run)
+    if run.batch_size < spec.min_batch:
+        yield Problem(
+            "",
+            f"compares images with each other, so it needs at least {spec.min_batch} in a batch, "
+            f"found {run.batch_size}; raise `batch_size`",
+        )

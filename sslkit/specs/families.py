@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from sslkit.core.problem import Problem
 from sslkit.specs.base import Spec
 from sslkit.specs.metrics import Metrics
+from sslkit.specs.references import named
 from sslkit.specs.schedule import Period, Value, ends, is_due
 from sslkit.specs.slots import Slot
 from sslkit.specs.walk import walk
@@ -113,13 +114,12 @@ class ObjectiveSpec(Spec):
 
     @property
     def views(self) -> frozenset[str]:
-        """The views that it reads: by default those that its fields `view`, `local` and `key_view` name.
+        """The views that it reads: by default those that its fields of type `ViewName` name.
 
         Override it where it reads others. A view that no objective reads is refused, so an empty answer, which is that
         of objectives without such fields, says nothing about the others.
         """
-        values = (getattr(self, name, None) for name in ("view", "local", "key_view"))
-        return frozenset(value for value in values if isinstance(value, str))
+        return named(self, "view")
 
     def combined(self) -> Combined | None:
         """The terms that this is short for, if it is a hybrid; the run then builds those in its place."""

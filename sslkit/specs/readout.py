@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, final
+from typing import Literal, final
 
 from pydantic import Field
 
 from sslkit.specs.base import Count, Spec
-
-if TYPE_CHECKING:
-    pass
+from sslkit.specs.references import NetName, ViewName
 
 
 @final
 class Readout(Spec):
     """How a run turns its network into features. Every evaluator of the run uses this one and records it."""
 
-    net: str = "student"
+    net: NetName = "student"
     """The student, or a name under `nets`."""
-    view: str | None = None
+    view: ViewName | None = None
     """View whose size and normalization images take. Default: the first."""
     layer: int = Field(-1, gt=-1000, lt=1000)
     """Block whose output is read; -1 is the last, after the final norm."""

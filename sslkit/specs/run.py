@@ -142,6 +142,10 @@ class RunSpec(Spec):
         """Name of the view that evaluators read and backbones are sized for."""
         return self.readout.view or next(iter(self.views))
 
+    def images_per_forward(self, ranks: int = 1) -> int:
+        """Images that a network gets at once on one of `ranks`."""
+        return self.micro_batch_size or max(1, self.batch_size // ranks)
+
     def evaluator(self, label: str) -> EvaluatorSpec:
         """The evaluation that goes by `label`."""
         return next(e for e in self.evaluate if e.label == label)
@@ -155,7 +159,7 @@ class RunSpec(Spec):
             yield from odd_names(group, getattr(self, group))
         yield from mixed_pairs("objectives" if self.objective is None else "objective.objectives", self.terms)
         yield from self._beside_hybrid()
-        yield from self._dangling_names()
+        yield from self._student_again()
         yield from self._layers()
         labels = [e.label for e in self.evaluate]
         for i, label in enumerate(labels):
@@ -195,14 +199,6 @@ class RunSpec(Spec):
         if depth is not None and not -depth <= layer < depth:
             yield Problem("readout.layer", f"{layer} does not exist; the backbone has {depth} blocks, from 0")
 
-    def _dangling_names(self) -> Iterator[Problem]:
+    def _student_again(self) -> Iterator[Problem]:
         if "student" in self.nets:
             yield Problem("nets.student", "is the trained backbone itself; choose another name")
-        if self.readout.net != "student" and self.readout.net not in self.nets:
-            names = ", ".join(["student", *self.nets])
-            yield Problem("readout.net", f"{self.readout.net!r} is not a net of this run. Known: {names}")
-        if self.readout.view is not None and self.readout.view not in self.views:
-            yield Problem(
-                "readout.view",
-                f"{self.readout.view!r} is not a view of this run. Known: {', '.join(self.views)}",
-            )

@@ -15,7 +15,7 @@ from sslkit.errors import DataError
 from sslkit.runs.checkpoint import Loaded
 from sslkit.runtime.parallel import Parallel, start
 from sslkit.specs.run import RunSpec
-from sslkit.train.step.stepper import Stepper, micro_batch_size
+from sslkit.train.step.stepper import Stepper
 
 
 class Composed(NamedTuple):
@@ -70,7 +70,7 @@ def training_source(spec: RunSpec) -> Source:
 
 def make_order(spec: RunSpec, images: int, parallel: Parallel) -> Order:
     """The data order of this rank."""
-    micro = micro_batch_size(spec, parallel.world)
+    micro = spec.images_per_forward(parallel.world)
     return Order(images, spec.batch_size, spec.seed, Share(parallel.rank, parallel.world, micro))
 
 

@@ -52,7 +52,7 @@ class CNN(BackboneSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Groups are of the modes that make them; the weights must exist."""
         yield from group_problems(self.batch_norm, self.splits)
-        rows = run.micro_batch_size or run.batch_size
+        rows = run.images_per_forward()
         groups = self.splits**2 if self.batch_norm == "shuffled" else self.splits
         if self.views_apart and rows % groups:
             yield Problem(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import MaskerSpec, Problem, SpecError
+from sslkit.plugin import MaskerSpec, NetName, Problem, SpecError
 from sslkit_maskers.patch_shares import counts_of, share_of, visible_of
 
 if TYPE_CHECKING:
@@ -97,15 +97,6 @@ def _by_chance(share: float, *fields: str) -> Iterator[Problem]:
             yield Problem(field, "has no effect, as `share` is 0 and masks are random", note=True)
 
 
-def _net_problems(net: str, run: RunSpec) -> Iterator[Problem]:
-    """The net that guides must be one of the run's."""
-    if net != "student" and net not in run.nets:
-        names = ", ".join(["student", *run.nets])
-        yield Problem(
-            "net", f"{net!r} is not a net of this run. Known: {names}; add it: `nets: {{{net}: {{}}}}`"
-        )
-
-
 @final
 class AttentionMasker(MaskerSpec):
     """Hides the patches that a teacher's class token attends to, the same number in every image (AttMask).
@@ -115,7 +106,7 @@ class AttentionMasker(MaskerSpec):
     """
 
     kind: Literal["attention"] = "attention"
-    net: str = "teacher"
+    net: NetName = "teacher"
     """Whose attention guides: a name under `nets`, or the student itself (AttMask: the teacher)."""
     ratio: float = Field(0.75, gt=0, lt=1)
     """Share of patches to hide (MAE: 0.75; AttMask, with mask tokens: one number from 0.1 to 0.5 for each batch). The
@@ -133,9 +124,6 @@ class AttentionMasker(MaskerSpec):
     def example(cls) -> Self:
         """With hints, so that an image's masks vary."""
         return cls(variant="hint")
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _net_problems(self.net, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.variant != "hint":
@@ -174,7 +162,7 @@ class SemanticMasker(MaskerSpec):
     """
 
     kind: Literal["semantic"] = "semantic"
-    net: str = "teacher"
+    net: NetName = "teacher"
     """Whose patch features are grouped: a name under `nets`, or the student itself."""
     ratio: float = Field(0.75, gt=0, lt=1)
     """Share of patches to hide (SemMAE: 0.75). The visible count is floor(N (1 - ratio)), computed exactly."""
@@ -186,9 +174,6 @@ class SemanticMasker(MaskerSpec):
     """What is near: a small angle between features, or a small distance."""
     share: float = Field(1.0, ge=0, le=1)
     """Share of the mask that groups decide; the rest is random (SemMAE: grows from 0 to 1)."""
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _net_problems(self.net, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from _by_chance(self.share, "clusters", "iterations", "metric")
@@ -215,7 +200,7 @@ class DifficultyMasker(MaskerSpec):
     """
 
     kind: Literal["difficulty"] = "difficulty"
-    net: str = "teacher"
+    net: NetName = "teacher"
     """Whose patch features predict losses: a name under `nets`, or the student itself (HPM: the teacher)."""
     ratio: float = Field(0.75, gt=0, lt=1)
     """Share of patches to hide (HPM: 0.75). The visible count is floor(N (1 - ratio)), computed exactly."""
@@ -225,9 +210,6 @@ class DifficultyMasker(MaskerSpec):
     """Share of the old moments kept at each step."""
     ridge: float = Field(0.01, gt=0)
     """Penalty of the regression, over the mean variance of a feature."""
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _net_problems(self.net, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from _by_chance(self.share, "decay", "ridge")

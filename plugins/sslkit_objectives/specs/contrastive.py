@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, Projection, completed_by
+from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, Projection, Reference, ViewName, completed_by
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -21,20 +21,35 @@ SMALL = {"hidden": 16, "out": 8}
 """Widths of heads in examples."""
 
 
+KeyNet = Annotated[
+    str, Reference("average", student=True, settings="{momentum: 0.99, update: before_forward}")
+]
+KeyNetV2 = Annotated[
+    str, Reference("average", student=True, settings="{momentum: 0.999, update: before_forward}")
+]
+KeyNetV3 = Annotated[
+    str,
+    Reference(
+        "average", student=True, settings="{momentum: {start: 0.99, end: 1.0}, update: before_forward}"
+    ),
+]
+"""A moving average that makes keys, or the student, with the momentum of the method."""
+
+
 @final
 class InfoNCE(ObjectiveSpec):
     """Contrast with every option: find the other crop of an image among those of other images."""
 
     kind: Literal["infonce"] = "infonce"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are compared, each with every other; at least 2."""
-    key_view: str | None = None
+    key_view: ViewName | None = None
     """View that keys are taken from instead, one-way only: then `view` and it need 1 crop, and no pass is wasted."""
     masker: MaskerField | None = None
     """Hide patches from the student (CAN, CMAE), in the pass of a term with an equal masker; null for whole images."""
     mode: Literal["drop", "token"] = "drop"
     """How that pass meets hidden patches: `drop` (CAN, CMAE) or `token` (SimMIM, iBOT)."""
-    net: str = "student"
+    net: KeyNet = "student"
     """Net that makes keys: the student itself (SimCLR), or a moving average under `nets` (MoCo)."""
     projector: Projection = Projection()
     """Head of queries and keys; a moving average of it makes keys where `net` is one."""
@@ -75,15 +90,13 @@ class InfoNCE(ObjectiveSpec):
             learn_temperature=True,
         )
 
+    @property
+    def min_batch(self) -> int:
+        return 2 if self.in_batch and not self.queue else 1
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Views and nets exist, there are negatives, and options go together."""
-        yield from _places(self, run)
-        if self.net != "student" and (self.net not in run.nets or run.nets[self.net].backbone is not None):
-            yield Problem(
-                "net",
-                f"{self.net!r} is not a moving average of this run; add "
-                f"`nets: {{{self.net}: {{momentum: 0.99, update: before_forward}}}}`",
-            )
+        """There are negatives, and options go together."""
+        yield from _places(self)
         if self.predictor is not None and self.predictor.out != self.projector.out:
             yield Problem(
                 "predictor.out",
@@ -99,10 +112,6 @@ class InfoNCE(ObjectiveSpec):
         if not (self.in_batch or self.queue):
             yield Problem(
                 "queue", "is 0 and `in_batch` is false, so there are no negatives; give one of the two"
-            )
-        if self.in_batch and not self.queue and run.batch_size < 2:
-            yield Problem(
-                "in_batch", "needs at least 2 images in a batch; raise the batch size or give a `queue`"
             )
         if self.all_crops and not (self.symmetric and self.in_batch):
             yield Problem("all_crops", "needs `symmetric` and `in_batch`")
@@ -149,12 +158,8 @@ class InfoNCE(ObjectiveSpec):
         return InfoNCEObjective(sides, self.projector, self.predictor, contrast, env)
 
 
-def _places(spec: InfoNCE, run: RunSpec) -> Iterator[Problem]:
-    """Views exist; a view of keys is for one-way contrast."""
-    names = ", ".join(run.views)
-    for field, view in (("view", spec.view), ("key_view", spec.key_view)):
-        if view is not None and view not in run.views:
-            yield Problem(field, f"{view!r} is not a view of this run. Known: {names}")
+def _places(spec: InfoNCE) -> Iterator[Problem]:
+    """A view of keys is for one-way contrast."""
     if spec.key_view is not None and spec.symmetric:
         yield Problem("key_view", "goes with `symmetric: false`; for both directions give `view` 2 crops")
     if spec.key_view == spec.view:
@@ -166,7 +171,7 @@ class SimCLR(ObjectiveSpec):
     """SimCLR (Chen et al. 2020): NT-Xent among all crops of the batch."""
 
     kind: Literal["simclr"] = "simclr"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are compared; at least 2."""
     projector: Annotated[Projection, completed_by(SIMCLR_HEAD)] = SIMCLR_HEAD
     """Head (SimCLR: 3 layers as wide as the features, 128 out, batch norm after each, over all ranks)."""
@@ -190,6 +195,10 @@ class SimCLR(ObjectiveSpec):
             directions=self.directions,
         )
 
+    @property
+    def min_batch(self) -> int:
+        return 2
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from self.engine().problems(run)
 
@@ -205,11 +214,11 @@ class MoCoV2(ObjectiveSpec):
     """
 
     kind: Literal["moco_v2"] = "moco_v2"
-    view: str = "global"
+    view: ViewName = "global"
     """View of queries: its first crop. The others are keys, unless `key_view` is given."""
-    key_view: str | None = None
+    key_view: ViewName | None = None
     """View of keys; then both views need 1 crop, and each net makes the one pass of MoCo's. Not if `symmetric`."""
-    net: str = "teacher"
+    net: KeyNetV2 = "teacher"
     """The moving average that makes keys."""
     projector: Annotated[Projection, completed_by(MOCO_HEAD)] = MOCO_HEAD
     """Head (MoCo v2: 2 layers with biases, as wide as the features, 128 out, no batch norm; v1 and CIFAR-10: 1)."""
@@ -254,9 +263,9 @@ class MoCoV3(ObjectiveSpec):
     """
 
     kind: Literal["moco_v3"] = "moco_v3"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are compared; at least 2."""
-    net: str = "teacher"
+    net: KeyNetV3 = "teacher"
     """The moving average that makes keys."""
     projector: Annotated[Projection, completed_by(MOCO_V3_HEAD)] = MOCO_V3_HEAD
     """Head (MoCo v3, ViT: 3 layers of 4096, 256 out, a plain batch norm last; ResNet: 2 layers)."""
@@ -283,6 +292,10 @@ class MoCoV3(ObjectiveSpec):
             directions="sum",
             scale_2t=True,
         )
+
+    @property
+    def min_batch(self) -> int:
+        return 2
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from self.engine().problems(run)

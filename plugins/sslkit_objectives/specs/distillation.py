@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Count, MaskerField, ObjectiveSpec, Problem, Spec, slot_default
+from sslkit.plugin import (
+    AverageName,
+    Count,
+    MaskerField,
+    ObjectiveSpec,
+    Problem,
+    Spec,
+    ViewName,
+    slot_default,
+)
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -77,13 +86,13 @@ class DINO(ObjectiveSpec):
     """
 
     kind: Literal["dino"] = "dino"
-    view: str = "global"
+    view: ViewName = "global"
     """View of the crops that both nets see; at least 2."""
-    local: str | None = "local"
+    local: ViewName | None = "local"
     """View of the crops that only the student sees (DINO: 8 of 96 pixels); null for none."""
     masker: MaskerField | None = None
     """Hide patches of `view` from the student behind mask tokens, as in the class term of iBOT. DINO: null."""
-    teacher: str = "teacher"
+    teacher: AverageName = "teacher"
     """The moving average under `nets` that says what to predict."""
     prototypes: Count = 65536
     """Outputs K of the head (DINO: 65536)."""
@@ -109,6 +118,10 @@ class DINO(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         return cls(prototypes=12, head=Perceptron(layers=2, hidden=16, bottleneck=8), koleo=0.1)
+
+    @property
+    def min_batch(self) -> int:
+        return 2 if self.koleo else 1
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from _problems(self, run)
@@ -138,11 +151,11 @@ class IBOT(ObjectiveSpec):
     """
 
     kind: Literal["ibot"] = "ibot"
-    view: str = "global"
+    view: ViewName = "global"
     """View of the crops that both nets see, masked for the student; at least 2."""
-    local: str | None = "local"
+    local: ViewName | None = "local"
     """View of the crops that only the student sees, unmasked (iBOT: 10 of 96 pixels); null for none."""
-    teacher: str = "teacher"
+    teacher: AverageName = "teacher"
     """The moving average under `nets` that says what to predict, from unmasked crops."""
     masker: MaskerField = slot_default("block", recipe="ibot")
     """Which patches to hide; the count may vary (iBOT: blocks in half of the crops, 0.1 to 0.5 of their patches)."""
@@ -185,8 +198,12 @@ class IBOT(ObjectiveSpec):
         perceptron = Perceptron(layers=2, hidden=16, bottleneck=8)
         return cls(prototypes=12, shared_head=False, patch_prototypes=10, head=perceptron)
 
+    @property
+    def min_batch(self) -> int:
+        return 2 if self.koleo else 1
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The views and the teacher must exist; patches have prototypes of their own or not."""
+        """Patches have prototypes of their own or not."""
         yield from _problems(self, run)
         if self.shared_head and self.patch_prototypes is not None:
             yield Problem("patch_prototypes", "goes with `shared_head: false`; leave one of the two out")
@@ -227,9 +244,9 @@ class MaskedDistillation(ObjectiveSpec):
     """
 
     kind: Literal["masked_distillation"] = "masked_distillation"
-    view: str = "global"
+    view: ViewName = "global"
     """View of the crops that both nets see, masked for the student."""
-    teacher: str = "teacher"
+    teacher: AverageName = "teacher"
     """The moving average under `nets` that says what to predict, from unmasked crops."""
     masker: MaskerField = slot_default("block", recipe="ibot")
     """Which patches to hide; the count may vary (iBOT: blocks in half of the crops, 0.1 to 0.5 of their patches)."""
@@ -255,11 +272,6 @@ class MaskedDistillation(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         return cls(prototypes=12, head=Perceptron(layers=2, hidden=16, bottleneck=8))
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        if self.view not in run.views:
-            yield Problem("view", f"{self.view!r} is not a view of this run. Known: {', '.join(run.views)}")
-        yield from _teacher_problems(self.teacher, run)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from super().unused(run)
@@ -312,31 +324,13 @@ def _head(
 
 def _problems(spec: DINO | IBOT, run: RunSpec) -> Iterator[Problem]:
     """What both methods need of a run."""
-    names = ", ".join(run.views)
-    if spec.view not in run.views:
-        yield Problem("view", f"{spec.view!r} is not a view of this run. Known: {names}")
-    elif run.views[spec.view].crops < 2:
+    if run.views[spec.view].crops < 2:
         yield Problem("view", f"needs at least 2 crops; set `views.{spec.view}.crops` to 2")
-    if spec.local is not None and spec.local not in run.views:
-        hint = "add it under `views`, or set `local` to null for global crops only"
-        yield Problem("local", f"{spec.local!r} is not a view of this run. Known: {names}; {hint}")
     if spec.local == spec.view:
         yield Problem("local", f"is {spec.local!r}, as `view` is; name another view, or null")
-    yield from _teacher_problems(spec.teacher, run)
-    if spec.koleo and run.batch_size < 2:
-        yield Problem("koleo", "compares images with each other and needs at least 2 in a batch")
 
 
 def _without_center(centering: Centering, *fields: str) -> Iterator[Problem]:
     if centering != "center":
         for field in fields:
             yield Problem(field, f"is for `centering: center`, found {centering!r}; leave it out")
-
-
-def _teacher_problems(teacher: str, run: RunSpec) -> Iterator[Problem]:
-    if teacher not in run.nets or run.nets[teacher].backbone is not None:
-        yield Problem(
-            "teacher",
-            f"{teacher!r} is not a moving average of this run; add "
-            f"`nets: {{{teacher}: {{momentum: {{start: 0.996, end: 1.0}}}}}}`",
-        )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Count, ObjectiveSpec, Problem, Projection, completed_by
+from sslkit.plugin import AverageName, Count, ObjectiveSpec, Problem, Projection, ViewName, completed_by
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -33,9 +33,9 @@ class BYOL(ObjectiveSpec):
     """
 
     kind: Literal["byol"] = "byol"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops predict each other; at least 2."""
-    net: str = "teacher"
+    net: AverageName = "teacher"
     """The moving average that makes the goals."""
     projector: Annotated[Projection, completed_by(BYOL_HEAD)] = BYOL_HEAD
     """Head of both nets (BYOL: 2 layers, 4096 and 256, biases before batch norm only)."""
@@ -47,13 +47,6 @@ class BYOL(ObjectiveSpec):
         return cls(projector=SMALL, predictor=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-        if self.net not in run.nets or run.nets[self.net].backbone is not None:
-            yield Problem(
-                "net",
-                f"{self.net!r} is not a moving average of this run; add "
-                f"`nets: {{{self.net}: {{momentum: {{start: 0.996, end: 1.0}}}}}}`",
-            )
         if self.predictor is not None:
             yield from _width_problems(self.projector, self.predictor)
 
@@ -68,7 +61,7 @@ class SimSiam(ObjectiveSpec):
     """SimSiam (Chen and He 2020): predict the student's own embedding of another crop, which gets no gradient."""
 
     kind: Literal["simsiam"] = "simsiam"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops predict each other; at least 2."""
     projector: Annotated[Projection, completed_by(SIMSIAM_HEAD)] = SIMSIAM_HEAD
     """Head (SimSiam: 3 layers of 2048, a plain batch norm last; CIFAR-10: 2 layers)."""
@@ -80,7 +73,6 @@ class SimSiam(ObjectiveSpec):
         return cls(projector=SMALL, predictor=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
         yield from _width_problems(self.projector, self.predictor)
 
     def build(self, env: Env) -> Objective:
@@ -94,7 +86,7 @@ class BarlowTwins(ObjectiveSpec):
     """Barlow Twins (Zbontar et al. 2021): dimensions agree over crops and are not correlated with each other."""
 
     kind: Literal["barlow_twins"] = "barlow_twins"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are compared; at least 2."""
     projector: Annotated[Projection, completed_by(BARLOW_HEAD)] = BARLOW_HEAD
     """Head (Barlow Twins: 3 layers of 8192 without biases)."""
@@ -107,9 +99,6 @@ class BarlowTwins(ObjectiveSpec):
     def example(cls) -> Self:
         return cls(projector=SMALL)
 
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.barlow_twins import BarlowTwinsObjective
 
@@ -121,7 +110,7 @@ class VICReg(ObjectiveSpec):
     """VICReg (Bardes, Ponce, LeCun 2021): crops agree, dimensions vary over images and do not covary."""
 
     kind: Literal["vicreg"] = "vicreg"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are compared; at least 2."""
     projector: Annotated[Projection, completed_by(VICREG_HEAD)] = VICREG_HEAD
     """Head, the expander (VICReg: 3 layers of 8192, biases in all but the last)."""
@@ -135,9 +124,6 @@ class VICReg(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         return cls(projector=SMALL)
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.vicreg import VICRegObjective
@@ -155,9 +141,9 @@ class SwAV(ObjectiveSpec):
     """SwAV (Caron et al. 2020): predict from a crop the prototypes that another crop of the image is assigned to."""
 
     kind: Literal["swav"] = "swav"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are assigned to prototypes; at least 2."""
-    local: str | None = None
+    local: ViewName | None = None
     """View of further, smaller crops, which only predict (SwAV: 6 of 96 pixels)."""
     projector: Annotated[Projection, completed_by(SWAV_HEAD)] = SWAV_HEAD
     """Head (SwAV: 2 layers with biases, 2048 and 128)."""
@@ -177,11 +163,8 @@ class SwAV(ObjectiveSpec):
         return cls(projector=SMALL, prototypes=12, freeze_steps=1, local="local")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-        if self.local is not None:
-            yield from _view_problems(self.local, run, "local")
-            if self.local == self.view:
-                yield Problem("local", "is `view` itself; leave it out")
+        if self.local == self.view:
+            yield Problem("local", "is `view` itself; leave it out")
 
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.swav import Clustering, SwAVObjective
@@ -200,7 +183,7 @@ class Rotation(ObjectiveSpec):
     """
 
     kind: Literal["rotation"] = "rotation"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are turned, each by a number of quarter turns of its own."""
     turns: tuple[Annotated[int, Field(ge=0, le=3)], ...] = Field((0, 1, 2, 3), min_length=2)
     """Quarter turns of the view's crops, in their order (RotNet: all four of each image)."""
@@ -211,9 +194,6 @@ class Rotation(ObjectiveSpec):
         return cls(turns=(0, 0))
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-        if self.view not in run.views:
-            return
         chains = run.views[self.view].chains
         turns = tuple(
             sum(getattr(step, "quarters", 0) for step in chain if step.kind_name() == "turn") % 4
@@ -231,11 +211,6 @@ class Rotation(ObjectiveSpec):
         from sslkit_objectives.joint_embedding.rotation import RotationObjective
 
         return RotationObjective(self.view, self.turns, env)
-
-
-def _view_problems(view: str, run: RunSpec, field: str = "view") -> Iterator[Problem]:
-    if view not in run.views:
-        yield Problem(field, f"{view!r} is not a view of this run. Known: {', '.join(run.views)}")
 
 
 def _width_problems(projector: Projection, predictor: Projection) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, Spec, TargetField, slot_default
+from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, Spec, TargetField, ViewName, slot_default
 from sslkit_objectives.specs.regularizer_terms import Regularizer
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class MAE(ObjectiveSpec):
     """Masked autoencoder (He et al. 2021): encode the visible patches, predict the hidden ones."""
 
     kind: Literal["mae"] = "mae"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are masked."""
     masker: MaskerField = slot_default("random")
     """Which patches to hide; the visible count must be fixed (MAE: random, 0.75)."""
@@ -55,9 +55,6 @@ class MAE(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         return cls(decoder=Decoder(depth=1, width=16, heads=2))
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
         """Hidden patches are left out of the encoder and predicted by a transformer; each image weighs the same."""
@@ -80,7 +77,7 @@ class SimMIM(ObjectiveSpec):
     """SimMIM (Xie et al. 2021): mask tokens in the encoder, one linear layer after it."""
 
     kind: Literal["simmim"] = "simmim"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are masked."""
     masker: MaskerField = slot_default("unit", ratio=0.6)
     """Which patches to hide; the count may vary (SimMIM: units of 32 pixels, 0.6)."""
@@ -93,9 +90,6 @@ class SimMIM(ObjectiveSpec):
     def example(cls) -> Self:
         return cls(masker={"kind": "random", "ratio": 0.5})
 
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
     def build(self, env: Env) -> Objective:
         """Mask tokens stand for hidden patches in the encoder; a linear layer predicts; each patch weighs the same."""
         return _linear(self, env)
@@ -106,7 +100,7 @@ class MaskFeat(ObjectiveSpec):
     """MaskFeat (Wei et al. 2021): SimMIM's engine with histograms of gradients as target and blocks as masks."""
 
     kind: Literal["maskfeat"] = "maskfeat"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are masked."""
     masker: MaskerField = slot_default("block", ratio=0.4, min_block=15)
     """Which patches to hide (MaskFeat: blocks, 0.4 of 196 patches; the smallest a fifth of that)."""
@@ -118,9 +112,6 @@ class MaskFeat(ObjectiveSpec):
     @classmethod
     def example(cls) -> Self:
         return cls(masker={"kind": "random", "ratio": 0.5})
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
         """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
@@ -136,7 +127,7 @@ class Data2Vec(ObjectiveSpec):
     """
 
     kind: Literal["data2vec"] = "data2vec"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are masked."""
     masker: MaskerField = slot_default("block", ratio=0.6123, min_block=16)
     """Which patches to hide (data2vec: BEiT's blocks, 120 of 196 patches at most, the smallest 16)."""
@@ -149,9 +140,6 @@ class Data2Vec(ObjectiveSpec):
     def example(cls) -> Self:
         return cls(masker={"kind": "random", "ratio": 0.5})
 
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
-
     def build(self, env: Env) -> Objective:
         """As SimMIM, with a head that starts small. The layer norm before it is the encoder's last one."""
         return _linear(self, env, std=0.02)  # data2vec_vision `modeling_cyclical.py`, `_init_weights`
@@ -162,7 +150,7 @@ class BEiT(ObjectiveSpec):
     """BEiT (Bao et al. 2021; v2: Peng et al. 2022): SimMIM's engine with the codes of a frozen tokenizer as target."""
 
     kind: Literal["beit"] = "beit"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose crops are masked."""
     masker: MaskerField = slot_default("block")
     """Which patches to hide (BEiT: blocks, 75 of 196 patches at most, the smallest 16)."""
@@ -175,9 +163,6 @@ class BEiT(ObjectiveSpec):
     def example(cls) -> Self:
         """Half of the patches hidden at random; pixels, which need no tokenizer."""
         return cls(masker={"kind": "random", "ratio": 0.5}, target={"kind": "pixel"})
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _view_problems(self.view, run)
 
     def build(self, env: Env) -> Objective:
         """As SimMIM, with a head that starts small and gives a logit for each code."""
@@ -197,8 +182,3 @@ def _linear(spec: SimMIM | MaskFeat | Data2Vec | BEiT, env: Env, std: float | No
     term = None if spec.regularize is None else spec.regularize.build()
     settings = MaskedPrediction(spec.view, spec.masker, spec.target, "token", head, mean_of_hidden, term)
     return MaskedPredictionObjective(settings, env)
-
-
-def _view_problems(view: str, run: RunSpec) -> Iterator[Problem]:
-    if view not in run.views:
-        yield Problem("view", f"{view!r} is not a view of this run. Known: {', '.join(run.views)}")

@@ -25,10 +25,12 @@ class Regularizer(Spec):
     covariance: float = Field(0.0, ge=0)
     """Share of VICReg's covariance added to `variance` (VICReg: 1 to 25, which is 0.04)."""
 
+    @property
+    def min_batch(self) -> int:
+        return 2
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Statistics need two images; covariance goes with variance."""
-        if run.batch_size < 2:
-            yield Problem("", "compares images with each other, so it needs at least 2 in a batch")
+        """Covariance goes with variance."""
         if self.covariance and self.term != "variance":
             yield Problem("covariance", f"goes with term 'variance' only, found {self.term!r}; set it to 0")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, final
 
 from pydantic import Field
 
-from sslkit.plugin import MaskerField, ObjectiveSpec, Problem
+from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, ViewName
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -20,7 +20,7 @@ class VarianceCovariance(ObjectiveSpec):
     """VICReg's variance and covariance terms (Bardes, Ponce, LeCun 2021) on pooled features, without a projector."""
 
     kind: Literal["variance_covariance"] = "variance_covariance"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose images are compared, each crop on its own."""
     masker: MaskerField | None = None
     """Read the masked pass of a term with an equal masker; null for whole images."""
@@ -29,8 +29,9 @@ class VarianceCovariance(ObjectiveSpec):
     covariance: float = Field(0.04, ge=0)
     """Share of covariance to variance (VICReg: 1 to 25; its code halves each branch's variance: 0.08)."""
 
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _problems(self, run)
+    @property
+    def min_batch(self) -> int:
+        return 2
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from super().unused(run)
@@ -50,7 +51,7 @@ class Uniformity(ObjectiveSpec):
     """Wang and Isola's uniformity on the sphere (2020): features of different images repel each other."""
 
     kind: Literal["uniformity"] = "uniformity"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose images are compared, each crop on its own."""
     masker: MaskerField | None = None
     """Read the masked pass of a term with an equal masker; null for whole images."""
@@ -59,8 +60,9 @@ class Uniformity(ObjectiveSpec):
     t: float = Field(2.0, gt=0)
     """Sharpness: the loss is the logarithm of the mean of exp(-t d²) over pairs (the authors' code: 2)."""
 
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _problems(self, run)
+    @property
+    def min_batch(self) -> int:
+        return 2
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from super().unused(run)
@@ -79,15 +81,16 @@ class KoLeo(ObjectiveSpec):
     """KoLeo (Sablayrolles et al. 2019, as in DINOv2): every image's features move away from the nearest other's."""
 
     kind: Literal["koleo"] = "koleo"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose images are compared, each crop on its own."""
     masker: MaskerField | None = None
     """Read the masked pass of a term with an equal masker; null for whole images."""
     mode: Literal["drop", "token"] = "drop"
     """How that pass meets hidden patches: `drop` (MAE) or `token` (SimMIM, iBOT)."""
 
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _problems(self, run)
+    @property
+    def min_batch(self) -> int:
+        return 2
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from super().unused(run)
@@ -99,10 +102,3 @@ class KoLeo(ObjectiveSpec):
         from sslkit_objectives.regularizers.spread import SpreadObjective
 
         return SpreadObjective(self.view, self.masker, self.mode, koleo, env)
-
-
-def _problems(spec: VarianceCovariance | Uniformity | KoLeo, run: RunSpec) -> Iterator[Problem]:
-    if spec.view not in run.views:
-        yield Problem("view", f"{spec.view!r} is not a view of this run. Known: {', '.join(run.views)}")
-    if run.batch_size < 2:
-        yield Problem("", "compares images with each other, so it needs at least 2 in a batch")

@@ -71,7 +71,7 @@ class Stepper:
         self.precision = resolved_precision(spec, parallel.device)
         self.peak_lr = spec.optimizer.peak_lr(spec.batch_size)
         self.micro_batches = len(
-            range(0, spec.batch_size // parallel.world, micro_batch_size(spec, parallel.world))
+            range(0, spec.batch_size // parallel.world, spec.images_per_forward(parallel.world))
         )
         require_images_apart(system.nets["student"], self.micro_batches)
         self.loss_scale = self._loss_scale()
@@ -349,11 +349,6 @@ def _values(outputs: Sequence[Mapping[str, Output]]) -> dict[str, Tensor]:
         for metric in outputs[0][name].metrics:
             values[f"{name}/{metric}"] = torch.stack([o[name].metrics[metric] for o in outputs]).mean()
     return values
-
-
-def micro_batch_size(spec: RunSpec, world: int) -> int:
-    """Images of one forward on one of `world` ranks."""
-    return spec.micro_batch_size or max(1, spec.batch_size // world)
 
 
 def module_parameters(module: nn.Module) -> int:

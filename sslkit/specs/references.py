@@ -1,0 +1,115 @@
+"""References: fields that name a view or a net of the run, which `check` looks up for every spec. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
+
+from sslkit.core.problem import Problem
+from sslkit.specs.base import Spec
+from sslkit.specs.error_location import annotation_of
+from sslkit.specs.error_text import suggest
+
+if TYPE_CHECKING:
+    from sslkit.specs.run import RunSpec
+
+STUDENT = "student"
+"""The trained network, which every run has."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Marks text in the annotation of a field as the name of something in the run: `Annotated[str, Reference("view")]`.
+
+    A run without it is refused, before the spec's own `problems` are asked for.
+    """
+
+    to: Literal["view", "net", "average"]
+    """A view, any net, or a net that is a moving average of the student."""
+    student: bool = False
+    """Whether `student` will do."""
+    settings: str = "{}"
+    """What to write under `nets` for a net that is missing."""
+
+
+ViewName = Annotated[str, Reference("view")]
+"""The name of a view."""
+NetName = Annotated[str, Reference("net", student=True)]
+"""`student`, or a name under `nets`: a moving average of it or a frozen network."""
+AverageName = Annotated[str, Reference("average", settings="{momentum: {start: 0.996, end: 1.0}}")]
+"""A name under `nets`, of a moving average of the student."""
+
+
+@cache
+def references(cls: type[Spec]) -> Mapping[str, Reference]:
+    """The fields of `cls` that are references, or that hold some: `ViewName | None`, `tuple[ViewName, ...]`."""
+    marks = {name: _mark(annotation_of(info)) for name, info in cls.model_fields.items()}
+    return {name: mark for name, mark in marks.items() if mark is not None}
+
+
+def named(spec: Spec, to: Literal["view", "net", "average"]) -> frozenset[str]:
+    """What the fields of `spec` name of that sort."""
+    fields = (name for name, mark in references(type(spec)).items() if mark.to == to)
+    return frozenset(text for name in fields for _, text in _texts(getattr(spec, name), name))
+
+
+def dangling(spec: Spec, run: RunSpec) -> Iterator[Problem]:
+    """The references of `spec` to what `run` does not have."""
+    for field, mark in references(type(spec)).items():
+        for path, name in _texts(getattr(spec, field), field):
+            message = _missing_view(name, run) if mark.to == "view" else _missing_net(name, mark, run)
+            if message and NoneType in get_args(type(spec).model_fields[field].annotation):
+                message += f" Or set `{field}` to null."
+            if message:
+                yield Problem(path, message)
+
+
+def _mark(annotation: object) -> Reference | None:
+    """The reference in `annotation`; the outermost, so that a field can set its own `settings`."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        for mark in reversed(inner[1:]):
+            if isinstance(mark, Reference):
+                return mark
+        return _mark(inner[0])
+    return next((mark for part in inner if (mark := _mark(part)) is not None), None)
+
+
+def _texts(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """(path, text) of each text in the value of a field."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, tuple | list):
+        for i, part in enumerate(value):
+            yield from _texts(part, f"{path}.{i}")
+
+
+def _missing_view(name: str, run: RunSpec) -> str:
+    """What to say of the view `name`; empty where it is there."""
+    return "" if name in run.views else f"{name!r} is not a view of this run. {suggest(name, run.views)}"
+
+
+def _missing_net(name: str, mark: Reference, run: RunSpec) -> str:
+    """What to say of the net `name`; empty where it is there and will do."""
+    average = mark.to == "average"
+    nets = [net for net, spec in run.nets.items() if not average or spec.backbone is None]
+    known = [STUDENT, *nets] if mark.student else nets
+    if name in known:
+        return ""
+    if name in run.nets:
+        return f"{name!r} is a frozen network, not a moving average of this run; leave out `nets.{name}.backbone`."
+    hint = suggest(name, known) if known else ""
+    message = f"{name!r} is not a {'moving average' if average else 'net'} of this run. {hint}".rstrip()
+    if hint.startswith("Did you mean") or (name == STUDENT and known):
+        return message
+    return f"{message} {_addition('teacher' if name == STUDENT else name, mark)}"
+
+
+def _addition(name: str, mark: Reference) -> str:
+    """How a run gets the net `name`."""
+    add = f"Add it: `nets: {{{name}: {mark.settings}}}`"
+    frozen = f", a moving average, or with `{{{name}: {{backbone: ...}}}}` a frozen network"
+    return f"{add}{frozen if mark.to == 'net' else ''}."
