@@ -61,10 +61,10 @@ def dangling(spec: Spec, run: RunSpec) -> Iterator[Problem]:
     for field, mark in references(type(spec)).items():
         for path, name in _texts(getattr(spec, field), field):
             message = _missing_view(name, run) if mark.to == "view" else _missing_net(name, mark, run)
-            if message and NoneType in get_args(type(spec).model_fields[field].annotation):
-                message += f" Or set `{field}` to null."
+            optional = NoneType in get_args(type(spec).model_fields[field].annotation)
             if message:
-                yield Problem(path, message)
+                advice = f" Or set `{field}` to null." if optional and "Did you mean" not in message else ""
+                yield Problem(path, message + advice)
 
 
 def _mark(annotation: object) -> Reference | None:

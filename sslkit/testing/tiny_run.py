@@ -20,6 +20,7 @@ from sslkit.specs.compilation import CompileSpec
 from sslkit.specs.families import EvaluatorSpec, ObjectiveSpec, SourceSpec
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
+from sslkit.specs.references import ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule
 from sslkit.specs.views import ViewSpec
@@ -100,7 +101,7 @@ class Probe(ObjectiveSpec):
     """The kit's objective; no entry point offers it."""
 
     kind: Literal["probe"] = "probe"
-    view: str = "global"
+    view: ViewName = "global"
     """View whose tokens are read."""
 
     def build(self, env: Env) -> Objective:

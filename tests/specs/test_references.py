@@ -14,10 +14,17 @@ from sslkit.specs.check import check
 from sslkit.specs.load import parse_as
 from sslkit.specs.references import AverageName, NetName, Reference, ViewName, dangling, named, references
 from sslkit.specs.run import RunSpec
-from tests import tiny
 
+FIELDS = {
+    "data": {"kind": "digits"},
+    "views": {"global": {"size": 8}},
+    "backbone": {"kind": "vit", "name": "vit_tiny_patch16_224", "patch": 4},
+    "objective": {"kind": "mae", "masker": {"kind": "random", "ratio": 0.5}},
+    "batch_size": 32,
+    "steps": 8,
+}
 TWO = {"global": {"size": 8}, "local": {"size": 4}}
-FROZEN = {"backbone": {"kind": "vit", "patch_size": 4, "width": 8, "depth": 1, "heads": 1}}
+FROZEN = {"backbone": {"kind": "vit", "patch": 4, "width": 8, "depth": 1, "heads": 1}}
 
 
 @final
@@ -37,7 +44,7 @@ class Reader(Spec):
 
 
 def run(**fields: object) -> RunSpec:
-    data = {**tiny.fields(), "views": TWO, "nets": {"teacher": {}, "clip": FROZEN}, **fields}
+    data = {**FIELDS, "views": TWO, "nets": {"teacher": {}, "clip": FROZEN}, **fields}
     return parse_as(RunSpec, data)
 
 
@@ -110,7 +117,7 @@ def test_a_spec_is_asked_for_problems_only_where_its_references_hold() -> None:
     ],
 )
 def test_what_compares_images_needs_several(objective: dict[str, object], batch: int, refused: bool) -> None:
-    spec = parse_as(RunSpec, {**tiny.fields(), "objective": objective, "batch_size": batch, "evaluate": []})
+    spec = parse_as(RunSpec, {**FIELDS, "objective": objective, "batch_size": batch, "evaluate": []})
     message = ""
     try:
         check(spec)

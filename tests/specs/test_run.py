@@ -80,6 +80,7 @@ def test_all_problems_of_a_run_are_told_at_once() -> None:
         parse(small(readout={"net": "x", "view": "y"}, micro_batch_size=3))
     assert str(caught.value).splitlines() == [
         "micro_batch_size: 3 does not divide `batch_size` 8",
-        "readout.net: 'x' is not a net of this run. Known: student",
-        "readout.view: 'y' is not a view of this run. Known: global",
+        "readout.net: 'x' is not a net of this run. Known: student. Add it: `nets: {x: {}}`, a moving average, or with "
+        "`{x: {backbone: ...}}` a frozen network.",
+        "readout.view: 'y' is not a view of this run. Known: global. Or set `view` to null.",
     ]

@@ -171,11 +171,15 @@ def test_metrics_are_the_deviations_over_the_hidden_patches():
 @pytest.mark.parametrize(
     ("net", "nets", "message"),
     [
-        ("teacher", {}, r"'teacher' is not a net of this run \(known: none\); add `nets: {teacher: {}}`"),
+        (
+            "teacher",
+            {},
+            r"'teacher' is not a net of this run\. Known: student\. Add it: `nets: {teacher: {}}`",
+        ),
         (
             "clip",
             {"teacher": {}},
-            r"'clip' is not a net of this run \(known: teacher\); add `nets: {clip: {}}`",
+            r"'clip' is not a net of this run\. Known: student, teacher\. Add it: `nets: {clip: {}}`",
         ),
         ("student", {}, r"the student cannot be its own target; add `nets: {teacher: {}}`"),
     ],
@@ -189,7 +193,7 @@ def test_a_missing_net_is_reported_with_its_path(kind, net, nets, message):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (TeacherFeature(net="clip"), r"target\.net: 'clip' is not a net of this run \(known: teacher\)"),
+        (TeacherFeature(net="clip"), r"net 'clip' is not a net of this run\. Known: student, teacher"),
         (Perceptual(net="student"), r"target\.net: the student cannot be its own target"),
         (
             TeacherFeature(layers=(3, 12)),

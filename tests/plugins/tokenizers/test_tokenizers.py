@@ -144,7 +144,7 @@ def test_pictures_show_what_codes_tell_and_the_tokens():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Known: global"):
+    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Did you mean 'global'\?"):
         parse(tiny.fields(objective={"kind": "vq_vae", "view": "local"}))
     with pytest.raises(SpecError, match="3 heads do not divide the width 16"):
         parse(tiny.fields(objective={"kind": "vq_vae", "decoder": {"width": 16, "heads": 3}}))

@@ -227,6 +227,6 @@ def test_it_reads_one_pass_of_its_net() -> None:
 @pytest.mark.parametrize("kind", ["attention", "semantic", "difficulty"])
 def test_a_net_that_the_run_lacks_is_named_with_its_path(kind: str) -> None:
     masker = {"kind": kind, "net": "techer", "ratio": 0.5}
-    with pytest.raises(SpecError, match=r"^objective\.masker\.net: 'techer' is not a net of this run\. Known: "
-                       r"student, teacher; add it: `nets: \{techer: \{\}\}`"):  # fmt: skip
+    with pytest.raises(SpecError, match=r"^objective\.masker\.net: 'techer' is not a net of this run\. "
+                       r"Did you mean 'teacher'\? Known: student, teacher"):  # fmt: skip
         tiny.spec(**{**RUN, "objective": {**RUN["objective"], "masker": masker}})

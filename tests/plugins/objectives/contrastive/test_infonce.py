@@ -332,7 +332,11 @@ def test_one_batch_can_be_told_apart(kind):
         ({"view": "lokal"}, "view", "Known: global"),
         ({"key_view": "keys", "symmetric": False}, "key_view", "Known: global"),
         ({"key_view": "global"}, "key_view", "`symmetric: false`"),
-        ({"net": "teacher"}, "net", "not a moving average of this run; add `nets: {teacher: "),
+        (
+            {"net": "teacher"},
+            "net",
+            "not a moving average of this run. Known: student. Add it: `nets: {teacher: ",
+        ),
         ({"in_batch": False}, "queue", "no negatives"),
         ({"queue": 63}, "queue", "63 places do not hold the 64 keys of one step"),
         ({"all_crops": True, "symmetric": False}, "all_crops", "needs `symmetric` and `in_batch`"),
@@ -350,7 +354,7 @@ def test_what_does_not_fit_is_named(changes, path, message):
 
 def test_one_image_has_no_negatives():
     run = tiny.fields(views=TWO, objective={"kind": "simclr"}, batch_size=1)
-    with pytest.raises(SpecError, match="at least 2 images in a batch"):
+    with pytest.raises(SpecError, match="at least 2 in a batch"):
         parse(run)
     parse({**run, "batch_size": 4, "micro_batch_size": 1})
 

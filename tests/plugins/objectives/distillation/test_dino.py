@@ -135,12 +135,20 @@ def test_heads_start_equal_and_only_the_students_trains():
 @pytest.mark.parametrize(
     ("changes", "objective", "match"),
     [
-        ({}, {"view": "gloabl"}, "'gloabl' is not a view of this run. Known: global, local"),
+        (
+            {},
+            {"view": "gloabl"},
+            "'gloabl' is not a view of this run. Did you mean 'global'. Known: global, local",
+        ),
         ({}, {"local": "small"}, "'small' is not a view.*set `local` to null"),
         ({}, {"local": "global"}, "is 'global', as `view` is"),
         ({"views": {"global": tiny.VIEW, "local": tiny.VIEW}}, {}, "set `views.global.crops` to 2"),
-        ({"nets": {}}, {}, "'teacher' is not a moving average of this run; add `nets: {teacher"),
-        ({"nets": {"teacher": {"backbone": tiny.VIT}}}, {}, "'teacher' is not a moving average"),
+        ({"nets": {}}, {}, "'teacher' is not a moving average of this run. Add it: `nets: {teacher"),
+        (
+            {"nets": {"teacher": {"backbone": tiny.VIT}}},
+            {},
+            "'teacher' is a frozen network, not a moving average",
+        ),
         ({"batch_size": 1}, {"koleo": 0.1}, "needs at least 2 in a batch"),
     ],
 )

@@ -136,7 +136,7 @@ def test_prototypes_wait_for_an_epoch():
     ("fields", "nets", "message"),
     [
         ({"view": "nowhere"}, TEACHER, "objective.view: 'nowhere' is not a view of this run"),
-        ({}, {}, "objective.teacher: 'teacher' is not a moving average of this run; add"),
+        ({}, {}, "objective.teacher: 'teacher' is not a moving average of this run. Add it"),
         ({"prototypes": 0}, TEACHER, "objective.prototypes"),
     ],
 )

@@ -157,7 +157,10 @@ def test_it_learns():
 
 
 def test_views_that_do_not_fit_are_told():
-    with pytest.raises(SpecError, match=r"local: 'locals' is not a view of this run\. Known: global, local"):
+    with pytest.raises(
+        SpecError,
+        match=r"local: 'locals' is not a view of this run\. Did you mean 'local'\? Known: global, local",
+    ):
         swav_run(objective={"local": "locals"})
     with pytest.raises(SpecError, match=r"local: is `view` itself; leave it out"):
         swav_run(objective={"local": "global"})

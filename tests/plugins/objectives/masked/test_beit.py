@@ -77,7 +77,7 @@ def test_it_learns_tokens_of_digits():
 
 
 def test_mistakes_are_named():
-    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Known: global"):
+    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Did you mean 'global'\?"):
         parse(tiny.fields(objective={"kind": "beit", "target": TINY, "view": "local"}))
     with pytest.raises(SpecError, match=r"objective\.target"):
         parse(tiny.fields(objective={"kind": "beit"}))

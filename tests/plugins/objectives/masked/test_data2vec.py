@@ -113,11 +113,11 @@ def test_pictures_show_features_as_colors():
 
 
 def test_a_run_without_the_teacher_is_told_to_add_it():
-    message = r"objective\.target\.net: 'teacher' is not a net of this run \(known: none\); add `nets: {teacher: {}}`"
+    message = r"objective\.target\.net: 'teacher' is not a net of this run\. Known: student\. Add it: `nets: {teacher"
     with pytest.raises(SpecError, match=message):
         parse(tiny.fields(objective=SMALL))
 
 
 def test_an_unknown_view_is_named():
-    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Known: global"):
+    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Did you mean 'global'\?"):
         parse(tiny.fields(objective={**SMALL, "view": "local"}, nets={"teacher": TEACHER}))

@@ -69,5 +69,5 @@ def test_it_trains_on_small_patches_with_small_cells():
 
 
 def test_an_unknown_view_is_named():
-    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Known: global"):
+    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Did you mean 'global'\?"):
         parse(tiny.fields(objective={"kind": "maskfeat", "view": "local"}))

@@ -207,5 +207,5 @@ def test_pictures_of_other_targets_stand_side_by_side(golden):
 
 
 def test_an_unknown_view_is_named():
-    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Known: global"):
+    with pytest.raises(SpecError, match=r"view: 'local' is not a view of this run\. Did you mean 'global'\?"):
         parse(tiny.fields(objective={"kind": "simmim", "view": "local"}))

@@ -90,7 +90,11 @@ def test_training_with_it_spreads_features(kind):
 @pytest.mark.parametrize(
     ("fields", "changes", "message"),
     [
-        ({"view": "local"}, {}, "objectives.apart.view: 'local' is not a view of this run. Known: global"),
+        (
+            {"view": "local"},
+            {},
+            "objectives.apart.view: 'local' is not a view of this run. Did you mean 'global'?",
+        ),
         ({}, {"batch_size": 1}, "objectives.apart: compares images with each other"),
     ],
 )
