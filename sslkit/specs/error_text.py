@@ -160,7 +160,8 @@ def _not_a_mapping(item: ErrorDetails, place: Place) -> str:
 
 def _not_a_choice(item: ErrorDetails, place: Place) -> str:
     value = item.get("input")
-    return f"{_cut(_shown(value))} is not a choice. {suggest(str(value)[:99], choices(place.annotation))}"
+    word = value if isinstance(value, str) else _shown(value)  # some integers are too large for `str`
+    return f"{_cut(_shown(value))} is not a choice. {suggest(word, choices(place.annotation))}"
 
 
 def _own_words(item: ErrorDetails, place: Place) -> str:

@@ -305,6 +305,10 @@ def test_values_too_large_to_show_are_not_shown() -> None:
         SpecError, match=r"^seed: must be less than \d+, found a value too large to show \(int\)$"
     ):
         parse(small(seed=10**5000))
+    with pytest.raises(
+        SpecError, match="^device: a value too large to show is not a choice. Known: auto, cpu"
+    ):
+        parse(small(device=10**5000))
     with pytest.raises(SpecError) as caught:
         parse(small(name=["x" * 1000]))
     assert str(caught.value) == f"name: must be text, found ['{'x' * 55}... (list)"
