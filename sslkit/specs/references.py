@@ -63,7 +63,7 @@ def dangling(spec: Spec, run: RunSpec) -> Iterator[Problem]:
             message = _missing_view(name, run) if mark.to == "view" else _missing_net(name, mark, run)
             optional = NoneType in get_args(type(spec).model_fields[field].annotation)
             if message:
-                advice = f" Or set `{field}` to null." if optional and "Did you mean" not in message else ""
+                advice = f" Or set `{field}` to null." if optional else ""
                 yield Problem(path, message + advice)
 
 

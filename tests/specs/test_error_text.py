@@ -159,7 +159,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "readout.view",
         "globl",
-        "..: 'globl' is not a view of this run. Did you mean 'global'? Known: global, local.",
+        "..: 'globl' is not a view of this run. Did you mean 'global'? Known: global, local. Or set `view` to null.",
     ),
     ("nets.student", {}, "..: is the trained backbone itself; choose another name"),
     ("data", "digits", "..: must be a mapping with `kind`, as in {kind: digits}, found 'digits' (str)"),
@@ -306,7 +306,7 @@ def test_values_too_large_to_show_are_not_shown() -> None:
     ):
         parse(small(seed=10**5000))
     with pytest.raises(
-        SpecError, match="^device: a value too large to show is not a choice. Known: auto, cpu"
+        SpecError, match=r"^device: a value too large to show is not a choice. Known: auto, cpu"
     ):
         parse(small(device=10**5000))
     with pytest.raises(SpecError) as caught:
