@@ -17,6 +17,7 @@ from sslkit.core.source import Source
 from sslkit.core.system import System
 
 Split = Literal["train", "test"]
+"""The images to learn from, and those to score."""
 
 Make = Callable[[Tensor, Tensor], Tensor]
 """Normalized images `[B, C, S, S]` and their indices `[B]` -> one row for each, `[B, ...]`."""

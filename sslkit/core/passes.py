@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, final
 from torch import Tensor
 
 Mode = Literal["drop", "token"]
+"""How hidden patches are hidden: left out, or with a mask token in their place."""
 
 
 @final

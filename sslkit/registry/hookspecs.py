@@ -10,6 +10,7 @@ from sslkit.specs.base import Spec
 
 hookspec = pluggy.HookspecMarker("sslkit")
 hookimpl = pluggy.HookimplMarker("sslkit")
+"""Decorator of a plugin's functions that sslkit calls."""
 
 
 @hookspec

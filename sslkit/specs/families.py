@@ -180,13 +180,21 @@ class LoggerSpec(Spec):
 
 
 BackboneField = Annotated[BackboneSpec, Slot()]
+"""A field that takes any registered backbone."""
 MaskerField = Annotated[MaskerSpec, Slot()]
+"""A field that takes any registered masker."""
 TargetField = Annotated[TargetSpec, Slot()]
+"""A field that takes any registered target."""
 ObjectiveField = Annotated[ObjectiveSpec, Slot()]
+"""A field that takes any registered objective."""
 BalancerField = Annotated[BalancerSpec, Slot()]
+"""A field that takes any registered balancer."""
 SourceField = Annotated[SourceSpec, Slot()]
+"""A field that takes any registered source."""
 AugmentField = Annotated[AugmentSpec, Slot()]
+"""A field that takes any registered augment."""
 LoggerField = Annotated[LoggerSpec, Slot()]
+"""A field that takes any registered logger."""
 
 
 class EvaluatorSpec(Spec):
@@ -229,6 +237,7 @@ class EvaluatorSpec(Spec):
 
 
 EvaluatorField = Annotated[EvaluatorSpec, Slot()]
+"""A field that takes any registered evaluator."""
 
 FAMILIES: dict[str, type[Spec]] = {
     cls.family: cls

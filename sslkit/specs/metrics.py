@@ -23,6 +23,7 @@ Metrics = Mapping[str, Metric]
 """Name -> what it is. `*` in a name stands for what only data tell, such as the name of an attribute."""
 
 HIGHER, LOWER, NEITHER = Metric("higher"), Metric("lower"), Metric(None)
+"""A metric of which more is better, of which less is better, and one that only describes."""
 
 
 def metric_of(declared: Metrics, name: str) -> Metric | None:

@@ -20,7 +20,7 @@ from sslkit.specs import checkpoints, compilation, logging, nets, optimizer, rea
 from sslkit.specs.families import FAMILIES
 from sslkit.specs.run import RunSpec
 from tests.conftest import ROOT
-from tests.docs.pages import hooks
+from tests.docs.pages import blocks, hooks
 
 DOCS = ROOT / "docs"
 CORE = (checkpoints, compilation, logging, nets, optimizer, readout, schedule, views)
@@ -66,10 +66,20 @@ def test_whole_families_are_shown_on_the_pages_of_interfaces_alone() -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_a_page_with_its_classes_and_an_example(family: str) -> None:
     page = text(f"interfaces/{family}.md")
-    assert f"::: sslkit.specs.families.{FAMILIES[family].__name__}\n" in page
-    assert f"::: sslkit.core.{family}.{family.capitalize()}\n" in page
+    assert f"::: sslkit.plugin.{FAMILIES[family].__name__}\n" in page
+    assert f"::: sslkit.interfaces.{family.capitalize()}\n" in page
     assert f"<!-- kinds: {family} -->" in page
     assert "```python" in page
+
+
+@pytest.mark.parametrize("page", ["plugins", *(f"interfaces/{family}" for family in FAMILIES)])
+def test_pages_for_plugin_authors_use_the_two_doors_alone(page: str) -> None:
+    code = [block for block in blocks(DOCS / f"{page}.md", "python") if block.title != "hook"]
+    modules = set(
+        re.findall(r"^\s*(?:from|import) (sslkit[.\w]*)", "".join(b.text for b in code), re.MULTILINE)
+    )
+    own = {name for name in modules if name.startswith("sslkit_stripes")}
+    assert modules - own - {"sslkit.testing"} == {"sslkit.plugin", "sslkit.interfaces"}
 
 
 def test_the_run_and_its_parts_have_tables(made: ModuleType) -> None:
