@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, Projection, Reference, ViewName, completed_by
+from sslkit_objectives.specs.head_widths import width_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -97,11 +98,7 @@ class InfoNCE(ObjectiveSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """There are negatives, and options go together."""
         yield from _places(self)
-        if self.predictor is not None and self.predictor.out != self.projector.out:
-            yield Problem(
-                "predictor.out",
-                f"{self.predictor.out} differs from that of `projector`, {self.projector.out}",
-            )
+        yield from width_problems(self.projector, self.predictor)
         yield from self._negatives(run)
         if self.scale_2t and self.learn_temperature:
             yield Problem(

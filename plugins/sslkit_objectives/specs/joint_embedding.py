@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import AverageName, Count, ObjectiveSpec, Problem, Projection, ViewName, completed_by
+from sslkit_objectives.specs.head_widths import width_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -47,8 +48,7 @@ class BYOL(ObjectiveSpec):
         return cls(projector=SMALL, predictor=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        if self.predictor is not None:
-            yield from _width_problems(self.projector, self.predictor)
+        yield from width_problems(self.projector, self.predictor)
 
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.byol import BYOLObjective
@@ -73,7 +73,7 @@ class SimSiam(ObjectiveSpec):
         return cls(projector=SMALL, predictor=SMALL)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from _width_problems(self.projector, self.predictor)
+        yield from width_problems(self.projector, self.predictor)
 
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.simsiam import SimSiamObjective
@@ -211,11 +211,6 @@ class Rotation(ObjectiveSpec):
         from sslkit_objectives.joint_embedding.rotation import RotationObjective
 
         return RotationObjective(self.view, self.turns, env)
-
-
-def _width_problems(projector: Projection, predictor: Projection) -> Iterator[Problem]:
-    if projector.out != predictor.out:
-        yield Problem("predictor.out", f"{predictor.out} differs from that of `projector`, {projector.out}")
 
 
 NEGATIVE_FREE = (BYOL, SimSiam, BarlowTwins, VICReg, SwAV, Rotation)
