@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType
-from typing import TYPE_CHECKING, Annotated, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, final, get_args, get_origin
 
 from sslkit.core.problem import Problem
 from sslkit.specs.base import Spec
@@ -20,6 +20,7 @@ STUDENT = "student"
 """The trained network, which every run has."""
 
 
+@final
 @dataclass(frozen=True)
 class Reference:
     """Marks text in the annotation of a field as the name of something in the run: `Annotated[str, Reference("view")]`.
@@ -96,14 +97,14 @@ def _missing_net(name: str, mark: Reference, run: RunSpec) -> str:
     """What to say of the net `name`; empty where it is there and will do."""
     average = mark.to == "average"
     nets = [net for net, spec in run.nets.items() if not average or spec.backbone is None]
-    known = [STUDENT, *nets] if mark.student else nets
-    if name in known:
+    candidates = [STUDENT, *nets] if mark.student else nets
+    if name in candidates:
         return ""
     if name in run.nets:
         return f"{name!r} is a frozen network, not a moving average of this run; leave out `nets.{name}.backbone`."
-    hint = suggest(name, known) if known else ""
+    hint = suggest(name, candidates) if candidates else ""
     message = f"{name!r} is not a {'moving average' if average else 'net'} of this run. {hint}".rstrip()
-    if hint.startswith("Did you mean") or (name == STUDENT and known):
+    if hint.startswith("Did you mean") or (name == STUDENT and candidates):
         return message
     return f"{message} {_addition('teacher' if name == STUDENT else name, mark)}"
 
