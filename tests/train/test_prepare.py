@@ -210,7 +210,7 @@ CASES = [
     ({"kind": "linear"}, None),
     ({"kind": "geometry", "split": "train", "neighbours": 4}, "evaluate.0.neighbours: 4 neighbours are asked for"),
     ({"kind": "geometry"}, "evaluate.0: the test split has 3 images; geometry needs at least 4"),
-    ({"kind": "geometry", "split": "train", "neighbors": 2, "clusters": 4}, "evaluate.0.clusters: 4 clusters of 4"),
+    ({"kind": "geometry", "split": "train", "neighbours": 2, "clusters": 4}, "evaluate.0.clusters: 4 clusters of 4"),
     ({"kind": "finetune", "epochs": 9, "accumulate": 4}, "evaluate.0.batch_size: fine-tuning needs at least 8"),
     ({"kind": "dense", "layer": 2}, "evaluate.0.layer: block 2 does not exist; the network has 2, from 0"),
     ({"kind": "probing", "layers": [0, 5]}, "evaluate.0.layers: block 5 does not exist; the network has 2, from 0"),

@@ -38,7 +38,7 @@ for name in ("fcntl", "resource", "pwd", "grp", "termios"):
 for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGQUIT"):
     delattr(signal, name)
 from sslkit.runtime import atomic_files
-files.os = type("os", (), {**vars(os), "name": "nt"})
+atomic_files.os = type("os", (), {**vars(os), "name": "nt"})
 
 from sslkit.cli.main import main
 from tests import tiny
