@@ -14,6 +14,7 @@ from sslkit.errors import PluginError
 from sslkit.registry.discovery import GROUP
 from sslkit.registry.manager import registry
 from sslkit.testing import Check, Report, check_plugin, check_spec, conformance
+from sslkit.testing.promises import training_promises
 from sslkit_sources.specs.images import Folder
 
 SHAPES = '''
@@ -217,6 +218,9 @@ def test_the_built_in_plugins_pass(plugin, monkeypatch):
     """One at a time, so that they can be spread over processes."""
     name, modules = f"sslkit:{plugin}", conformance._modules("sslkit")
     monkeypatch.setattr(conformance, "_modules", lambda _: {name: modules[name]})
+    monkeypatch.setattr(
+        training_promises, "BACKEND", "eager"
+    )  # half the time; the objectives' own tests do the rest
     report = check_plugin("sslkit")
     report.require()
     (found,) = [found for found in registry().plugins if found.name == name]

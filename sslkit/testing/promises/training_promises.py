@@ -22,6 +22,8 @@ from sslkit.train.compose import compose
 
 CPU = torch.device("cpu")
 HALF = STEPS // 2
+BACKEND = "aot_eager"
+"""Of `torch.compile`: traces forward and backward, and generates no code."""
 TRAINS, REPEATS = "trains every parameter, all finite", "repeats under a seed"
 NEEDS: Needs = {
     REPEATS: TRAINS,
@@ -161,7 +163,7 @@ class Training:
 
     def _compiles(self) -> None:
         """One graph, no second one at the next step, and the numbers of the eager forward."""
-        compiled = self.run.model_copy(update={"compile": CompileSpec(enabled=True, backend="aot_eager")})
+        compiled = self.run.model_copy(update={"compile": CompileSpec(enabled=True, backend=BACKEND)})
         torch._dynamo.reset()
         try:
             with torch._dynamo.config.patch(error_on_recompile=True):

@@ -100,6 +100,6 @@ def test_attention_compiles_in_one_graph_with_the_pass():
     backbone = build()
     request = Request(torch.randn(1, 2, 3, 16, 16), None, "drop", (), attention=True)
     compiled = torch.compile(
-        lambda x: backbone([request._replace(image=x)])[0], fullgraph=True, backend="eager"
-    )
-    assert torch.allclose(compiled(request.image).attention, backbone([request])[0].attention, atol=1e-6)
+        lambda x: backbone([request._replace(image=x)])[0].attention, fullgraph=True, backend="eager"
+    )  # torch 2.9.1 fails where all of `Tokens` leaves the graph
+    assert torch.allclose(compiled(request.image), backbone([request])[0].attention, atol=1e-6)
