@@ -106,8 +106,8 @@ class ViTBackbone(Backbone):
         for request, x, (start, end) in zip(requests, embedded, pairwise(ends), strict=True):
             inner = {layer: values[start:end] for layer, values in layers.items()}
             before = inner.get(self.depth - 2, x)
-            answer = self._answer(request, last[start:end], inner)
-            yield answer._replace(attention=self._attention(request, before, where))
+            image, cls, patch, mask, outputs, _ = self._answer(request, last[start:end], inner)
+            yield Tokens(image, cls, patch, mask, outputs, self._attention(request, before, where))
 
     def _geometry(self, requests: Sequence[Request]) -> Geometry:
         """The places of all tokens of requests that share a batch."""

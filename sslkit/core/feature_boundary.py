@@ -37,8 +37,6 @@ def cut(answers: Sequence[Tokens]) -> tuple[list[Tokens], tuple[Cut, ...]]:
         attention = None if tokens.attention is None else apart(tokens.attention)
         layers = tuple(apart(layer) for layer in tokens.layers)
         detached.append(
-            tokens._replace(
-                cls=apart(tokens.cls), patch=apart(tokens.patch), layers=layers, attention=attention
-            )
+            Tokens(tokens.image, apart(tokens.cls), apart(tokens.patch), tokens.mask, layers, attention)
         )
     return detached, tuple(cuts)

@@ -22,7 +22,8 @@ class SharedPass(NamedTuple):
         """Its tokens, from the answers of all passes that run."""
         whole = answers[self.run]
         layers = tuple(whole.layers[place] for place in self.layers)
-        return whole._replace(layers=layers, attention=whole.attention if self.attention else None)
+        attention = whole.attention if self.attention else None
+        return Tokens(whole.image, whole.cls, whole.patch, whole.mask, layers, attention)
 
 
 @final

@@ -86,10 +86,20 @@ def copies(tmp_path_factory):
     return Path(shutil.copytree(KEPT, folder))
 
 
+def draws_as_kept():
+    """Torch 2.9 and 2.14 draw other values."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        drawn = torch.nn.init.trunc_normal_(torch.empty(64, 8), std=0.02)
+    return drawn[0, 0].item() == pytest.approx(-0.022516796, rel=1e-4)
+
+
 @pytest.fixture(scope="module", params=CUT)
 def ended(request, copies, tmp_path_factory):
     """A run that went on to its end, and one of the same spec that was never cut off."""
     name, whole = request.param, tmp_path_factory.mktemp("whole") / "run"
+    if name == "tokens" and not draws_as_kept():
+        pytest.skip("this torch draws other truncated normals under a seed: the uncut run begins elsewhere")
     run("resume", copies / name)
     run("run", copies / name / "spec.yaml", "--out", whole)
     return name, copies / name, whole
