@@ -49,6 +49,12 @@ def k_means(vectors_Md: Tensor, start_Kd: Tensor, steps: int, *, unit: bool = Fa
     return centers, counts
 
 
+def repeated(vectors_Kd: Tensor, at_once: int = 256) -> Tensor:
+    """Whether a vector equals an earlier one, `[K]` bool; `at_once` vectors are compared with all at a time."""
+    equal = torch.cat([(some[:, None] == vectors_Kd).all(-1) for some in vectors_Kd.split(at_once)])
+    return equal.tril(-1).any(1)
+
+
 def usage(counts_K: Tensor, least: float = 0.0) -> Tensor:
     """Share of the codes whose count is above `least` times an even share; 0-dim."""
     return (counts_K > least * counts_K.mean()).to(counts_K.dtype).mean()

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslkit.functional.precision import at_least_float32
-from sslkit.functional.vector_quantization import k_means, nearest_code, perplexity, tally, usage
+from sslkit.functional.vector_quantization import k_means, nearest_code, perplexity, repeated, tally, usage
 
 Metric = Literal["cosine", "euclidean"]
 ALIVE = 0.01
@@ -115,10 +115,14 @@ class Codebook(nn.Module):
             self._revive(sample[order])
 
     def _start(self, sample: Tensor, total: Tensor) -> None:
-        """k-means from random vectors. Where there are fewer than codes, the other codes stay random."""
+        """k-means from random vectors. Where there are fewer different ones than codes, the other codes stay random.
+
+        Of two equal codes the rounding of a processor would choose.
+        """
         count = min(len(sample), len(self.codes))
         unit = self.rules.metric == "cosine"
-        centers, counts = k_means(sample, sample[:count], self.rules.kmeans_steps, unit=unit)
+        start = torch.where(repeated(sample[:count])[:, None], self.codes[:count], sample[:count])
+        centers, counts = k_means(sample, start, self.rules.kmeans_steps, unit=unit)
         self.codes[:count] = centers
         self.counts.zero_()
         self.counts[:count] = counts * (total / len(sample))

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
 
-from sslkit.functional.vector_quantization import k_means, nearest_code, perplexity, tally, usage
+from sslkit.functional.vector_quantization import k_means, nearest_code, perplexity, repeated, tally, usage
 
 
 def test_nearest_codes_equal_vector_quantize_pytorch(golden):
@@ -70,3 +70,10 @@ def test_usage_and_perplexity(counts, used, effective):
 
 def test_usage_above_a_share_of_an_even_count():
     assert usage(torch.tensor([30.0, 0.2, 9.7, 0.1]), 0.015).item() == 0.75
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 256])
+def test_vectors_that_equal_an_earlier_one(at_once):
+    vectors = torch.tensor([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0], [3.0, 5.0], [1.0, 2.0]])
+    assert repeated(vectors, at_once).tolist() == [False, False, True, False, True]
+    assert not repeated(torch.randn(40, 3, generator=torch.Generator().manual_seed(0)), at_once).any()

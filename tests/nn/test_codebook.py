@@ -102,6 +102,14 @@ def test_a_sample_smaller_than_the_codebook_starts_as_many_codes():
     assert made.counts.tolist() == [1.0] * 5 + [0.0] * 7
 
 
+def test_equal_vectors_start_one_code():
+    """As two crops without augmentations give them: of two equal codes the rounding of a processor would choose."""
+    torch.manual_seed(0)
+    made = Codebook(6, 3, Rules("euclidean", kmeans_steps=5))
+    follow(made, torch.randn(4, 3).repeat(3, 1), step=0)
+    assert torch.pdist(made.codes).min() > 1e-3
+
+
 def test_the_start_depends_on_the_vectors_alone():
     x, made = torch.randn(64, 3), []
     for seed in (1, 2):
