@@ -3,7 +3,7 @@
 `torchrun` starts an agent and each rank anew, which costs some 17 s of processor time in imports alone. Here a server
 imports once per test process, before it has made a thread, and every rank is a fork of it: the environment that
 `torchrun` gives (rank, world, the agent's store), the same collectives, in a tenth of the time.
-`test_two_ranks` and `test_fsdp` start a whole run each by `torchrun` itself.
+`test_two_ranks` starts a whole run by `torchrun` itself.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from tests import tiny
 from tests.distributed import fsdp_worker
 from tests.distributed.forked import on_ranks, sslkit
 from tests.distributed.fsdp_cases import CASES, case_spec
-from tests.distributed.test_two_ranks import relative, torchrun
+from tests.distributed.test_two_ranks import relative
 
 ROUNDED = {"lamb", "centers", "pcgrad", "contrast_micro", "features_micro", "each_micro"}
 """Sums in another order: timm's norms of shards, gradients of several passes that accumulate or are weighed."""
@@ -90,7 +90,7 @@ def run(tmp_path_factory):
         optimizer={"lr": 0.01, "clip": 1.0},
     )
     (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
-    torchrun("-m", "sslkit", "run", folder / "spec.yaml", "parallel=fsdp", "--out", folder / "fsdp")
+    on_ranks(sslkit, "run", folder / "spec.yaml", "parallel=fsdp", "--out", folder / "fsdp")
     return folder
 
 

@@ -27,6 +27,7 @@ from sslkit.analysis.sweep.run_cells import CellShare, Ended, Stop, run_cells, s
 from sslkit.errors import Interrupted, SpecError
 from sslkit.runs import metrics_log
 from sslkit.specs.sweep import SweepSpec, grid
+from sslkit.train.launch import train
 from tests import tiny
 from tests.distributed.test_two_ranks import torchrun
 from tests.train import fake_cell
@@ -452,27 +453,23 @@ def test_killed_and_repeated_it_ends_like_one_that_was_not(tmp_path):
     """SIGKILL of the whole process group, as of a machine that is switched off, in the midst of the first cell."""
     spec = tmp_path / "spec.yaml"
     spec.write_text(yaml.safe_dump(tiny.fields(**TINY)))
-    words = [sys.executable, "-m", "sslkit", "sweep", str(spec), "seed=0,1", "--out"]
+    words = [sys.executable, "-m", "sslkit", "sweep", str(spec), "seed=1", "--out"]
     cut = tmp_path / "cut"
     process = subprocess.Popen([*words, str(cut)], start_new_session=True, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not any(entry["step"] >= 10 for entry in metrics_log.read(cut / "seed-0")):
+    while not any(entry["step"] >= 10 for entry in metrics_log.read(cut / "seed-1")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert not (cut / "seed-0" / "summary.json").exists()
+    assert not (cut / "seed-1" / "summary.json").exists()
     again = subprocess.run([*words, str(cut)], capture_output=True, text=True, timeout=240, check=False)
     assert again.returncode == 0, again.stderr
-    assert "2 of 2 cells are finished" in again.stdout
-    assert "continuing it" in (cut / ".sweep" / "seed-0.log").read_text()
-    for seed in (0, 1):  # undisturbed, in this process
-        module.registry()
-        from sslkit.train.launch import train
-
-        train(tiny.spec(tmp_path / f"whole-{seed}", **{**TINY, "seed": seed}), say=lambda _: None)
-        assert outcome(cut / f"seed-{seed}") == outcome(tmp_path / f"whole-{seed}")
+    assert "1 of 1 cells are finished" in again.stdout
+    assert "continuing it" in (cut / ".sweep" / "seed-1.log").read_text()
+    train(tiny.spec(tmp_path / "whole", **TINY, seed=1), say=lambda _: None)
+    assert outcome(cut / "seed-1") == outcome(tmp_path / "whole")
 
 
 def test_ranks_of_torchrun_share_the_cells(tmp_path):
