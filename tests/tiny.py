@@ -15,6 +15,8 @@ from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, compose
 
 VIT = {"kind": "vit", "name": "vit_tiny_patch16_224", "patch": 4, "width": 16, "depth": 2, "heads": 2}
+ONE_BLOCK = {**VIT, "depth": 1}
+"""Enough where a graph is traced, which takes seconds a block."""
 DECODER = {"width": 16, "depth": 1, "heads": 2}
 AUGMENT = [{"kind": "random_resized_crop", "scale": [0.5, 1.0]}, {"kind": "flip"}]
 VIEW = {"size": 8, "augment": AUGMENT, "normalize": {"mean": [0.3], "std": [0.4]}}

@@ -20,7 +20,6 @@ from tests import tiny
 from tests.masks import on
 
 SIZE, STEPS = 16, 3
-VIT = {**tiny.VIT, "depth": 1}
 VIEW = {**tiny.VIEW, "size": SIZE}
 OBJECTIVES = {"mae": {"decoder": tiny.DECODER}, "simmim": {}}
 TARGETS = {
@@ -77,7 +76,7 @@ def run_of(objective, masker_kind, target, **changes):
     return parse(
         tiny.fields(
             objective=parts,
-            backbone=VIT,
+            backbone=tiny.ONE_BLOCK,
             views={"global": VIEW},
             nets=NETS,
             batch_size=8,

@@ -28,6 +28,8 @@ TERMS = {
     },
 }
 
+GRAPH = {"backbone": tiny.ONE_BLOCK, "compile": {"enabled": True, "backend": "aot_eager"}}
+
 
 class Plain(Balancer):
     """Weighs every gradient by 1: the sum, reached by the other road."""
@@ -164,8 +166,8 @@ def test_products_are_all_that_pcgrad_needs(golden, case, order):
 def test_several_backwards_through_one_compiled_graph():
     torch._dynamo.reset()
     counters.clear()
-    eager, losses, _ = gradients_of(Projecting())
-    compiled, again, _ = gradients_of(Projecting(), compile={"enabled": True, "backend": "aot_eager"})
+    eager, losses, _ = gradients_of(Projecting(), backbone=tiny.ONE_BLOCK)
+    compiled, again, _ = gradients_of(Projecting(), **GRAPH)
     assert worst(compiled, eager) < 1e-4
     assert again == pytest.approx(losses, rel=1e-5)
     assert counters["stats"]["unique_graphs"] == 1
@@ -279,10 +281,8 @@ def test_the_bound_that_features_minimize():
 def test_features_compile_to_a_graph_for_the_student_and_one_for_each_term():
     torch._dynamo.reset()
     counters.clear()
-    eager, losses, _ = gradients_of(Noted((0.5, 2.0), "features"))
-    compiled, again, _ = gradients_of(
-        Noted((0.5, 2.0), "features"), compile={"enabled": True, "backend": "aot_eager"}
-    )
+    eager, losses, _ = gradients_of(Noted((0.5, 2.0), "features"), backbone=tiny.ONE_BLOCK)
+    compiled, again, _ = gradients_of(Noted((0.5, 2.0), "features"), **GRAPH)
     assert worst(compiled, eager) < 1e-4
     assert again == pytest.approx(losses, rel=1e-5)
     assert counters["stats"]["unique_graphs"] == 3
@@ -349,8 +349,8 @@ def test_what_is_measured_is_what_a_gradient_balancer_sees():
 def test_measuring_through_one_compiled_graph():
     torch._dynamo.reset()
     counters.clear()
-    eager, _, _ = gradients_of(None, **MEASURED)
-    compiled, _, _ = gradients_of(None, compile={"enabled": True, "backend": "aot_eager"}, **MEASURED)
+    eager, _, _ = gradients_of(None, backbone=tiny.ONE_BLOCK, **MEASURED)
+    compiled, _, _ = gradients_of(None, **GRAPH, **MEASURED)
     assert worst(compiled, eager) < 1e-4
     assert counters["stats"]["unique_graphs"] == 1
     torch._dynamo.reset()

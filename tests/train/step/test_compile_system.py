@@ -32,6 +32,7 @@ def test_fifty_steps_with_schedules_and_evaluation_compile_once():
     """`fullgraph=True` makes a graph break an error; a second graph would be a recompile."""
     run = tiny.spec(
         steps=50,
+        backbone=tiny.ONE_BLOCK,
         compile={"enabled": True, "backend": "aot_eager"},
         nets={"ema": {"momentum": {"start": 0.9, "end": 1.0}}},
         optimizer={"lr": 0.01, "weight_decay": {"start": 0.0, "end": 0.4}, "clip": 1.0},
@@ -56,14 +57,14 @@ def test_fifty_steps_with_schedules_and_evaluation_compile_once():
 
 
 def test_compiled_runs_make_the_eager_steps_and_resume_bit_equal():
-    run = tiny.spec(compile={"enabled": True, "backend": "aot_eager"})
+    run = tiny.spec(backbone=tiny.ONE_BLOCK, compile={"enabled": True, "backend": "aot_eager"})
     whole, losses = compose(run, tiny.CPU), []
     feed = tiny.feed(run, whole)
     for step in range(6):
         if step == 3:
             saved = copy.deepcopy(whole.step.state_dict())
         losses.append(whole.step(step, feed.step(step)).total.item())
-    _, eager = tiny.steps(tiny.spec(), 6)
+    _, eager = tiny.steps(tiny.spec(backbone=tiny.ONE_BLOCK), 6)
     assert losses == pytest.approx(eager, rel=1e-5)
     second = compose(run, tiny.CPU)
     second.step.load_state_dict(saved)
@@ -76,9 +77,8 @@ def test_compiled_runs_make_the_eager_steps_and_resume_bit_equal():
 @pytest.mark.timeout(1200)
 def test_inductor_makes_the_same_steps():
     """The one test with generated code: about half a minute of compiling, in this process alone."""
-    small = {"backbone": {**tiny.VIT, "depth": 1}}
-    _, eager = tiny.steps(tiny.spec(**small), 3)
+    _, eager = tiny.steps(tiny.spec(backbone=tiny.ONE_BLOCK), 3)
     with torch._inductor.config.patch(compile_threads=1):  # others would first import torch
-        _, generated = tiny.steps(tiny.spec(compile={"enabled": True}, **small), 3)
+        _, generated = tiny.steps(tiny.spec(compile={"enabled": True}, backbone=tiny.ONE_BLOCK), 3)
     assert generated == pytest.approx(eager, rel=1e-4)
     assert graphs() == 1

@@ -116,7 +116,7 @@ def test_a_weight_may_follow_a_schedule() -> None:
 
 
 def test_scheduled_weights_make_one_graph() -> None:
-    run = run_of({**TWO, "apart": {**APART, "weight": FADE}})
+    run = run_of({**TWO, "apart": {**APART, "weight": FADE}}, backbone=tiny.ONE_BLOCK)
     _, eager = tiny.steps(run, 4)
     compiled = parse(yaml.safe_load(dump(run)) | {"compile": {"enabled": True, "backend": "aot_eager"}})
     torch._dynamo.reset()
