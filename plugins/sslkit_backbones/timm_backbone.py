@@ -21,6 +21,8 @@ from sslkit_backbones.uncached import uncache
 
 _PREFIX = ("cls_token", "dist_token", "reg_token")
 """timm's names of the parameters `[1, P, D]` that become tokens before those of the patches."""
+_MAY_AVERAGE = (MlpHead, ClNormMlpClassifierHead)
+"""Heads with a norm that may pool the mean. A tuple: graphs of torch 2.9 cannot hold `A | B` in an `isinstance`."""
 
 
 def wrapped(
@@ -72,7 +74,7 @@ def _norm_before_mlp(net: TimmModule) -> nn.Module | None:
     """The norm of the pooled features in a head that goes on to widen them, in timm's three forms of such heads."""
     head = getattr(net, "head", None)
     pooled = isinstance(head, NormMlpClassifierHead) or (
-        isinstance(head, MlpHead | ClNormMlpClassifierHead) and head.pool_type == "avg"
+        isinstance(head, _MAY_AVERAGE) and head.pool_type == "avg"
     )
     if not pooled or int(net.head_hidden_size) == int(net.num_features):
         return None
