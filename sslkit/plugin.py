@@ -16,6 +16,8 @@ from sslkit.errors import (
     WorkerError,
     reason_of,
 )
+from sslkit.files.regular import read_bytes, read_text, require_regular
+from sslkit.files.typed_json import JsonFile
 from sslkit.registry.hookspecs import hookimpl
 from sslkit.specs.base import Count, Spec, slot_default
 from sslkit.specs.error_location import annotation_of, options
@@ -133,6 +135,14 @@ __all__ += [
     "WorkerError",
     "reason_of",
     "spec_error",
+]
+
+# Files that anybody may have written: regular ones, and JSON of the shape that is expected.
+__all__ += [
+    "JsonFile",
+    "read_bytes",
+    "read_text",
+    "require_regular",
 ]
 
 # Parts of a run that a spec may hold.

@@ -32,6 +32,7 @@ HEAVY = {
 
 FLOORS = [
     "errors",
+    "files",
     "statistics",
     "functional",
     "core",
@@ -55,7 +56,7 @@ FLOORS = [
     "cli",
 ]
 """From the ground up. A module imports its own floor and those below, lazily imported and typing-only ones too."""
-LIGHT = {"errors", "catalog", "specs", "registry", "plugin", "cli"}
+LIGHT = {"errors", "files", "catalog", "specs", "registry", "plugin", "cli"}
 """Floors, and parts of plugin packages, whose modules import nothing heavy until a function runs."""
 DOORS = ("sslkit.plugin", "sslkit.interfaces", "sslkit.functional", "sslkit.nn")
 """All that a plugin reads of sslkit."""

@@ -17,7 +17,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import Tensor, nn
 
-from sslkit.plugin import CheckpointError, SpecError, View, reason_of
+from sslkit.plugin import CheckpointError, SpecError, View, reason_of, require_regular
 from sslkit_backbones.resample_bias import with_fitting_tables
 from sslkit_backbones.timm_types import TimmModule, ViTNet
 
@@ -118,6 +118,7 @@ def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
         tables.extend(value for key, value in state.items() if key == "pos_embed")
         return _converted(state, net)
 
+    require_regular(path, CheckpointError)
     try:
         load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=converted)
     except Exception as error:

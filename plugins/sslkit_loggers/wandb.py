@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Literal, final
 
 from sslkit.interfaces import Logger, write_text
+from sslkit.plugin import read_text
 
 ID_FILE = "wandb-id.txt"
 
@@ -57,4 +58,4 @@ def _run_id(run_dir: Path) -> str:
     file = run_dir / ID_FILE
     if not file.exists():
         write_text(file, uuid.uuid4().hex[:12] + "\n")
-    return file.read_text(encoding="utf-8").strip()
+    return read_text(file).strip()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sslkit.plugin import DataError
+from sslkit.plugin import DataError, read_text
 
 Values = Sequence[str | None]
 """The value of each image; None where it is unknown."""
@@ -49,10 +50,9 @@ def read_csv(path: Path, files: Sequence[str]) -> dict[str, Values]:
         DataError: the file cannot be read, has no column `path` or no other, or names no image.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            header, rows = list(reader.fieldnames or ()), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+        header, rows = list(reader.fieldnames or ()), list(reader)
+    except csv.Error as error:
         raise DataError(f"{path}: cannot be read as CSV: {error}") from None
     if PATH not in header or len(header) < 2:
         raise DataError(

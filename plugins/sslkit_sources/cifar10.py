@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,11 @@ from typing import TypedDict, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torchvision.io import decode_image
 
-from sslkit.plugin import DataError
+from sslkit.plugin import DataError, read_bytes
 from sslkit_sources.listing import CIFAR10_BATCHES, cifar10_parquet, cifar10_problem
 from sslkit_sources.parquet import read_images, read_labels
 from sslkit_sources.resident_source import ResidentSource
@@ -58,9 +60,9 @@ class Batch(TypedDict):
 
 
 def _read_batch(path: Path) -> Batch:
+    content = io.BytesIO(read_bytes(path))
     try:
-        with path.open("rb") as file:
-            batch: Batch = _Unpickler(file, encoding="latin1").load()
+        batch: Batch = _Unpickler(content, encoding="latin1").load()
         if len(batch["labels"]) != len(batch["data"]) or batch["data"].shape[1:] != (3072,):
             raise ValueError(
                 f"expected a label and 3072 values an image, found data of shape {batch['data'].shape}"
@@ -96,8 +98,14 @@ def _from_parquet(files: Sequence[Path], limit: int | None) -> tuple[Tensor, Ten
 def _decode(item: tuple[bytes, str]) -> Tensor:
     data, name = item
     try:
+        with Image.open(io.BytesIO(data)) as header:  # a larger one is refused before it costs anything
+            size = header.size
+        if size != SHAPE[:0:-1]:
+            raise DataError(f"{name}: has {size[0]:,} x {size[1]:,} pixels; a CIFAR-10 image has 32 x 32")
         image: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-    except (RuntimeError, ValueError, TypeError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # decoders raise whatever their format's parser meets
         raise DataError(f"{name}: cannot be decoded: {error}") from None
     if tuple(image.shape) != SHAPE:
         raise DataError(f"{name}: has shape {tuple(image.shape)}; a CIFAR-10 image has {SHAPE}")

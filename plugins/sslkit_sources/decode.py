@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
-from typing import NamedTuple, final
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, final
 
 import numpy as np
 import torch
@@ -13,6 +16,8 @@ from torch import Tensor
 
 from sslkit.plugin import DataError
 
+MOST_PIXELS = 89_478_485
+"""Pixels past which PIL warns of an image that is small as a file and large in memory, 256 MiB of color."""
 MODES = {1: "L", 3: "RGB"}
 _DEEP = frozenset({"I", "I;16", "I;16L", "I;16B", "I;16N"})
 
@@ -25,6 +30,8 @@ class Decoder(NamedTuple):
     """1 or 3."""
     convert: bool = True
     """Bring other modes to `channels`; otherwise they are errors."""
+    max_pixels: int = MOST_PIXELS
+    """Pixels of an image at most."""
 
     def __call__(self, data: bytes, name: str) -> Tensor:
         """The image in `data`, `[C, H, W]` uint8, turned by its EXIF orientation.
@@ -34,10 +41,10 @@ class Decoder(NamedTuple):
         frames the first counts. Channels lie side by side in memory, as decoders leave them.
 
         Raises:
-            DataError: `data` is no image, is damaged, or has a mode that may not be converted.
+            DataError: `data` is no image, is damaged, is too large, or has a mode that may not be converted.
         """
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with opened(io.BytesIO(data), name, self.max_pixels) as image:
                 image.load()
                 array = np.array(self._in_mode(_upright(image), name))
         except DataError:
@@ -60,6 +67,36 @@ class Decoder(NamedTuple):
         elif image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
         return image.convert(wanted)
+
+
+@contextmanager
+def opened(file: BinaryIO | Path, name: str, max_pixels: int) -> Iterator[Image.Image]:
+    """The image in `file`, whose header is read and whose pixels are not decoded yet.
+
+    Raises:
+        DataError: the header tells of more than `max_pixels` pixels.
+    """
+    if Image.MAX_IMAGE_PIXELS is not None and max_pixels > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = max_pixels  # PIL has one limit for the process
+    try:
+        image = Image.open(file)
+    except (
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:  # far past, or a strict filter
+        raise _too_large(name, re.sub(r"\D*(\d+).*", r"\1", str(error)), max_pixels) from None
+    with image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise _too_large(name, f"{width:,} x {height:,}", max_pixels)
+        yield image
+
+
+def _too_large(name: str, pixels: str, max_pixels: int) -> DataError:
+    return DataError(
+        f"{name}: has {pixels} pixels, more than max_pixels={max_pixels:,}; make it smaller, or raise the field "
+        "`max_pixels` of these data"
+    )
 
 
 def _upright(image: Image.Image) -> Image.Image:

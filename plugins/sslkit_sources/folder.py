@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.interfaces import Source, digests_of_files, fingerprint_of
-from sslkit.plugin import DataError
+from sslkit.plugin import read_bytes
 from sslkit_sources.decode import Decoder
 from sslkit_sources.listing import Listing
 
@@ -48,11 +48,7 @@ class FolderSource(Source):
 
     def load(self, index: int) -> Tensor:
         path = self.root / self.files[index]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror}") from None
-        return self.decoder(data, str(path))
+        return self.decoder(read_bytes(path), str(path))
 
     def name(self, index: int) -> str:
         """Path below the root."""

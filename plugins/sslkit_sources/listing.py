@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
+import heapq
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,10 +47,11 @@ def class_names(root: Path, extensions: tuple[str, ...]) -> tuple[str, ...]:
         DataError: the folder is missing or empty.
     """
     _require(folder_problem(root, extensions))
-    folders = sorted(
-        entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+    folders, links, _ = _listed(root)
+    links = [name for name in links if not _holds(root / name, root)]
+    return tuple(
+        name for name in sorted([*folders, *links]) if next(images_below(root / name, extensions), None)
     )
-    return tuple(name for name in folders if next(images_below(root / name, extensions), None))
 
 
 def list_folder(root: Path, extensions: tuple[str, ...], classes: tuple[str, ...] = ()) -> Listing:
@@ -61,6 +64,7 @@ def list_folder(root: Path, extensions: tuple[str, ...], classes: tuple[str, ...
     _require(folder_problem(root, extensions))
     files = sorted(images_below(root, extensions), key=lambda path: path.replace(os.sep, "\0"))
     owners = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
+    _require_own_images(root, {owner for owner in owners if owner is not None}, extensions)
     named = _check_layout(root, files, owners)
     classes = (classes or tuple(sorted(named))) if named else ()
     unknown = sorted(named - set(classes))
@@ -76,18 +80,43 @@ def list_folder(root: Path, extensions: tuple[str, ...], classes: tuple[str, ...
 def images_below(root: Path, extensions: tuple[str, ...]) -> Iterator[str]:
     """Path relative to `root` of each image, in no set order.
 
-    Links are followed; names with a leading dot are skipped.
+    Links are followed, as `walk_once` says; names with a leading dot are skipped.
 
     Raises:
         DataError: a folder cannot be read.
     """
-    for folder, folders, names in os.walk(root, onerror=_unreadable, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _loops(folder, name)]
-        below = Path(folder).relative_to(root)
-        prefix = f"{below}{os.sep}" if below.parts else ""
+    for prefix, names in walk_once(root):
         for name in names:
-            if name.lower().endswith(extensions) and not name.startswith("."):
+            if name.lower().endswith(extensions):
                 yield prefix + name
+
+
+def walk_once(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Path below `root` of each folder, with a separator at its end, and the names of its files.
+
+    Links to folders are followed, but every folder is listed once, however many links lead to it: under its own name
+    where it lies below `root`, or else under that of the first link in order. Names with a leading dot are skipped.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    listed = set[tuple[int, int]]()
+    folders, links = [""], list[str]()
+    while folders or links:
+        prefix = folders.pop() if folders else heapq.heappop(links)  # what has a name without links keeps it
+        folder = root / prefix
+        try:
+            stat = folder.stat()
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be listed: {error.strerror}") from None
+        if (identity := (stat.st_dev, stat.st_ino)) in listed:
+            continue
+        listed.add(identity)
+        below, linked, files = _listed(folder)
+        folders += [f"{prefix}{name}{os.sep}" for name in below]
+        for name in linked:
+            heapq.heappush(links, f"{prefix}{name}{os.sep}")
+        yield prefix, files
 
 
 def parquet_problem(files: Path) -> str | None:
@@ -110,8 +139,38 @@ def parquet_files(files: Path) -> list[Path]:
         return [files]
     if files.is_dir():
         return sorted(files.rglob("*.parquet"))
-    matches = glob.glob(str(files), recursive=True)  # noqa: PTH207 -- Path.glob takes no absolute pattern
+    if "**" in files.parts:
+        return sorted(path for path in _deep_matches(files) if path.is_file())
+    matches = glob.glob(str(files))  # noqa: PTH207 -- Path.glob takes no absolute pattern
     return sorted(path for path in map(Path, matches) if path.is_file())
+
+
+def _deep_matches(pattern: Path) -> Iterator[Path]:
+    """What a pattern with `**` names, each folder entered once; `glob` would follow links in circles."""
+    at = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
+    base, rest = Path(*pattern.parts[:at]), pattern.parts[at:]
+    if base.is_dir():
+        for prefix, names in walk_once(base):
+            below = Path(prefix).parts
+            yield from (base / prefix / name for name in names if _fits([*below, name], rest))
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether the names of a path fit those of a pattern, where `**` stands for any number of folders."""
+    places = _reached({0}, pattern)
+    for part in parts:
+        stay = {at for at in places if at < len(pattern) and pattern[at] == "**"}
+        go = {at + 1 for at in places - stay if at < len(pattern) and fnmatch.fnmatchcase(part, pattern[at])}
+        places = _reached(stay | go, pattern)
+    return len(pattern) in places
+
+
+def _reached(places: set[int], pattern: Sequence[str]) -> set[int]:
+    """`places` in a pattern and those behind a `**` there, as it may stand for no folder."""
+    for at, part in enumerate(pattern):
+        if part == "**" and at in places:
+            places.add(at + 1)
+    return places
 
 
 def cifar10_problem(root: Path, split: str) -> str | None:
@@ -140,6 +199,21 @@ def _require(problem: str | None) -> None:
         raise DataError(problem)
 
 
+def _require_own_images(root: Path, owners: set[str], extensions: tuple[str, ...]) -> None:
+    """Pass where every class folder that is a link has images that no other class folder has."""
+    for name in sorted(set(_listed(root)[1]) - owners):
+        if not _holds(root / name, root) and next(images_below(root / name, extensions), None):
+            raise DataError(
+                f"{root / name}: is a link to {(root / name).resolve()}, whose images are those of another class "
+                "folder already; remove the link"
+            )
+
+
+def _holds(link: Path, folder: Path) -> bool:
+    """Whether `link` leads to `folder` or to one around it, and so goes in a circle."""
+    return folder.resolve().is_relative_to(link.resolve())
+
+
 def _check_layout(root: Path, files: list[str], owners: list[str | None]) -> set[str]:
     """The class folders; empty for a flat folder."""
     named = {owner for owner in owners if owner is not None}
@@ -166,11 +240,25 @@ def _some(names: Iterable[str], most: int = 8) -> str:
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
-def _unreadable(error: OSError) -> None:
-    raise DataError(f"{error.filename}: cannot be listed: {error.strerror}") from None
+def _listed(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """Folders, links to folders, and files of `folder`, by name; names with a leading dot are skipped."""
+    folders, links, files = list[str](), list[str](), list[str]()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if not _is_folder(entry):
+                    files.append(entry.name)
+                else:
+                    (links if entry.is_symlink() else folders).append(entry.name)
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be listed: {error.strerror}") from None
+    return folders, links, files
 
 
-def _loops(folder: str, name: str) -> bool:
-    """Whether `name` is a link to a folder that holds it."""
-    path = Path(folder, name)
-    return path.is_symlink() and Path(folder).resolve().is_relative_to(path.resolve())
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # as of a link to itself
+        return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.interfaces import SIZE, Source, digest, digests_within, fingerprint_of, stacked, state_of
-from sslkit.plugin import DataError
+from sslkit.plugin import DataError, require_regular
 from sslkit_sources.attributes import encode, names_of
 from sslkit_sources.decode import Decoder
+from sslkit_sources.hugging_face import class_names
 from sslkit_sources.listing import parquet_files, parquet_problem
 
 
@@ -33,6 +33,8 @@ class Columns(NamedTuple):
     label: str | None
     attributes: tuple[str, ...] = ()
     """Further labels."""
+    max_classes: int = 100_000
+    """That integer labels may count up to."""
 
 
 def parquet(files: Path, columns: Columns, decoder: Decoder, train: Path) -> ParquetSource:
@@ -43,7 +45,7 @@ def parquet(files: Path, columns: Columns, decoder: Decoder, train: Path) -> Par
     """
     paths = _existing(files)
     first = paths if files == train else _existing(train)
-    classes = () if files == train else read_labels(first, columns.label)[1]
+    classes = () if files == train else read_labels(first, columns.label, (), columns.max_classes)[1]
     names = {name: names_of(values) for name, values in read_attributes(first, columns.attributes).items()}
     return ParquetSource(paths, columns, decoder, classes, names)
 
@@ -73,7 +75,7 @@ class ParquetSource(Source):
         self._ends = torch.tensor([len(part) for part in self._parts]).cumsum(0).tolist()
         if not self._ends[-1]:
             raise DataError(f"{self.files[0]}: holds no rows; expected an image in each")
-        self.labels, self.classes = read_labels(self.files, columns.label, classes)
+        self.labels, self.classes = read_labels(self.files, columns.label, classes, columns.max_classes)
         self.attributes = encode(read_attributes(self.files, columns.attributes), names, str(self.files[0]))
         self._names = {name: tuple(names[name]) for name in self.attributes}
 
@@ -143,15 +145,15 @@ def read_images(path: Path, column: str) -> pa.ChunkedArray:
 
 
 def read_labels(
-    files: Sequence[Path], column: str | None, classes: tuple[str, ...] = ()
+    files: Sequence[Path], column: str | None, classes: tuple[str, ...] = (), max_classes: int = 100_000
 ) -> tuple[Tensor | None, tuple[str, ...]]:
     """Labels and class names: integers are labels, strings are classes in sorted order.
 
     Integers are named by the file's Hugging Face features where it has them. `classes` fixes the classes
-    beforehand.
+    beforehand; without, integers have as many as the largest of them says, at most `max_classes`.
 
     Raises:
-        DataError: the column is missing, holds something else, or a label lies outside `classes`.
+        DataError: the column is missing, holds something else, or a label lies outside `classes` or the limit.
     """
     if column is None:
         return None, ()
@@ -164,7 +166,10 @@ def read_labels(
         strange = next((v for v in values if v not in index), None)
         labels = [index.get(value, -1) for value in values]
     else:
-        classes = classes or _names(files[0], column) or tuple(map(str, range(max(values) + 1)))
+        classes = classes or class_names(files[0], _metadata(files[0]), column)
+        if not classes:
+            _require_few(values, max_classes, f"{files[0].parent}: column {column!r}")
+            classes = tuple(map(str, range(max(values) + 1)))
         strange = next((v for v in values if not 0 <= v < len(classes)), None)
         labels = values
     if strange is not None:
@@ -173,6 +178,16 @@ def read_labels(
             "classes. If the images have no labels, set `label_column: null`."
         )
     return torch.tensor(labels), classes
+
+
+def _require_few(labels: Sequence[int], most: int, where: str) -> None:
+    if max(labels) >= most:
+        different = len(set(labels))
+        raise DataError(
+            f"{where} has the label {max(labels)}, and {different:,} different labels in all; labels count the classes "
+            f"from 0, up to max_classes={most:,}. Number the classes from 0, write their names, raise the field "
+            "`max_classes`, or set `label_column: null` where these are no classes"
+        )
 
 
 def read_attributes(files: Sequence[Path], columns: Sequence[str]) -> dict[str, list[str | None]]:
@@ -218,6 +233,7 @@ def _labels_of(path: Path, column: str) -> list[Any]:
 
 
 def _read(path: Path, column: str, field: str) -> pa.ChunkedArray:
+    require_regular(path)
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
@@ -231,8 +247,8 @@ def _read(path: Path, column: str, field: str) -> pa.ChunkedArray:
         raise DataError(f"{path}: cannot be read as parquet: {error}") from None
 
 
-def _names(path: Path, column: str) -> tuple[str, ...]:
-    """Class names in the Hugging Face metadata of the file; empty without."""
-    metadata = pq.read_schema(path).metadata or {}
-    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-    return tuple(features.get(column, {}).get("names", ()))
+def _metadata(path: Path) -> Mapping[bytes, bytes]:
+    try:
+        return pq.read_schema(path).metadata or {}
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path}: cannot be read as parquet: {error}") from None

@@ -10,13 +10,12 @@ from typing import NamedTuple, final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from sslkit.interfaces import Source, digest, digests_of_files, fingerprint_of, stacked
-from sslkit.plugin import DataError
+from sslkit.plugin import DataError, read_text, require_regular
 from sslkit_sources import listing
-from sslkit_sources.decode import Decoder
+from sslkit_sources.decode import Decoder, opened
 from sslkit_sources.folder import FolderSource
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 
@@ -87,8 +86,9 @@ class SegmentationSource(Source):
 
     def mask(self, index: int) -> Tensor:
         path = self.root / MASKS / self.masks[index]
-        values = _values(path)
-        expected = _size(self.images.root / self.images.files[index])
+        decoder = self.images.decoder
+        values = _values(path, decoder.max_pixels)
+        expected = _size(self.images.root / self.images.files[index], decoder.max_pixels)
         if values.shape != expected:
             raise DataError(
                 f"{path}: is {values.shape[0]} x {values.shape[1]} pixels, but its image, upright, "
@@ -109,10 +109,7 @@ def names_in(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: it cannot be read, or does not hold 2 to 255 different names.
     """
-    try:
-        lines = path.expanduser().read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}") from None
+    lines = read_text(path.expanduser()).rstrip().splitlines()
     names = tuple(line.strip() for line in lines)
     if not 2 <= len(names) <= UNKNOWN or len(set(names)) < len(names):
         raise DataError(
@@ -138,12 +135,15 @@ def _require_single(root: Path, files: list[str], stems: list[str]) -> None:
         owner[stem] = name
 
 
-def _values(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+def _values(path: Path, max_pixels: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """`[H, W]` numbers as the file has them."""
+    require_regular(path)
     try:
-        with Image.open(path) as image:
+        with opened(path, str(path), max_pixels) as image:
             image.load()
             mode, values = image.mode, np.array(image)
+    except DataError:
+        raise
     except Exception as error:  # decoders raise whatever their format's parser meets
         raise DataError(f"{path}: cannot be decoded: {error}") from None
     if mode not in INDEXED:
@@ -153,12 +153,15 @@ def _values(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     return values.astype(np.uint8)
 
 
-def _size(path: Path) -> tuple[int, int]:
+def _size(path: Path, max_pixels: int) -> tuple[int, int]:
     """Height and width of the upright image, from its header."""
+    require_regular(path)
     try:
-        with Image.open(path) as image:
+        with opened(path, str(path), max_pixels) as image:
             width, height = image.size
             turned = image.getexif().get(ORIENTATION) in TURNED
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path}: cannot be decoded: {error}") from None
     return (width, height) if turned else (height, width)

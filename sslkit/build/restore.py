@@ -101,10 +101,16 @@ def _load_module(module: torch.nn.Module, key: str, part: str, loaded: Loaded) -
 
 def load_optimizer(optimizer: Optimizer, loaded: Loaded) -> None:
     """Put the optimizer state of a checkpoint into `optimizer`. Raises CheckpointError where it does not fit."""
+    settings = [set(group) for group in optimizer.param_groups]
     try:
         optimizer.load_state_dict(optimizer_placed(loaded.state["optimizer"], optimizer))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _misfit(loaded, "optimizer", error) from None
+    for needed, group in zip(settings, optimizer.param_groups, strict=True):
+        if lacking := sorted(needed - set(group)):  # the state of another class is loaded without a word
+            name = type(optimizer).__name__
+            text = f"{name} needs {', '.join(lacking)}, which the saved one does not have: it was another optimizer"
+            raise _misfit(loaded, "optimizer", ValueError(text))
 
 
 def load_loss_scale(scale: LossScale, loaded: Loaded) -> None:

@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.core.fingerprint import SIZE, digest, stacked
+from sslkit.errors import SslkitError
+from sslkit.runtime.array_file import read_arrays
 from sslkit.runtime.atomic_files import write_whole
 
 Digests = NDArray[np.uint8]
@@ -64,7 +66,7 @@ def digests_of_files(root: Path, names: Sequence[str]) -> Digests:
     paths = [f"{root}{os.sep}{name}" for name in names]
     states = _states(paths)
     digests, current = _still_right(place, names, states)
-    stale = np.flatnonzero(~current)
+    stale = np.flatnonzero(~current & (states[:, 0] >= 0))
     if len(stale):
         began = time.time_ns()
         _tell(states[stale, 0], root)
@@ -107,6 +109,8 @@ def _states(paths: Sequence[str]) -> States:
     for i, path in enumerate(paths):
         with contextlib.suppress(OSError):  # a dangling link: reading it tells
             stat = os.stat(path)  # noqa: PTH116 -- a Path for each of a million files takes seconds
+            if not S_ISREG(stat.st_mode):  # opening a pipe would wait, and reading it tells too
+                continue
             inode = stat.st_ino & (2**63 - 1)  # some systems have unsigned ones
             states[i] = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, inode
     return states
@@ -166,13 +170,13 @@ def _tell(sizes: NDArray[np.int64], root: Path) -> None:
 def _read(place: Path) -> _Kept | None:
     """None where there is nothing, or nothing that can be read."""
     try:
-        with place.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            text = file["names"].tobytes().decode(errors="surrogateescape")
-            kept = _Kept(tuple(text.split("\0")) if text else (), file["states"], file["digests"])
+        names, states, digests = read_arrays(place, {"names": "u1", "states": "i2", "digests": "u2"}, "")
         os.utime(place)
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+    except (OSError, SslkitError):
         return None
-    whole = kept.digests.shape[1:] == (SIZE,) and kept.states.shape[1:] == (4,)
+    text = names.tobytes().decode(errors="surrogateescape")
+    kept = _Kept(tuple(text.split("\0")) if text else (), states, digests)
+    whole = digests.shape[1:] == (SIZE,) and states.shape[1:] == (4,) and len(states) in (1, len(digests))
     return kept if whole and len(kept.names) in (0, len(kept.digests)) else None
 
 

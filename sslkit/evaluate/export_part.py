@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self, final
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -18,13 +19,60 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
 from sslkit.core.objective import Part
 from sslkit.errors import CheckpointError, SpecError, SslkitError
+from sslkit.files.regular import require_regular
+from sslkit.files.typed_json import JsonFile, Number
 from sslkit.registry.manager import registry
 from sslkit.runs.lock import begun_anew
 from sslkit.runtime.atomic_files import write_bytes
 from sslkit.specs.families import BackboneSpec
 
+Side = Annotated[int, Field(ge=1, le=16_384, strict=True)]
+"""Pixels of an image's side."""
 BACKBONE = "backbone."
 """What the names of the student's weights begin with."""
+
+
+@final
+class _StoredView(BaseModel):
+    """The view that a part reads."""
+
+    size: Side
+    crops: Annotated[int, Field(ge=1, le=1024)] = 1
+    channels: Annotated[int, Field(ge=1, le=1024)]
+    mean: tuple[Number, ...]
+    std: tuple[Number, ...]
+
+    @model_validator(mode="after")
+    def _of_each_channel(self) -> Self:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(f"should have {self.channels} means and deviations")
+        return self
+
+    def view(self) -> View:
+        """What it says."""
+        return View(self.size, self.crops, self.channels, self.mean, self.std)
+
+
+@final
+class _Spec(BaseModel):
+    """A backbone spec, whose other fields are checked where its kind is known."""
+
+    model_config = ConfigDict(extra="allow")
+    kind: str
+
+
+@final
+class _Described(BaseModel):
+    """A backbone and the size that its positions were made for."""
+
+    spec: _Spec
+    size: Side
+
+
+AGAIN = "write it again with `sslkit export RUN_DIR --part NAME --out FILE`"
+VIEW = JsonFile(TypeAdapter(_StoredView), CheckpointError, AGAIN)
+BACKBONE_OF = JsonFile(TypeAdapter(_Described), CheckpointError, AGAIN)
+SETTINGS = JsonFile(TypeAdapter(dict[str, Any]), CheckpointError, AGAIN)
 
 
 class Loaded(NamedTuple):
@@ -58,8 +106,10 @@ def read_part(path: Path, name: str) -> Loaded:
     Raises:
         CheckpointError: the file is gone or damaged, is no such part, or needs a backbone that no plugin offers.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no file {path}; `sslkit export RUN_DIR --part {name} --out FILE` writes one")
+    again = f"`sslkit export RUN_DIR --part {name} --out FILE` writes one"
+    if not path.exists():
+        raise CheckpointError(f"no file {path}; {again}")
+    require_regular(path, CheckpointError)
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
@@ -67,14 +117,16 @@ def read_part(path: Path, name: str) -> Loaded:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: cannot be read: {error}") from None
     if metadata.get("part") != name:
-        raise CheckpointError(
-            f"{path}: is no {name}; `sslkit export RUN_DIR --part {name} --out FILE` writes one"
-        )
-    view = View(**json.loads(metadata["view"]))
-    view = view._replace(mean=tuple(view.mean), std=tuple(view.std))
-    backbone = _backbone(path, json.loads(metadata["backbone"]), view, state)
+        raise CheckpointError(f"{path}: is no {name}; {again}")
+    for key in ("view", "backbone", "settings"):
+        if key not in metadata:
+            raise CheckpointError(f"{path}: has no metadata {key!r}; {again}")
+    view = VIEW.parse(metadata["view"], f"{path}: metadata 'view'").view()
+    described = BACKBONE_OF.parse(metadata["backbone"], f"{path}: metadata 'backbone'")
+    settings = SETTINGS.parse(metadata["settings"], f"{path}: metadata 'settings'")
+    backbone = _backbone(path, described, view, state)
     rest = {key: value for key, value in state.items() if not key.startswith(BACKBONE)}
-    return Loaded(backbone, view, rest, json.loads(metadata["settings"]))
+    return Loaded(backbone, view, rest, settings)
 
 
 def _parts(restored: Restored) -> dict[str, Part]:
@@ -116,11 +168,9 @@ def _metadata(restored: Restored, part: Part, name: str) -> dict[str, str]:
     }
 
 
-def _backbone(
-    path: Path, description: Mapping[str, Any], view: View, state: Mapping[str, Tensor]
-) -> Backbone:
+def _backbone(path: Path, description: _Described, view: View, state: Mapping[str, Tensor]) -> Backbone:
     """The network that the file describes, with the file's weights."""
-    kind = description["spec"]["kind"]
+    kind = description.spec.kind
     cls = catalog.kinds("backbone").get(kind)
     if cls is None or not issubclass(cls, BackboneSpec):
         unknown = f"needs backbone {kind!r}, which no plugin offers here"
@@ -128,8 +178,8 @@ def _backbone(
     weights = {key.removeprefix(BACKBONE): value for key, value in state.items() if key.startswith(BACKBONE)}
     try:
         with torch.random.fork_rng(devices=[]):  # weights that are replaced at once must not move the run's
-            net: Backbone = cls(**begun_anew(description["spec"])).build(
-                view._replace(size=description["size"])
+            net: Backbone = cls(**begun_anew(dict(description.spec))).build(
+                view._replace(size=description.size)
             )
         missing = net.load_state_dict(weights, strict=False).missing_keys
     except (SslkitError, RuntimeError) as error:

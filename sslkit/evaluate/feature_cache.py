@@ -8,14 +8,15 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 
 from sslkit.core.evaluator import Rows
 from sslkit.core.source import Source
-from sslkit.errors import StorageError
+from sslkit.errors import SslkitError, StorageError
+from sslkit.files.regular import require_regular
+from sslkit.runtime.array_file import read_arrays
 from sslkit.runtime.atomic_files import write_whole
 
 FEATURES = "features"
@@ -55,16 +56,25 @@ class FeatureStore:
 
     def _read(self, path: Path) -> Rows | None:
         """None where there is nothing, or nothing that can be read: it is then made again."""
+        values_file, names = (
+            path.with_suffix(".values.npy"),
+            {"indices": "i1", "labels": "i1", "classes": "U1"},
+        )
         try:
-            values = np.lib.format.open_memmap(path.with_suffix(".values.npy"), mode="c")
-            with path.with_suffix(".npz").open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                indices, labels = torch.from_numpy(file["indices"]), torch.from_numpy(file["labels"])
-                classes = tuple(str(name) for name in file["classes"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            require_regular(values_file)
+            values = np.lib.format.open_memmap(values_file, mode="c")
+            indices, labels, classes = read_arrays(path.with_suffix(".npz"), names, "")
+        except (OSError, ValueError, SslkitError):
             return None
-        if len(values) != len(indices):
+        rows = len(indices)
+        if values.dtype.kind != "f" or values.shape[:1] != (rows,) or len(labels) not in (0, rows):
             return None
-        return Rows(torch.from_numpy(values), indices, labels if len(labels) else None, classes)
+        return Rows(
+            torch.from_numpy(values),
+            torch.from_numpy(indices),
+            torch.from_numpy(labels) if len(labels) else None,
+            tuple(map(str, classes)),
+        )
 
     def _write(self, path: Path, rows: Rows) -> None:
         labels = torch.empty(0, dtype=torch.int64) if rows.labels is None else rows.labels

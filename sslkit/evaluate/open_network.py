@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from sslkit import catalog
@@ -15,6 +15,8 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env, View
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
+from sslkit.files.regular import require_regular
+from sslkit.files.typed_json import JsonFile
 from sslkit.registry.manager import registry
 from sslkit.runs.lock import begun_anew
 from sslkit.runtime import seeds
@@ -27,6 +29,26 @@ from sslkit.specs.views import Normalize, ViewSpec
 
 VIEW = "evaluated"
 """The view of networks that come from no run."""
+
+
+@final
+class _Kind(BaseModel):
+    """A backbone spec, whose other fields are checked where its kind is known."""
+
+    model_config = ConfigDict(extra="allow")
+    kind: str
+
+
+@final
+class _Description(BaseModel):
+    """What `sslkit export` writes about a network."""
+
+    backbone: _Kind
+    view: Mapping[str, object]
+    readout: Mapping[str, object]
+
+
+DESCRIPTION = JsonFile(TypeAdapter(_Description), CheckpointError, "export it again")
 
 
 class Network(NamedTuple):
@@ -150,6 +172,7 @@ def _require_channels(normalize: Normalize, channels: int, subject: str) -> None
 
 def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
     """What `sslkit export` wrote about the network in `path`, which its spec loads from there."""
+    require_regular(path, CheckpointError)
     try:
         with safe_open(path, "pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -159,9 +182,9 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
         raise CheckpointError(
             f"{path}: does not say how it is read, as files of `sslkit export` do; use `backbone` with a `checkpoint`"
         )
+    description = DESCRIPTION.parse(metadata["sslkit"], f"{path}: metadata 'sslkit'")
+    kind = description.backbone.kind
     try:
-        description: dict[str, Any] = json.loads(metadata["sslkit"])
-        kind = description["backbone"]["kind"]
         spec_class = catalog.kinds("backbone").get(kind)
         if (
             spec_class is None
@@ -170,19 +193,13 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
         ):
             unable = f"no plugin here can load a {kind!r} from a file"
             raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unable)}")
-        backbone = spec_class.model_validate({**begun_anew(description["backbone"]), "checkpoint": path})
+        backbone = spec_class.model_validate({**begun_anew(dict(description.backbone)), "checkpoint": path})
         return (
             backbone,
-            ViewSpec.model_validate(description["view"]),
-            Readout.model_validate(description["readout"]),
+            ViewSpec.model_validate(description.view),
+            Readout.model_validate(description.readout),
         )
-    except (ValidationError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: {_unknown(error)}; export it again") from None
-
-
-def _unknown(error: Exception) -> str:
-    """In one line, what is wrong with the description that a file holds."""
-    if isinstance(error, ValidationError):
+    except ValidationError as error:
         wrong = ".".join(str(place) for place in error.errors()[0]["loc"])
-        return f"was written by another version, for {wrong!r} is not known here"
-    return f"says nothing that can be read about its network ({type(error).__name__}: {error})"
+        reason = f"was written by another version, for {wrong!r} is not known here"
+        raise CheckpointError(f"{path}: {reason}; export it again") from None

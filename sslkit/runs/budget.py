@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
@@ -10,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from sslkit.runs.summary import read_summary
 from sslkit.runs.tokens_seen import tokens
 
 TITLES = {
@@ -82,11 +82,9 @@ def total_flops(per_step: Mapping[int, int], steps: int) -> int:
 
 def _seconds(run_dir: Path, step: int) -> float | None:
     """None where the run goes on, or went on after `step`."""
-    try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-        return float(summary["seconds"]) if summary["step"] == step else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    summary = read_summary(run_dir)
+    seconds = summary.get("seconds") if summary.get("step") == step else None
+    return None if seconds is None else float(seconds)
 
 
 def shown(budgets: Sequence[Budget]) -> list[str]:

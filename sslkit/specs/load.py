@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, final
@@ -11,6 +12,8 @@ import yaml
 from pydantic import ValidationError
 
 from sslkit.errors import SpecError
+from sslkit.files.regular import read_text
+from sslkit.files.typed_json import DEEPEST
 from sslkit.specs.base import Spec
 from sslkit.specs.check import check
 from sslkit.specs.error_text import spec_error
@@ -19,9 +22,46 @@ from sslkit.specs.run import RunSpec
 S = TypeVar("S", bound=Spec)
 
 
+VARIABLE = "SSLKIT_MAX_SPEC_NODES"
+"""Environment variable that names another limit than `MOST_NODES`. It is no field: a file must not raise its own."""
+MOST_NODES = 20_000
+"""Values and keys of a spec, with what aliases stand for written out; one of a run has some hundred."""
+BYTES_A_NODE = 50
+"""A spec has at most as many bytes for each node that it may have."""
+
+
 @final
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice; PyYAML silently keeps the last."""
+    """SafeLoader that refuses nesting, aliases that explode, and a key given twice: PyYAML silently keeps the last.
+
+    PyYAML lets aliases share what they name, so that a kilobyte of them loads at once; whoever walks them pays.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.most, self._nodes, self._depth = most_nodes(), 0, 0
+        self._sizes: dict[str, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose as usual, and count what there would be without aliases."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        before = self._nodes
+        self._nodes += self._sizes.get(event.anchor, 1) if self.check_event(yaml.AliasEvent) else 1
+        if self._nodes > self.most:
+            raise SpecError(
+                f"line {event.start_mark.line + 1}: the spec has more than {self.most:,} values, those that aliases "
+                f"stand for counted each time; make it shorter, or set {VARIABLE} in the environment to a higher limit"
+            )
+        if self._depth > DEEPEST:
+            raise SpecError(
+                f"line {event.start_mark.line + 1}: is nested deeper than {DEEPEST} levels; write it flatter"
+            )
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if event.anchor is not None:
+            self._sizes[event.anchor] = self._nodes - before
+        return node
 
     def compose_mapping_node(self, anchor: dict[str, yaml.Node]) -> yaml.MappingNode:
         """Compose as usual, then compare the keys, before `<<` adds those of other mappings."""
@@ -37,18 +77,21 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def most_nodes() -> int:
+    """The limit that the environment names, or `MOST_NODES`. Raises SpecError where it names no number."""
+    named = os.environ.get(VARIABLE, str(MOST_NODES))
+    if not named.isascii() or not named.isdecimal() or len(named) > 12:
+        raise SpecError(f"{VARIABLE}={named[:40]}: must be a whole number below 10^12 in the environment")
+    return int(named)
+
+
 def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in the YAML file at `path`.
 
     Raises:
         SpecError: no such file, not YAML, or not a mapping.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SpecError(f"{path}: cannot read the spec: {error.strerror}. Check the path.") from None
-    except UnicodeDecodeError:
-        raise SpecError(f"{path}: is not a text file; a spec is YAML in UTF-8") from None
+    text = read_text(path, SpecError, "a spec is YAML in UTF-8")
     return parse_yaml(text, str(path))
 
 
@@ -64,6 +107,11 @@ def parse_yaml(text: str, where: str) -> dict[str, object]:
 
 def _yaml(text: str, where: str) -> object:
     try:
+        if len(text) > BYTES_A_NODE * (most := most_nodes()):
+            size = f"has {len(text):,} characters, more than {BYTES_A_NODE} for each of {most:,} values"
+            raise SpecError(
+                f"{size}; make it shorter, or set {VARIABLE} in the environment to a higher limit"
+            )
         data: object = yaml.load(text, _Loader)
         return data
     except SpecError as error:

@@ -91,6 +91,8 @@ class RunSpec(Spec):
     """Protocols to run during training and at the end."""
     checkpoint: CheckpointSpec = CheckpointSpec()
     """When to save, and what to keep."""
+    max_parts: Count = 32
+    """Objectives and nets at most: each has memory of its own, which `explain` takes too."""
     log: LogSpec = (
         LogSpec.model_construct()
     )  # not checked here: its slot would load the plugins, which import this
@@ -158,15 +160,27 @@ class RunSpec(Spec):
         for group in ("views", "nets", "objectives"):
             yield from odd_names(group, getattr(self, group))
         yield from mixed_pairs("objectives" if self.objective is None else "objective.objectives", self.terms)
+        yield from self._too_many()
         yield from self._beside_hybrid()
         yield from self._student_again()
         yield from self._layers()
-        labels = [e.label for e in self.evaluate]
-        for i, label in enumerate(labels):
-            if label in labels[:i]:
+        taken = set[str]()
+        for i, evaluator in enumerate(self.evaluate):
+            label = evaluator.label
+            if label in taken:
                 yield Problem(
                     f"evaluate.{i}.name", f"{label!r} is taken; give this evaluation a `name` of its own"
                 )
+            taken.add(label)
+
+    def _too_many(self) -> Iterator[Problem]:
+        count = len(self.nets) + sum(1 for _ in self.all_terms())
+        if count > self.max_parts:
+            yield Problem(
+                "max_parts",
+                f"there are {count:,} objectives and nets, more than {self.max_parts:,}, and each takes memory of its "
+                "own; leave some out, or raise `max_parts`",
+            )
 
     def _beside_hybrid(self) -> Iterator[Problem]:
         """Where the hybrid is the whole of the run, what is said beside it has no effect."""

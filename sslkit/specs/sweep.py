@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -227,7 +228,7 @@ def _odd_axes(sweep: SweepSpec) -> Iterator[str]:
             raise SpecError(
                 f"axes.{key}: values are numbers, text, lists, and mappings with text as keys"
             ) from None
-        for twice in sorted({text for text in texts if texts.count(text) > 1}):
+        for twice in sorted(text for text, count in Counter(texts).items() if count > 1):
             yield f"axes.{key}: {twice} is given twice"
     cells = math.prod(map(len, sweep.axes.values())) * max(len(sweep.rows), 1)
     if cells > MOST:

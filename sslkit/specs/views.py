@@ -47,7 +47,7 @@ class ViewSpec(Spec):
 
     size: Count
     """Side of a crop, in pixels."""
-    crops: Count = 1
+    crops: int = Field(1, ge=1, le=1024)
     """Crops of each image."""
     augment: tuple[AugmentField, ...] = ()
     """Random changes of every crop, in order. Without one that fixes the size, images are first cut at the center."""

@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.core.fingerprint import SIZE
 from sslkit.core.source import Source
+from sslkit.errors import CheckpointError
 from sslkit.evaluate.evaluation_sources import Sources, source_of
+from sslkit.runtime.array_file import read_arrays
 from sslkit.runtime.atomic_files import write_whole
 from sslkit.specs.run import RunSpec
 
@@ -105,13 +106,11 @@ def _of_arrays(
 
 def _read_list(path: Path) -> Listed | None:
     """None where it is missing or damaged."""
+    kinds = {"digests": "u2", "labels": "i1", "names": "u1", "classes": "u1"}
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            digests = file["digests"].reshape(-1, SIZE)
-            return _of_arrays(
-                _unpacked(file["names"]), digests, file["labels"].tolist(), _unpacked(file["classes"])
-            )
-    except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile):
+        digests, labels, names, classes = read_arrays(path, kinds, "")
+        return _of_arrays(_unpacked(names), digests.reshape(-1, SIZE), labels.tolist(), _unpacked(classes))
+    except (CheckpointError, ValueError, IndexError):
         return None
 
 

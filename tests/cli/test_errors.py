@@ -118,7 +118,7 @@ def test_specs_that_cannot_be_run(tmp_path, capsys, changes, parts):
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (None, ["spec.yaml: cannot read the spec: No such file or directory. Check the path."]),
+        (None, ["spec.yaml: cannot be read: No such file or directory. Check the path"]),
         ("name: [tiny", ["spec.yaml: line 1: not valid YAML: "]),
         ("", ["spec.yaml: is empty; a spec is a mapping of fields"]),
         ("- a\n- b\n", ["spec.yaml: a spec is a mapping of fields, found list"]),

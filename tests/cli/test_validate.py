@@ -47,7 +47,7 @@ def test_a_broken_spec_is_one_message_and_exit_code_2(spec: str, capsys: pytest.
 
 def test_a_missing_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "nowhere.yaml"]) == USER_ERROR
-    assert capsys.readouterr().err.startswith("error: nowhere.yaml: cannot read the spec: No such file")
+    assert capsys.readouterr().err.startswith("error: nowhere.yaml: cannot be read: No such file")
 
 
 def test_the_overview_names_a_single_objective_and_several_by_their_names() -> None:

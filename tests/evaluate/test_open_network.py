@@ -184,12 +184,15 @@ def test_a_module_is_read_by_a_function(tmp_path):
 
 
 def test_files_that_are_no_exports(tmp_path):
+    with pytest.raises(CheckpointError, match=r"a\.safetensors: cannot be read: No such file"):
+        open_network(spec(**_file(tmp_path)))
+    (tmp_path / "a.safetensors").write_bytes(b"nothing")
     with pytest.raises(CheckpointError, match=r"a\.safetensors: cannot be read as safetensors"):
         open_network(spec(**_file(tmp_path)))
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors")
     with pytest.raises(CheckpointError, match="does not say how it is read, as files of `sslkit export` do"):
         open_network(spec(**_file(tmp_path)))
-    said = {"backbone": {"kind": "gone"}}
+    said = {"backbone": {"kind": "gone"}, "view": {}, "readout": {}}
     save_file({"a": torch.ones(1)}, tmp_path / "a.safetensors", {"sslkit": json.dumps(said)})
     with pytest.raises(CheckpointError, match="no plugin here can load a 'gone' from a file"):
         open_network(spec(**_file(tmp_path)))

@@ -332,7 +332,7 @@ def test_a_spec_of_one_run_is_the_base_of_a_sweep(tmp_path):
     ("text", "message"),
     [
         ("rows: {a: {}}", "base: is missing"),
-        ("base: nowhere.yaml\nrows: {a: {}}", "nowhere.yaml: cannot read the spec"),
+        ("base: nowhere.yaml\nrows: {a: {}}", "nowhere.yaml: cannot be read"),
         ("base: {}\nrows: {a: 3}", "rows.a: must be a mapping"),
         ("base: {}\naxes: {seed: 3}", "axes.seed: must be a list"),
         ("base: {}\nrow: {a: {}}", "row: "),

@@ -57,6 +57,7 @@ VALUES = {
     "resident": "0 GiB",
     "augment_on": "workers",
     "max_corrupt": 0.5,
+    "max_parts": 5,
     "log": {"every": 2, "flops": False},
     "checkpoint": {"every": "2 steps"},
     "evaluate": [{"kind": "knn", "k": 3}],

@@ -60,6 +60,8 @@ class Folder(SourceSpec):
     """Channels of every image."""
     convert: bool = True
     """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    max_pixels: int = Field(89_478_485, ge=1)
+    """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
     extensions: Extensions = EXTENSIONS
     """File names that count as images, by their end; upper and lower case are the same."""
     attributes: Path | None = None
@@ -98,7 +100,7 @@ class Folder(SourceSpec):
         classes = () if split == "train" else listing.class_names(self.root.expanduser(), self.extensions)
         listed = listing.list_folder(root, self.extensions, classes)
         attributes = self._attributes(split, listed)
-        return FolderSource(root, listed, Decoder(self.channels, self.convert), attributes)
+        return FolderSource(root, listed, Decoder(self.channels, self.convert, self.max_pixels), attributes)
 
     def _attributes(self, split: str, listed: listing.Listing) -> dict[str, Tensor]:
         """Attributes of the images of `split`; their values are those of the training images."""
@@ -167,6 +169,10 @@ class Parquet(SourceSpec):
     """Channels of every image."""
     convert: bool = True
     """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    max_pixels: int = Field(89_478_485, ge=1)
+    """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
+    max_classes: int = Field(100_000, ge=1)
+    """Classes at most that integer labels may count up to; larger ones are hardly classes."""
 
     @classmethod
     def example(cls) -> Self | None:
@@ -185,6 +191,6 @@ class Parquet(SourceSpec):
         files = self.files if split == "train" else self.test
         if files is None:
             return None
-        columns = Columns(self.image_column, self.label_column, self.attributes)
-        decoder = Decoder(self.channels, self.convert)
+        columns = Columns(self.image_column, self.label_column, self.attributes, self.max_classes)
+        decoder = Decoder(self.channels, self.convert, self.max_pixels)
         return parquet(files.expanduser(), columns, decoder, self.files.expanduser())

@@ -39,6 +39,8 @@ class Segmentation(SourceSpec):
     """Channels of every image."""
     convert: bool = True
     """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    max_pixels: int = Field(89_478_485, ge=1)
+    """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
 
     @classmethod
     def example(cls) -> Self | None:
@@ -67,4 +69,6 @@ class Segmentation(SourceSpec):
             names_in(self.regions) if isinstance(self.regions, Path) else tuple(map(str, range(self.regions)))
         )
         regions = Regions(names, self.ignore_index)
-        return SegmentationSource(root.expanduser(), regions, Decoder(self.channels, self.convert))
+        return SegmentationSource(
+            root.expanduser(), regions, Decoder(self.channels, self.convert, self.max_pixels)
+        )

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from sslkit.errors import DataError, SpecError
 from sslkit.runs.evaluations import NAMING, Evaluation, evaluations
 from sslkit.runs.lock import read_lock
+from sslkit.specs.load import parse_as
+from sslkit.specs.run import RunSpec
 
-SPEED = ("out", "workers", "name", "parallel", "resident", "augment_on")
+SPEED = ("out", "workers", "name", "parallel", "resident", "augment_on", "max_parts")
 """Fields of a run that change no number, or low bits at most."""
 WEIGHTLESS = (*SPEED, "seed", "evaluate", "checkpoint", "log")
 """Fields of a run that make no other setting: the seed, and those that leave the weights as they are."""
@@ -82,8 +84,17 @@ def read_entries(run_dirs: Sequence[Path], step: int | None) -> list[Entry]:
             raise SpecError(f"{one} is given twice: a run cannot be compared with itself")
     locks = {path: read_lock(path) for path in run_dirs}
     return [
-        Entry(path, lock["spec"], evaluations(path, step), lock["resolved"]) for path, lock in locks.items()
+        Entry(path, _complete(lock["spec"]), evaluations(path, step), lock["resolved"])
+        for path, lock in locks.items()
     ]
+
+
+def _complete(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`spec` with the fields that later versions added, so that seeds of two versions are one setting."""
+    try:
+        return parse_as(RunSpec, spec).model_dump(mode="json")
+    except SpecError:  # of a kind that no plugin offers here
+        return spec
 
 
 def grouped(entries: Sequence[Entry]) -> list[Group]:

@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, final
+
+from pydantic import BaseModel, PlainValidator, TypeAdapter
 
 from sslkit.analysis.scaling.fit import FLOPS
 from sslkit.errors import DataError, SpecError
+from sslkit.files.regular import read_text
+from sslkit.files.typed_json import JsonFile
+from sslkit.runs.file_shapes import SUMMARY_FILE
+from sslkit.runs.lock import LOCK, read_lock
 from sslkit.runs.summary import SUMMARY
 from sslkit.runs.tokens_seen import tokens
-from sslkit.specs.load import parse_yaml
 from sslkit.specs.metrics import Better
 
-LOCK = "spec.lock.yaml"
 BACKWARD = 3.0
 """FLOPs of a pass with its gradients, in forward passes; one forward pass is 2 for each parameter and token."""
+
+
+@final
+class _Scores(BaseModel):
+    """What is read of the file of an evaluation."""
+
+    metrics: Mapping[str, object] = {}
+    better: Mapping[str, Better | None] = {}
+
+
+def _table_of(value: object) -> object:
+    """`value` where it is a list of objects, or a mapping of lists."""
+    match value:
+        case list() if all(isinstance(row, dict) for row in value):
+            return value
+        case dict() if value and all(isinstance(column, list) for column in value.values()):
+            return value
+    raise ValueError("a table is a list of objects, one a run, or an object of columns")
+
+
+SCORES_FILE = JsonFile(TypeAdapter(_Scores), DataError, "run `sslkit evaluate` again")
+TABLE_FILE: JsonFile[list[dict[str, object]] | dict[str, list[object]]] = JsonFile(
+    TypeAdapter(Annotated[Any, PlainValidator(_table_of)]), DataError, "write the table anew", verdict=""
+)
 
 
 class Row(NamedTuple):
@@ -101,14 +128,16 @@ def read_run(run_dir: Path) -> Row:
     Raises:
         DataError: the folder holds no run, or one that has not ended.
     """
-    lock: Mapping[str, Any] = parse_yaml(
-        _text(run_dir / LOCK, "the folder holds no run"), str(run_dir / LOCK)
-    )
-    unfinished = f"the run has not ended; `sslkit resume {run_dir}` ends it"
-    summary = _json(run_dir / SUMMARY, _text(run_dir / SUMMARY, unfinished))
+    for name, trouble in (
+        (LOCK, "the folder holds no run"),
+        (SUMMARY, f"the run has not ended; `sslkit resume {run_dir}` ends it"),
+    ):
+        if not (run_dir / name).exists():
+            raise DataError(f"{run_dir / name}: does not exist: {trouble}")
+    lock, summary = read_lock(run_dir), SUMMARY_FILE.read(run_dir / SUMMARY)
     try:
         return _row(run_dir, summary, lock["spec"], lock["resolved"])
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
         raise DataError(f"{run_dir}: {SUMMARY} or {LOCK} is damaged: no {error}") from None
 
 
@@ -147,10 +176,9 @@ class _Later(NamedTuple):
 def _later(run_dir: Path, step: int) -> _Later:
     later = _Later({}, {})
     for path in sorted((run_dir / "evaluations" / f"step-{step:08d}").glob("*.json")):
-        record = _json(path, _text(path, "cannot be read"))
-        for part, values in (("metrics", later.metrics), ("better", later.better)):
-            if isinstance(record.get(part), dict):
-                values |= {f"eval/{path.stem}/{name}": value for name, value in record[part].items()}
+        scores = SCORES_FILE.read(path)
+        for part, values in ((scores.metrics, later.metrics), (scores.better, later.better)):
+            values |= {f"eval/{path.stem}/{name}": value for name, value in part.items()}
     return later
 
 
@@ -178,33 +206,20 @@ def _numbers(row: Mapping[str, object]) -> dict[str, float]:
 
 
 def _csv_rows(path: Path) -> Sequence[Mapping[str, object]]:
-    return list(csv.DictReader(_text(path, "cannot be read").splitlines(), skipinitialspace=True))
+    try:
+        return list(csv.DictReader(read_text(path).splitlines(), skipinitialspace=True))
+    except csv.Error as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}") from None
 
 
 def _json_rows(path: Path) -> Sequence[Mapping[str, object]]:
     """A list of objects, or an object of columns."""
-    data: Any = _json(path, _text(path, "cannot be read"))
-    if isinstance(data, dict) and data and all(isinstance(column, list) for column in data.values()):
-        lengths = {len(column) for column in data.values()}
-        if len(lengths) > 1:
-            raise DataError(f"{path}: its columns differ in length: {', '.join(map(str, sorted(lengths)))}")
-        data = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
-    if not (isinstance(data, list) and all(isinstance(row, dict) for row in data)):
-        raise DataError(f"{path}: a table is a list of objects, one a run, or an object of columns")
-    return data
-
-
-def _json(path: Path, text: str) -> Any:  # noqa: ANN401
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise DataError(f"{path}: is not JSON: {error}") from None
-
-
-def _text(path: Path, trouble: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: does not exist: {trouble}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as text: {error}") from None
+    match TABLE_FILE.read(path):
+        case list() as rows:
+            return rows
+        case columns:
+            lengths = {len(column) for column in columns.values()}
+            if len(lengths) > 1:
+                differing = ", ".join(map(str, sorted(lengths)))
+                raise DataError(f"{path}: its columns differ in length: {differing}")
+            return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]

@@ -6,10 +6,11 @@ import base64
 import io
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.source import Source
+from sslkit.files.regular import require_regular
 from sslkit.functional.pixel_normalization import as_rgb
 from sslkit.functional.resize import resize_center
 from sslkit.report.page.html import Html, tag
@@ -18,6 +19,8 @@ THUMB = 96
 """Pixels of a small picture's edge at most."""
 WIDEST = 1600
 """Pixels of a figure's width at most."""
+MOST_PIXELS = 50_000_000
+"""Pixels of a figure's file at most."""
 LARGE = 400_000
 """Bytes of a PNG from which on a figure is kept as JPEG."""
 
@@ -25,9 +28,12 @@ LARGE = 400_000
 def figure_image(path: Path, alt: str) -> Html | None:
     """The picture in the file at `path`; None where there is none that can be read."""
     try:
+        require_regular(path)
         with Image.open(path) as opened:
+            if opened.width * opened.height > MOST_PIXELS:
+                return None
             picture = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError):
+    except Exception:  # decoders raise whatever their format's parser meets
         return None
     if picture.width > WIDEST:
         picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)))

@@ -92,7 +92,12 @@ class UnreadableImages:
 
 
 def _listed(path: Path) -> Iterator[tuple[int, str]]:
-    """(index, reason) of the images that an earlier part of the run skipped; a line cut short is left out."""
-    for line in path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else ():
-        index, _, reason = line.split("\t", 2)
-        yield int(index), reason
+    """(index, reason) of the images that an earlier part of the run skipped.
+
+    A line that is cut short or damaged is left out: its image is skipped again when it comes.
+    """
+    text = path.read_bytes().decode(errors="replace") if path.is_file() else ""
+    for line in text.split("\n")[:-1]:
+        match line.split("\t", 2):
+            case [index, _, reason] if index.isascii() and index.isdecimal() and len(index) < 19:
+                yield int(index), reason

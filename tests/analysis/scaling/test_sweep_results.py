@@ -159,6 +159,9 @@ def test_a_row_of_nothing():
     assert str(caught.value) == "a: has no 'loss'. It has nothing"
 
 
+TABLE = "t.json: a table is a list of objects, one a run, or an object of columns"
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -170,11 +173,24 @@ def test_a_row_of_nothing():
         (
             "t.json",
             "{",
-            "t.json: is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+            "t.json: is not JSON: Expecting property name enclosed in double quotes at line 1, column 2; "
+            "write the table anew",
         ),
-        ("t.json", "3", "t.json: a table is a list of objects, one a run, or an object of columns"),
-        ("t.json", "[1]", "t.json: a table is a list of objects, one a run, or an object of columns"),
-        ("t.json", '{"a": 1}', "t.json: a table is a list of objects, one a run, or an object of columns"),
+        (
+            "t.json",
+            "3",
+            f"{TABLE}, found 3; write the table anew",
+        ),
+        (
+            "t.json",
+            "[1]",
+            f"{TABLE}, found [1]; write the table anew",
+        ),
+        (
+            "t.json",
+            '{"a": 1}',
+            f"{TABLE}, found {{'a': 1}}; write the table anew",
+        ),
         ("t.json", '{"a": [1], "b": [1, 2]}', "t.json: its columns differ in length: 1, 2"),
     ],
 )
@@ -189,9 +205,7 @@ def test_wrong_tables(tmp_path, monkeypatch, name, text, message):
 
 def test_a_table_that_is_no_text(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(
-        DataError, match=r"t\.csv: cannot be read as text: 'utf-8' codec can't decode byte 0xff"
-    ):
+    with pytest.raises(DataError, match=r"t\.csv: is damaged or no text: byte 0 is not UTF-8"):
         read_sweep([tmp_path / "t.csv"])
 
 

@@ -159,7 +159,7 @@ def test_damaged_batches_are_named(batches, content, reason, capsys):
     [
         (b"nonsense", "cannot be decoded"),
         (None, "cannot be decoded"),
-        (encode(np.zeros((3, 8, 8), np.uint8)), r"shape \(3, 8, 8\)"),
+        (encode(np.zeros((3, 8, 8), np.uint8)), "has 8 x 8 pixels"),
     ],
     ids=["nonsense", "missing", "size"],
 )

@@ -100,7 +100,7 @@ def test_names_come_from_a_file(root, tmp_path):
         names.write_text(text)
         with pytest.raises(DataError, match="expected 2 to 255 different ones, one on each line"):
             names_in(names)
-    with pytest.raises(DataError, match="cannot be read as text"):
+    with pytest.raises(DataError, match="cannot be read: No such file"):
         names_in(tmp_path / "none.txt")
 
 

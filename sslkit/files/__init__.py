@@ -1,0 +1,1 @@
+"""Reading of files that anybody may have written. Torch-free."""
