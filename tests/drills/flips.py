@@ -1,0 +1,76 @@
+"""A bit flipped in any file of a run folder: noticed, or without effect."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import ClassVar, final
+
+from tests.drills.drill import HELD, Drill, Result, judged
+from tests.drills.forks import Ended, call, command, fault
+from tests.drills.outcome import difference, plain, plain_page
+
+
+@final
+class Flips(Drill):
+    name: ClassVar[str] = "flips"
+    title = (
+        "a bit flipped in any file of a run, then `resume`, or `report`, `evaluate` and `resume`: "
+        "the same result, or an error that names the file"
+    )
+    tries, sample = 2000, 16
+
+    def attempt(self, index: int, folder: Path) -> Result:
+        dice, finished = self.dice(index), index % 2 == 1
+        template = self.bench.whole if finished else self.bench.half
+        files = [
+            p.relative_to(template) for p in sorted(template.rglob("*")) if p.is_file() and p.stat().st_size
+        ]
+        name, run = files[index // 2 % len(files)], self.bench.copy(template, folder / "run")
+        content = bytearray((run / name).read_bytes())
+        at, bit = dice.randrange(len(content)), dice.randrange(8)
+        content[at] ^= 1 << bit
+        (run / name).write_bytes(content)
+        wrong = self._finished(run, name) if finished else self._cut_off(run, name)
+        return judged(f"{name}, bit {bit} of byte {at}, {wrong}") if wrong else HELD
+
+    def _cut_off(self, run: Path, name: Path) -> str | None:
+        """A run that goes on ends with the same bits, or tells what is damaged."""
+        ended = call(command("resume", run), run.parent)
+        if wrong := fault(ended):
+            return f"resume: {wrong}"
+        if ended.code == 2:
+            return None
+        wrong = difference(self.bench.expected, run)
+        return f"resume, silently: {wrong}" if wrong and not names(ended, name) else None
+
+    def _finished(self, run: Path, name: Path) -> str | None:
+        """A finished run shows and measures the same, or tells what is damaged."""
+        for words in (["report", run, "--fast"], ["evaluate", run], ["resume", run]):
+            ended = call(command(*words), run.parent)
+            if wrong := fault(ended):
+                return f"{words[0]}: {wrong}"
+            if (
+                ended.code == 0
+                and not names(ended, name)
+                and (wrong := self._effect(str(words[0]), ended, run))
+            ):
+                return f"{words[0]}, silently: {wrong}"
+        return None
+
+    def _effect(self, name: str, ended: Ended, run: Path) -> str | None:
+        """What a command that succeeded made otherwise than of the undamaged run."""
+        expected, page = self.bench.shown(name)
+        if name == "report":
+            return None if plain_page(run) == page else "another page"
+        if plain(ended.output, run) != expected:
+            return f"printed {ended.output[-300:]}"
+        return None
+
+
+def names(ended: Ended, name: Path) -> bool:
+    """Whether a warning or note names the damaged file, or the folder that holds it."""
+    lines = [
+        line for line in ended.output.splitlines() if re.search("warning|note|damaged", line, re.IGNORECASE)
+    ]
+    return any(name.name in line or (name.parent.name and name.parent.name in line) for line in lines)

@@ -1,0 +1,103 @@
+"""What a run came to, without what measures the machine: two outcomes are equal or the run was harmed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+MEASURED = frozenset(
+    {"images_per_s", "seconds", "joules", "energy_joules", "energy_of", "peak_memory_mib", "paths"}
+)
+"""Fields that say how long something took, or where it is."""
+BY_TIME = frozenset({"report.html"})
+"""Files that say when they were written, or are asked for separately."""
+
+
+class Outcome(NamedTuple):
+    """A run folder as its owner sees it."""
+
+    summary: Any
+    records: Any
+    evaluations: Mapping[str, Any]
+    weights: Mapping[str, str]
+    """Digest of each checkpoint's state."""
+    files: frozenset[str]
+    """Every file there is."""
+
+
+def outcome(run_dir: Path) -> Outcome:
+    """Of the finished run in `run_dir`. Raises OSError or ValueError where it is not whole."""
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    evaluations = {
+        str(path.relative_to(run_dir)): (
+            _without(json.loads(path.read_text()), run_dir) if path.suffix == ".json" else _digest(path)
+        )
+        for path in sorted(run_dir.glob("evaluations/*/*"))
+        if path.is_file()
+    }
+    return Outcome(
+        _without(json.loads((run_dir / "summary.json").read_text()), run_dir),
+        [_without(json.loads(line), run_dir) for line in lines],
+        evaluations,
+        {path.parent.name: _digest(path) for path in sorted(run_dir.glob("checkpoints/*/state.pt"))},
+        frozenset(str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()) - BY_TIME,
+    )
+
+
+def difference(expected: Outcome, run_dir: Path) -> str | None:
+    """What differs between `expected` and the run in `run_dir`, in a line; None where nothing does."""
+    try:
+        reached = outcome(run_dir)
+    except (OSError, ValueError) as error:
+        return f"not whole: {error}"
+    for name, ours, theirs in zip(Outcome._fields, expected, reached, strict=True):
+        if ours != theirs:
+            return f"other {name}: {_where(ours, theirs)}"
+    return None
+
+
+def _where(ours: Any, theirs: Any) -> str:
+    if isinstance(ours, frozenset):
+        return f"missing {sorted(ours - theirs)}, beyond {sorted(theirs - ours)}"
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+        return ", ".join(
+            f"{key}: {str(ours.get(key))[:60]} -> {str(theirs.get(key))[:60]}" for key in keys[:3]
+        )
+    if isinstance(ours, list) and isinstance(theirs, list):
+        if len(ours) != len(theirs):
+            return f"{len(theirs)} instead of {len(ours)}"
+        return next(_where(a, b) for a, b in zip(ours, theirs, strict=True) if a != b)
+    return f"{str(ours)[:60]} -> {str(theirs)[:60]}"
+
+
+def _without(value: Any, run_dir: Path) -> Any:
+    """`value` without measured fields, and with another name for the folder."""
+    if isinstance(value, dict):
+        return {key: _without(inner, run_dir) for key, inner in value.items() if key not in MEASURED}
+    if isinstance(value, list):
+        return [_without(inner, run_dir) for inner in value]
+    return value.replace(str(run_dir), "RUN") if isinstance(value, str) else value
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def newest_step(run_dir: Path) -> int:
+    """The step of the newest checkpoint that is whole; 0 where there is none."""
+    folders = (path.parent.name for path in run_dir.glob("checkpoints/step-*/meta.json"))
+    return max((int(name.removeprefix("step-")) for name in folders), default=0)
+
+
+def plain(text: str, run_dir: Path) -> str:
+    """What a command printed or wrote, with another name for the folder."""
+    return text.replace(str(run_dir), "RUN").replace(run_dir.name, "RUN")
+
+
+def plain_page(run_dir: Path) -> str:
+    """The report of the run, with another name for the folder."""
+    return plain((run_dir / "report.html").read_text(), run_dir)
