@@ -9,11 +9,12 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.drills.bench import Bench
-from tests.drills.drill import Drill
+from tests.drills.drill import Drill, Result
 from tests.drills.drills import DRILLS
 from tests.drills.journal import Journal, Try, commit
 from tests.drills.page import PAGE, table, written
@@ -59,11 +60,10 @@ def turns(drills: Sequence[Drill], args: argparse.Namespace) -> Iterator[tuple[D
     if args.index is not None:
         yield from ((drill, args.index) for drill in drills)
         return
-    counts = {drill.name: args.tries if args.tries is not None else _count(drill, args) for drill in drills}
-    rounds = max(counts.values(), default=0)
+    counts = [args.tries if args.tries is not None else _count(drill, args) for drill in drills]
+    rounds = max(counts, default=0)
     for i in range(rounds):  # in proportion to their counts
-        for drill in drills:
-            count = counts[drill.name]
+        for drill, count in zip(drills, counts, strict=True):
             yield from ((drill, index) for index in range(i * count // rounds, (i + 1) * count // rounds))
 
 
@@ -75,7 +75,11 @@ def _attempt(drill: Drill, index: int, folder: Path, journal: Journal) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     begun = time.monotonic()
-    result = drill.attempt(index, folder)
+    try:
+        result = drill.attempt(index, folder)
+    except Exception as error:  # a drill that cannot be made has not held
+        lines = traceback.format_exception(error)[-3:]
+        result = Result("failed", f"the drill itself: {' | '.join(' '.join(line.split()) for line in lines)}")
     seconds = round(time.monotonic() - begun, 2)
     reason = result.reason.replace(str(folder), "TRY")
     journal.add(Try(journal.commit, drill.name, drill.seed, index, result.verdict, reason, seconds))

@@ -146,19 +146,20 @@ class Bench:
         shutil.copytree(source, target)
         return target
 
-    def continued(self, run: Path, *, by: str = "resume") -> str | None:
+    def continued(self, run: Path, *, by: str = "resume", more: bool = False) -> str | None:
         """Go on with the run in `run` to its end; what was harmed, if anything was.
 
-        Nothing that was saved may be lost: it goes on from the newest whole checkpoint.
+        Nothing that was saved may be lost: it goes on from the newest whole checkpoint. `more`: it was evaluated
+        in between.
         """
         saved = newest_step(run)
         words = ["run", self.spec, "--out", run] if by == "run" else ["resume", run]
         ended = call(command(*words), run.parent)
         if by == "resume" and ended.code == 2 and saved == 0 and _NO_RUN.search(ended.output):
-            return self.continued(run, by="run")
+            return self.continued(run, by="run", more=more)
         if wrong := fault(ended, allowed=(0,)):
             return f"{by}: {wrong}"
-        return lost(saved, ended) or difference(self.expected, run)
+        return lost(saved, ended) or difference(self.expected, run, more=more)
 
     def start(self, run: Path, by: str) -> Child:
         """`run` or `resume` in `run`, to be disturbed."""

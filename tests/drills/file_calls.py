@@ -16,7 +16,19 @@ Act = Callable[[int, str], None]
 KILLED = 137
 """Exit code of a process that ends itself as SIGKILL would: at once, with nothing cleaned up."""
 
-_CHANGES = ("mkdir", "rename", "replace", "unlink", "remove", "rmdir", "fsync", "link", "symlink", "truncate")
+_CHANGES = (
+    "mkdir",
+    "rename",
+    "replace",
+    "unlink",
+    "remove",
+    "rmdir",
+    "fsync",
+    "link",
+    "symlink",
+    "truncate",
+    "ftruncate",
+)
 _real_open = io.open
 
 
@@ -62,6 +74,10 @@ class FileCalls:
         """In this process, for good: meant for a child."""
         for name in _CHANGES:
             setattr(os, name, self._counted(name, getattr(os, name)))
+        os.open = self._only(os.open, "open", lambda path, flags, *rest, **more: flags & os.O_CREAT)
+        os.write = self._only(
+            os.write, "write", lambda descriptor, data: descriptor > 2
+        )  # not what is printed
         io.open = builtins.open = self._open  # type: ignore[assignment]
 
     def note(self, name: str) -> None:
@@ -75,6 +91,18 @@ class FileCalls:
         def call(*args: object, **kwargs: object) -> Any:
             self.note(name)
             return original(*args, **kwargs)
+
+        return call
+
+    def _only(
+        self, original: Callable[..., Any], name: str, counts: Callable[..., object]
+    ) -> Callable[..., Any]:
+        """`original`, of whose calls some are counted."""
+        counted = self._counted(name, original)
+
+        @wraps(original)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return (counted if counts(*args, **kwargs) else original)(*args, **kwargs)
 
         return call
 

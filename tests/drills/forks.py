@@ -57,12 +57,13 @@ class Child:
         if threading.active_count() > 1:
             raise RuntimeError("a process with several threads cannot be forked safely")
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `wait`
-        self._base, self._begun = _resident_mib(os.getpid()), time.monotonic()
+        self._begun = time.monotonic()
         sys.stdout.flush()
         sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
             _be_child(function, self._output.fileno(), cwd)
+        self._base = _resident_mib(self.pid)
 
     def send(self, number: int) -> None:
         """Signal the child, which may have ended."""
@@ -87,7 +88,7 @@ class Child:
             if stopped:
                 os.kill(self.pid, signal.SIGKILL)
             time.sleep(POLL)
-        peak = max(peak, usage.ru_maxrss / 1024 - self._base)
+        peak = max(peak, usage.ru_maxrss / 1024 - self._base) if self._base else 0.0
         with self._output as file:
             file.seek(0)
             output = file.read(1 << 20).decode(errors="replace")

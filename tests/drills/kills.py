@@ -50,7 +50,8 @@ class EveryCall(Drill):
 
     def attempt(self, index: int, folder: Path) -> Result:
         """Samples are spread over the run by a stride that meets every call."""
-        number, run = index * 89 % self.tries + 1, folder / "run"
+        stride = next(prime for prime in (89, 97, 101) if self.tries % prime)
+        number, run = index * stride % self.tries + 1, folder / "run"
         words = ["run", str(self.bench.spec), "--out", str(run)]
 
         def dying() -> int:

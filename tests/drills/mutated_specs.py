@@ -55,7 +55,7 @@ class Specs(Drill):
         done, text = mutated(base, dice)
         spec = folder / "spec.yaml"
         spec.write_text(text, errors="surrogatepass")
-        wrong = self._through(spec, folder, explain=dice.random() < 0.3, run=dice.random() < 0.3)
+        wrong = self._through(spec, folder, explain=dice.random() < 0.1, run=dice.random() < 0.6)
         return judged(f"{base.get('name')}, {done}: {wrong}" if wrong else None)
 
     def _through(self, spec: Path, folder: Path, *, explain: bool, run: bool) -> str | None:

@@ -9,6 +9,9 @@ from typing import Any
 
 import yaml
 
+from sslkit.registry.manager import registry
+from sslkit.specs.families import FAMILIES
+
 Spec = dict[str, Any]
 Place = tuple[Any, Any]
 """A dict or list inside a spec, and the key or index of a value in it."""
@@ -24,12 +27,12 @@ FACTORS = (0, 0.5, 2, 3, 10, 1000, -1)
 
 def mutated(base: Spec, dice: random.Random) -> tuple[str, str]:
     """(what was done, YAML) of a copy of `base` with one to three mutations."""
-    spec, done = copy.deepcopy(base), []
+    spec, done, mild = copy.deepcopy(base), [], dice.random() < 0.5
     for _ in range(dice.choice([1, 1, 1, 2, 3])):
-        mutation = dice.choice(VALUES)
+        mutation = dice.choice(MILD if mild else VALUES)
         done.append(mutation(spec, dice))
     text = yaml.safe_dump(spec, sort_keys=False, allow_unicode=True)
-    if dice.random() < 0.25:
+    if not mild and dice.random() < 0.4:
         mutate = dice.choice(TEXTS)
         text = mutate(text, dice)
         done.append(mutate.__name__)
@@ -63,6 +66,34 @@ def scaled(spec: Spec, dice: random.Random) -> str:
     holder, key = dice.choice(numbers)
     holder[key] = type(holder[key])(holder[key] * dice.choice(FACTORS))
     return f"{key} = {holder[key]}"
+
+
+def sized(spec: Spec, dice: random.Random) -> str:
+    """A number that may well be right."""
+    numbers = [(h, k) for h, k in _places(spec) if type(h[k]) in (int, float)]
+    if not numbers:
+        return "no number"
+    holder, key = dice.choice(numbers)
+    value = holder[key]
+    holder[key] = (
+        max(1, value + dice.choice([-1, 1, value])) if type(value) is int else value * dice.choice([0.5, 0.9])
+    )
+    return f"{key} = {holder[key]}"
+
+
+def another(spec: Spec, dice: random.Random) -> str:
+    """A component of another kind of its family, as it is by default."""
+    components = [
+        (h, k) for h, k in _places(spec) if isinstance(h[k], dict) and isinstance(h[k].get("kind"), str)
+    ]
+    if not components:
+        return "no component"
+    holder, key = dice.choice(components)
+    families = [family for family in FAMILIES if holder[key]["kind"] in registry().kinds(family)]
+    if not families:
+        return "no family"
+    holder[key] = {"kind": dice.choice(sorted(registry().kinds(families[0])))}
+    return f"{key} = {holder[key]['kind']}"
 
 
 def dropped(spec: Spec, dice: random.Random) -> str:
@@ -177,6 +208,8 @@ def several(text: str, dice: random.Random) -> str:
     return f"{text}---\n{text}"
 
 
+MILD: tuple[Callable[[Spec, random.Random], str], ...] = (sized, sized, another, another, dropped)
+"""What may well be a spec still, so that `explain` and `run` have something to do."""
 VALUES: tuple[Callable[[Spec, random.Random], str], ...] = (
     strange, strange, strange, scaled, scaled, dropped, misspelled, swapped, repeated, nested, added,
 )  # fmt: skip

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 MEASURED = frozenset(
-    {"images_per_s", "seconds", "joules", "energy_joules", "energy_of", "peak_memory_mib", "paths"}
-)
-"""Fields that say how long something took, or where it is."""
-BY_TIME = frozenset({"report.html"})
-"""Files that say when they were written, or are asked for separately."""
+    {
+        "images_per_s", "seconds", "joules", "energy_joules", "energy_of", "peak_memory_mib", "paths",
+        "run", "checksum",
+    }
+)  # fmt: skip
+"""Fields that say how long something took, where it is, or which of two equal runs."""
+ASIDE = frozenset({"report.html", ".owner", ".storing"})
+"""Files that are asked for separately, and those that locks are on."""
 
 
 class Outcome(NamedTuple):
@@ -26,6 +29,11 @@ class Outcome(NamedTuple):
     """Digest of each checkpoint's state."""
     files: frozenset[str]
     """Every file there is."""
+
+    def leaving_out(self, names: Collection[str]) -> Outcome:
+        """As it is, without the files `names`."""
+        evaluations = {name: value for name, value in self.evaluations.items() if name not in names}
+        return self._replace(evaluations=evaluations, files=self.files - set(names))
 
 
 def outcome(run_dir: Path) -> Outcome:
@@ -43,16 +51,25 @@ def outcome(run_dir: Path) -> Outcome:
         [_without(json.loads(line), run_dir) for line in lines],
         evaluations,
         {path.parent.name: _digest(path) for path in sorted(run_dir.glob("checkpoints/*/state.pt"))},
-        frozenset(str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()) - BY_TIME,
+        frozenset(str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()) - ASIDE,
     )
 
 
-def difference(expected: Outcome, run_dir: Path) -> str | None:
-    """What differs between `expected` and the run in `run_dir`, in a line; None where nothing does."""
+def difference(
+    expected: Outcome, run_dir: Path, aside: Collection[str] = (), *, more: bool = False
+) -> str | None:
+    """What differs between `expected` and the run in `run_dir`, in a line; None where nothing does.
+
+    Files `aside` are not compared. `more`: there may be other evaluations beside those expected.
+    """
     try:
         reached = outcome(run_dir)
     except (OSError, ValueError) as error:
         return f"not whole: {error}"
+    if more:
+        beyond = {name for name in reached.files - expected.files if name.startswith("evaluations/")}
+        aside = {*aside, *beyond}
+    expected, reached = expected.leaving_out(aside), reached.leaving_out(aside)
     for name, ours, theirs in zip(Outcome._fields, expected, reached, strict=True):
         if ours != theirs:
             return f"other {name}: {_where(ours, theirs)}"

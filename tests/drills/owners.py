@@ -39,17 +39,17 @@ class Owners(Drill):
             time.sleep(dice.random() * self.bench.seconds)
             first.send(signal.SIGKILL)
         ends = [child.wait() for child in (first, second)]
-        wrong = wrong_ends(ends, killed=killed) or self._mixed(run)
+        wrong = wrong_ends(ends, killed=killed) or self._mixed(run, more=EVALUATE in pair)
         return judged(f"{' | '.join(' '.join(words) for words in pair)}: {wrong}" if wrong else None)
 
     def _words(self, words: tuple[str, ...], run: Path) -> list[object]:
         places = {"SPEC": self.bench.spec, "OTHER": self.bench.other, "RUN": run}
         return [places.get(word, word) for word in words]
 
-    def _mixed(self, run: Path) -> str | None:
+    def _mixed(self, run: Path, *, more: bool) -> str | None:
         """Whether the folder, brought to its end, holds anything but one of the two runs."""
-        wrong = self.bench.continued(run)
-        if wrong is None or difference(self.bench.other_expected, run) is None:
+        wrong = self.bench.continued(run, more=more)
+        if wrong is None or difference(self.bench.other_expected, run, more=more) is None:
             return None
         return f"mixed: {wrong}"
 

@@ -54,7 +54,7 @@ class Permissions(Drill):
             return judged(f"{where}: {wrong}")
         if newest_step(run) < CUT:
             return judged(f"{where}: lost: the checkpoint of step {CUT} is gone")
-        wrong = self.bench.continued(run)
+        wrong = self.bench.continued(run, more=words[0] == "evaluate")
         return judged(f"{where}, then allowed: {wrong}" if wrong else None)
 
 

@@ -26,7 +26,7 @@ from tests.drills.harness_cases import CASES
 from tests.drills.inputs import header, one_line, structure
 from tests.drills.journal import Journal, Try
 from tests.drills.mutated_specs import MIB, SECONDS, bounded
-from tests.drills.mutations import TEXTS, VALUES, mutated
+from tests.drills.mutations import MILD, TEXTS, VALUES, mutated
 from tests.drills.outcome import difference, newest_step, outcome, plain
 from tests.drills.owners import wrong_ends
 from tests.drills.page import BEGIN, END, PAGE, table, written
@@ -98,7 +98,11 @@ def test_equal_runs_at_other_places_and_speeds_are_equal(tmp_path):
     ("name", "content", "what"),
     [
         ("checkpoints/step-00000004/state.pt", b"Weights", "other weights: step-00000004"),
-        ("evaluations/step-00000004/knn.json", b'{"accuracy": 0.6}', "accuracy: 0.5 -> 0.6"),
+        (
+            "evaluations/step-00000004/knn.json",
+            b'{"accuracy": 0.6}',
+            "knn.json: {'accuracy': 0.5} -> {'accuracy': 0.6}",
+        ),
         ("evaluations/step-00000004/knn.npz", b"Answers", "other evaluations"),
         ("metrics.jsonl", b'{"step": 1, "loss": 2.75}\n', "loss: 2.5 -> 2.75"),
         ("metrics.jsonl", b'{"step": 1, "loss": 2.5}\n{"step": 1, "loss": 2.5}\n', "2 instead of 1"),
@@ -111,6 +115,21 @@ def test_whatever_differs_is_named(tmp_path, name, content, what):
     one, two = run_folder(tmp_path / "one"), run_folder(tmp_path / "two")
     (two / name).write_bytes(content)
     assert what in difference(outcome(one), two)
+
+
+def test_other_evaluations_may_be_there_where_one_was_made(tmp_path):
+    one, two = run_folder(tmp_path / "one"), run_folder(tmp_path / "two")
+    (two / "evaluations/step-00000003").mkdir()
+    (two / "evaluations/step-00000003/knn.json").write_text("{}")
+    assert "other evaluations" in difference(outcome(one), two)
+    assert difference(outcome(one), two, more=True) is None
+    assert "knn.json" in difference(outcome(two), one, more=True), "one less is another thing"
+    (two / "evaluations/step-00000003/knn.json").unlink()
+    name = "evaluations/step-00000004/knn.npz"
+    (two / name).write_bytes(b"Answers")
+    assert difference(outcome(one), two, aside=[name]) is None
+    (two / name).unlink()
+    assert difference(outcome(one), two, aside=[name]) is None
 
 
 def test_steps_that_are_lost():
@@ -152,7 +171,7 @@ def test_mutations_are_repeated_by_their_seed_and_use_every_kind():
     one = [mutated(valid(), random.Random(i)) for i in range(60)]
     assert one == [mutated(valid(), random.Random(i)) for i in range(60)]
     assert len({text for _, text in one}) > 50
-    for mutation in VALUES:
+    for mutation in (*VALUES, *MILD):
         mutation(valid(), random.Random(1))
     for change in TEXTS:
         text = yaml.safe_dump(valid())
@@ -192,13 +211,26 @@ def test_failures_are_counted_and_come_with_the_command_that_repeats_them(tmp_pa
     printed = capsys.readouterr().out
     assert printed.count("failed") == 1
     assert "python -m tests.drills --only kill --seed 7 --index 1\n  TRY is odd" in printed
-    state.open("a").write('{"commit": "abc", "dri')  # cut short by a kill
+    state.write_text(state.read_text() + '{"commit": "abc", "dri')  # cut short by a kill
     again = Journal(state, "abc")
     assert again.tries == journal.tries
     assert again.has("kill", 7, 2)
     assert not again.has("kill", 8, 2)
     assert not Journal(state, "def").tries, "other code, another count"
     assert "| 3 | 2 | 1 |" in table(list(again.tries.values()))
+
+
+def test_a_drill_that_breaks_has_not_held(tmp_path, monkeypatch):
+    def broken(self, index, folder):
+        raise RuntimeError("no template")
+
+    monkeypatch.setattr(Fake, "attempt", broken)
+    journal = Journal(None, "abc")
+    drills._attempt(Fake(None, 0), 0, tmp_path / "try", journal)
+    (one,) = journal.tries.values()
+    assert one.verdict == "failed"
+    assert "the drill itself: " in one.reason
+    assert one.reason.endswith("RuntimeError: no template")
 
 
 def arguments(**changes):
