@@ -42,7 +42,11 @@ class TrainingError(SslkitError):
 
 
 class StorageError(SslkitError, OSError):
-    """A file could not be written, as on a full disk; the message names it. Also what Python calls such an error."""
+    """A file could not be written, as on a full disk, or not be read; the message names it. It is an OSError too."""
+
+
+class InUseError(SslkitError):
+    """Another process works in the folder; the message says which."""
 
 
 class WorkerError(SslkitError):

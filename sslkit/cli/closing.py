@@ -6,13 +6,14 @@ import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
+from sslkit.core.ranks import ranks
 from sslkit.runs.summary import Summary
 from sslkit.runtime.signals import exit_code
 
 
 def close(summary: Summary) -> int:
     """Print what a run came to. Returns 0, or for a run that a signal stopped what shells give for that signal."""
-    if os.environ.get("RANK", "0") == "0":
+    if ranks().rank == 0:
         print("\n".join(lines(summary)), flush=True)
     return 0 if summary["finished"] else exit_code(summary["stopped_by"])
 

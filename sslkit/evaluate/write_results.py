@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from sslkit.core.evaluator import Scores
+from sslkit.errors import InUseError, StorageError
 from sslkit.evaluate.evaluation_sources import Sources, source_of
 from sslkit.evaluate.readout import Reading
 from sslkit.runs.evaluations import StoredEvaluation, StoredSplit, Variant, folder_of, packed, steps
+from sslkit.runs.owner import STORING, owned
 from sslkit.runtime.atomic_files import draw_whole, write_bytes, write_json
 from sslkit.runtime.optional_work import component, optional
 from sslkit.specs.families import EvaluatorSpec, SourceSpec
@@ -18,6 +20,8 @@ from sslkit.specs.metrics import directions
 from sslkit.statistics import accuracy_interval
 
 FIGURES = "figures"
+PATIENCE = 60.0
+"""Seconds to wait for another process that writes results in the same folder."""
 
 Name = Callable[[EvaluatorSpec, StoredEvaluation], Variant]
 """How the result of an evaluator, as it will be written, differs from the run's own."""
@@ -53,26 +57,37 @@ def store(
     `name` names a result that differs from the run's own, which goes by the label alone.
 
     Files are whole or absent, and made anew where they exist. Only the first rank may call it. A figure that cannot
-    be drawn is left out, with a `warn`.
+    be drawn is left out, with a `warn`. Another process that writes results there is waited for.
 
     Raises:
-        StorageError: a file could not be written.
+        StorageError: a file could not be written, or another process has been writing for more than `PATIENCE`.
     """
-    folder = folder_of(about.run_dir, about.step)
     drawn: list[Path] = []
-    for spec in evaluators.values():
-        scores, label = results[spec.label], spec.label
-        record = _record(about, reading, spec, scores, _data(spec, data, sources))
-        variant = name(spec, record)
-        stem = f"{label}{variant.stem}"
-        figures = dict(_draw(_figures(about, variant, folder) / stem, spec, scores, warn))
-        drawn += figures.values()
-        if scores.predictions is not None:
-            labels, guesses = (x.cpu().numpy() for x in scores.predictions)
-            write_bytes(folder / f"{stem}.npz", packed(labels, guesses))
-        places = {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()}
-        write_json(folder / f"{stem}.json", {**record, "figures": places, "variant": variant.words})
+    try:
+        with owned(about.run_dir, lambda text: None, STORING, PATIENCE):
+            for spec in evaluators.values():
+                drawn += _stored(about, spec, results[spec.label], data, reading, sources, name, warn)
+    except InUseError as error:
+        raise StorageError(str(error)) from None
     return drawn
+
+
+def _stored(
+    about: About, spec: EvaluatorSpec, scores: Scores, data: SourceSpec, reading: Reading, sources: Sources,
+    name: Name, warn: Callable[[str], None],
+) -> Iterable[Path]:  # fmt: skip
+    """Write the results of one evaluator; the figures."""
+    folder = folder_of(about.run_dir, about.step)
+    record = _record(about, reading, spec, scores, _data(spec, data, sources))
+    variant = name(spec, record)
+    stem = f"{spec.label}{variant.stem}"
+    figures = dict(_draw(_figures(about, variant, folder) / stem, spec, scores, warn))
+    if scores.predictions is not None:
+        labels, guesses = (x.cpu().numpy() for x in scores.predictions)
+        write_bytes(folder / f"{stem}.npz", packed(labels, guesses))
+    places = {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()}
+    write_json(folder / f"{stem}.json", {**record, "figures": places, "variant": variant.words})
+    return figures.values()
 
 
 def _figures(about: About, variant: Variant, folder: Path) -> Path:

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import NamedTuple, Self, final
 
 from sslkit.catalog import Clashes, Kinds
+from sslkit.core.ranks import ranks
 from sslkit.errors import PluginConflictError, PluginConflictWarning, PluginError
 from sslkit.registry.discovery import BUILT_IN, described, discover, name_and_version
 from sslkit.registry.loader import Loader
@@ -243,7 +244,7 @@ def registry() -> Registry:
         full.load(discover(), _listed(BLOCK_VARIABLE), _listed(ONLY_VARIABLE))
     finally:
         _filling = None
-    if os.environ.get("RANK", "0") == "0":
+    if ranks().rank == 0:
         for conflict in full.conflicts:
             warnings.warn(conflict, PluginConflictWarning, stacklevel=2)
     return full

@@ -5,12 +5,12 @@ Tested by simulation only; not verified: no such machine.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
+from sslkit.core.ranks import ranks
 from sslkit.errors import SpecError
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def mps_device() -> torch.device:
             "device: mps is asked for but torch sees no such GPU (a Mac with Apple silicon and torch built for it has "
             "one); use `device=cpu` or `device=auto`"
         )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise SpecError("device: mps is for one process; start without torchrun, or use `device=cpu`")
+    if ranks().world > 1:
+        raise SpecError("device: mps is for one process; start it once, or use `device=cpu`")
     return torch.device("mps")
 
 

@@ -1,10 +1,9 @@
-"""Parallelism: one process, DistributedDataParallel or FSDP2. The only module that knows ranks."""
+"""Parallelism: one process, DistributedDataParallel or FSDP2."""
 
 from __future__ import annotations
 
 import contextlib
 import inspect
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
+from sslkit.core.ranks import meeting, ranks
 from sslkit.core.system import System
 from sslkit.errors import SpecError
 from sslkit.functional import gradient_weights
@@ -165,7 +165,7 @@ def _exact_norms(tensors: Sequence[Tensor]) -> Sequence[Tensor]:
 
 @final
 class DataParallel(Parallel):
-    """Ranks under `torchrun`, one replica each (torch's DistributedDataParallel)."""
+    """Ranks, one replica each (torch's DistributedDataParallel)."""
 
     def norms(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """As shards have them, to the last bit."""
@@ -197,7 +197,7 @@ class DataParallel(Parallel):
 
 @final
 class Sharded(Parallel):
-    """Ranks under `torchrun`, each with a shard of every parameter, gradient and optimizer state (torch's FSDP2)."""
+    """Ranks, each with a shard of every parameter, gradient and optimizer state (torch's FSDP2)."""
 
     sharded = True
 
@@ -270,18 +270,35 @@ def choose_device(wanted: str) -> torch.device:
         return mps_device()
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    device = torch.device(
+        "cuda", ranks().local % torch.cuda.device_count()
+    )  # SLURM may show each rank its own alone
     torch.cuda.set_device(device)
     return device
 
 
 def start(wanted: str, kind: Literal["ddp", "fsdp"] = "ddp") -> Parallel:
-    """This process's place: `torchrun` sets WORLD_SIZE. One process has nobody to share with, whatever `kind` says."""
+    """This process's place among those of `torchrun`, `srun` or `mpirun`. One process shares nothing, whatever `kind`.
+
+    Raises:
+        SpecError: there is no such device, or nothing says where the ranks meet.
+    """
     expect_warnings()
-    device = choose_device(wanted)
-    if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
+    device, place = choose_device(wanted), ranks()
+    if place.world <= 1:
         return Single(device)
     nccl = device.type == "cuda" and dist.is_nccl_available()  # which torch for Windows is not built with
-    dist.init_process_group("nccl" if nccl else "gloo", timeout=PATIENCE)
-    rank, world = dist.get_rank(), dist.get_world_size()
-    return Sharded(device, rank, world) if kind == "fsdp" else DataParallel(device, rank, world)
+    join("nccl" if nccl else "gloo", PATIENCE)
+    return Sharded(device, *place[:2]) if kind == "fsdp" else DataParallel(device, *place[:2])
+
+
+def join(backend: str, patience: timedelta) -> None:
+    """Meet the other ranks, who wait for each other `patience` long."""
+    place, where = ranks(), meeting()
+    if where is None:
+        dist.init_process_group(backend, timeout=patience)
+        return
+    method = "tcp://{}:{}".format(*where)
+    dist.init_process_group(
+        backend, init_method=method, rank=place.rank, world_size=place.world, timeout=patience
+    )

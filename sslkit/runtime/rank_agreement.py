@@ -1,13 +1,18 @@
-"""Agreement of ranks on stopping, by an all-reduce that overlaps the next step."""
+"""Agreement of ranks: on stopping, by an all-reduce that overlaps the next step, and before the first one."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
 from typing import cast, final
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
+from sslkit.errors import SpecError, SslkitError
 from sslkit.runtime.parallel import Parallel
+from sslkit.specs.run import RunSpec
 
 
 @final
@@ -38,3 +43,36 @@ class Agreement:
         flag, work = self._pending
         work.wait()
         return bool(flag > 0)
+
+
+def on_first_rank(parallel: Parallel, act: Callable[[], object]) -> None:
+    """Let the first rank `act`, while the others wait.
+
+    Raises:
+        SslkitError: it failed; the other ranks, who would else wait for it, say so too.
+    """
+    error: SslkitError | None = None
+    if parallel.first:
+        try:
+            act()
+        except SslkitError as refused:
+            error = refused
+    if parallel.any(error is not None):
+        raise error or SslkitError("the first rank cannot go on; its message says why")
+
+
+def require_one_spec(spec: RunSpec, parallel: Parallel) -> None:
+    """Pass where all ranks were given the same run.
+
+    Raises:
+        SpecError: they were not, as by a job whose tasks are runs of their own.
+    """
+    if parallel.world == 1:
+        return
+    digest = hashlib.sha256(spec.model_dump_json().encode()).digest()
+    row = torch.from_numpy(np.frombuffer(digest, np.uint8).copy()).to(parallel.device)
+    if parallel.spread(row.float()).any():
+        raise SpecError(
+            f"{parallel.world} ranks were started together, of which some have another spec or folder. Give all the "
+            "same, to share one run; or set WORLD_SIZE=1, so that each makes a run of its own"
+        )

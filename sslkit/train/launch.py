@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sslkit.runs import metrics_log
@@ -20,11 +21,13 @@ from sslkit.runs.lock import (
     version_changes,
     without_first_weights,
 )
+from sslkit.runs.owner import owned
 from sslkit.runs.summary import SUMMARY, Summary, read_summary
 from sslkit.runs.weights import weights_sha256
 from sslkit.runtime.atomic_files import write_json
-from sslkit.runtime.parallel import start
+from sslkit.runtime.parallel import Parallel, start
 from sslkit.runtime.peak_memory import peak_memory_mib
+from sslkit.runtime.rank_agreement import on_first_rank, require_one_spec
 from sslkit.specs.load import parse_as
 from sslkit.specs.run import RunSpec
 from sslkit.train.lineage import Lineage, require_data_of_finished
@@ -52,16 +55,30 @@ def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> Summar
         DataError: images are missing or unreadable, or not those that the run began with.
         TrainingError: a loss was not finite, or nothing could be saved.
         WorkerError: worker processes died; everything until then is saved.
-        StorageError: `summary.json` could not be written.
+        InUseError: another process works in the folder.
+        StorageError: `summary.json` could not be written, or the folder not be read.
         Interrupted: a second signal came. After the first, the summary says `finished: False` and `stopped_by`.
     """
+    if (ended := _ended(spec, say, data_changed)) is not None:
+        return ended
+    with _ranks_and_folder(spec, say) as parallel:
+        if (
+            ended := _ended(spec, say, data_changed)
+        ) is not None:  # by another process, before the folder was ours
+            return ended
+        if has_checkpoint(spec.run_dir):
+            say(f"{spec.run_dir} holds this run already: continuing it")
+            return _continue(spec, parallel, say, data_changed)
+        return _run(spec, None, parallel, say)
+
+
+def _ended(spec: RunSpec, say: Say, data_changed: bool) -> Summary | None:
+    """The summary where the folder of `spec` holds its run and that is finished. Raises SpecError for another run."""
     require_same_run(spec, spec.run_dir)
-    if not has_checkpoint(spec.run_dir):
-        return _run(spec, None, say)
-    say(f"{spec.run_dir} holds this run already: continuing it")
-    done = read_summary(spec.run_dir)
+    done = read_summary(spec.run_dir) if has_checkpoint(spec.run_dir) else {}
     if not done.get("finished"):
-        return _continue(spec, say, data_changed)
+        return None
+    say(f"{spec.run_dir} holds this run already: continuing it")
     if not data_changed:
         require_data_of_finished(spec)
     return _finished(spec.run_dir, done, say)
@@ -82,15 +99,37 @@ def resume(
         CheckpointError: the folder holds no run, or no checkpoint can be read.
         SpecError: a field may not change.
         DataError: images are missing, or not those that the run began with.
+        InUseError: another process works in the folder.
+        StorageError: the folder cannot be read.
     """
     read_lock(run_dir)
-    done = read_summary(run_dir)
-    if done.get("finished"):
+    if (done := read_summary(run_dir)).get("finished"):
         return _finished(run_dir, done, say)
-    if has_checkpoint(run_dir):
-        return _continue(continued_spec(run_dir, assignments), say, data_changed)
-    say(f"{run_dir} has no checkpoint yet: starting over")
-    return _run(locked_spec(run_dir, assignments), None, say)
+    with _ranks_and_folder(_resumed(run_dir, assignments), say) as parallel:
+        if (done := read_summary(run_dir)).get("finished"):  # by another process, before the folder was ours
+            return _finished(run_dir, done, say)
+        spec = _resumed(run_dir, assignments)
+        if has_checkpoint(run_dir):
+            return _continue(spec, parallel, say, data_changed)
+        say(f"{run_dir} has no checkpoint yet: starting over")
+        return _run(spec, None, parallel, say)
+
+
+def _resumed(run_dir: Path, assignments: Sequence[str]) -> RunSpec:
+    return (continued_spec if has_checkpoint(run_dir) else locked_spec)(run_dir, assignments)
+
+
+@contextlib.contextmanager
+def _ranks_and_folder(spec: RunSpec, say: Say) -> Iterator[Parallel]:
+    """The ranks, joined, with the folder of `spec` to themselves."""
+    parallel = start(spec.device, spec.parallel)
+    try:
+        require_one_spec(spec, parallel)
+        with contextlib.ExitStack() as stack:
+            on_first_rank(parallel, lambda: stack.enter_context(owned(spec.run_dir, say)))
+            yield parallel
+    finally:
+        parallel.close()
 
 
 def _finished(run_dir: Path, done: Summary, say: Say) -> Summary:
@@ -98,7 +137,7 @@ def _finished(run_dir: Path, done: Summary, say: Say) -> Summary:
     return done
 
 
-def _continue(spec: RunSpec, say: Say, data_changed: bool) -> Summary:
+def _continue(spec: RunSpec, parallel: Parallel, say: Say, data_changed: bool) -> Summary:
     """Go on in the folder of `spec`, which has a checkpoint; the networks need no weights to begin with."""
     run_dir = spec.run_dir
     loaded, damaged = Checkpoints(run_dir / FOLDER).newest()
@@ -109,22 +148,21 @@ def _continue(spec: RunSpec, say: Say, data_changed: bool) -> Summary:
             f"warning: versions differ from those that started the run, so results may too: {', '.join(changed)}"
         )
     begun = parse_as(RunSpec, without_first_weights(spec.model_dump(mode="json")))
-    return _run(begun, loaded, say, Lineage(run_dir, changes_of(spec, run_dir), data_changed))
+    return _run(begun, loaded, parallel, say, Lineage(run_dir, changes_of(spec, run_dir), data_changed))
 
 
-def _run(spec: RunSpec, loaded: Loaded | None, say: Say, lineage: Lineage | None = None) -> Summary:
-    parallel = start(spec.device, spec.parallel)
-    try:
-        trainer = Trainer(spec, parallel, loaded=loaded, lineage=lineage)
-        if parallel.first:
-            _announce(trainer, say)
-        outcome = trainer.run()
-        summary = _summary(trainer, outcome)
-        if parallel.first:
-            write_json(spec.run_dir / SUMMARY, summary)
-        return summary
-    finally:
-        parallel.close()
+def _run(
+    spec: RunSpec, loaded: Loaded | None, parallel: Parallel, say: Say, lineage: Lineage | None = None
+) -> Summary:
+    parallel.wait()  # until every rank has read the folder, which the first now changes
+    trainer = Trainer(spec, parallel, loaded=loaded, lineage=lineage)
+    if parallel.first:
+        _announce(trainer, say)
+    outcome = trainer.run()
+    summary = _summary(trainer, outcome)
+    if parallel.first:
+        write_json(spec.run_dir / SUMMARY, summary)
+    return summary
 
 
 def _announce(trainer: Trainer, say: Say) -> None:
@@ -140,7 +178,7 @@ def _announce(trainer: Trainer, say: Say) -> None:
     for note in trainer.notes:
         say(f"note: {note}")
     if spec.parallel == "fsdp" and trainer.parallel.world == 1:
-        say("note: parallel=fsdp shares nothing in one process; start the run under torchrun to share it")
+        say("note: parallel=fsdp shares nothing in one process; start several with torchrun to share it")
 
 
 def _flops(run_dir: Path, steps: int) -> int | None:

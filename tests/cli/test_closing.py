@@ -128,6 +128,7 @@ def test_durations(seconds, text):
 
 
 def test_only_the_first_rank_prints(capsys, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     assert close(SUMMARY) == 0
     assert capsys.readouterr().out == ""

@@ -53,9 +53,10 @@ def test_each_rank_takes_the_gpu_of_its_place(monkeypatch, wanted, rank, device)
     chosen = []
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     if rank is not None:
-        monkeypatch.setenv("LOCAL_RANK", rank)
+        for name, value in (("WORLD_SIZE", "8"), ("RANK", "7"), ("LOCAL_RANK", rank)):
+            monkeypatch.setenv(name, value)
     assert choose_device(wanted) == torch.device(device)
     assert chosen == [torch.device(device)]
     assert choose_device("cpu") == torch.device("cpu")
@@ -74,6 +75,7 @@ def test_torchrun_decides_on_one_process_or_several(monkeypatch):
     assert isinstance(start("cpu", "fsdp"), Single)
     assert joined == []
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
     for kind, expected in (("ddp", DataParallel), ("fsdp", Sharded)):
         found = start("cpu", kind)
         assert isinstance(found, expected)

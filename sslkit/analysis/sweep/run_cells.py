@@ -6,8 +6,8 @@ What watches over cells for days is light: torch is imported for the table at th
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -19,9 +19,11 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Self, final
 
 from sslkit.analysis.sweep.cells import is_finished, require_own_folders
+from sslkit.core.ranks import VARIABLES, ranks
 from sslkit.errors import Interrupted, SpecError
 from sslkit.registry.manager import registry
 from sslkit.runtime.atomic_files import write_text
+from sslkit.runtime.file_lock import lock as lock_file
 from sslkit.runtime.signals import Handler, give_back, listen
 from sslkit.specs.load import dump, parse_as
 from sslkit.specs.run import RunSpec
@@ -38,10 +40,6 @@ LOOK = 1.0
 """Seconds between looks at cells that another process is making."""
 PATIENCE = timedelta(days=30)
 """Ranks wait that long for the cells of the others."""
-RANK_VARIABLES = re.compile(
-    r"(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|ROLE_NAME|MASTER_(ADDR|PORT)|TORCHELASTIC_.*"
-)
-"""What `torchrun` sets, and a cell in one process must not see."""
 
 Say = Callable[[str], None]
 State = Literal["finished", "already finished", "stopped", "failed"]
@@ -53,7 +51,7 @@ class CellShare(NamedTuple):
     first: int = 0
     of: int = 1
     rank: int = 0
-    """Under `torchrun`; the ranks wait for each other at the end, and the first writes the table."""
+    """Of those started together; the ranks wait for each other at the end, and the first writes the table."""
     ranks: int = 1
 
 
@@ -67,20 +65,19 @@ class Ended(NamedTuple):
 
 
 def share_of(environ: Mapping[str, str], index: int | None = None, of: int | None = None) -> CellShare:
-    """The share of this process: as given, or as a SLURM array and `torchrun` say, or everything.
+    """The share of this process: as given, or as a SLURM array and the variables of ranks say, or everything.
 
     Raises:
         SpecError: only one of `index` and `of` is given, they do not fit, or array indices are unevenly spaced.
     """
     if (index is None) != (of is None):
         raise SpecError("--index and --of go together: --index 0 --of 4 is the first of four shares")
-    ranks = int(environ.get("WORLD_SIZE", 1))
-    rank = int(environ.get("RANK", 0)) if ranks > 1 else 0  # a cluster may set it for other ends
+    place = ranks(environ)
     if index is None or of is None:
         index, of = _array(environ)
     if not 0 <= index < of:
         raise SpecError(f"share {index} of {of}: indices count from 0 and end below the number of shares")
-    return CellShare(index * ranks + rank, of * ranks, rank, ranks)
+    return CellShare(index * place.world + place.rank, of * place.world, place.rank, place.world)
 
 
 def _array(environ: Mapping[str, str]) -> tuple[int, int]:
@@ -181,25 +178,21 @@ def _claimed(path: Path, wait: bool = False) -> Iterator[int | None]:
     Raises:
         SpecError: the file system knows no locks.
     """
-    try:
-        import fcntl  # POSIX only
-    except ImportError:
+    if importlib.util.find_spec("fcntl") is None:
         raise SpecError(
             f"{path}: sweeps keep a cell to one process by file locks of POSIX systems, which this system does not "
             "have; make the cells one by one with `sslkit run`, or sweep on Linux, macOS or WSL"
-        ) from None
+        )
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        yield None
+        locked = lock_file(descriptor, wait)
     except OSError as error:  # as of Lustre without `-o flock`, or NFS without its lock service
         raise SpecError(
             f"{path}: cannot be locked ({error.strerror}), and locks keep a cell to one process. "
             "Choose a folder on another file system with --out"
         ) from None
     else:
-        yield descriptor
+        yield descriptor if locked else None
     finally:
         os.close(descriptor)
 
@@ -236,12 +229,12 @@ def _ended(cell: Cell, hidden: Path, lock: int, stop: Stop, say: Say) -> Ended:
 
 def _environment() -> dict[str, str]:
     """That of a cell: one process, on the device of this rank."""
-    environment = {key: value for key, value in os.environ.items() if not RANK_VARIABLES.fullmatch(key)}
-    if "LOCAL_RANK" not in os.environ:
+    environment = {key: value for key, value in os.environ.items() if not VARIABLES.fullmatch(key)}
+    if ranks().world == 1:
         return environment
     import torch
 
-    local, devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    local, devices = ranks().local, torch.cuda.device_count()
     if devices:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(devices)))
         environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local % devices]
@@ -268,7 +261,9 @@ def together(share: CellShare, ended: Sequence[Ended]) -> list[Ended]:
         return list(ended)
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", timeout=PATIENCE)
+    from sslkit.runtime.parallel import join
+
+    join("gloo", PATIENCE)
     try:
         parts: list[list[Ended]] = [[]] * share.ranks
         dist.all_gather_object(parts, list(ended))

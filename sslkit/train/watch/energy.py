@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
+
+from sslkit.core.ranks import ranks
 
 POWERCAP = Path("/sys/class/powercap")
 """Where Linux shows the energy counters of CPUs (RAPL), Intel's and AMD's."""
@@ -81,7 +82,7 @@ def resumed_meter(device: torch.device, joules: float | None, *, first: bool) ->
 def counters(device: torch.device, powercap: Path = POWERCAP) -> list[Counter]:
     """Those of `device`, and on the first rank of a machine those of its CPUs; none where none can be read."""
     readable = list(_gpu(device)) if device.type == "cuda" else []
-    if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+    if ranks().local == 0:
         readable += _cpus(powercap)
     return readable
 

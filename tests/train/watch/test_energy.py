@@ -130,7 +130,8 @@ def test_what_cannot_be_read_is_not_known(tmp_path, damage):
 
 def test_only_one_rank_of_a_machine_reads_its_cpus(tmp_path, monkeypatch):
     domain(tmp_path / "intel-rapl:0", "package-0", 1)
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    for name, value in (("WORLD_SIZE", "2"), ("RANK", "1"), ("LOCAL_RANK", "1")):
+        monkeypatch.setenv(name, value)
     assert counters(CPU, tmp_path) == []
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert [one.of for one in counters(CPU, tmp_path)] == ["CPU"]

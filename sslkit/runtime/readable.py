@@ -1,0 +1,55 @@
+"""Reading files: absent is only what is known to be absent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sslkit.errors import StorageError
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around reading `path`, whose absence passes as FileNotFoundError.
+
+    Raises:
+        StorageError: it is there and cannot be read, which may pass: nothing follows from it.
+    """
+    try:
+        yield
+    except (FileNotFoundError, StorageError):
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"{path}: cannot be read: {error.strerror or error}. Nothing was changed; try again when it can"
+        ) from error
+
+
+def present(path: Path) -> bool:
+    """Whether there is a file or folder at `path`.
+
+    `Path.exists` and `is_file` answer no to some errors, from Python 3.14 on to any.
+
+    Raises:
+        StorageError: that cannot be known.
+    """
+    try:
+        with reading(path):
+            path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def listed(folder: Path) -> list[Path]:
+    """What is in `folder`, in order of names; nothing where there is no such folder.
+
+    Raises:
+        StorageError: it cannot be listed.
+    """
+    try:
+        with reading(folder):
+            return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
