@@ -16,7 +16,8 @@ from sslkit.core.system import System
 from sslkit.errors import CheckpointError
 from sslkit.runs import metrics_log
 from sslkit.runs.best_checkpoint import Best
-from sslkit.runs.checkpoint import FOLDER, Checkpoints, Loaded, load, step_of
+from sslkit.runs.checkpoint import Loaded, load, step_of
+from sslkit.runs.history import history
 from sslkit.runs.lock import read_lock, trained_spec
 from sslkit.runtime.dtensor import optimizer_placed, placed_as
 from sslkit.runtime.loss_scale import LossScale
@@ -56,8 +57,12 @@ def find(run_dir: Path, which: str = "last") -> Loaded:
     """The `last` or `best` checkpoint of `run_dir`, or the one called `which`.
 
     A damaged one is an error here: other weights than those asked for would go unnoticed.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or not all of the folder is of one run.
+        StorageError: it cannot be read.
     """
-    by_name = {path.name: path for path in Checkpoints(run_dir / FOLDER).all()}
+    by_name = {path.name: path for path in history(run_dir).checkpoints}
     if not by_name:
         raise CheckpointError(f"{run_dir}: has no checkpoint yet")
     if which in {"last", "best"}:

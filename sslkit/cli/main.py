@@ -49,9 +49,11 @@ _USER_ERRNOS = frozenset(
         errno.ENOTDIR,
         errno.EISDIR,
         errno.EEXIST,
+        errno.EIO,
+        getattr(errno, "ESTALE", errno.EIO),  # which Windows does not have
     }
 )
-"""System errors that the user can mend: a full disk, a folder that may not be written."""
+"""System errors that the user can mend: a full disk, a folder that may not be written, a server that is gone."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

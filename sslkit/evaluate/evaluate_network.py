@@ -131,10 +131,12 @@ def _measured(
     digest = weights_sha256(network.net)
     features = kept_features(network, reading, digest) if keep and parallel.world == 1 else None
     results = evaluate(network.net, wanted, spec.data, reading, sources, features)
-    about = About(network.folder, network.step, digest, network.checkpoint, tuple(sorted(unreadable)))
     variants: dict[str, str] = {}
     if write and parallel.first:
         folder, reference = folder_of(network.folder, network.step), reference_of(network)
+        run = None if reference is None else reference.run
+        left_out = tuple(sorted(unreadable))
+        about = About(network.folder, network.step, digest, network.checkpoint, left_out, run)
 
         def name(evaluator: EvaluatorSpec, record: StoredEvaluation) -> Variant:
             variant = variant_of(evaluator, spec.data, record, folder, reference)

@@ -15,6 +15,8 @@ from sslkit.evaluate.evaluation_sources import source_of
 from sslkit.evaluate.open_network import Network
 from sslkit.runs.evaluations import NAMING, Evaluation, StoredEvaluation, Variant, read_evaluation
 from sslkit.runs.lock import LOCK, read_lock, trained_spec
+from sslkit.runs.seal import RUN
+from sslkit.runtime.readable import present
 from sslkit.specs.families import EvaluatorSpec, SourceSpec
 from sslkit.specs.run import RunSpec
 
@@ -28,15 +30,18 @@ class Reference(NamedTuple):
     spec: RunSpec
     data: Mapping[str, Mapping[str, object]]
     """What the lock says of its data."""
+    run: str | None
+    """Its id."""
 
 
 def reference_of(network: Network) -> Reference | None:
     """The run in the folder of `network`; None where there is none, or the network is not of that run."""
-    if network.checkpoint is None or not (network.folder / LOCK).is_file():
+    if network.checkpoint is None or not present(network.folder / LOCK):
         return None
     if Path(network.checkpoint).resolve().parent.parent != network.folder.resolve():
         return None
-    return Reference(trained_spec(network.folder), read_lock(network.folder).get("data") or {})
+    lock = read_lock(network.folder)
+    return Reference(trained_spec(network.folder), lock.get("data") or {}, lock.get(RUN))
 
 
 def variant_of(
@@ -50,7 +55,7 @@ def variant_of(
     label = evaluator.label
     parts: list[tuple[str, object]] = []
     if reference is None:
-        strange = (folder.parent.parent / LOCK).is_file()
+        strange = present(folder.parent.parent / LOCK)
         parts += [("of another network", record["weights_sha256"])] if strange else []
     else:
         parts += _differences(evaluator, data, record, reference)

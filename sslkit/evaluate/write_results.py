@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from sslkit.evaluate.evaluation_sources import Sources, source_of
 from sslkit.evaluate.readout import Reading
 from sslkit.runs.evaluations import StoredEvaluation, StoredSplit, Variant, folder_of, packed, steps
 from sslkit.runs.owner import STORING, owned
+from sslkit.runs.seal import RUN, sealed
 from sslkit.runtime.atomic_files import draw_whole, write_bytes, write_json
 from sslkit.runtime.optional_work import component, optional
 from sslkit.specs.families import EvaluatorSpec, SourceSpec
@@ -40,6 +42,8 @@ class About(NamedTuple):
     weights_sha256: str
     checkpoint: str | None
     unreadable: tuple[str, ...]
+    run: str | None = None
+    """The id of the run in `run_dir`, where the network is of it."""
 
 
 def store(
@@ -82,11 +86,14 @@ def _stored(
     variant = name(spec, record)
     stem = f"{spec.label}{variant.stem}"
     figures = dict(_draw(_figures(about, variant, folder) / stem, spec, scores, warn))
+    bound: dict[str, str] = {} if about.run is None else {RUN: about.run}
     if scores.predictions is not None:
-        labels, guesses = (x.cpu().numpy() for x in scores.predictions)
-        write_bytes(folder / f"{stem}.npz", packed(labels, guesses))
+        content = packed(*(x.cpu().numpy() for x in scores.predictions))
+        write_bytes(folder / f"{stem}.npz", content)
+        bound["predictions_sha256"] = hashlib.sha256(content).hexdigest()
     places = {name: str(path.relative_to(about.run_dir)) for name, path in figures.items()}
-    write_json(folder / f"{stem}.json", {**record, "figures": places, "variant": variant.words})
+    shown = {**record, "figures": places, "variant": variant.words}
+    write_json(folder / f"{stem}.json", sealed({**shown, **bound}))
     return figures.values()
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslkit.errors import CheckpointError
 from sslkit.runs import metrics_log
 from sslkit.runs.evaluations import Evaluation, evaluations, steps
 from sslkit.runs.lock import read_lock
-from sslkit.runs.summary import SUMMARY
+from sslkit.runs.summary import require_summary
 
 BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained"}
 """Title -> name in the records."""
@@ -76,18 +74,8 @@ def read_run(run_dir: Path) -> RunData:
     lock = read_lock(run_dir)
     results = evaluations(run_dir) if steps(run_dir) else {}
     return RunData(
-        run_dir, lock, _summary(run_dir / SUMMARY), metrics_log.read(run_dir), _in_order(results, lock)
+        run_dir, lock, require_summary(run_dir), metrics_log.read(run_dir), _in_order(results, lock)
     )
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); `sslkit resume` makes it again") from None
-    return summary
 
 
 def _in_order(results: Mapping[str, Evaluation], lock: Mapping[str, Any]) -> dict[str, Evaluation]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from sslkit.errors import CheckpointError, StorageError
+from sslkit.runs.seal import RUN, sealed, unsealed
 from sslkit.runtime.atomic_files import sync_folder, write_json, write_whole
+from sslkit.runtime.readable import listed, present, reading
 
 FORMAT = 1
 STATE = "state.pt"
@@ -37,12 +40,18 @@ class Loaded(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run folder."""
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path, keep: int = 2, run: str | None = None) -> None:
+        """`run`: the id that new ones carry."""
         self.folder, self.keep = folder, keep
+        self._id = {} if run is None else {RUN: run}
 
     def all(self) -> list[Path]:
-        """Finished checkpoints, oldest first."""
-        paths = [p for p in self.folder.glob("step-*") if _NAME.match(p.name) and (p / META).is_file()]
+        """Finished checkpoints, oldest first.
+
+        Raises:
+            StorageError: they cannot be listed, which is not to say that there are none.
+        """
+        paths = [p for p in listed(self.folder) if _NAME.match(p.name) and present(p / META)]
         return sorted(paths, key=step_of)
 
     def save(
@@ -57,7 +66,7 @@ class Checkpoints:
         temporary = self.folder / f".writing-{step:08d}"
         try:
             _fresh(temporary).mkdir(parents=True)
-            _write(temporary, state, {"format": FORMAT, "step": step, **meta})
+            _write(temporary, state, {"format": FORMAT, "step": step, **self._id, **meta})
             if final_path.exists():  # moved aside, not deleted: that would take long enough to be killed in
                 final_path.rename(_fresh(self.folder / f".writing-old-{step:08d}"))
             temporary.rename(final_path)
@@ -76,14 +85,15 @@ class Checkpoints:
             StorageError: it could not be written; the checkpoint stays as it was.
         """
         path = self.folder / f"step-{step:08d}"
-        write_json(path / META, {**_read_meta(path), **changes})
+        write_json(path / META, sealed({**read_meta(path), **changes}))
         self.prune(best)
 
     def prune(self, best: int | None) -> None:
         """Drop checkpoints that are neither among the newest nor the best, and half-written ones."""
         for path in self.all()[: -self.keep]:
             if step_of(path) != best:
-                shutil.rmtree(path, ignore_errors=True)
+                with contextlib.suppress(OSError):  # moved aside first: half of one would pass for one
+                    shutil.rmtree(path.rename(_fresh(self.folder / f".writing-old-{step_of(path):08d}")))
         for path in self.folder.glob(".writing-*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -91,7 +101,8 @@ class Checkpoints:
         """The newest whole checkpoint, and why newer ones were passed over.
 
         Raises:
-            CheckpointError: none can be read.
+            CheckpointError: all are damaged.
+            StorageError: one cannot be read, which may pass; none is passed over for that.
         """
         damaged: list[str] = []
         for path in reversed(self.all()):
@@ -116,12 +127,15 @@ def load(path: Path) -> Loaded:
 
     Raises:
         CheckpointError: files are missing, cut short or changed, or the format is not known.
+        StorageError: a file cannot be read.
     """
-    meta = _read_meta(path)
+    meta = read_meta(path)
     state_path = path / STATE
-    if not state_path.is_file():
-        raise CheckpointError(f"{state_path}: is missing; the checkpoint is incomplete")
-    digest = checksum(state_path)
+    try:
+        with reading(state_path):
+            digest = checksum(state_path)
+    except FileNotFoundError:
+        raise CheckpointError(f"{state_path}: is missing; the checkpoint is incomplete") from None
     if digest != meta["sha256"]:
         raise CheckpointError(
             f"{state_path}: is damaged or cut short: sha256 {digest[:12]}..., expected {str(meta['sha256'])[:12]}..."
@@ -155,18 +169,26 @@ def _write(folder: Path, state: Mapping[str, object], meta: Mapping[str, object]
     import torch
 
     write_whole(folder / STATE, lambda file: torch.save(dict(state), file))
-    write_json(folder / META, {**meta, "sha256": checksum(folder / STATE)})
+    write_json(folder / META, sealed({**meta, "sha256": checksum(folder / STATE)}))
 
 
-def _read_meta(path: Path) -> Entries:
+def read_meta(path: Path) -> Entries:
+    """What the checkpoint in the folder `path` says beside its state.
+
+    Raises:
+        CheckpointError: it is missing, damaged or of another format.
+        StorageError: it cannot be read.
+    """
     try:
-        meta: Entries = json.loads((path / META).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CheckpointError(f"{path / META}: cannot be read: {error.strerror}") from None
-    except ValueError:
+        with reading(path / META):
+            meta: Entries = json.loads((path / META).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path / META}: is missing; the checkpoint is incomplete") from None
+    except (ValueError, RecursionError):
         raise CheckpointError(f"{path / META}: is not JSON; the checkpoint is damaged") from None
     if not isinstance(meta, dict) or not {"format", "step", "sha256"} <= meta.keys():
         raise CheckpointError(f"{path / META}: lacks format, step or sha256; the checkpoint is damaged")
+    meta = unsealed(meta, path / META)
     if meta["step"] != step_of(path):
         raise CheckpointError(
             f"{path / META}: is of step {meta['step']}, not of this folder's; it was copied or changed"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 from zipfile import BadZipFile
@@ -14,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.errors import CheckpointError
+from sslkit.runs.lock import LOCK, read_lock
+from sslkit.runs.seal import RUN, unsealed
+from sslkit.runtime.atomic_files import storing
+from sslkit.runtime.readable import present
 from sslkit.specs.metrics import Better
 from sslkit.specs.run_metrics import directions_of_settings
 
@@ -108,6 +114,10 @@ class Evaluation(NamedTuple):
     """Metric -> the direction in which it is better; None where neither is, or where it is not known."""
     variant: str = ""
     """How it differs from the run's own evaluation of that label, such as `on photos`; empty for the run's own."""
+    run: str | None = None
+    """The id of the run that it is of; None of other networks and of earlier versions."""
+    predictions_sha256: str | None = None
+    """Of the file of predictions; None of earlier versions."""
 
     @property
     def title(self) -> str:
@@ -134,7 +144,10 @@ class Evaluation(NamedTuple):
         if not path.is_file():
             return None
         try:
-            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            content = path.read_bytes()
+            if self.predictions_sha256 not in (None, hashlib.sha256(content).hexdigest()):
+                raise ValueError("its checksum is another")
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 return StoredPredictions(file["labels"].astype(np.int64), file["guesses"].astype(np.int64))
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
@@ -174,14 +187,44 @@ def evaluations(run_dir: Path, step: int | None = None) -> dict[str, Evaluation]
             f"{run_dir}: no evaluation of step {step}. Known: {', '.join(map(str, available))}"
         )
     selected = available if step is None else [step]
-    paths = [path for s in selected for path in sorted(folder_of(run_dir, s).glob("*.json"))]
-    return {path.stem: read_evaluation(path) for path in paths}
+    results = {path.stem: read_evaluation(path) for s in selected for path in _files(run_dir, s)}
+    require_of_run(run_dir, results.values())
+    return results
+
+
+def require_of_run(run_dir: Path, results: Iterable[Evaluation]) -> None:
+    """Pass where `results` are of the run in `run_dir`, or of no run.
+
+    Raises:
+        CheckpointError: one is of another run.
+    """
+    if not present(run_dir / LOCK):
+        return
+    run = read_lock(run_dir).get(RUN)
+    wrong = [str(result.path) for result in results if result.run not in (None, run)]
+    if wrong:
+        raise CheckpointError(
+            f"{run_dir}: holds results of another run, to be moved away: {', '.join(wrong)}"
+        )
+
+
+def remove_results(run_dir: Path) -> None:
+    """Remove the results of a run that began in `run_dir` and never saved. Raises StorageError."""
+    for path in (path for step in steps(run_dir) for path in _files(run_dir, step)):
+        with contextlib.suppress(CheckpointError):
+            if read_evaluation(path).run is not None:
+                with storing(path):
+                    path.unlink()
+
+
+def _files(run_dir: Path, step: int) -> list[Path]:
+    return sorted(folder_of(run_dir, step).glob("*.json"))
 
 
 def read_evaluation(path: Path) -> Evaluation:
     """The results in one file. Raises CheckpointError where it is damaged."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = unsealed(json.loads(path.read_text(encoding="utf-8")), path, "; run `sslkit evaluate` again")
         intervals = {name: (low, high) for name, (low, high) in record.pop("intervals").items()}
         unreadable = tuple(record.pop("unreadable"))
         _require_mappings(record)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import glob
+import hashlib
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import uuid4
 
 import yaml
 
@@ -17,11 +22,13 @@ from sslkit import catalog
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import used_plugins
 from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
-from sslkit.runs.checkpoint import FOLDER, Checkpoints
+from sslkit.runs.manifest import Manifest, write_manifest
+from sslkit.runs.seal import RUN, digest
 from sslkit.runs.summary import read_summary
-from sslkit.runtime.atomic_files import write_text
+from sslkit.runtime.atomic_files import storing, write_text
+from sslkit.runtime.readable import present, reading
 from sslkit.specs.families import BackboneSpec
-from sslkit.specs.load import changed, dump, override, parse, parse_as, read_yaml, similar_path
+from sslkit.specs.load import changed, dump, override, parse, parse_as, parse_yaml, similar_path
 from sslkit.specs.run import RunSpec
 from sslkit.specs.run_metrics import refusal
 from sslkit.specs.walk import walk
@@ -35,6 +42,10 @@ Fields = dict[str, Any]
 
 SPEC = "spec.yaml"
 LOCK = "spec.lock.yaml"
+SEAL = "# sha256 of all above: "
+"""What the last line of a lock begins with; those of earlier versions have none, and no run's id."""
+COPY = ".spec.lock.yaml"
+"""A copy of the lock, for people: without its lock no checkpoint can be used."""
 PACKAGES = (
     "sslkit",
     "torch",
@@ -51,10 +62,22 @@ PACKAGES = (
 
 def write_lock(
     spec: RunSpec, run_dir: Path, resolved: Mapping[str, object], data: Mapping[str, object] | None = None
-) -> None:
-    """Write `spec.yaml` and `spec.lock.yaml`. `data`: fingerprints of what the run reads."""
+) -> str:
+    """Write `manifest.json`, `spec.yaml` and `spec.lock.yaml` of a run that begins; returns the run's id.
+
+    The lock comes last: without it the folder holds no run. `data`: fingerprints of what the run reads.
+
+    Raises:
+        StorageError: a file could not be written.
+    """
+    run, text = uuid4().hex, dump(spec)
+    with storing(run_dir / LOCK):
+        (run_dir / LOCK).unlink(missing_ok=True)  # of a run that never saved
+    write_manifest(run_dir, Manifest(run, {SPEC: digest(parse_yaml(text, SPEC))}))
+    write_text(run_dir / SPEC, text)
     plugins = used_plugins(part for _, part in walk(spec))
     lock = {
+        RUN: run,
         "spec": spec.model_dump(mode="json"),
         "resolved": dict(resolved),
         "data": dict(data or {}),
@@ -67,37 +90,67 @@ def write_lock(
         "git": git_commit(),
         "command": sys.argv,
     }
-    write_text(run_dir / SPEC, dump(spec))
     rewrite_lock(run_dir, lock)
+    return run
 
 
 def rewrite_lock(run_dir: Path, lock: Mapping[str, object]) -> None:
-    """Replace the lock of the run in `run_dir`."""
-    write_text(run_dir / LOCK, yaml.safe_dump(dict(lock), sort_keys=False, allow_unicode=True))
+    """Replace the lock of the run in `run_dir`. Raises StorageError where it could not be written."""
+    text = yaml.safe_dump(dict(lock), sort_keys=False, allow_unicode=True)
+    for name in (COPY, LOCK):
+        write_text(run_dir / name, f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n")
 
 
 def read_lock(run_dir: Path) -> Fields:
     """The lock of the run in `run_dir`.
 
     Raises:
-        CheckpointError: the folder holds no run.
+        CheckpointError: the folder holds no run, or the lock is damaged or was edited.
+        StorageError: it cannot be read.
     """
-    if not run_dir.exists():
+    if not present(run_dir):
         raise CheckpointError(f"{run_dir}: no such folder.{similar_path(run_dir)}")
-    if not (run_dir / LOCK).is_file():
+    path = run_dir / LOCK
+    try:
+        with reading(path):
+            text, seal, checksum = path.read_text(encoding="utf-8").rpartition(SEAL)
+    except FileNotFoundError:
         raise CheckpointError(
             f"{run_dir}: holds no run (no {LOCK}); give the folder that `sslkit run` printed"
-        )
-    lock = read_yaml(run_dir / LOCK)
+        ) from None
+    except UnicodeDecodeError:
+        raise _damaged(path) from None
+    if not seal:
+        text = checksum
+    elif checksum.strip() != hashlib.sha256(text.encode()).hexdigest():
+        raise _damaged(path)
+    lock = copy.deepcopy(_parsed(text, str(path)))
+    if RUN in lock and not seal:
+        raise _damaged(path)
     missing = [part for part in ("spec", "resolved", "packages") if not isinstance(lock.get(part), dict)]
     if missing:
-        raise CheckpointError(f"{run_dir / LOCK}: has no {missing[0]}; the file is damaged")
+        raise CheckpointError(f"{path}: has no {missing[0]}; the file is damaged")
     return lock
 
 
-def has_checkpoint(run_dir: Path) -> bool:
-    """Whether `run_dir` holds a run that saved anything."""
-    return (run_dir / LOCK).is_file() and bool(Checkpoints(run_dir / FOLDER).all())
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: is damaged or was edited, as its checksum is another; {restored_by(path.parent)}. Fields change by "
+        f"`sslkit resume {path.parent} key.path=value`"
+    )
+
+
+def restored_by(run_dir: Path) -> str:
+    """How the lock of the run in `run_dir` comes back."""
+    if not present(run_dir / COPY):
+        return "bring back a copy of it"
+    return f"`cp {shlex.quote(str(run_dir / COPY))} {shlex.quote(str(run_dir / LOCK))}` brings it back"
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str, where: str) -> Fields:
+    """Parsed once, as a run that goes on reads its lock several times, and a comparison those of many."""
+    return parse_yaml(text, where)
 
 
 def locked_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
@@ -193,25 +246,6 @@ def differences(spec: RunSpec, run_dir: Path) -> list[str]:
     ours, theirs = spec.model_dump(mode="json"), parse_as(RunSpec, _located(run_dir)).model_dump(mode="json")
     free = set(FREE) - ({"evaluate"} if read_summary(run_dir).get("finished") else set())
     return [key for key in ours if key not in free and ours[key] != theirs.get(key)]
-
-
-def require_same_run(spec: RunSpec, run_dir: Path) -> None:
-    """Pass where `run_dir` holds no run, one that never saved a checkpoint, or the very run that `spec` describes.
-
-    Data at another place pass where the lock knows their content, which is compared when they are opened.
-
-    Raises:
-        SpecError: it holds a different one.
-    """
-    if not has_checkpoint(run_dir):
-        return
-    compared = bool(read_lock(run_dir).get("data"))
-    different = [field for field in differences(spec, run_dir) if not (compared and field == DATA)]
-    if different:
-        raise SpecError(
-            f"{run_dir}: holds a different run (its {', '.join(different)} differ{'s' * (len(different) == 1)}). "
-            f"Choose another folder with --out, continue that run with `sslkit resume {run_dir}`, or delete the folder"
-        )
 
 
 def version_changes(run_dir: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from sslkit.runs.run_loggers import Loggers
 from sslkit.runtime.atomic_files import write_text
-from sslkit.runtime.line_file import LineFile, Warn
+from sslkit.runtime.line_file import LineFile, Tally, Warn
 from sslkit.runtime.parallel import Parallel
+from sslkit.runtime.readable import reading
 
 METRICS = "metrics.jsonl"
 FLUSH_SECONDS = 1.0
@@ -90,36 +92,89 @@ class Recorder:
 
 
 def read(run_dir: Path) -> list[dict[str, Any]]:
-    """The records of the run in `run_dir`; a line that a crash cut short is left out."""
+    """The records of the run in `run_dir`; a line that a crash cut short, or that is no record, is left out.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    return [record for line in _lines(run_dir) if (record := _record(line)) is not None]
+
+
+def _lines(run_dir: Path) -> list[str]:
     path = run_dir / METRICS
-    if not path.is_file():
+    try:
+        with reading(path):
+            return path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except FileNotFoundError:
         return []
-    records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            continue
-    return records
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    """None where `line` is no record, which has a step."""
+    try:
+        record: dict[str, Any] = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    match record:
+        case {"step": int()}:
+            return record
+    return None
+
+
+def audit(run_dir: Path, step: int, tally: Tally | None) -> str | None:
+    """What has become of the records until `step` since its checkpoint; None where they are as they were.
+
+    Args:
+        run_dir: the run's folder.
+        step: of the checkpoint.
+        tally: of the file when the checkpoint was written; None of an earlier version, when lost lines go unnoticed.
+
+    Raises:
+        StorageError: the file cannot be read.
+    """
+    if tally is not None and _begins_with(run_dir / METRICS, tally):
+        return None
+    lines = [
+        line for line in _lines(run_dir)[: None if tally else -2] if line
+    ]  # a crash may cut the last one
+    whole = [line for line in lines if (record := _record(line)) is not None and record["step"] <= step]
+    counts = {
+        "lost": max(0, tally.lines - len(set(whole))) if tally else 0,
+        "there twice": len(whole) - len(set(whole)),
+        "cut or damaged": sum(_record(line) is None for line in lines),
+    }
+    words = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    if not words and tally is None:
+        return None
+    return f"warning: {run_dir / METRICS}: lines until step {step} are not those that were written: {words or 'others'}"
+
+
+def _begins_with(path: Path, tally: Tally) -> bool:
+    """Whether the file still holds, first of all, what was in it when it was tallied."""
+    try:
+        with reading(path), path.open("rb") as file:
+            return hashlib.sha256(file.read(tally.bytes)).hexdigest() == tally.sha256
+    except FileNotFoundError:
+        return not tally.bytes
 
 
 def rewind(run_dir: Path, step: int, evaluated: bool = True, held: Sequence[str] = ()) -> None:
-    """Drop records after `step`: the resumed run makes them again, bit-equal.
+    """Drop records after `step`: the resumed run makes them again, bit-equal. Of two that are equal one is kept.
 
     Where `step` was not `evaluated` before the checkpoint, records of its evaluation go too. `held` are lines that the
     disk had not taken when the checkpoint was written.
 
     Raises:
-        StorageError: the file could not be written.
+        StorageError: the file could not be read or written.
     """
-    records = read(run_dir)
-    records += [record for record in map(json.loads, held) if record not in records]
+    lines = {json.dumps(record): record for record in read(run_dir)}
+    lines |= {json.dumps(record): record for record in map(json.loads, held)}
     kept = [
-        record
-        for record in records
+        line
+        for line, record in lines.items()
         if record["step"] < step or (record["step"] == step and (evaluated or not _is_evaluation(record)))
     ]
-    write_text(run_dir / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+    write_text(run_dir / METRICS, "".join(f"{line}\n" for line in kept))
 
 
 def _is_evaluation(record: Mapping[str, object]) -> bool:

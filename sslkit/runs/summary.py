@@ -3,18 +3,49 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from sslkit.errors import CheckpointError
+from sslkit.runs.seal import sealed, unsealed
+from sslkit.runtime.atomic_files import write_json
+from sslkit.runtime.readable import reading
 
 SUMMARY = "summary.json"
 Summary = dict[str, Any]
 """What `summary.json` holds."""
 
 
+def write_summary(run_dir: Path, summary: Mapping[str, object]) -> None:
+    """Write `summary.json`. Raises StorageError where the disk does not take it."""
+    write_json(run_dir / SUMMARY, sealed(summary))
+
+
 def read_summary(run_dir: Path) -> Summary:
-    """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again."""
+    """What `summary.json` holds; nothing where it is missing or damaged, as training then makes it again.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
     try:
-        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return require_summary(run_dir)
+    except CheckpointError:
         return {}
-    return summary if isinstance(summary, dict) else {}
+
+
+def require_summary(run_dir: Path) -> Summary:
+    """As `read_summary`, where damage matters.
+
+    Raises:
+        CheckpointError: it is damaged.
+        StorageError: it cannot be read.
+    """
+    path = run_dir / SUMMARY
+    try:
+        with reading(path):
+            return unsealed(dict(json.loads(path.read_text(encoding="utf-8"))), path)
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: is damaged ({error}); `sslkit resume` makes it again") from None

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 from sslkit.errors import StorageError
 from sslkit.runtime.atomic_files import storing
+
+BLOCK = 1 << 20
+"""Bytes that are read at once."""
 
 Warn = Callable[[str], None]
 """Is told one line for people."""
@@ -54,6 +58,33 @@ class LineFile:
         """Bring the file to the disk, so that a checkpoint never outlives the records before it."""
         with contextlib.suppress(OSError), self.path.open("ab") as file:
             os.fsync(file.fileno())
+
+
+class Tally(NamedTuple):
+    """What a file of lines held at some time."""
+
+    bytes: int
+    lines: int
+    sha256: str
+
+
+@final
+class Tallied:
+    """A growing file, of which nothing is read twice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._bytes, self._lines, self._digest = 0, 0, hashlib.sha256()
+
+    def now(self) -> Tally:
+        """The tally of what the file holds now. Raises OSError where it cannot be read."""
+        with self._path.open("rb") as file:
+            file.seek(self._bytes)
+            while block := file.read(BLOCK):
+                self._digest.update(block)
+                self._bytes += len(block)
+                self._lines += block.count(b"\n")
+        return Tally(self._bytes, self._lines, self._digest.hexdigest())
 
 
 def _append(path: Path, data: bytes) -> None:

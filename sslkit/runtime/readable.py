@@ -34,12 +34,12 @@ def present(path: Path) -> bool:
     Raises:
         StorageError: that cannot be known.
     """
-    try:
-        with reading(path):
+    with reading(path):
+        try:
             path.stat()
-    except FileNotFoundError:
-        return False
-    return True
+        except (FileNotFoundError, NotADirectoryError):  # or a folder on its way is a file
+            return False
+        return True
 
 
 def listed(folder: Path) -> list[Path]:

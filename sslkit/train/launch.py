@@ -9,25 +9,25 @@ from pathlib import Path
 from sslkit.runs import metrics_log
 from sslkit.runs.budget import total_flops
 from sslkit.runs.checkpoint import FOLDER, Checkpoints, Loaded
+from sslkit.runs.history import OLD, history, require_same_run
 from sslkit.runs.lock import (
     LOCK,
     SPEC,
     changes_of,
     continued_spec,
-    has_checkpoint,
     locked_spec,
     read_lock,
-    require_same_run,
     version_changes,
     without_first_weights,
 )
 from sslkit.runs.owner import owned
-from sslkit.runs.summary import SUMMARY, Summary, read_summary
+from sslkit.runs.seal import RUN
+from sslkit.runs.summary import SUMMARY, Summary, read_summary, write_summary
 from sslkit.runs.weights import weights_sha256
-from sslkit.runtime.atomic_files import write_json
 from sslkit.runtime.parallel import Parallel, start
 from sslkit.runtime.peak_memory import peak_memory_mib
 from sslkit.runtime.rank_agreement import on_first_rank, require_one_spec
+from sslkit.runtime.readable import present
 from sslkit.specs.load import parse_as
 from sslkit.specs.run import RunSpec
 from sslkit.train.lineage import Lineage, require_data_of_finished
@@ -66,7 +66,7 @@ def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> Summar
             ended := _ended(spec, say, data_changed)
         ) is not None:  # by another process, before the folder was ours
             return ended
-        if has_checkpoint(spec.run_dir):
+        if history(spec.run_dir).trained:
             say(f"{spec.run_dir} holds this run already: continuing it")
             return _continue(spec, parallel, say, data_changed)
         return _run(spec, None, parallel, say)
@@ -74,14 +74,12 @@ def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> Summar
 
 def _ended(spec: RunSpec, say: Say, data_changed: bool) -> Summary | None:
     """The summary where the folder of `spec` holds its run and that is finished. Raises SpecError for another run."""
-    require_same_run(spec, spec.run_dir)
-    done = read_summary(spec.run_dir) if has_checkpoint(spec.run_dir) else {}
-    if not done.get("finished"):
+    if not require_same_run(spec, spec.run_dir).finished:
         return None
     say(f"{spec.run_dir} holds this run already: continuing it")
     if not data_changed:
         require_data_of_finished(spec)
-    return _finished(spec.run_dir, done, say)
+    return _finished(spec.run_dir, say)
 
 
 def resume(
@@ -103,20 +101,20 @@ def resume(
         StorageError: the folder cannot be read.
     """
     read_lock(run_dir)
-    if (done := read_summary(run_dir)).get("finished"):
-        return _finished(run_dir, done, say)
+    if history(run_dir).finished:
+        return _finished(run_dir, say)
     with _ranks_and_folder(_resumed(run_dir, assignments), say) as parallel:
-        if (done := read_summary(run_dir)).get("finished"):  # by another process, before the folder was ours
-            return _finished(run_dir, done, say)
+        if history(run_dir).finished:  # by another process, before the folder was ours
+            return _finished(run_dir, say)
         spec = _resumed(run_dir, assignments)
-        if has_checkpoint(run_dir):
+        if history(run_dir).trained:
             return _continue(spec, parallel, say, data_changed)
         say(f"{run_dir} has no checkpoint yet: starting over")
         return _run(spec, None, parallel, say)
 
 
 def _resumed(run_dir: Path, assignments: Sequence[str]) -> RunSpec:
-    return (continued_spec if has_checkpoint(run_dir) else locked_spec)(run_dir, assignments)
+    return (continued_spec if history(run_dir).trained else locked_spec)(run_dir, assignments)
 
 
 @contextlib.contextmanager
@@ -132,7 +130,8 @@ def _ranks_and_folder(spec: RunSpec, say: Say) -> Iterator[Parallel]:
         parallel.close()
 
 
-def _finished(run_dir: Path, done: Summary, say: Say) -> Summary:
+def _finished(run_dir: Path, say: Say) -> Summary:
+    done = read_summary(run_dir)
     say(f"{run_dir} is finished: {done['step']} steps")
     return done
 
@@ -140,7 +139,11 @@ def _finished(run_dir: Path, done: Summary, say: Say) -> Summary:
 def _continue(spec: RunSpec, parallel: Parallel, say: Say, data_changed: bool) -> Summary:
     """Go on in the folder of `spec`, which has a checkpoint; the networks need no weights to begin with."""
     run_dir = spec.run_dir
+    if history(run_dir).run is None:
+        say(OLD)
     loaded, damaged = Checkpoints(run_dir / FOLDER).newest()
+    if present(run_dir / SUMMARY) and not read_summary(run_dir):
+        say(f"warning: {run_dir / SUMMARY} is damaged, and is made again")
     for reason in damaged:
         say(f"warning: passed over a checkpoint: {reason}")
     if changed := version_changes(run_dir):
@@ -161,7 +164,7 @@ def _run(
     outcome = trainer.run()
     summary = _summary(trainer, outcome)
     if parallel.first:
-        write_json(spec.run_dir / SUMMARY, summary)
+        write_summary(spec.run_dir, summary)
     return summary
 
 
@@ -203,6 +206,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> Summary:
     baselines = {k: v for entry in records for k, v in entry.items() if k.startswith("baseline/")}
     kept = trainer.saver.checkpoints.all()
     return {
+        **({} if trainer.saver.run is None else {RUN: trainer.saver.run}),
         "name": trainer.spec.name,
         "finished": outcome.finished,
         "stopped_by": outcome.stopped_by,

@@ -13,6 +13,7 @@ from sslkit.errors import DataError, SpecError
 from sslkit.evaluate.evaluation_sources import Sources
 from sslkit.runs.allowed_changes import Changes
 from sslkit.runs.lock import read_lock, rewrite_lock
+from sslkit.runs.seal import RUN
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.load import changed
 from sslkit.specs.run import RunSpec
@@ -69,12 +70,16 @@ class Lineage:
             write_list(self.run_dir, place, source)
         return {place: recorded(source) for place, source in self._read.items()}
 
-    def write(self, step: int, resolved: Callable[[], Mapping[str, object]]) -> None:
-        """Bring the lock up to date where anything changed. `resolved`: everything that follows from spec and data."""
+    def write(self, step: int, resolved: Callable[[], Mapping[str, object]]) -> str | None:
+        """Bring the lock up to date where anything changed; returns the run's id, which earlier versions gave none.
+
+        `resolved`: everything that follows from spec and data.
+        """
         lock = read_lock(self.run_dir)
+        run: str | None = lock.get(RUN)
         before = lock.get("data") or {}
         if not self.changes and not self.data and set(self._read) <= set(before):
-            return
+            return run
         lock["data"] = {**before, **self.record_data()}
         if self.changes or self.data:
             entry = {
@@ -92,6 +97,7 @@ class Lineage:
         if self.data:
             lock["resolved"] = dict(resolved())
         rewrite_lock(self.run_dir, lock)
+        return run
 
 
 def refusal(run_dir: Path, data: Mapping[str, list[str]]) -> str:

@@ -128,7 +128,7 @@ class OnlineEvaluation:
         if not self._first:
             return
         spec, unreadable = self._spec, tuple(sorted(self._left_out.reasons))
-        about = About(spec.run_dir, done, weights_sha256(self.net), None, unreadable)
+        about = About(spec.run_dir, done, weights_sha256(self.net), None, unreadable, self._saver.run)
 
         def write() -> None:
             reading, sources, warn = self._reading, self._sources, self._progress.warn

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from sslkit.runs import metrics_log
 from sslkit.runs.checkpoint import FOLDER, Entries
+from sslkit.runs.evaluations import remove_results
 from sslkit.runs.lock import write_lock
+from sslkit.runs.summary import SUMMARY
+from sslkit.runtime.atomic_files import storing
+from sslkit.runtime.line_file import Tally
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed
 from sslkit.train.lineage import Lineage
 from sslkit.train.pictures import FIGURES
 from sslkit.train.resolved_values import resolved
+from sslkit.train.saver import TALLY
 
 SKIPPED = "skipped.txt"
 
@@ -24,19 +30,34 @@ def prepare_folder(
     lineage: Lineage,
     start: int,
     meta: Entries,
-) -> None:
+) -> str | None:
     """Make the folder ready for a run that begins at step `start`, with the `meta` of the checkpoint it goes on from.
 
-    Only the first rank calls it.
+    Only the first rank calls it. Returns the run's id; None of a run that an earlier version began.
+
+    Raises:
+        StorageError: a file could not be read or written.
     """
     run_dir = spec.run_dir
     for folder in (run_dir / FOLDER, run_dir / FIGURES):
         folder.mkdir(parents=True, exist_ok=True)
     facts = partial(resolved, spec, composed, parallel)
     if start == 0:
-        write_lock(spec, run_dir, facts(), lineage.record_data())
+        forget(run_dir)
+        run: str | None = write_lock(spec, run_dir, facts(), lineage.record_data())
     else:
-        lineage.write(start, facts)
+        run = lineage.write(start, facts)
+        tally = meta.get(TALLY)
+        if changed := metrics_log.audit(run_dir, start, None if tally is None else Tally(**tally)):
+            lineage.notes.append(changed)
     if start == 0 or lineage.data:  # other images have other numbers
         (run_dir / SKIPPED).unlink(missing_ok=True)
     metrics_log.rewind(run_dir, start or -1, meta.get("evaluated", True), meta.get("records", ()))
+    return run
+
+
+def forget(run_dir: Path) -> None:
+    """Remove the results of a run that began here and never saved: the one that begins now is another."""
+    with storing(run_dir / SUMMARY):
+        (run_dir / SUMMARY).unlink(missing_ok=True)
+    remove_results(run_dir)

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
 
-from sslkit.errors import StorageError, TrainingError
+from sslkit.errors import CheckpointError, StorageError, TrainingError
 from sslkit.runs.checkpoint import FOLDER, Checkpoints
-from sslkit.runtime.line_file import LineFile, Warn
+from sslkit.runs.manifest import note_saved
+from sslkit.runtime.line_file import LineFile, Tallied, Warn
+
+TALLY = "tally"
+"""Field of a checkpoint with what the file of records held."""
 
 
 @final
 class Saver:
     """Writes checkpoints on the first rank; one that the disk does not take costs no training."""
 
-    def __init__(self, run_dir: Path, keep: int, records: LineFile, warn: Warn) -> None:
-        """`records`: lines that the disk has not taken go into the checkpoint."""
-        self.checkpoints = Checkpoints(run_dir / FOLDER, keep)
+    def __init__(
+        self, run_dir: Path, keep: int, records: LineFile, warn: Warn, run: str | None = None
+    ) -> None:
+        """`records`: lines that the disk has not taken go into the checkpoint. `run`: the run's id."""
+        self.run, self.checkpoints = run, Checkpoints(run_dir / FOLDER, keep, run)
         self._run_dir, self._records, self._warn = run_dir, records, warn
+        self._tallied = Tallied(records.path)
+        self._noted = run is None
         self._held: list[Callable[[], object]] = []
 
     @property
@@ -50,7 +59,9 @@ class Saver:
         self.retry()
         self._records.sync()
         try:
-            return self.checkpoints.save(step, state, {**meta, **self._unwritten()}, best)
+            path = self.checkpoints.save(step, state, {**meta, **self._unwritten()}, best)
+            self._note_saved()
+            return path
         except StorageError as error:
             if final:
                 raise TrainingError(f"{error}. {self.last_good()}") from None
@@ -65,8 +76,22 @@ class Saver:
         except StorageError as error:
             self._warn(f"{error}; a resumed run evaluates step {step} again")
 
+    def _note_saved(self) -> None:
+        """Once: that there was a checkpoint."""
+        if self.run is None or self._noted:
+            return
+        try:
+            note_saved(self._run_dir, self.run)
+            self._noted = True
+        except (StorageError, CheckpointError) as error:
+            self._warn(f"{error}; training goes on and tries again at the next checkpoint")
+
     def _unwritten(self) -> Mapping[str, object]:
-        return {"records": list(self._records.held)} if self._records.held else {}
+        """The records: what the file holds, by which it is known again, and lines that it does not."""
+        unwritten: dict[str, object] = {"records": list(self._records.held)} if self._records.held else {}
+        with contextlib.suppress(OSError):
+            unwritten[TALLY] = self._tallied.now()._asdict()
+        return unwritten
 
     def store(self, write: Callable[[], object]) -> None:
         """Call `write`, now or, where the disk does not take what it writes, before a later checkpoint."""
@@ -91,6 +116,7 @@ class Saver:
         """
         self.retry()
         self._records.retry()
+        self._records.sync()
         if self._held or self._records.held:
             raise TrainingError(
                 f"{self._run_dir}: results could not be written, as the disk is full. Free some space. "

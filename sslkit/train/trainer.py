@@ -62,8 +62,9 @@ class Trainer:
         require_within(self.start, self.length.steps, self.run_dir)
         if loaded is not None:
             restore_stepper(self.stepper, loaded)
+        run = None
         if parallel.first:
-            prepare_folder(spec, self.composed, parallel, self.lineage, self.start, self.meta)
+            run = prepare_folder(spec, self.composed, parallel, self.lineage, self.start, self.meta)
         parallel.wait()
         best = Best(spec)
         best.restore(self.meta.get("best", {}), partial(metrics_log.read, self.run_dir))
@@ -76,7 +77,7 @@ class Trainer:
         self.collapse = CollapseGuard(spec.log.collapse, self.stepper.peak_lr)
         self.collapse.restore(self.meta.get("collapse", {}))
         self.recorder = metrics_log.Recorder(self.run_dir, loggers, parallel, self.collapse.look, warn)
-        self.saver = Saver(self.run_dir, spec.checkpoint.keep, self.recorder.file, warn)
+        self.saver = Saver(self.run_dir, spec.checkpoint.keep, self.recorder.file, warn, run)
         self.checkpointing = Checkpointing(self.stepper, self.saver, loggers, parallel, self.start)
         self.evaluation = OnlineEvaluation(
             spec, self.composed, parts.sources, readout, left_out,

@@ -11,6 +11,7 @@ import torch
 from sslkit.build.restore import find, load_masking, load_optimizer, load_system, restore
 from sslkit.errors import CheckpointError
 from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, Loaded
+from sslkit.runs.seal import sealed
 from sslkit.runs.weights import weights_sha256
 from sslkit.train.compose import compose
 from sslkit.train.launch import train
@@ -69,7 +70,7 @@ def best_state(folder, best, **changes):
     train(run, lambda text: None)
     newest = Checkpoints(folder / FOLDER).all()[-1]
     meta = json.loads((newest / META).read_text())
-    (newest / META).write_text(json.dumps({**meta, "best": best}))
+    (newest / META).write_text(json.dumps(sealed({**meta, "best": best})))
     return folder
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 from sslkit.cli.main import OK, USER_ERROR
 from sslkit.evaluate.export import export
 from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
+from sslkit.runs.seal import sealed
 from sslkit.train.launch import train
 from tests import tiny
 from tests.cli.specs import call, folder, images, write
@@ -218,7 +219,7 @@ def test_a_checkpoint_of_another_run_with_the_right_checksum(stopped, tmp_path, 
     ours = Checkpoints(stopped / FOLDER).all()[-1]
     shutil.copy(theirs / STATE, ours / STATE)
     meta = json.loads((ours / META).read_text())
-    (ours / META).write_text(json.dumps({**meta, "sha256": checksum(ours / STATE)}))
+    (ours / META).write_text(json.dumps(sealed({**meta, "sha256": checksum(ours / STATE)})))
     for command in (
         ["resume", stopped],
         ["evaluate", stopped],

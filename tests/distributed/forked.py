@@ -32,6 +32,7 @@ CONTEXT.set_forkserver_preload(
         "tests.distributed.fsdp_worker",
         "tests.distributed.statistics_worker",
         "tests.distributed.signal_worker",
+        "tests.distributed.srun_worker",
         "tests.distributed.worker",
         "torch._dynamo",
     ]

@@ -14,6 +14,7 @@ from sslkit.core.evaluator import Scores
 from sslkit.errors import CheckpointError
 from sslkit.runs.best_checkpoint import Best
 from sslkit.runs.checkpoint import FOLDER, META, Checkpoints, step_of
+from sslkit.runs.seal import sealed
 from sslkit.train.launch import resume, train
 from sslkit_evaluators.reconstruction.reconstruction import ReconstructionEvaluator
 from tests import tiny
@@ -155,7 +156,7 @@ def as_an_older_version(run, step):
     for path in Checkpoints(run.out / FOLDER).all():
         meta = json.loads((path / META).read_text())
         meta["best"] = {LOSS: {"value": LOSSES[step], "step": step}}
-        (path / META).write_text(json.dumps(meta))
+        (path / META).write_text(json.dumps(sealed(meta)))
 
 
 def test_the_checkpoint_of_the_lowest_loss_is_kept(run):

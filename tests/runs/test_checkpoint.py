@@ -11,6 +11,7 @@ import torch
 from sslkit.errors import CheckpointError, StorageError
 from sslkit.runs import checkpoint
 from sslkit.runs.checkpoint import META, STATE, Checkpoints, checksum, load, step_of
+from sslkit.runs.seal import sealed
 
 STATE_DICT = {"system": {"weight": torch.arange(6.0)}, "optimizer": {"state": {}, "param_groups": []}}
 
@@ -32,7 +33,7 @@ def saved(tmp_path):
 def edit(path, **changes):
     """Change fields of a checkpoint's meta; None removes one."""
     meta = json.loads((path / META).read_text()) | changes
-    (path / META).write_text(json.dumps({k: v for k, v in meta.items() if v is not None}))
+    (path / META).write_text(json.dumps(sealed({k: v for k, v in meta.items() if v is not None})))
 
 
 def says(message):
@@ -118,7 +119,7 @@ def test_what_an_evaluation_found_is_put_into_the_checkpoint_before_it(tmp_path)
         assert kept(checkpoints) == {1: [1], 2: [1, 2], 3: [3]}[step]
     meta = load(tmp_path / "step-00000003").meta
     assert (meta["evaluated"], meta["epoch"], meta["step"]) == (True, 3, 3)
-    with pytest.raises(CheckpointError, match=r"step-00000009.*cannot be read"):
+    with pytest.raises(CheckpointError, match=r"step-00000009.*is missing"):
         checkpoints.amend(9, {}, None)
 
 
@@ -167,7 +168,7 @@ def test_missing_files_are_named(saved):
     with says(f"{saved / STATE}: is missing; the checkpoint is incomplete"):
         load(saved)
     (saved / META).unlink()
-    with says(f"{saved / META}: cannot be read: No such file or directory"):
+    with says(f"{saved / META}: is missing; the checkpoint is incomplete"):
         load(saved)
 
 

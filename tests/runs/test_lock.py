@@ -7,12 +7,12 @@ import subprocess
 
 import pytest
 import torch
-import yaml
 
 from sslkit import __version__
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.runs import lock
 from sslkit.runs.checkpoint import FOLDER, META
+from sslkit.runs.history import require_same_run
 from sslkit.specs.load import load
 from tests import tiny
 
@@ -57,7 +57,7 @@ def test_the_locked_spec_follows_its_folder(run, tmp_path):
 
 
 def test_an_empty_folder_holds_no_run(tmp_path):
-    lock.require_same_run(tiny.spec(tmp_path), tmp_path)
+    require_same_run(tiny.spec(tmp_path), tmp_path)
     with says(
         CheckpointError,
         f"{tmp_path}: holds no run (no spec.lock.yaml); give the folder that `sslkit run` printed",
@@ -69,7 +69,7 @@ def test_an_empty_folder_holds_no_run(tmp_path):
 @pytest.mark.parametrize("value", [None, "text"])
 def test_a_damaged_lock_is_named(run, tmp_path, part, value):
     path = tmp_path / "spec.lock.yaml"
-    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), part: value}))
+    lock.rewrite_lock(tmp_path, {**lock.read_lock(tmp_path), part: value})
     with says(CheckpointError, f"{path}: has no {part}; the file is damaged"):
         lock.read_lock(tmp_path)
 
@@ -82,7 +82,7 @@ def test_a_lock_that_is_not_yaml_is_named(run, tmp_path):
 
 def test_the_same_run_may_continue_elsewhere_with_other_workers_and_name(run, tmp_path):
     changes = {"evaluate": [{"kind": "knn"}], "workers": 3, "name": "other"}
-    assert lock.require_same_run(tiny.spec(tmp_path.parent / "x", **changes), tmp_path) is None
+    assert require_same_run(tiny.spec(tmp_path.parent / "x", **changes), tmp_path).trained
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_another_run_is_refused_by_what_differs(run, tmp_path, changes, named):
         f"{tmp_path}: holds a different run ({named}). Choose another folder with --out, "
         f"continue that run with `sslkit resume {tmp_path}`, or delete the folder",
     ):
-        lock.require_same_run(other, tmp_path)
+        require_same_run(other, tmp_path)
 
 
 def test_a_run_that_saved_nothing_gives_way(run, tmp_path):
     """A first try that failed at once must not block the corrected spec."""
     (tmp_path / FOLDER / "step-00000003" / META).unlink()
-    assert lock.require_same_run(tiny.spec(tmp_path, seed=9), tmp_path) is None
+    assert not require_same_run(tiny.spec(tmp_path, seed=9), tmp_path).trained
 
 
 def test_changed_versions_are_told(run, tmp_path, monkeypatch):
@@ -153,10 +153,10 @@ def started(tmp_path):
     """The folder of a run whose student and frozen nets began with a file that is no longer there."""
     run = tiny.spec(tmp_path, nets={"one": {"backbone": tiny.VIT}, "two": {"momentum": 0.5}})
     lock.write_lock(run, tmp_path, RESOLVED)
-    found = yaml.safe_load((tmp_path / lock.LOCK).read_text())
+    found = lock.read_lock(tmp_path)
     for backbone in (found["spec"]["backbone"], found["spec"]["nets"]["one"]["backbone"]):
         backbone["checkpoint"] = "gone.pt"
-    (tmp_path / lock.LOCK).write_text(yaml.safe_dump(found))
+    lock.rewrite_lock(tmp_path, found)
     return tmp_path
 
 
@@ -195,10 +195,9 @@ def test_what_a_frozen_net_cannot_use_is_refused_and_defaults_are_not(name, valu
 
 def test_a_best_metric_that_older_versions_took_and_never_met_is_left_out(run):
     """They kept no checkpoint by it, so that nothing is lost; a run that can no longer be read would be."""
-    path = run.out / lock.LOCK
-    data = yaml.safe_load(path.read_text())
+    data = lock.read_lock(run.out)
     for best in ("loss", "eval/knn/acuracy"):
         data["spec"]["checkpoint"]["best"] = best
-        path.write_text(yaml.safe_dump(data))
+        lock.rewrite_lock(run.out, data)
         assert lock.locked_spec(run.out).checkpoint.best is None
         assert lock.trained_spec(run.out).checkpoint.best is None

@@ -38,6 +38,9 @@ def leave(spec: Mapping[str, Any], finished: bool = True) -> None:
     (folder / "spec.lock.yaml").write_text(yaml.safe_dump(lock))
     summary = {"finished": finished, "step": 8, "seconds": 2.0 + spec["seed"], "metrics": metrics(spec)}
     (folder / "summary.json").write_text(json.dumps(summary))
+    checkpoint = folder / "checkpoints" / "step-00000004"
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    (checkpoint / "meta.json").write_text("{}")
     (folder / "environment.json").write_text(json.dumps({name: os.environ.get(name) for name in RANKS}))
     with (folder / "made").open("a") as file:
         file.write("once\n")

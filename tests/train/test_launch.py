@@ -11,7 +11,8 @@ import pytest
 from sslkit.errors import CheckpointError, DataError
 from sslkit.runs import metrics_log
 from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, checksum
-from sslkit.runs.summary import SUMMARY
+from sslkit.runs.seal import sealed
+from sslkit.runs.summary import SUMMARY, read_summary
 from sslkit.train.launch import resume, train
 from sslkit_evaluators.probes.knn import KNNEvaluator
 from tests import tiny
@@ -80,7 +81,7 @@ def test_a_damaged_summary_is_made_again(whole, tmp_path, text):
     assert {k: v for k, v in again.items() if k not in changing} == {
         k: v for k, v in first.items() if k not in changing
     }
-    assert json.loads((tmp_path / SUMMARY).read_text()) == again
+    assert read_summary(tmp_path) == again
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -108,7 +109,7 @@ def borrow_state(source, target):
     theirs, ours = (Checkpoints(folder / FOLDER).all()[-1] for folder in (source, target))
     (ours / STATE).write_bytes((theirs / STATE).read_bytes())
     meta = json.loads((ours / META).read_text())
-    (ours / META).write_text(json.dumps({**meta, "sha256": checksum(ours / STATE)}))
+    (ours / META).write_text(json.dumps(sealed({**meta, "sha256": checksum(ours / STATE)})))
 
 
 @pytest.mark.parametrize(

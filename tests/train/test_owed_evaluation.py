@@ -9,6 +9,7 @@ import pytest
 from sslkit.cli.main import main
 from sslkit.runs import checkpoint, metrics_log
 from sslkit.runs.checkpoint import FOLDER, META, Checkpoints
+from sslkit.runs.summary import read_summary
 from sslkit.specs.load import dump
 from sslkit.train.launch import resume, train
 from sslkit_evaluators.probes.knn import KNNEvaluator
@@ -146,7 +147,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning(
     monkeypatch.setattr(cls, method, wrong)
     summary = train(tiny.spec(**fields(tmp_path)), silent)
     assert summary["finished"]
-    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert read_summary(tmp_path) == summary
     assert summary["weights_sha256"] == whole[1]["weights_sha256"]
     assert [path.name for path in (tmp_path / "figures").iterdir()] == ["curves.png"]
     told = " ".join(capsys.readouterr().err.split())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 
@@ -12,6 +11,7 @@ import torch
 from sslkit.errors import CheckpointError, SpecError, TrainingError
 from sslkit.runs import lock, metrics_log
 from sslkit.runs.checkpoint import Checkpoints
+from sslkit.runs.summary import read_summary
 from sslkit.train.launch import resume, train
 from sslkit.train.prepare import Parts
 from sslkit.train.step.stepper import Stepper
@@ -52,7 +52,7 @@ def test_a_run_leaves_everything_behind(tmp_path):
     names = {path.name for path in out.iterdir()}
     assert {"spec.yaml", "spec.lock.yaml", "metrics.jsonl", "checkpoints", "figures", "summary.json"} <= names
     assert {path.name for path in (out / "figures").iterdir()} == {"reconstruction.png", "curves.png"}
-    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary == read_summary(out)
     assert summary["finished"]
     assert summary["step"] == 8
     assert summary["protocols"] == {"knn": "knn@1"}
@@ -265,7 +265,7 @@ def test_energy_and_operations_are_in_the_summary_and_survive_a_stop(tmp_path, m
     assert whole["energy_joules"] > stopped["energy_joules"] >= 4, "a look at each of four steps"
     assert whole["flops"] == 2 * stopped["flops"] > 1e6
     assert lock.read_lock(tmp_path)["resolved"]["flops"] == {0: whole["flops"] // 8}
-    assert json.loads((tmp_path / "summary.json").read_text()) == whole
+    assert read_summary(tmp_path) == whole
 
 
 def test_energy_of_a_part_only_is_not_known(tmp_path, monkeypatch):

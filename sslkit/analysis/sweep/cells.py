@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sslkit.errors import SpecError, SslkitError
-from sslkit.runs.lock import differences, require_same_run
+from sslkit.runs.history import require_same_run
+from sslkit.runs.lock import differences
 from sslkit.runs.summary import read_summary
 from sslkit.specs.sweep import Cell
 
