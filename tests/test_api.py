@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 
@@ -31,6 +30,7 @@ from sslkit.core.passes import Request
 from sslkit.data.crops import Pipeline
 from sslkit.data.loaders import ResidentFeed
 from sslkit.errors import CheckpointError, Interrupted, SpecError
+from sslkit.runs.summary import read_summary
 from sslkit.runs.weights import weights_sha256
 from sslkit.runtime.parallel import Single
 from sslkit_objectives.specs.masked import Decoder
@@ -95,7 +95,7 @@ def test_overrides_change_a_file(tmp_path):
 
 def test_fit_returns_what_the_run_came_to(tmp_path):
     result = Run(**fields(out=tmp_path, evaluate=[KNN()])).fit()
-    assert result.summary == json.loads((tmp_path / "summary.json").read_text())
+    assert result.summary == read_summary(tmp_path)
     assert result.metrics == result.summary["metrics"]
     assert result.metrics["eval/knn/accuracy"] == result.best["eval/knn/accuracy"]["value"]
     assert result.best["eval/knn/accuracy"]["step"] == 8

@@ -38,6 +38,10 @@ KEPT = {
     "spec.lock.yaml",
     "summary.json",
     "checkpoints",
+    "manifest.json",
+    ".spec.lock.yaml",
+    ".owner",
+    ".storing",
 }
 
 
