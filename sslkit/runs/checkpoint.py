@@ -89,11 +89,15 @@ class Checkpoints:
         self.prune(best)
 
     def prune(self, best: int | None) -> None:
-        """Drop checkpoints that are neither among the newest nor the best, and half-written ones."""
-        for path in self.all()[: -self.keep]:
-            if step_of(path) != best:
-                with contextlib.suppress(OSError):  # moved aside first: half of one would pass for one
-                    shutil.rmtree(path.rename(_fresh(self.folder / f".writing-old-{step_of(path):08d}")))
+        """Drop checkpoints that are neither among the newest nor the best, and half-written ones, where that can be."""
+        with contextlib.suppress(OSError):
+            for path in self.all()[: -self.keep]:
+                if step_of(path) != best:  # moved aside first: half of one would pass for one
+                    path.rename(_fresh(self.folder / f".writing-old-{step_of(path):08d}"))
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Drop what is half-written, or half-removed, since a crash."""
         for path in self.folder.glob(".writing-*"):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -135,8 +135,8 @@ def audit(run_dir: Path, step: int, tally: Tally | None) -> str | None:
     if tally is not None and _begins_with(run_dir / METRICS, tally):
         return None
     lines = [
-        line for line in _lines(run_dir)[: None if tally else -2] if line
-    ]  # a crash may cut the last one
+        line for line in _lines(run_dir)[:-1] if line
+    ]  # a crash cuts what is behind the last end of a line
     whole = [line for line in lines if (record := _record(line)) is not None and record["step"] <= step]
     counts = {
         "lost": max(0, tally.lines - len(set(whole))) if tally else 0,

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from sslkit.core.ranks import ranks
 from sslkit.runs import metrics_log
 from sslkit.runs.budget import total_flops
 from sslkit.runs.checkpoint import FOLDER, Checkpoints, Loaded
@@ -59,17 +60,20 @@ def train(spec: RunSpec, say: Say = print, data_changed: bool = False) -> Summar
         StorageError: `summary.json` could not be written, or the folder not be read.
         Interrupted: a second signal came. After the first, the summary says `finished: False` and `stopped_by`.
     """
+    say = _of_first_rank(say)
     if (ended := _ended(spec, say, data_changed)) is not None:
         return ended
     with _ranks_and_folder(spec, say) as parallel:
-        if (
-            ended := _ended(spec, say, data_changed)
-        ) is not None:  # by another process, before the folder was ours
+        if (ended := _ended(spec, say, data_changed)) is not None:  # meanwhile, by another process
             return ended
         if history(spec.run_dir).trained:
             say(f"{spec.run_dir} holds this run already: continuing it")
             return _continue(spec, parallel, say, data_changed)
         return _run(spec, None, parallel, say)
+
+
+def _of_first_rank(say: Say) -> Say:
+    return say if ranks().rank == 0 else lambda text: None
 
 
 def _ended(spec: RunSpec, say: Say, data_changed: bool) -> Summary | None:
@@ -100,11 +104,12 @@ def resume(
         InUseError: another process works in the folder.
         StorageError: the folder cannot be read.
     """
+    say, here = _of_first_rank(say), history(run_dir)
     read_lock(run_dir)
-    if history(run_dir).finished:
+    if here.finished:
         return _finished(run_dir, say)
     with _ranks_and_folder(_resumed(run_dir, assignments), say) as parallel:
-        if history(run_dir).finished:  # by another process, before the folder was ours
+        if history(run_dir).finished:  # meanwhile, by another process
             return _finished(run_dir, say)
         spec = _resumed(run_dir, assignments)
         if history(run_dir).trained:

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from sslkit.runs import metrics_log
-from sslkit.runs.checkpoint import FOLDER, Entries
+from sslkit.runs.checkpoint import FOLDER, Checkpoints, Entries
 from sslkit.runs.evaluations import remove_results
 from sslkit.runs.lock import write_lock
 from sslkit.runs.summary import SUMMARY
@@ -41,6 +41,7 @@ def prepare_folder(
     run_dir = spec.run_dir
     for folder in (run_dir / FOLDER, run_dir / FIGURES):
         folder.mkdir(parents=True, exist_ok=True)
+    Checkpoints(run_dir / FOLDER).tidy()
     facts = partial(resolved, spec, composed, parallel)
     if start == 0:
         forget(run_dir)

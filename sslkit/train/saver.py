@@ -37,7 +37,10 @@ class Saver:
 
     def last_good(self) -> str:
         """Where the last checkpoint is, and how to go on from it; one sentence or two."""
-        kept = self.checkpoints.all()
+        try:
+            kept = self.checkpoints.all()
+        except StorageError as error:
+            return f"{error}; `sslkit resume {self._run_dir}` then continues."
         if not kept:
             return f"There is no checkpoint yet; `sslkit resume {self._run_dir}` starts over."
         return f"The last good checkpoint is {kept[-1]}; `sslkit resume {self._run_dir}` continues from it."

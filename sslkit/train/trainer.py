@@ -132,7 +132,7 @@ class Trainer:
             self._abandoned = True
             return True
         except Exception as error:
-            if self.saver.checkpoints.all() and (last_good := self.saver.last_good()) not in str(error):
+            if self.checkpointing.saved and (last_good := self.saver.last_good()) not in str(error):
                 error.add_note(last_good)
             raise
 
