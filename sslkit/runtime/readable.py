@@ -20,10 +20,18 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except (FileNotFoundError, StorageError):
         raise
+    except NotADirectoryError as error:
+        if present(path):
+            raise _unreadable(path, error) from error
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
     except OSError as error:
-        raise StorageError(
-            f"{path}: cannot be read: {error.strerror or error}. Nothing was changed; try again when it can"
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"{path}: cannot be read: {error.strerror or error}. Nothing was changed; try again when it can"
+    )
 
 
 def present(path: Path) -> bool:

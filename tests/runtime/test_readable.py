@@ -25,7 +25,9 @@ def test_what_is_not_there_is_absent(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for path in (tmp_path / "none", tmp_path / "none" / "x", tmp_path / "file" / "x", tmp_path / "link"):
         assert not present(path)
-    assert listed(tmp_path / "none") == []
+    assert listed(tmp_path / "none") == listed(tmp_path / "file" / "x") == []
+    with pytest.raises(FileNotFoundError), reading(tmp_path / "file" / "x"):
+        (tmp_path / "file" / "x").read_bytes()
 
 
 def test_a_file_is_no_folder_without_anything(tmp_path):
