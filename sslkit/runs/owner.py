@@ -29,7 +29,7 @@ Warn = Callable[[str], None]
 
 @contextlib.contextmanager
 def owned(folder: Path, warn: Warn, file: str = OWNER, wait: float = 0.0) -> Iterator[None]:
-    """Keep `folder`, which is made, to this process. It goes again where nothing else was put into it.
+    """Keep `folder`, which is made, to this process. Where nothing else was put into it nothing of it stays.
 
     The lock ends with the process, SIGKILL included; worker processes do not have it. Where the file system knows no
     locks `warn` is told, and nothing is kept.
@@ -109,9 +109,9 @@ def _holder(path: Path) -> str:
 
 
 def _tidy(path: Path, missing: Sequence[Path]) -> None:
-    """Remove the folders that were `missing` before, where nothing but the lock came into them."""
+    """Remove the lock where nothing else is in its folder, and the folders that were `missing` before."""
     with contextlib.suppress(OSError):
-        if missing and list(path.parent.iterdir()) == [path]:
+        if list(path.parent.iterdir()) == [path]:
             path.unlink()
             for folder in missing:
                 folder.rmdir()

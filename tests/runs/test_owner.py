@@ -137,6 +137,9 @@ def test_nothing_stays_of_a_folder_that_nothing_was_put_into(tmp_path):
     with owned(tmp_path / "a" / "run", silent):
         assert (tmp_path / "a" / "run" / OWNER).is_file()
     assert list(tmp_path.iterdir()) == []
+    with owned(tmp_path, silent):
+        assert (tmp_path / OWNER).is_file()
+    assert list(tmp_path.iterdir()) == [], "the folder was there before"
 
 
 def test_a_folder_with_a_run_keeps_its_lock_file(tmp_path):
@@ -156,6 +159,7 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_does_not_count(tmp_path, mo
         return lock(descriptor)
 
     monkeypatch.setattr("sslkit.runs.owner.lock", removed_then_locked)
+    (tmp_path / "run").touch()
     with owned(tmp_path, silent, wait=5):
         assert path.is_file()
         with pytest.raises(InUseError), owned(tmp_path, silent):
