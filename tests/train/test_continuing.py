@@ -78,7 +78,7 @@ def starts(monkeypatch):
     """Specs with which runs go on, which they then do not."""
     seen = []
     monkeypatch.setattr(
-        launch, "_run", lambda spec, loaded, say, lineage=None: seen.append((spec, loaded)) or {}
+        launch, "_run", lambda spec, loaded, parallel, say, lineage=None: seen.append((spec, loaded)) or {}
     )
     return seen
 
