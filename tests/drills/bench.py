@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from sslkit.cli.main import COMMANDS, main
 from sslkit.runs.checkpoint import Checkpoints
 from tests import tiny
-from tests.drills.file_calls import KILLED, FileCalls
+from tests.drills.file_calls import KILLED
 from tests.drills.forks import Child, Ended, call, command, fault
 from tests.drills.outcome import Outcome, difference, newest_step, outcome, plain, plain_page
 
@@ -45,6 +45,7 @@ class Bench:
         """`folder`: empty, on a quick disk, absolute."""
         self.folder = folder
         self._shown: dict[str, tuple[str, str]] = {}
+        self.calls: dict[str, list[str]] = {}
         lighten()
         self.spec = self._spec("spec", seed=3)
         self.other = self._spec("other", seed=4)
@@ -114,23 +115,6 @@ class Bench:
             ended = self.done(command(*words))
             self._shown[name] = plain(ended.output, run), plain_page(run) if name == "report" else ""
         return self._shown[name]
-
-    def calls(self, *words: object) -> list[str]:
-        """The names of the calls that change files, in `sslkit WORDS`."""
-        key = "-".join(re.sub(r"\W+", "_", str(word))[-30:] for word in words)
-        path = self.folder / f"calls-{key}.json"
-        if not path.exists():
-            counted = FileCalls()
-
-            def run() -> int:
-                counted.install()
-                code = main([str(word) for word in words])
-                Path(path).write_text(json.dumps(counted.names))
-                return code
-
-            self.done(run)
-        names: list[str] = json.loads(path.read_text())
-        return names
 
     def done(self, function: Callable[[], int]) -> Ended:
         """`function` in a child; it must succeed. Raises RuntimeError where it does not."""

@@ -8,21 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import ClassVar, final
 
-from sslkit.cli.main import main
+from tests.drills.commands import COMMANDS, Writing, calls_of
 from tests.drills.drill import Drill, Result, judged
-from tests.drills.file_calls import WRITING, FileCalls, full_disk
+from tests.drills.file_calls import WRITING, full_disk
 from tests.drills.forks import call, command, fault
-from tests.drills.outcome import difference
-
-COMMANDS = {
-    "run": ["run", "SPEC", "--out", "run"],
-    "evaluate": ["evaluate", "run"],
-    "report": ["report", "run", "--fast"],
-    "export": ["export", "run", "--out", "weights.safetensors"],
-    "export-pt": ["export", "run", "--out", "weights.pt"],
-    "compare": ["compare", "run", "run2", "--json", "compare.json", "--html", "compare.html"],
-}
-"""Everything that writes, in a folder of its own."""
 
 
 @final
@@ -38,45 +27,14 @@ class FullDisk(Drill):
         kind = "run" if index % 2 == 0 else dice.choice([name for name in COMMANDS if name != "run"])
         if kind == "run" and index % 8 == 6:
             return self._small(folder, dice.randrange(4, 300))
-        words = self._laid_out(kind, folder)
-        names = self.bench.calls(*self._counted(kind))
-        begin = dice.choice([i for i, name in enumerate(names, 1) if name in WRITING])
+        names, writing = calls_of(self.bench, kind), Writing(self.bench, kind, folder)
+        begin = dice.choice([number for number, name in enumerate(names, 1) if name in WRITING])
         end = begin + dice.choice([1, 4, 20, 1_000_000])
-
-        def refused() -> int:
-            FileCalls(full_disk(range(begin, end))).install()
-            return main(words)
-
         where = f"{kind}, calls {begin} to {end}"
-        if wrong := fault(call(refused, folder)):
+        if wrong := fault(writing.disturbed(full_disk(range(begin, end)))) or writing.strays():
             return judged(f"{where}: {wrong}")
-        wrong = self._again(kind, words, folder)
+        wrong = writing.again()
         return judged(f"{where}, then with space: {wrong}" if wrong else None)
-
-    def _laid_out(self, kind: str, folder: Path) -> list[str]:
-        if kind != "run":
-            self.bench.copy(self.bench.whole, folder / "run")
-        if kind == "compare":
-            self.bench.copy(self.bench.whole, folder / "run2")
-        return [str(self.bench.spec) if word == "SPEC" else word for word in COMMANDS[kind]]
-
-    def _counted(self, kind: str) -> list[str]:
-        """The command in a folder where it may be counted."""
-        place = self.bench.folder / f"count-{kind}"
-        if not place.exists():
-            place.mkdir()
-            self._laid_out(kind, place)
-        paths = ("run", "run2", "weights.safetensors", "weights.pt", "compare.json", "compare.html")
-        words = [str(self.bench.spec) if word == "SPEC" else word for word in COMMANDS[kind]]
-        return [words[0], *(str(place / word) if word in paths else word for word in words[1:])]
-
-    def _again(self, kind: str, words: list[str], folder: Path) -> str | None:
-        """With space; what is left of before, if anything is."""
-        if kind == "run":
-            return self.bench.continued(folder / "run")
-        if wrong := fault(call(command(*words), folder), allowed=(0,)):
-            return wrong
-        return difference(self.bench.expected, folder / "run") or _stray(folder)
 
     def _small(self, folder: Path, kib: int) -> Result:
         """A real disk of so many KiB, larger afterwards; where one may be mounted."""
@@ -100,8 +58,3 @@ def _mount(options: str, disk: Path) -> bool:
         return False
     words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
     return subprocess.run(words, capture_output=True).returncode == 0
-
-
-def _stray(folder: Path) -> str | None:
-    hidden = [str(path.relative_to(folder)) for path in folder.glob(".*")]
-    return f"files stay behind: {hidden}" if hidden else None

@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, final
 
-from sslkit.cli.main import main
+from tests.drills.commands import COMMANDS, Writing, calls_of
 from tests.drills.drill import HELD, Drill, Result, judged
-from tests.drills.file_calls import KILLED, FileCalls, die_at
-from tests.drills.forks import call, fault
+from tests.drills.file_calls import KILLED, die_at
+from tests.drills.forks import fault
 
 
 @final
@@ -37,29 +37,25 @@ class Kill(Drill):
 @final
 class EveryCall(Drill):
     name: ClassVar[str] = "calls"
-    title = "an end at every call that changes a file, writes cut in half, then `resume`: the same bits, nothing lost"
+    title = (
+        "an end at every call that changes a file, writes cut in half, of each command that writes, then once more: "
+        "the same bits, nothing lost"
+    )
     sample = 6
 
     @cached_property
     def tries(self) -> int:  # type: ignore[override]
-        return len(self._names)
+        return len(self._calls)
 
     @cached_property
-    def _names(self) -> list[str]:
-        return self.bench.calls("run", self.bench.spec, "--out", self.bench.folder / "counted")
+    def _calls(self) -> list[tuple[str, int, str]]:
+        """(kind of command, number of the call, its name)."""
+        return [(kind, *call) for kind in COMMANDS for call in enumerate(calls_of(self.bench, kind), 1)]
 
     def attempt(self, index: int, folder: Path) -> Result:
-        """Samples are spread over the run by a stride that meets every call."""
+        """Samples are spread by a stride that meets every call."""
         stride = next(prime for prime in (89, 97, 101) if self.tries % prime)
-        number, run = index * stride % self.tries + 1, folder / "run"
-        words = ["run", str(self.bench.spec), "--out", str(run)]
-
-        def dying() -> int:
-            FileCalls(die_at(number)).install()
-            return main(words)
-
-        ended = call(dying, folder)
-        if wrong := fault(ended, allowed=(0, KILLED)):
-            return judged(f"call {number}: {wrong}")
-        wrong = self.bench.continued(run)
-        return judged(f"call {number}, {self._names[number - 1]}: {wrong}") if wrong else HELD
+        kind, number, name = self._calls[index * stride % self.tries]
+        writing = Writing(self.bench, kind, folder)
+        wrong = fault(writing.disturbed(die_at(number)), allowed=(0, KILLED)) or writing.again()
+        return judged(f"{kind}, call {number}, {name}: {wrong}") if wrong else HELD
