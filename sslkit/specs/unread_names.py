@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def unread_views(run: RunSpec, read: frozenset[str]) -> Iterator[Problem]:
     """The views that are not among those `read`, nor the one that evaluators see."""
+    others = [view for view in run.views if view in read or view == run.first_view]
     for name in run.views:
-        if name not in read and name != run.first_view:
-            others = [view for view in run.views if view != name]
+        if name not in others:
             close = difflib.get_close_matches(name, others, n=1)
             hint = (
                 f"Did you mean `views.{close[0]}`?" if close else "Leave it out, or name it in an objective."

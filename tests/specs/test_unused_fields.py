@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -159,6 +160,16 @@ def test_fields_with_an_effect_pass() -> None:
     run = parse(small(**two, views=BOTH, balance={"kind": "dwa"}, log={"conflict": "5 steps"}))
     assert list(unused(run)) == []
     assert list(unused(parse(small(balance={"kind": "fixed", "weights": {"mae": 0.5}})))) == []
+
+
+def test_a_thousand_views_that_nobody_reads_are_compared_with_those_that_are_read() -> None:
+    views = {**TWO, **{f"globl{i}": {"size": 32} for i in range(1000)}}
+    begun = time.process_time()
+    with pytest.raises(
+        SpecError, match=r"^views\.globl0: .* Did you mean `views\.global`\?\nviews\.globl1: "
+    ):
+        parse(small(views=views))
+    assert time.process_time() - begun < 5, "each was compared with each"
 
 
 def test_a_view_for_the_readout_alone_is_read() -> None:
