@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sslkit.errors import CheckpointError
 from sslkit.runs import metrics_log
+from sslkit.runs.checkpoint import FOLDER, Checkpoints, read_meta
 from sslkit.runs.evaluations import Evaluation, evaluations, steps
 from sslkit.runs.lock import read_lock
 from sslkit.runs.summary import require_summary
@@ -70,12 +74,25 @@ def read_run(run_dir: Path) -> RunData:
 
     Raises:
         CheckpointError: the folder holds no run, or a file is damaged.
+
+    Warns:
+        UserWarning: records are not those that were written.
     """
     lock = read_lock(run_dir)
+    if changed := _changed_records(run_dir):
+        warnings.warn(changed, stacklevel=2)
     results = evaluations(run_dir) if steps(run_dir) else {}
     return RunData(
         run_dir, lock, require_summary(run_dir), metrics_log.read(run_dir), _in_order(results, lock)
     )
+
+
+def _changed_records(run_dir: Path) -> str | None:
+    """Whether records are not those of the newest checkpoint that is whole, in words."""
+    for path in reversed(Checkpoints(run_dir / FOLDER).all()):
+        with contextlib.suppress(CheckpointError):
+            return metrics_log.audit(run_dir, read_meta(path))
+    return None
 
 
 def _in_order(results: Mapping[str, Evaluation], lock: Mapping[str, Any]) -> dict[str, Evaluation]:

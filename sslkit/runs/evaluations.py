@@ -19,7 +19,7 @@ from sslkit.errors import CheckpointError
 from sslkit.runs.lock import LOCK, read_lock
 from sslkit.runs.seal import RUN, unsealed
 from sslkit.runtime.atomic_files import storing
-from sslkit.runtime.readable import present
+from sslkit.runtime.readable import listed, present, reading
 from sslkit.specs.metrics import Better
 from sslkit.specs.run_metrics import directions_of_settings
 
@@ -141,15 +141,17 @@ class Evaluation(NamedTuple):
             CheckpointError: their file is damaged.
         """
         path = self.path.with_suffix(".npz")
-        if not path.is_file():
+        try:
+            with reading(path):
+                content = path.read_bytes()
+        except FileNotFoundError:
             return None
         try:
-            content = path.read_bytes()
             if self.predictions_sha256 not in (None, hashlib.sha256(content).hexdigest()):
                 raise ValueError("its checksum is another")
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 return StoredPredictions(file["labels"].astype(np.int64), file["guesses"].astype(np.int64))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        except (ValueError, KeyError, EOFError, BadZipFile) as error:
             raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
 
 
@@ -166,8 +168,8 @@ def packed(labels: Integers, guesses: Integers) -> bytes:
 
 
 def steps(run_dir: Path) -> list[int]:
-    """The steps with evaluations, in order."""
-    matches = (re.fullmatch(r"step-(\d+)", path.name) for path in (run_dir / EVALUATIONS).glob("step-*"))
+    """The steps with evaluations, in order. Raises StorageError where they cannot be listed."""
+    matches = (re.fullmatch(r"step-(\d+)", path.name) for path in listed(run_dir / EVALUATIONS))
     return sorted(int(match[1]) for match in matches if match)
 
 
@@ -218,20 +220,22 @@ def remove_results(run_dir: Path) -> None:
 
 
 def _files(run_dir: Path, step: int) -> list[Path]:
-    return sorted(folder_of(run_dir, step).glob("*.json"))
+    return [path for path in listed(folder_of(run_dir, step)) if path.suffix == ".json"]
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """The results in one file. Raises CheckpointError where it is damaged."""
+    """The results in one file. Raises CheckpointError where it is damaged, StorageError where it cannot be read."""
+    with reading(path):
+        content = path.read_bytes()
     try:
-        record = unsealed(json.loads(path.read_text(encoding="utf-8")), path, "; run `sslkit evaluate` again")
+        record = unsealed(json.loads(content), path, "; run `sslkit evaluate` again")
         intervals = {name: (low, high) for name, (low, high) in record.pop("intervals").items()}
         unreadable = tuple(record.pop("unreadable"))
         _require_mappings(record)
         if "better" not in record:  # of before directions were declared
             record["better"] = directions_of_settings(record["settings"], record["metrics"])
         return Evaluation(**record, intervals=intervals, unreadable=unreadable, path=path)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
 
 

@@ -20,6 +20,8 @@ from sslkit.runtime.parallel import Parallel
 from sslkit.runtime.readable import reading
 
 METRICS = "metrics.jsonl"
+TALLY = "tally"
+"""Field of a checkpoint with what the file of records held."""
 FLUSH_SECONDS = 1.0
 
 Watch = Callable[[Mapping[str, float]], Sequence[Mapping[str, object]]]
@@ -121,17 +123,17 @@ def _record(line: str) -> dict[str, Any] | None:
     return None
 
 
-def audit(run_dir: Path, step: int, tally: Tally | None) -> str | None:
-    """What has become of the records until `step` since its checkpoint; None where they are as they were.
+def audit(run_dir: Path, meta: Mapping[str, Any]) -> str | None:
+    """What has become of the records since a checkpoint; None where they are as they were.
 
     Args:
         run_dir: the run's folder.
-        step: of the checkpoint.
-        tally: of the file when the checkpoint was written; None of an earlier version, when lost lines go unnoticed.
+        meta: what the checkpoint says beside its state; those of earlier versions do not tell of lost lines.
 
     Raises:
         StorageError: the file cannot be read.
     """
+    step, tally = int(meta["step"]), None if meta.get(TALLY) is None else Tally(**meta[TALLY])
     if tally is not None and _begins_with(run_dir / METRICS, tally):
         return None
     lines = [

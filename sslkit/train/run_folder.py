@@ -11,14 +11,12 @@ from sslkit.runs.evaluations import remove_results
 from sslkit.runs.lock import write_lock
 from sslkit.runs.summary import SUMMARY
 from sslkit.runtime.atomic_files import storing
-from sslkit.runtime.line_file import Tally
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed
 from sslkit.train.lineage import Lineage
 from sslkit.train.pictures import FIGURES
 from sslkit.train.resolved_values import resolved
-from sslkit.train.saver import TALLY
 
 SKIPPED = "skipped.txt"
 
@@ -48,8 +46,7 @@ def prepare_folder(
         run: str | None = write_lock(spec, run_dir, facts(), lineage.record_data())
     else:
         run = lineage.write(start, facts)
-        tally = meta.get(TALLY)
-        if changed := metrics_log.audit(run_dir, start, None if tally is None else Tally(**tally)):
+        if changed := metrics_log.audit(run_dir, meta):
             lineage.notes.append(changed)
     if start == 0 or lineage.data:  # other images have other numbers
         (run_dir / SKIPPED).unlink(missing_ok=True)

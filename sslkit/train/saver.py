@@ -10,10 +10,8 @@ from typing import final
 from sslkit.errors import CheckpointError, StorageError, TrainingError
 from sslkit.runs.checkpoint import FOLDER, Checkpoints
 from sslkit.runs.manifest import note_saved
+from sslkit.runs.metrics_log import TALLY
 from sslkit.runtime.line_file import LineFile, Tallied, Warn
-
-TALLY = "tally"
-"""Field of a checkpoint with what the file of records held."""
 
 
 @final

@@ -16,6 +16,7 @@ import yaml
 from sslkit.build.restore import restore
 from sslkit.cli.main import USER_ERROR, main
 from sslkit.errors import CheckpointError, SpecError, StorageError
+from sslkit.report.run_report import report
 from sslkit.runs import checkpoint, evaluations, history, lock, manifest, metrics_log, seal
 from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints
 from sslkit.runs.history import History
@@ -351,6 +352,16 @@ def test_records_that_are_not_those_of_the_checkpoint_are_told_and_stop_nothing(
     )
     steps = [record["step"] for record in metrics_log.read(one) if "loss" in record]
     assert len(steps) == len(set(steps))
+
+
+def test_a_report_tells_of_records_that_are_others(one):
+    content = bytearray((one / metrics_log.METRICS).read_bytes())
+    content[content.index(b'"loss": ') + 8] ^= 1  # another digit
+    (one / metrics_log.METRICS).write_bytes(content)
+    with pytest.warns(
+        UserWarning, match=r"metrics\.jsonl: lines until step 6 are not those that were written: others"
+    ):
+        report(one, fast=True)
 
 
 def test_records_behind_the_checkpoint_are_nothing_to_tell(one):
