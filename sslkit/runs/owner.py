@@ -58,8 +58,9 @@ def owned(folder: Path, warn: Warn, file: str = OWNER, wait: float = 0.0) -> Ite
 def _locked(path: Path, warn: Warn, until: float) -> int:
     """A descriptor of the file at `path`, locked."""
     while True:
-        with storing(path):
+        with storing(path.parent):
             path.parent.mkdir(parents=True, exist_ok=True)
+        with storing(path):
             descriptor = open_alone(path)
         try:
             if lock(descriptor) and _is_at(path, descriptor):

@@ -269,7 +269,7 @@ def test_a_damaged_run_folder(stopped, capsys, name):
     if path.is_dir():
         shutil.rmtree(path)
         path.write_text("a file")
-        assert_only_error(call(capsys, "evaluate", stopped), f"{stopped}: has no checkpoint yet")
+        assert_only_error(call(capsys, "evaluate", stopped), f"{path}: cannot be read: Not a directory")
     else:
         path.write_text("spec: {}\n")
         assert_only_error(call(capsys, "resume", stopped), f"{path}: has no resolved; the file is damaged")
@@ -278,7 +278,7 @@ def test_a_damaged_run_folder(stopped, capsys, name):
 def test_an_output_folder_that_is_a_file(tmp_path, capsys):
     (tmp_path / "run").write_text("a file")
     seen = call(capsys, "run", write(tmp_path / "spec.yaml"), "--out", tmp_path / "run")
-    assert_only_error(seen, tmp_path / "run", "Not a directory")
+    assert_only_error(seen, f"{tmp_path / 'run'}: could not be written: File exists")
 
 
 def test_a_loss_that_is_not_finite(tmp_path, capsys):

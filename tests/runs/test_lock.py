@@ -42,7 +42,12 @@ def test_the_lock_says_what_ran_and_with_what(run, tmp_path):
     assert found["plugins"]["sslkit:evaluators"] == __version__
     assert "sslkit:loggers" not in found["plugins"], "none is used"
     assert found["python"].startswith("3.")
-    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {"spec.lock.yaml", "spec.yaml"}
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == {
+        "manifest.json",
+        "spec.lock.yaml",
+        ".spec.lock.yaml",
+        "spec.yaml",
+    }
 
 
 def test_the_spec_as_given_is_kept_beside_it(run, tmp_path):

@@ -103,6 +103,7 @@ def test_gpus_without_nccl_talk_by_gloo(monkeypatch: pytest.MonkeyPatch, there: 
     """torch for Windows has no NCCL."""
     joined = []
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
     monkeypatch.setattr(parallel, "choose_device", lambda wanted: torch.device("cuda", 0))
     for name, value in {"is_nccl_available": there, "get_rank": 1, "get_world_size": 2}.items():
         monkeypatch.setattr(parallel.dist, name, lambda value=value: value)

@@ -330,7 +330,7 @@ def test_a_cell_sees_no_ranks_and_the_gpu_of_its_rank(monkeypatch):
     assert (found["LOCAL_DATA"], found["CUDA_VISIBLE_DEVICES"]) == ("kept", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert module._environment()["CUDA_VISIBLE_DEVICES"] == "6"
-    monkeypatch.delenv("LOCAL_RANK")
+    monkeypatch.delenv("WORLD_SIZE")
     assert module._environment()["CUDA_VISIBLE_DEVICES"] == "4,6", (
         "without ranks a cell has what the sweep has"
     )
