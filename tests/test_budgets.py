@@ -162,6 +162,48 @@ def test_any_is_rare() -> None:
     assert 1000 * mentions / sum(LINES.values()) <= 4, f"{mentions} times in {sum(LINES.values())} lines"
 
 
+def type_tests(tree: ast.AST) -> Iterator[ast.AST]:
+    """Where a value is asked what it is: `isinstance`, `type(x) is C`, `type(x) == C`, and `case C():`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.MatchClass):
+            yield node
+        elif isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+                yield node
+        elif isinstance(node, ast.Compare):
+            for side in (node.left, *node.comparators):
+                if isinstance(side, ast.Call) and isinstance(side.func, ast.Name) and side.func.id == "type":
+                    yield node
+                    break
+
+
+def test_what_a_type_test_is() -> None:
+    text = """
+isinstance(a, B) and isinstance(c, D)
+type(a) is B or type(a) == type(c) or type(a) in (B, D)
+match a:
+    case B(): pass
+    case D(e=F()): pass
+    case 1 | "g": pass
+type(a).__name__ == "B"
+issubclass(B, D)
+"""
+    assert len(list(type_tests(ast.parse(text)))) == 8
+
+
+def test_values_are_rarely_asked_what_they_are() -> None:
+    counts = {module: sum(1 for _ in type_tests(tree)) for module, tree in TREES.items()}
+    total = sum(counts.values())
+    most = sorted(counts, key=counts.__getitem__)[-8:]
+    assert 1000 * total / sum(LINES.values()) <= 4, f"{total} times, most in {', '.join(most)}"
+
+
+def test_a_training_step_asks_no_value_what_it_is() -> None:
+    loop = [module for module in MODULES if module.startswith(("sslkit.train.step.", "sslkit.train.trainer"))]
+    assert len(loop) > 10
+    assert [module for module in loop if any(True for _ in type_tests(TREES[module]))] == []
+
+
 def test_there_are_more_lines_of_tests_than_of_source() -> None:
     tests = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py"))
     assert tests >= 1.2 * sum(LINES.values()), f"{tests} lines of tests for {sum(LINES.values())} of source"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from functools import singledispatch
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -21,19 +22,14 @@ class Number(NamedTuple):
 
 def find_number(masker: MaskerSpec, path: str) -> Number:
     """The number at the dotted `path` of `masker`. Raises SpecError where there is none."""
-    owner: object = None
-    value: object = masker
+    step = _Step("", masker, ())
     keys: list[str | int] = []
     for word in path.split("."):
-        owner = value
-        key, value = _step(owner, word)
-        keys.append(key)
-    types = (
-        options(annotation_of(type(owner).model_fields[word])) if isinstance(owner, Spec) else [type(value)]
-    )
-    if not {int, float}.intersection(types):
+        step = _step(step.value, word)
+        keys.append(step.key)
+    if not {int, float}.intersection(step.types):
         raise SpecError(f"{path!r} is no number of {masker.kind_name()!r}; name a field that is one")
-    return Number(tuple(keys), float not in types)
+    return Number(tuple(keys), float not in step.types)
 
 
 def spread(start: float, end: float, count: int, whole: bool) -> list[float]:
@@ -44,36 +40,54 @@ def spread(start: float, end: float, count: int, whole: bool) -> list[float]:
 
 
 def replaced(masker: MaskerSpec, keys: tuple[str | int, ...], value: float) -> MaskerSpec:
-    """`masker` with `value` at `keys`. Raises SpecError where its spec does not allow that value."""
-    data = _changed(masker.model_dump(), keys, value)
+    """`masker` with `value` at `keys`, which it has. Raises SpecError where its spec does not allow that value."""
+    data = masker.model_dump(mode="json")
+    owner: Any = data
+    for key in keys[:-1]:
+        owner = owner[key]
+    owner[keys[-1]] = value
     try:
         return type(masker).model_validate(data)
     except ValidationError as error:
         raise spec_error(error, type(masker)) from None
 
 
-def _step(owner: object, word: str) -> tuple[str | int, object]:
-    """`word` as a key of `owner`, and what is there. Raises SpecError where it is no key."""
-    if isinstance(owner, Spec):
-        fields = type(owner).model_fields
-        if word not in fields:
-            raise SpecError(f"{word!r} is not a field of {type(owner).__name__}. {suggest(word, fields)}")
-        return word, getattr(owner, word)
-    if isinstance(owner, tuple) and word.isdecimal() and int(word[:9]) < len(owner):
-        return int(word), owner[int(word)]
-    if isinstance(owner, Mapping) and word in owner:
-        return word, owner[word]
-    size = f"a list of {len(owner)}, counted from 0" if isinstance(owner, tuple) else repr(owner)
-    raise SpecError(f"{word!r} leads into {size}, which has no such part; name a field that is set")
+class _Step(NamedTuple):
+    key: str | int
+    value: object
+    """What is there."""
+    types: Sequence[object]
+    """What may be there."""
 
 
-def _changed(data: object, keys: tuple[str | int, ...], value: float) -> object:
-    """`data` with `value` at `keys`, which it has."""
-    if not keys:
-        return value
-    key, rest = keys[0], keys[1:]
-    if isinstance(data, Mapping):
-        return {**data, key: _changed(data[key], rest, value)}
-    assert isinstance(data, Sequence), "only lists are left"
-    assert isinstance(key, int), "lists have numbers as keys"
-    return [*data[:key], _changed(data[key], rest, value), *data[key + 1 :]]
+@singledispatch
+def _step(owner: object, word: str) -> _Step:
+    """From `owner` to its part `word`. Raises SpecError where it has none."""
+    raise _nowhere(word, repr(owner))
+
+
+@_step.register(Spec)
+def _(owner: Spec, word: str) -> _Step:
+    fields = type(owner).model_fields
+    if word not in fields:
+        raise SpecError(f"{word!r} is not a field of {type(owner).__name__}. {suggest(word, fields)}")
+    return _Step(word, getattr(owner, word), options(annotation_of(fields[word])))
+
+
+@_step.register(tuple)
+def _(owner: tuple[object, ...], word: str) -> _Step:
+    if not word.isdecimal() or int(word[:9]) >= len(owner):
+        raise _nowhere(word, f"a list of {len(owner)}, counted from 0")
+    value = owner[int(word)]
+    return _Step(int(word), value, [type(value)])
+
+
+@_step.register(Mapping)
+def _(owner: Mapping[str, object], word: str) -> _Step:
+    if word not in owner:
+        raise _nowhere(word, repr(owner))
+    return _Step(word, owner[word], [type(owner[word])])
+
+
+def _nowhere(word: str, owner: str) -> SpecError:
+    return SpecError(f"{word!r} leads into {owner}, which has no such part; name a field that is set")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import singledispatch
 from types import NoneType
-from typing import get_args, get_origin
+from typing import Literal, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -101,11 +102,11 @@ def _word(annotation: object) -> str:
         return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())
     if origin is tuple and arguments[-1] is not Ellipsis:
         return f"list of {len(arguments)}: {', '.join(map(type_words, arguments))}"
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+    if origin is Literal:
+        return " | ".join(map(str, arguments))
+    if issubclass(origin, Mapping):
         return f"mapping of names to {type_words(arguments[1])}"
-    if isinstance(origin, type):
-        return f"list of {type_words(arguments[0])}"
-    return " | ".join(map(str, arguments))
+    return f"list of {type_words(arguments[0])}"
 
 
 def _bounds(info: FieldInfo) -> str:
@@ -118,18 +119,32 @@ def _default(info: FieldInfo) -> str:
     if info.is_required():
         return " (required)"
     default = info.get_default(call_default_factory=True)
-    text = said(default)
+    text = in_flow_style(default)
     return "" if default is None or text in {"{}", "[]"} else f" = {text}"
 
 
-def said(value: object) -> str:
+@singledispatch
+def in_flow_style(value: object) -> str:
     """A default as YAML's flow style would write it."""
-    if isinstance(value, Spec):
-        return (
-            "{" + ", ".join(f"{k}: {said(getattr(value, k))}" for k in sorted(value.model_fields_set)) + "}"
-        )
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {said(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(map(said, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value)
+
+
+@in_flow_style.register(bool)
+def _(value: bool) -> str:
+    return str(value).lower()
+
+
+@in_flow_style.register(Spec)
+def _(value: Spec) -> str:
+    return in_flow_style({name: getattr(value, name) for name in sorted(value.model_fields_set)})
+
+
+@in_flow_style.register(Mapping)
+def _(value: Mapping[str, object]) -> str:
+    return "{" + ", ".join(f"{key}: {in_flow_style(item)}" for key, item in value.items()) + "}"
+
+
+@in_flow_style.register(tuple)
+@in_flow_style.register(list)
+def _(value: Sequence[object]) -> str:
+    return f"[{', '.join(map(in_flow_style, value))}]"

@@ -16,6 +16,7 @@ from sslkit.core.modules import Modules
 from sslkit.core.objective import Objective, Schedule
 from sslkit.core.pass_plan import Plan, same_pass
 from sslkit.core.passes import Encode, Mask, Output, Request, Tokens
+from sslkit.functional.submodules import submodules
 
 if TYPE_CHECKING:
     from sslkit.core.compile_options import CompileOptions
@@ -260,7 +261,7 @@ class System(nn.Module):
 
 def _norms_batches(module: nn.Module) -> bool:
     """Whether it has a batch norm that uses the statistics of the batch before it."""
-    return any(isinstance(part, _BatchNorm) and part.training for part in module.modules())
+    return any(norm.training for norm in submodules(module, _BatchNorm))
 
 
 def _members(hybrid: str, objectives: Iterable[str]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -17,12 +18,20 @@ ATTEMPTS = 1000
 """Unreadable images in a row before giving up on finding a readable one."""
 
 
-def decoded(source: Source, index: int) -> Tensor | str:
-    """Image `index` as `[C, H, W]` uint8, or why it cannot be read."""
+class Decoded(NamedTuple):
+    """One image, or why there is none."""
+
+    image: Tensor | None
+    """`[C, H, W]` uint8."""
+    reason: str = ""
+
+
+def decoded(source: Source, index: int) -> Decoded:
+    """Image `index`, if it can be read."""
     try:
-        return pixels(source.load(index), source.channels)
+        return Decoded(pixels(source.load(index), source.channels))
     except DataError as error:
-        return str(error)
+        return Decoded(None, str(error))
 
 
 def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
@@ -30,8 +39,8 @@ def readable(source: Source, index: int) -> tuple[Tensor, Reasons]:
     reasons: Reasons = []
     for offset in range(min(len(source), ATTEMPTS)):
         candidate = (index + offset) % len(source)
-        image = decoded(source, candidate)
-        if not isinstance(image, str):
+        image, reason = decoded(source, candidate)
+        if image is not None:
             return image, reasons
-        reasons.append((candidate, image))
+        reasons.append((candidate, reason))
     raise DataError(f"{len(reasons)} images in a row cannot be read; the first: {reasons[0][1]}")

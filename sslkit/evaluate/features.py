@@ -18,7 +18,7 @@ from sslkit.core.evaluator import Make, Rows
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source, pixels
 from sslkit.data import decoding_workers as processes
-from sslkit.data.unreadable import Reasons, decoded
+from sslkit.data.unreadable import Decoded, Reasons, decoded
 from sslkit.errors import DataError
 from sslkit.functional.pixel_normalization import normalized
 from sslkit.functional.resize import resize_center
@@ -143,23 +143,23 @@ def _decoded(
 
 
 @final
-class _Centers(Dataset[tuple[int, Tensor | str]]):
+class _Centers(Dataset[tuple[int, Decoded]]):
     """One decoded image cut to the center, or the reason why it cannot be read."""
 
     def __init__(self, source: Source, size: int, crop: float, selection: Tensor) -> None:
         self.source, self.size, self.crop, self.selection = source, size, crop, selection
 
-    def __getitem__(self, place: int) -> tuple[int, Tensor | str]:
-        image = decoded(self.source, int(self.selection[place]))
-        if isinstance(image, str):
-            return place, image
-        return place, to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
+    def __getitem__(self, place: int) -> tuple[int, Decoded]:
+        image, reason = decoded(self.source, int(self.selection[place]))
+        if image is not None:
+            image = to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
+        return place, Decoded(image, reason)
 
 
-def _readable(items: list[tuple[int, Tensor | str]]) -> tuple[Tensor, Tensor, Reasons]:
-    kept = [(index, image) for index, image in items if isinstance(image, Tensor)]
+def _readable(items: list[tuple[int, Decoded]]) -> tuple[Tensor, Tensor, Reasons]:
+    kept = [(index, one.image) for index, one in items if one.image is not None]
     images = torch.stack([image for _, image in kept]) if kept else torch.empty(0)
-    reasons = [(index, reason) for index, reason in items if isinstance(reason, str)]
+    reasons = [(index, one.reason) for index, one in items if one.image is None]
     return torch.tensor([index for index, _ in kept], dtype=torch.int64), images, reasons
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import singledispatch
 from typing import Literal, final
 
 import torch
@@ -124,6 +125,28 @@ class BatchNorm(_BatchNorm):
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, mode={self.mode!r}, splits={self.splits}"
+
+
+@singledispatch
+def mode_of(norm: nn.Module) -> Mode | None:
+    """The mode of a batch norm of this module; None for one of torch."""
+    return None
+
+
+@mode_of.register(BatchNorm)
+def _(norm: BatchNorm) -> Mode | None:
+    return norm.mode
+
+
+@singledispatch
+def is_per_rank(norm: nn.Module) -> bool:
+    """Whether each rank makes the statistics of `norm` of its own images."""
+    return mode_of(norm) in (None, "local")
+
+
+@is_per_rank.register(nn.SyncBatchNorm)
+def _(norm: nn.SyncBatchNorm) -> bool:
+    return False
 
 
 Extend = Callable[[nn.Module, BatchNorm], nn.Module | None]

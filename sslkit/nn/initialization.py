@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from sslkit.functional.submodules import submodules
+
 if TYPE_CHECKING:
     from timm.models.vision_transformer import Block
 
@@ -47,9 +49,9 @@ def _initialize(
             fill(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.LayerNorm):
-            nn.init.ones_(part.weight)
-            nn.init.zeros_(part.bias)
+    for norm in submodules(module, nn.LayerNorm):
+        nn.init.ones_(norm.weight)
+        nn.init.zeros_(norm.bias)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import Tensor, nn
 
+from sslkit.functional.submodules import submodules
 from sslkit.nn.batch_norm import batch_norm
 
 if TYPE_CHECKING:
@@ -42,11 +43,10 @@ class ProjectionHead(nn.Module):
         return torch.stack([self(crop) for crop in features.unbind()])
 
     def _start_small(self) -> None:
-        for layer in self.layers:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=NORMAL_STD)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        for layer in submodules(self.layers, nn.Linear):
+            nn.init.normal_(layer.weight, std=NORMAL_STD)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def _norm(spec: Projection, width: int, last: bool) -> nn.Module:

@@ -10,42 +10,49 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
 
 
+def sharded(value: object) -> DTensor | None:
+    """`value` where it is a tensor that ranks share; None where it is anything else."""
+    return value if isinstance(value, DTensor) else None
+
+
 def local(tensor: Tensor) -> Tensor:
     """The values on this rank, sharing memory with `tensor`; without autograd."""
-    values = tensor.detach()
-    return values.to_local() if isinstance(values, DTensor) else values
+    return in_place(tensor.detach())
 
 
 def in_place(tensor: Tensor) -> Tensor:
     """What `local` gives, at less cost, for a block without autograd."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    shards = sharded(tensor)
+    return tensor if shards is None else shards.to_local()
 
 
 def like(values: Tensor, tensor: Tensor) -> Tensor:
     """`values` (as many as `local(tensor)` has) placed as `tensor` is, for its `.grad`."""
-    values = values.view(local(tensor).shape)
-    if not isinstance(tensor, DTensor):
+    values, shards = values.view(local(tensor).shape), sharded(tensor)
+    if shards is None:
         return values
     return DTensor.from_local(
         values,
-        tensor.device_mesh,
-        tensor.placements,
+        shards.device_mesh,
+        shards.placements,
         run_check=False,
-        shape=tensor.shape,
-        stride=tensor.stride(),
+        shape=shards.shape,
+        stride=shards.stride(),
     )
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
     """All values, on every rank. All ranks must take part where `tensor` is sharded."""
     values = tensor.detach()
-    return values.full_tensor() if isinstance(values, DTensor) else values
+    shards = sharded(values)
+    return values if shards is None else shards.full_tensor()
 
 
 def gathered(state: object, keep: bool) -> object:
     """`state` with its shards joined, one tensor after the other, on the CPU; where not to `keep`, without them."""
-    if isinstance(state, DTensor):
-        values = full_tensor(state)
+    shards = sharded(state)
+    if shards is not None:
+        values = full_tensor(shards)
         return values.cpu() if keep else None
     if isinstance(state, dict):
         return {key: gathered(value, keep) for key, value in state.items()}
@@ -54,10 +61,11 @@ def gathered(state: object, keep: bool) -> object:
 
 def placed(values: object, tensor: Tensor) -> object:
     """Whole `values`, the same on every rank, cut as `tensor` is; unchanged where their shapes differ."""
-    if not isinstance(tensor, DTensor) or not isinstance(values, Tensor) or values.shape != tensor.shape:
+    shards = sharded(tensor)
+    if shards is None or not isinstance(values, Tensor) or values.shape != tensor.shape:
         return values
     return distribute_tensor(
-        values.to(tensor.device), tensor.device_mesh, tensor.placements, src_data_rank=None
+        values.to(tensor.device), shards.device_mesh, shards.placements, src_data_rank=None
     )
 
 

@@ -15,7 +15,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from sslkit.core.ranks import meeting, ranks
@@ -23,7 +22,7 @@ from sslkit.core.system import System
 from sslkit.errors import SpecError
 from sslkit.functional import gradient_weights
 from sslkit.runtime import fsdp
-from sslkit.runtime.dtensor import local
+from sslkit.runtime.dtensor import local, sharded
 from sslkit.runtime.mps import has_float64, mps_device, narrowed
 from sslkit.runtime.torch_warnings import expect_warnings
 
@@ -253,7 +252,7 @@ class Sharded(Parallel):
         local_norms = torch.stack(list(_exact_norms(tensors)))
         totals = self.total(local_norms.square()).sqrt()
         return [
-            total.to(x.dtype) if isinstance(x, DTensor) else kept.to(x.dtype)
+            (kept if sharded(x) is None else total).to(x.dtype)
             for total, kept, x in zip(totals, local_norms, tensors, strict=True)
         ]
 

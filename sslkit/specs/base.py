@@ -7,7 +7,8 @@ the members of a family apart in YAML, and each family is a tagged union of what
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import singledispatch
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -129,24 +130,41 @@ class Spec(BaseModel, ABC):
         return f"{name}({', '.join(fields)})" if fields else name
 
 
+@singledispatch
 def _text(value: object) -> str:
-    match value:
-        case Spec():
-            return value.summary()
-        case Mapping():
-            return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
-        case tuple() | list():
-            return f"[{', '.join(map(_text, value))}]"
     return str(value)
 
 
+@_text.register(Spec)
+def _(value: Spec) -> str:
+    return value.summary()
+
+
+@_text.register(Mapping)
+def _(value: Mapping[object, object]) -> str:
+    return "{" + ", ".join(f"{key}: {_text(item)}" for key, item in value.items()) + "}"
+
+
+@_text.register(tuple)
+@_text.register(list)
+def _(value: Sequence[object]) -> str:
+    return f"[{', '.join(map(_text, value))}]"
+
+
+@singledispatch
 def _hashable(value: object) -> object:
-    match value:
-        case Mapping():
-            return frozenset((key, _hashable(item)) for key, item in value.items())
-        case tuple() | list():
-            return tuple(map(_hashable, value))
     return value
+
+
+@_hashable.register(Mapping)
+def _(value: Mapping[object, object]) -> object:
+    return frozenset((key, _hashable(item)) for key, item in value.items())
+
+
+@_hashable.register(tuple)
+@_hashable.register(list)
+def _(value: Sequence[object]) -> object:
+    return tuple(map(_hashable, value))
 
 
 def slot_default(kind: str, **fields: object) -> Any:  # noqa: ANN401

@@ -11,8 +11,10 @@ import inspect
 import linecache
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from types import FunctionType
+from typing import final
 
 from pydantic import BaseModel
 
@@ -48,30 +50,53 @@ def _source(cls: type) -> tuple[str, str]:
 def _classes(file: str, module: str) -> Mapping[str, Mapping[str, str]]:
     """Qualified name -> field -> description, of every class in `file`."""
     lines = linecache.getlines(file, getattr(sys.modules.get(module), "__dict__", None))
+    reader = _Reader()
     try:
-        return {name: dict(_fields(node.body)) for name, node in _definitions(ast.parse("".join(lines)), "")}
+        reader.visit(ast.parse("".join(lines)))
     except SyntaxError:  # it has changed since it was imported
         return {}
+    return reader.classes
 
 
-def _definitions(node: ast.AST, prefix: str) -> Iterator[tuple[str, ast.ClassDef]]:
-    """The classes below `node`, by their qualified names."""
-    for child in ast.iter_child_nodes(node):
-        match child:
-            case ast.ClassDef():
-                yield prefix + child.name, child
-                yield from _definitions(child, f"{prefix}{child.name}.")
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                yield from _definitions(child, f"{prefix}{child.name}.<locals>.")
-            case ast.stmt() | ast.ExceptHandler() | ast.match_case():
-                yield from _definitions(child, prefix)
+@final
+class _Reader(ast.NodeVisitor):
+    """Collects the annotated names in the body of every class, each with the string that follows it."""
 
+    def __init__(self) -> None:
+        self.classes: dict[str, dict[str, str]] = {}
+        self._outer: tuple[str, ...] = ()
+        self._below: ast.stmt | None = None
+        """What follows the statement that is read, where that stands in the body of a class."""
 
-def _fields(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
-    """Annotated names in the body of a class, each with the string that follows it."""
-    for statement, below in zip(body, [*body[1:], ast.Pass()], strict=True):
-        match statement, below:
-            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                yield name, inspect.cleandoc(text)
-            case ast.AnnAssign(target=ast.Name(id=name)), _:
-                yield name, ""
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        with self._inside(node.name):
+            self.classes[".".join(self._outer)] = {}
+            for statement, below in zip(node.body, [*node.body[1:], ast.Pass()], strict=True):
+                self._below = below
+                self.visit(statement)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        with self._inside(node.name, "<locals>"):
+            self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self.visit_FunctionDef(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if self._below is not None:
+            text = ast.get_docstring(ast.Module([self._below], []))
+            self.classes[".".join(self._outer)][ast.unparse(node.target)] = text or ""
+
+    def generic_visit(self, node: ast.AST) -> None:
+        """Only statements hold classes."""
+        self._below = None
+        for block in ("body", "orelse", "handlers", "finalbody", "cases"):
+            for statement in getattr(node, block, ()):
+                self.visit(statement)
+
+    @contextmanager
+    def _inside(self, *names: str) -> Iterator[None]:
+        outer = self._outer
+        self._outer = (*outer, *names)
+        yield
+        self._outer, self._below = outer, None

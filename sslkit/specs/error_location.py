@@ -90,9 +90,10 @@ def _step(place: Place, element: int | str) -> Place:
 def _enter(place: Place, annotation: object, element: int | str) -> Place:
     """Follow a key or an index that stands in the file."""
     path = (*place.path, str(element))
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        info = annotation.model_fields.get(str(element))
-        return place._replace(path=path, annotation=annotation_of(info), owner=annotation, field=info)
+    cls = spec_class(annotation)
+    if cls is not None:
+        info = cls.model_fields.get(str(element))
+        return place._replace(path=path, annotation=annotation_of(info), owner=cls, field=info)
     arguments = get_args(annotation)
     origin = get_origin(annotation)
     inside = None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sslkit.core.problem import Problem
 from sslkit.specs.base import Spec
 from sslkit.specs.scopes import scoped
+from sslkit.specs.walk import part
 
 if TYPE_CHECKING:
     from sslkit.specs.run import RunSpec
@@ -37,37 +38,20 @@ def differs(run: RunSpec, path: str) -> bool:
     default: object = None
     for key in path.split("."):
         default = _default(value, default, key)
-        value = _child(value, key)
+        value = part(value, key)
         default = _built(default, value)
     return bool(value != default)
 
 
-def _child(value: object, key: str) -> object:
-    match value:
-        case Spec():
-            return getattr(value, key)
-        case Mapping():
-            return value[key]
-        case tuple() | list():
-            return value[int(key)]
-    raise AssertionError(f"{key}: paths go through specs, mappings and lists")
-
-
 def _default(value: object, default: object, key: str) -> object:
     """The default of the part `key` of `value`, whose own default is `default`."""
-    if isinstance(value, Spec):
-        if isinstance(default, type(value)):
-            return getattr(default, key)
+    if isinstance(value, Spec) and not isinstance(default, type(value)):
         return type(value).model_fields[key].get_default(call_default_factory=True)
-    if isinstance(value, Mapping):
-        return default.get(key) if isinstance(default, Mapping) else None
-    if isinstance(default, tuple | list) and int(key) < len(default):
-        return default[int(key)]
-    return None
+    return part(default, key)
 
 
 def _built(default: object, value: object) -> object:
     """Slots state their defaults as mappings, which become the spec that they stand for."""
-    if isinstance(default, Mapping) and isinstance(value, Spec) and default.get("kind") == value.kind_name():
+    if isinstance(default, Mapping) and "kind" in default and default["kind"] == part(value, "kind"):
         return type(value)(**default)
     return default

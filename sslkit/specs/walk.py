@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import singledispatch
 
 from sslkit.specs.base import Spec
 
@@ -15,13 +16,45 @@ def walk(spec: object, path: str = "") -> Iterator[tuple[str, Spec]]:
         yield from walk(value, f"{path}.{key}" if path else str(key))
 
 
+@singledispatch
 def children(value: object) -> Iterable[tuple[object, object]]:
     """(key, part) of everything right inside a spec, a mapping or a list; anything else has nothing inside."""
-    match value:
-        case Spec():
-            return ((name, getattr(value, name)) for name in type(value).model_fields)
-        case Mapping():
-            return value.items()
-        case tuple() | list():
-            return enumerate(value)
     return ()
+
+
+@children.register(Spec)
+def _(value: Spec) -> Iterable[tuple[object, object]]:
+    return ((name, getattr(value, name)) for name in type(value).model_fields)
+
+
+@children.register(Mapping)
+def _(value: Mapping[object, object]) -> Iterable[tuple[object, object]]:
+    return value.items()
+
+
+@children.register(tuple)
+@children.register(list)
+def _(value: Sequence[object]) -> Iterable[tuple[object, object]]:
+    return enumerate(value)
+
+
+@singledispatch
+def part(value: object, key: str) -> object:
+    """What `key`, a word of a dotted path, leads to inside `value`; None where it leads nowhere."""
+    return None
+
+
+@part.register(Spec)
+def _(value: Spec, key: str) -> object:
+    return getattr(value, key, None)
+
+
+@part.register(Mapping)
+def _(value: Mapping[str, object], key: str) -> object:
+    return value.get(key)
+
+
+@part.register(tuple)
+@part.register(list)
+def _(value: Sequence[object], key: str) -> object:
+    return value[int(key)] if int(key) < len(value) else None

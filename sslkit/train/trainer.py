@@ -167,12 +167,17 @@ class Trainer:
         try:
             with self.stop.abandoning():
                 return chain([next(batches)], batches)
-        except (Abandoned, Exception) as error:
-            if self.checkpointing.saved != step:
-                self._save(step, evaluated=self.saver.complete, final=True)
-            if isinstance(error, Abandoned):
-                return None
+        except Abandoned:
+            self._keep(step)
+            return None
+        except Exception:
+            self._keep(step)
             raise
+
+    def _keep(self, step: int) -> None:
+        """Save what there is after `step` steps, unless that is done."""
+        if self.checkpointing.saved != step:
+            self._save(step, evaluated=self.saver.complete, final=True)
 
     def _after(self, done: int) -> None:
         """What is due after `done` steps: a checkpoint first, so that an evaluation that fails costs no training."""

@@ -12,6 +12,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.masker import Masker
 from sslkit.core.problem import Problem
 from sslkit.core.system import System
+from sslkit.functional.submodules import submodules
 from sslkit.specs.families import EvaluatorSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.run import RunSpec
@@ -65,7 +66,7 @@ def _unmatched(spec: OptimizerSpec, system: System) -> Iterator[Problem]:
 def _norms(spec: RunSpec, system: System) -> Iterator[Problem]:
     """How a moving average takes statistics that it does not have."""
     student: nn.Module = system.nets["student"]
-    if any(isinstance(module, _BatchNorm) for module in student.modules()):
+    if any(True for _ in submodules(student, _BatchNorm)):
         return
     for name, net in spec.nets.items():
         if net.backbone is None:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from sslkit import Ramp
 from sslkit.cli import plugins
-from sslkit.cli.describe import describe_family, describe_kind, first_line, said, type_words
+from sslkit.cli.describe import describe_family, describe_kind, first_line, in_flow_style, type_words
 from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.registry.manager import Plugin, registry
 from sslkit.specs.families import FAMILIES, AugmentField, MaskerField
@@ -118,7 +118,7 @@ def test_types_in_words(annotation: object, words: str) -> None:
     ],
 )
 def test_defaults_as_yaml_would_write_them(value: object, text: str) -> None:
-    assert said(value) == text
+    assert in_flow_style(value) == text
 
 
 def test_first_line() -> None:

@@ -12,8 +12,10 @@ from tests.fakes_train import MadeSource, pictures
 
 def test_an_image_is_its_pixels_or_why_not():
     source = MadeSource(pictures(3), broken=frozenset({1}))
-    assert torch.equal(decoded(source, 0), source.images[0])
-    assert decoded(source, 1) == "image 1 is broken"
+    image, reason = decoded(source, 0)
+    assert torch.equal(image, source.images[0])
+    assert reason == ""
+    assert decoded(source, 1) == (None, "image 1 is broken")
 
 
 def test_the_next_readable_image_stands_in_past_the_end_too():

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.errors import SpecError
-from sslkit.nn.batch_norm import BatchNorm, batch_norm, convert, over_ranks
+from sslkit.nn.batch_norm import BatchNorm, batch_norm, convert, is_per_rank, mode_of, over_ranks
 from tests.nn.split_batch_norm import SplitBatchNorm
 
 SHAPES = [(8, 6), (8, 6, 3), (8, 6, 3, 2)]
@@ -192,3 +192,24 @@ def test_batch_norm_of_any_network_is_converted_with_its_values():
     assert type(net[2]) is Peculiar
     assert convert(net, "sync") == 0, "those are converted"
     assert convert(net, "sync", extend=lambda old, new: new) == 3, "unless one says how"
+
+
+def test_modes_of_torchs_norms_and_of_this_one():
+    assert mode_of(nn.BatchNorm2d(2)) is None
+    assert mode_of(BatchNorm(2, "split", 2)) == "split"
+
+
+@pytest.mark.parametrize(
+    ("norm", "alone"),
+    [
+        (nn.BatchNorm1d(2), True),
+        (nn.InstanceNorm2d(2), True),
+        (nn.SyncBatchNorm(2), False),
+        (BatchNorm(2, "local"), True),
+        (BatchNorm(2, "sync"), False),
+        (BatchNorm(2, "split", 2), False),
+        (BatchNorm(2, "shuffled", 2), False),
+    ],
+)
+def test_whether_ranks_make_statistics_of_their_own(norm: nn.Module, alone: bool):
+    assert is_per_rank(norm) is alone

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sslkit.functional.submodules import named_submodules, submodules
 from sslkit.plugin import SpecError
 
 ATTENTION = {"qkv": ("qkv", "q_proj", "k_proj", "v_proj"), "proj": ("proj",)}
@@ -39,7 +40,7 @@ def blocks(net: nn.Module) -> list[nn.Module]:
     Raises:
         SpecError: there are none.
     """
-    modules = [m for m in net.modules() if _is_module(m, "attn") and _is_module(m, "mlp")]
+    modules = [m for m in net.modules() if {"attn", "mlp"} <= dict(m.named_children()).keys()]
     if not modules:
         raise SpecError(
             f"{type(net).__name__} has no blocks of attention and MLP to adapt; use a transformer, or `finetune`"
@@ -81,14 +82,8 @@ def merge(net: nn.Module) -> None:
 
 def _layers(block: nn.Module, targets: Sequence[str]) -> Iterator[nn.Linear]:
     for target in targets:
-        parts = block.get_submodule("mlp").modules() if target == "mlp" else _named(block, ATTENTION[target])
-        yield from (part for part in parts if isinstance(part, nn.Linear))
-
-
-def _named(block: nn.Module, names: Sequence[str]) -> Iterator[nn.Module]:
-    attention = block.get_submodule("attn")
-    yield from (child for name, child in attention.named_children() if name in names)
-
-
-def _is_module(module: nn.Module, name: str) -> bool:
-    return isinstance(getattr(module, name, None), nn.Module)
+        if target == "mlp":
+            yield from submodules(block.get_submodule("mlp"), nn.Linear)
+        else:
+            layers = named_submodules(block.get_submodule("attn"), nn.Linear)
+            yield from (layer for name, layer in layers if name in ATTENTION[target])

@@ -175,12 +175,11 @@ class MaskedObjective:
 
 def masked_objectives(run: tuple[System, Env], view: View, seed: int) -> list[MaskedObjective]:
     """Those of a run, in order. `view` and `seed` as `MaskedObjective` takes them."""
-    objectives = []
-    for name, objective in run[0].objectives.items():
-        assert isinstance(objective, Objective), "a system holds objectives"
-        if any(request.mask is not None for request in objective.passes):
-            objectives.append(MaskedObjective(name, objective, run, view, seed))
-    return objectives
+    return [
+        MaskedObjective(name, objective, run, view, seed)
+        for name, objective in run[0].objectives.items()
+        if any(request.mask is not None for request in objective.passes)
+    ]
 
 
 def _unit(images: Tensor, view: View) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import final
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class MixtureSampler(Masker):
                 "maskers: one of them changes over the run; put the curriculum around the mixture instead, "
                 "with a field such as `maskers.0.ratio`"
             )
-        self.maskers = nn.ModuleList(maskers)
+        self.maskers = cast("Sequence[Masker]", nn.ModuleList(maskers))  # a list of plain modules to torch
         self.bounds = tuple(bound / sum(weights) for bound in accumulate(weights))[:-1]
         counts = {masker.visible for masker in maskers}
         self.visible = counts.pop() if len(counts) == 1 else None
@@ -53,7 +53,6 @@ class MixtureSampler(Masker):
             member_rows = {
                 name.removeprefix(f"{i} "): x for name, x in rows.items() if name.startswith(f"{i} ")
             }
-            assert isinstance(masker, Masker)
             if member_rows:
                 masker.commit(member_rows)
 
@@ -61,7 +60,6 @@ class MixtureSampler(Masker):
         """Every masker, and the scene with the answers to its own passes."""
         members, start = [], 0
         for masker in self.maskers:
-            assert isinstance(masker, Masker)
             end = start + len(masker.passes)
             members.append((masker, scene._replace(tokens=scene.tokens[start:end])))
             start = end

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from typing import NamedTuple
 
 from sslkit.runs.budget import Budget, warning
@@ -116,12 +117,20 @@ class Comparison(NamedTuple):
         return {name: _plain(value) for name, value in self._asdict().items()}
 
 
+@singledispatch
 def _plain(value: object) -> object:
     """Records as mappings by field, and what they hold likewise."""
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return {name: _plain(inner) for name, inner in value._asdict().items()}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(inner) for inner in value]
     return value
+
+
+@_plain.register(Mapping)
+def _(value: Mapping[object, object]) -> object:
+    return {str(key): _plain(inner) for key, inner in value.items()}
+
+
+@_plain.register(list)
+@_plain.register(tuple)
+def _(value: Sequence[object]) -> object:
+    inside = [_plain(inner) for inner in value]
+    fields = getattr(value, "_fields", None)  # of a named tuple
+    return inside if fields is None else dict(zip(fields, inside, strict=True))

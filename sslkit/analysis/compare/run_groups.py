@@ -16,6 +16,7 @@ from sslkit.runs.evaluations import NAMING, Evaluation, evaluations
 from sslkit.runs.lock import read_lock
 from sslkit.specs.load import parse_as
 from sslkit.specs.run import RunSpec
+from sslkit.specs.walk import children
 
 SPEED = ("out", "workers", "name", "parallel", "resident", "augment_on", "max_parts")
 """Fields of a run that change no number, or low bits at most."""
@@ -137,10 +138,10 @@ def differing(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, str]]:
     """(dotted path, value) of everything in nested mappings and lists."""
-    if not isinstance(value, Mapping | list) or not value:
+    inside = list(children(value))
+    if not inside:
         yield path, str(value)
-        return
-    for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+    for key, inner in inside:
         yield from leaves(inner, f"{path}.{key}" if path else str(key))
 
 

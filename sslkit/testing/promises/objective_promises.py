@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Output, Pictures, Tokens
+from sslkit.functional.submodules import submodules
 from sslkit.specs.families import ObjectiveSpec
 from sslkit.testing.kit_report import Checks, NotOffered, require
 from sslkit.testing.promises.purity import called_purely, part_of, undropped
@@ -96,7 +97,7 @@ def _additive(forward: Forward) -> None:
 
 
 def _norms(objective: Objective) -> bool:
-    return any(isinstance(module, _BatchNorm) for module in objective.modules())
+    return any(True for _ in submodules(objective, _BatchNorm))
 
 
 def _in_evaluation(objective: Objective, tokens: list[Tokens]) -> Mapping[str, Pictures]:

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.core.masker import mask_of
 from sslkit.core.passes import Mask, Tokens
+from sslkit.functional.submodules import submodules
 from sslkit.testing.kit_report import require
 
 T = TypeVar("T")
@@ -78,8 +79,9 @@ def part_of_mask(mask: Mask, part: slice) -> Mask:
 
 def _tensors(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Parameters, buffers and plain attributes; statistics of batch norms aside, which torch's forward writes."""
+    norms = set(submodules(module, _BatchNorm))
     for prefix, part in module.named_modules():
-        if not isinstance(part, _BatchNorm):
+        if part not in norms:
             plain = {name: value for name, value in vars(part).items() if isinstance(value, Tensor)}
             for name, value in {**part._parameters, **part._buffers, **plain}.items():
                 if value is not None:

@@ -10,13 +10,12 @@ from typing import Self, final
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 
 from sslkit.core.balancer import Balancer
 from sslkit.core.random_stream import Draw
 from sslkit.core.system import Stepped, System
 from sslkit.functional import gradient_weights
-from sslkit.runtime.dtensor import like, local
+from sslkit.runtime.dtensor import like, local, sharded
 from sslkit.runtime.parallel import Parallel
 from sslkit.train.step.balancing import Balance
 
@@ -110,7 +109,7 @@ class OfTotal(Backward):
         self._parallel, self._scaled = parallel, scaled
         self._shared = _trained(system.nets["student"])
         self._all = _trained(system)
-        self._sharded = any(isinstance(p, DTensor) for p in self._all)
+        self._sharded = any(sharded(p) is not None for p in self._all)
         self._rows = Sum()
         self._weights: Tensor | None = None
         self._pull, self._pulls = Pull([]), list[Pull]()

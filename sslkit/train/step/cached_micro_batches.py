@@ -22,7 +22,8 @@ from sslkit.core.system import Now, Stepped, System
 from sslkit.core.whole_batch import Gathered, made_by_nets, rebuilt, rows_of
 from sslkit.data.loaders import Batch
 from sslkit.errors import SpecError
-from sslkit.nn.batch_norm import BatchNorm
+from sslkit.functional.submodules import named_submodules
+from sslkit.nn.batch_norm import mode_of
 from sslkit.runtime import seeds
 from sslkit.train.step.backward import Backward
 from sslkit.train.step.masking import Masking
@@ -184,14 +185,13 @@ def require_images_apart(student: nn.Module, micro_batches: int) -> None:
     """
     if micro_batches == 1:
         return
-    for name, part in student.named_modules():
-        if isinstance(part, _BatchNorm) and part.training:
-            mode = part.mode if isinstance(part, BatchNorm) else None
-            if mode != "local":
-                what = type(part).__name__ if mode is None else f"batch norm of mode {mode!r}"
-                raise SpecError(
-                    f"micro_batch_size: the backbone has statistics of all images of a step ({name}, {what}), which no "
-                    f"step in {micro_batches} micro-batches has; leave `micro_batch_size` out, give each micro-batch "
-                    "statistics of its own (`backbone.batch_norm: local`, which is another step), or take a backbone "
-                    "without batch norm"
-                )
+    for name, norm in named_submodules(student, _BatchNorm):
+        mode = mode_of(norm)
+        if norm.training and mode != "local":
+            what = type(norm).__name__ if mode is None else f"batch norm of mode {mode!r}"
+            raise SpecError(
+                f"micro_batch_size: the backbone has statistics of all images of a step ({name}, {what}), which no "
+                f"step in {micro_batches} micro-batches has; leave `micro_batch_size` out, give each micro-batch "
+                "statistics of its own (`backbone.batch_norm: local`, which is another step), or take a backbone "
+                "without batch norm"
+            )

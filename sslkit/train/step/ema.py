@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sslkit.core.objective import Objective
 from sslkit.errors import SpecError
+from sslkit.functional.submodules import named_submodules, submodules
 from sslkit.runtime.dtensor import in_place
 from sslkit.runtime.tensor_slots import Slot, buffer_slots, parameter_slots
 from sslkit.specs.nets import NetSpec
@@ -22,9 +23,8 @@ def set_modes(nets: Mapping[str, nn.Module], specs: Mapping[str, NetSpec]) -> No
     for name, net in nets.items():
         net.train(name == "student")
         if name in specs and specs[name].backbone is None and specs[name].batch_norm == "batch":
-            for module in net.modules():
-                if isinstance(module, _BatchNorm):
-                    module.train()
+            for norm in submodules(net, _BatchNorm):
+                norm.train()
 
 
 class Pairs(NamedTuple):
@@ -79,9 +79,9 @@ def _values(net: nn.Module, spec: NetSpec) -> dict[str, Slot]:
     """What is averaged: parameters, and the statistics of batch norm where the net uses averaged ones."""
     statistics = {
         f"{prefix}.{name}": slot
-        for prefix, module in net.named_modules()
-        if isinstance(module, _BatchNorm) and spec.batch_norm == "average"
-        for name, slot in buffer_slots(module).items()
+        for prefix, norm in named_submodules(net, _BatchNorm)
+        if spec.batch_norm == "average"
+        for name, slot in buffer_slots(norm).items()
     }
     return parameter_slots(net) | statistics
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from sslkit.errors import SpecError
-from sslkit.nn.batch_norm import BatchNorm
+from sslkit.functional.submodules import submodules
+from sslkit.nn.batch_norm import is_per_rank
 from sslkit.runtime.parallel import Parallel
 from sslkit.runtime.tensor_slots import Slot, buffer_slots
 
@@ -26,7 +27,7 @@ class SharedStatistics:
     """
 
     def __init__(self, modules: Sequence[nn.Module], parallel: Parallel) -> None:
-        norms = [norm for module in modules for norm in module.modules() if _alone(norm)]
+        norms = [norm for module in modules for norm in submodules(module, _NormBase) if _alone(norm)]
         self._parallel = parallel
         self._slots: list[Slot] = [
             slot for norm in norms if parallel.world > 1 for slot in buffer_slots(norm).values()
@@ -44,13 +45,9 @@ class SharedStatistics:
             buffer.copy_(part.view_as(buffer))
 
 
-def _alone(module: nn.Module) -> bool:
+def _alone(norm: _NormBase) -> bool:
     """Whether it keeps running statistics of the images of one rank, and is at it."""
-    if not isinstance(module, _NormBase) or not module.training or module.running_mean is None:
-        return False
-    if isinstance(module, BatchNorm):
-        return module.mode == "local"
-    return not isinstance(module, nn.SyncBatchNorm)
+    return norm.training and norm.running_mean is not None and is_per_rank(norm)
 
 
 def is_watched(step: int) -> bool:
