@@ -80,10 +80,9 @@ from sslkit_objectives.specs.contrastive import InfoNCE as InfoNCE
 from sslkit_objectives.specs.contrastive import MoCoV2 as MoCoV2
 from sslkit_objectives.specs.contrastive import MoCoV3 as MoCoV3
 from sslkit_objectives.specs.contrastive import SimCLR as SimCLR
-from sslkit_objectives.specs.distillation import DINO as DINO
-from sslkit_objectives.specs.distillation import IBOT as IBOT
-from sslkit_objectives.specs.distillation import MaskedDistillation as MaskedDistillation
+from sslkit_objectives.specs.dino import DINO as DINO
 from sslkit_objectives.specs.hybrid import Hybrid as Hybrid
+from sslkit_objectives.specs.ibot import IBOT as IBOT
 from sslkit_objectives.specs.joint_embedding import BYOL as BYOL
 from sslkit_objectives.specs.joint_embedding import BarlowTwins as BarlowTwins
 from sslkit_objectives.specs.joint_embedding import Rotation as Rotation
@@ -95,6 +94,7 @@ from sslkit_objectives.specs.masked import BEiT as BEiT
 from sslkit_objectives.specs.masked import Data2Vec as Data2Vec
 from sslkit_objectives.specs.masked import MaskFeat as MaskFeat
 from sslkit_objectives.specs.masked import SimMIM as SimMIM
+from sslkit_objectives.specs.masked_distillation import MaskedDistillation as MaskedDistillation
 from sslkit_objectives.specs.regularizers import KoLeo as KoLeo
 from sslkit_objectives.specs.regularizers import Uniformity as Uniformity
 from sslkit_objectives.specs.regularizers import VarianceCovariance as VarianceCovariance

@@ -120,7 +120,7 @@ class CNNBackbone(Backbone):
         patch = self._map(request.image).flatten(3).mT
         cls = patch.mean(2)
         whole = (torch.cat([cls[:, :, None], patch], dim=2),) if request.layers else ()
-        return Tokens(request.image, cls, patch, None, whole * len(request.layers))
+        return request.answer(cls, patch, whole * len(request.layers))
 
     def _map(self, images: Tensor) -> Tensor:
         """The last feature map, `[V, B, D, h, w]`."""

@@ -146,7 +146,7 @@ class SwinBackbone(Backbone):
         features = (inner[self._block(layer)] for layer in request.layers)
         layers = tuple(torch.cat([x.mean(1, keepdim=True), x], dim=1).unflatten(0, views) for x in features)
         cls = patch.mean(1).unflatten(0, views)
-        return Tokens(request.image, cls, patch.unflatten(0, views), request.mask, layers)
+        return request.answer(cls, patch.unflatten(0, views), layers)
 
 
 def _check_heads(net: SwinNet) -> None:

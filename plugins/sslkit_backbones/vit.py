@@ -184,7 +184,7 @@ class ViTBackbone(Backbone):
             torch.cat([c[:, None], p], dim=1).unflatten(0, views)
             for c, p in (self._split(inner[self._block(layer)]) for layer in request.layers)
         )
-        return Tokens(request.image, cls.unflatten(0, views), patch.unflatten(0, views), request.mask, layers)
+        return request.answer(cls.unflatten(0, views), patch.unflatten(0, views), layers)
 
     def _attention(self, request: Request, before: Tensor, where: Geometry) -> Tensor | None:
         """`[V, B, heads, N]`, from the input of the last block, where it is asked for."""

@@ -6,10 +6,12 @@ from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
 from sslkit_objectives.specs.contrastive import InfoNCE, MoCoV2, MoCoV3, SimCLR
-from sslkit_objectives.specs.distillation import DINO, IBOT, MaskedDistillation
+from sslkit_objectives.specs.dino import DINO
 from sslkit_objectives.specs.hybrid import Hybrid
+from sslkit_objectives.specs.ibot import IBOT
 from sslkit_objectives.specs.joint_embedding import BYOL, BarlowTwins, Rotation, SimSiam, SwAV, VICReg
 from sslkit_objectives.specs.masked import MAE, BEiT, Data2Vec, MaskFeat, SimMIM
+from sslkit_objectives.specs.masked_distillation import MaskedDistillation
 from sslkit_objectives.specs.regularizers import KoLeo, Uniformity, VarianceCovariance
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple, final
 
-import torch
 from einops import rearrange
 from torch import Tensor
 
 from sslkit.functional.hog import conventional_hog, draw_hog, glyphs, hog
 from sslkit.functional.regression_losses import regression
 from sslkit.interfaces import Target, Tokens
+from sslkit.nn.pixel_normalization import PixelNormalization
 from sslkit.plugin import Grid, View
 
 GLYPH = 8
@@ -34,8 +34,6 @@ class HOGTarget(Target):
     """Histograms of a patch's cells in SlowFast's order (channel, bin, row of cells, column of cells)."""
 
     lines: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, cells: Cells, loss: str, grid: Grid, view: View) -> None:
         super().__init__()
@@ -46,8 +44,7 @@ class HOGTarget(Target):
             cells.bins, cells.size * math.ceil(GLYPH / cells.size), swapped=cells.variant == "slowfast"
         )
         self.register_buffer("lines", lines, persistent=False)
-        for name, values in (("mean", view.mean), ("std", view.std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self.normalize = PixelNormalization(view.mean, view.std)
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N, dim]`."""
@@ -65,7 +62,8 @@ class HOGTarget(Target):
         along = self.grid.patch // self.cells.size
         sides = {"h": self.grid.rows, "c": self.channels, "k": self.cells.bins, "p": along}
         values = rearrange(guess, "v b (h w) (c k p q) -> v b c k (h p) (w q)", **sides)
-        return (draw_hog(values, self.lines) - self.mean) / self.std
+        image: Tensor = self.normalize(draw_hog(values, self.lines))
+        return image
 
     def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor:
         """The glyphs of the goal."""

@@ -13,6 +13,7 @@ from sslkit.functional.feature_targets import plain_layer_norm, principal_colors
 from sslkit.functional.precision import at_least_float32
 from sslkit.functional.regression_losses import regression
 from sslkit.interfaces import Encode, Target, Tokens
+from sslkit.nn.pixel_normalization import PixelNormalization
 from sslkit.plugin import Env
 
 
@@ -40,8 +41,6 @@ class FeatureTarget(Target):
     """Patch tokens that a net has for the whole image (data2vec, EVA, perceptual losses)."""
 
     weights: Tensor
-    mean: Tensor
-    std: Tensor
 
     def __init__(self, features: Features, env: Env, view: str) -> None:
         super().__init__()
@@ -49,8 +48,8 @@ class FeatureTarget(Target):
         self.passes = (Encode(view, net=features.net, layers=features.blocks),)
         self.dim = env.net(features.net).dim * (1 if features.average else max(1, len(features.blocks)))
         shown = env.view(view)
-        for name, values in (("weights", features.weights), ("mean", shown.mean), ("std", shown.std)):
-            self.register_buffer(name, torch.tensor(values), persistent=False)
+        self.register_buffer("weights", torch.tensor(features.weights), persistent=False)
+        self.normalize = PixelNormalization(shown.mean, shown.std)
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N, dim]`, in at least float32 (data2vec `engine_for_cyclical.py:66-99`)."""
@@ -81,6 +80,7 @@ class FeatureTarget(Target):
 
     def _colors(self, features: Tensor, goal: Tensor) -> Tensor:
         """A square for each patch, normalized as the view's images are."""
-        colors = (principal_colors(features, goal, len(self.mean)) - self.mean) / self.std
+        colors = principal_colors(features, goal, self.normalize.channels)
         sides = {"h": self.grid.rows, "p": self.grid.patch, "q": self.grid.patch}
-        return repeat(colors, "v b (h w) c -> v b c (h p) (w q)", **sides)
+        image: Tensor = self.normalize(repeat(colors, "v b (h w) c -> v b c (h p) (w q)", **sides))
+        return image

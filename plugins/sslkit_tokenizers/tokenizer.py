@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sslkit.functional.vector_quantization import nearest_code
 from sslkit.interfaces import Loaded, Request, read_part
+from sslkit.nn.pixel_normalization import keep_statistics
 from sslkit.plugin import SpecError, reason_of
 from sslkit_tokenizers.palette import code_colors, fixed_colors
 from sslkit_tokenizers.tokenizer_objective import PART, projection
@@ -54,8 +55,7 @@ class TrainedTokenizer(nn.Module):
         )
         self.unit = loaded.settings["metric"] == "cosine"
         self.register_buffer("codes", codes)
-        for name, values in (("mean", loaded.view.mean), ("std", loaded.view.std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1))
+        keep_statistics(self, loaded.view.mean, loaded.view.std, persistent=True)
 
     def forward(self, images: Tensor) -> Tensor:
         """`[B, C, S, S]` in [0, 1] -> `[B, rows, columns]` int64."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Encode, Objective, Output, Part, Pictures, Target, Tokens
 from sslkit.nn.codebook import Codebook, Quantized, Rules
+from sslkit.nn.pixel_normalization import PixelNormalization
 from sslkit.plugin import Env, TargetSpec
 from sslkit_tokenizers.palette import code_colors, token_image
 from sslkit_tokenizers.token_decoder import TokenDecoder
@@ -40,9 +41,6 @@ def projection(width: int, dim: int) -> nn.Sequential:
 class TokenizerObjective(Objective):
     """Loss of a decoder's predictions of all patches from their codes, plus the commitment loss."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, view: str, target: TargetSpec, sizes: Sizes, rules: Rules, env: Env) -> None:
         super().__init__()
         self.view, self.grid = view, env.grid(view)
@@ -58,8 +56,7 @@ class TokenizerObjective(Objective):
         self.decoder = TokenDecoder(
             sizes.dim, sizes.width, sizes.depth, sizes.heads, self.grid, self.target.dim
         )
-        for name, values in (("mean", info.mean), ("std", info.std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self.normalize = PixelNormalization(info.mean, info.std)
         self._step = 0
 
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
@@ -99,7 +96,7 @@ class TokenizerObjective(Objective):
         reconstruction = self.target.to_image(self.decoder(quantized.values), seen, *more)
         goal = self.target.goal_image(self.target(seen, *more), seen)
         colors = code_colors(self.codebook.codes, seen.image.shape[2])
-        tokens_image = (token_image(quantized.ids, colors, self.grid) - self.mean) / self.std
+        tokens_image = self.normalize(token_image(quantized.ids, colors, self.grid))
         columns = {
             "input": seen.image,
             "target": goal,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sslkit.functional.precision import at_least_float32
 from sslkit.interfaces import Target, Tokens
+from sslkit.nn.pixel_normalization import PixelNormalization
 from sslkit.plugin import Grid, SpecError, View, reason_of
 from sslkit_tokenizers.palette import token_image
 from sslkit_tokenizers.tokenizer import Source
@@ -20,8 +21,6 @@ from sslkit_tokenizers.tokenizer import Source
 class VQTokenTarget(Target):
     """A class for each patch, its code's id."""
 
-    mean: Tensor
-    std: Tensor
     colors: Tensor
 
     def __init__(self, source: Source, view: View, grid: Grid) -> None:
@@ -29,8 +28,7 @@ class VQTokenTarget(Target):
         self.tokenizer, self.size, self.grid = source.module, source.size, grid
         self.dim = source.codes
         self.register_buffer("colors", source.colors, persistent=False)
-        for name, values in (("mean", view.mean), ("std", view.std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self.normalize = PixelNormalization(view.mean, view.std)
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N]` int64."""
@@ -48,7 +46,7 @@ class VQTokenTarget(Target):
 
     def pictures(self, images: Tensor) -> Tensor:
         """Crops `[V, B, C, H, W]` as the tokenizer takes them: pixels in [0, 1], `[V * B, C, size, size]`."""
-        pixels = (images.float() * self.std + self.mean).clamp(0, 1).flatten(0, 1)
+        pixels = self.normalize.inverse(images.float()).clamp(0, 1).flatten(0, 1)
         if pixels.shape[-1] == self.size:
             return pixels
         smaller = F.interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True)
@@ -60,7 +58,8 @@ class VQTokenTarget(Target):
 
     def goal_image(self, goal: Tensor, seen: Tokens) -> Tensor:
         """Each patch in the color of its token."""
-        return (token_image(goal, self.colors, self.grid) - self.mean) / self.std
+        image: Tensor = self.normalize(token_image(goal, self.colors, self.grid))
+        return image
 
 
 def token_target(source: Source, view: View, grid: Grid) -> VQTokenTarget:

@@ -23,12 +23,12 @@ def make_maskers(system: System, env: Env) -> Maskers:
     Raises:
         SpecError: a masker does not fit its grid or mode, or reads a net that the run does not have.
     """
-    shared: dict[tuple[str, MaskerSpec, str], Masker] = {}
+    shared: dict[str, Masker] = {}
     result = {}
     for i, request in enumerate(system.plan):
         if request.mask is not None:
-            key = (request.view, masker_spec(request), request.salt)
             try:
+                key = mask_key(request)
                 shared[key] = shared.get(key) or _masker(request, env)
                 _require_fixed(shared[key], request, env)
             except SpecError as error:
@@ -46,6 +46,16 @@ def masker_spec(request: Encode) -> MaskerSpec:
     if not isinstance(request.mask, MaskerSpec):
         raise SpecError(f"masker: a pass takes the spec of a masker, found {request.mask!r}")
     return request.mask
+
+
+def mask_key(request: Encode) -> str:
+    """What decides the mask of a masked pass: passes with equal ones share masker and mask. Masks are drawn by it.
+
+    Raises:
+        SpecError: it names something else than the spec of a masker.
+    """
+    masker = masker_spec(request).model_dump_json()
+    return " ".join([request.view, masker, *([request.salt] if request.salt else [])])
 
 
 def _asker(system: System, request: Encode) -> str:

@@ -74,6 +74,12 @@ class Request(NamedTuple):
     layers: tuple[int, ...]
     attention: bool = False
 
+    def answer(
+        self, cls: Tensor, patch: Tensor, layers: tuple[Tensor, ...] = (), attention: Tensor | None = None
+    ) -> Tokens:
+        """The tokens of this pass, shaped as `Tokens` says."""
+        return Tokens(self.image, cls, patch, self.mask, layers, attention)
+
 
 class Tokens(NamedTuple):
     """The answer to one `Encode`."""

@@ -150,7 +150,7 @@ class Wrapped(Backbone):
         cls, patch = self._read(self._features(request.image.flatten(0, 1)))
         cls, patch = cls.unflatten(0, crops), patch.unflatten(0, crops)
         whole = (torch.cat([cls[:, :, None], patch], dim=2),) if request.layers else ()
-        return Tokens(request.image, cls, patch, None, whole * len(request.layers))
+        return request.answer(cls, patch, whole * len(request.layers))
 
     def _read(self, out: Tensor) -> tuple[Tensor, Tensor]:
         """`[B, D]` and `[B, N, D]`."""

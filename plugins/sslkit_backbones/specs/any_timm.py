@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, group_problems
+from sslkit_backbones.specs.weights_file import weights_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Backbone
@@ -48,8 +49,7 @@ class Timm(BackboneSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The weights must exist, and groups are of the modes that make them."""
         yield from group_problems(self.batch_norm, self.splits)
-        if self.checkpoint is not None and not self.checkpoint.is_file():
-            yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
+        yield from weights_problems(self.checkpoint)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.checkpoint is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, group_problems
+from sslkit_backbones.specs.weights_file import weights_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Backbone
@@ -59,8 +60,7 @@ class CNN(BackboneSpec):
                 "splits",
                 f"{self.splits} with {self.batch_norm!r} needs batches of a multiple of {groups}, found {rows}",
             )
-        if self.checkpoint is not None and not self.checkpoint.is_file():
-            yield Problem("checkpoint", f"no file {self.checkpoint}; `sslkit export` writes one")
+        yield from weights_problems(self.checkpoint)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.frozen_in(run):

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sslkit.plugin import BackboneSpec, Problem, SpecError
 from sslkit_backbones.patch_grid import grid_of_last_stage, grid_of_patches
+from sslkit_backbones.specs.weights_file import weights_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Backbone
@@ -180,5 +181,4 @@ def _common_problems(spec: BackboneSpec, checkpoint: Path | None, run: RunSpec) 
             spec.grid(view.size)
         except SpecError as error:
             yield Problem("patch", f"{error} (view {name!r})")
-    if checkpoint is not None and not checkpoint.is_file():
-        yield Problem("checkpoint", f"no file {checkpoint}; `sslkit export` writes one")
+    yield from weights_problems(checkpoint)

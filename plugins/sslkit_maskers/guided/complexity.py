@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sslkit.functional.hog import sobel_gradients
 from sslkit.interfaces import Draw, Masker, Scene
+from sslkit.nn.pixel_normalization import PixelNormalization
 from sslkit.plugin import View
 from sslkit_maskers.guided.ranking import hide_highest
 from sslkit_maskers.patch_shares import Counts
@@ -31,24 +32,20 @@ class Measure(NamedTuple):
 class ComplexitySampler(Masker):
     """Hides the most complex patches, or the plainest, and random ones of the rest."""
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(self, measure: Measure, counts: Counts, patch: int, view: View, *, low: bool) -> None:
         """With `low` the plainest patches of side `patch` are hidden."""
         super().__init__()
         self.measure, self.patch, self.low = measure, patch, low
         self.visible: int | None = counts.visible
         self.most, self.guided = counts.hidden, counts.guided
-        for name, values in (("mean", view.mean), ("std", view.std)):
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+        self.normalize = PixelNormalization(view.mean, view.std)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
         scores = self._complexity(scene.image)
         return hide_highest(draw, -scores if self.low else scores, self.guided, self.most)
 
     def _complexity(self, image: Tensor) -> Tensor:
-        channels = (image * self.std + self.mean).unbind(-3)
+        channels = self.normalize.inverse(image).unbind(-3)
         gray = reduce(torch.add, channels) / len(channels)  # additions in one order on every device
         if self.measure.name == "gradient":
             return gradient_energy(gray, self.patch)

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sslkit.build.maskers import masker_spec
+from sslkit.build.maskers import mask_key
 from sslkit.core.masker import Masker, Scene, make_mask, mask_of
 from sslkit.core.passes import Encode, Mask, Tokens
 from sslkit.data.loaders import Batch
@@ -27,7 +27,7 @@ class Masking(nn.Module):
     def __init__(self, plan: Sequence[Encode], maskers: Mapping[int, Masker], seed: int) -> None:
         super().__init__()
         self.plan, self.maskers, self.seed = tuple(plan), dict(maskers), seed
-        self._first = {_name(plan[i]): i for i in sorted(maskers, reverse=True)}
+        self._first = {mask_key(plan[i]): i for i in sorted(maskers, reverse=True)}
         self._each = nn.ModuleList(maskers[i] for i in self._first.values())
         per_stage = [stage.passes for masker in maskers.values() for stage in masker.stages()]
         self.guides = tuple(dict.fromkeys(request for passes in per_stage for request in passes))
@@ -42,7 +42,7 @@ class Masking(nn.Module):
             image = batch.images[view]
             mask = make_mask(masker, draw, _scene(masker, image.to(draw.device), answers))
             masks[name] = Mask(*(part.to(image.device) for part in mask))  # drawn where the rows are
-        return [None if request.mask is None else masks[_name(request)] for request in self.plan]
+        return [None if request.mask is None else masks[mask_key(request)] for request in self.plan]
 
     def joined(self, parts: Sequence[Sequence[Mask | None]], progress: float) -> list[Mask | None]:
         """The masks of the whole batch, one for each pass of the plan, from those of its micro-batches in order."""
@@ -51,7 +51,7 @@ class Masking(nn.Module):
             masker = self.maskers[i].at(progress)
             hidden = [mask.hidden for mask in (part[i] for part in parts) if mask is not None]
             masks[name] = mask_of(torch.cat(hidden, dim=1), masker.visible, masker.most)
-        return [None if request.mask is None else masks[_name(request)] for request in self.plan]
+        return [None if request.mask is None else masks[mask_key(request)] for request in self.plan]
 
     @torch.no_grad()
     def observe(
@@ -63,7 +63,7 @@ class Masking(nn.Module):
         progress: float,
     ) -> Observations:
         """What every masker learns from. `losses`: pass -> losses of its hidden patches."""
-        scores = {_name(self.plan[i]): values for i, values in losses.items()}
+        scores = {mask_key(self.plan[i]): values for i, values in losses.items()}
         rows = []
         for name, i in self._first.items():
             mask, masker = masks[i], self.maskers[i].at(progress)
@@ -80,12 +80,6 @@ class Masking(nn.Module):
                 self.maskers[i].commit(
                     {key: gather(torch.cat([part[key] for part in observed])) for key in observed[0]}
                 )
-
-
-def _name(request: Encode) -> str:
-    """What decides a mask."""
-    masker = masker_spec(request).model_dump_json()
-    return " ".join([request.view, masker, *([request.salt] if request.salt else [])])
 
 
 def _scene(masker: Masker, image: Tensor, answers: Answers) -> Scene:

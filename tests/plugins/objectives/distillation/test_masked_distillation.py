@@ -10,7 +10,7 @@ from sslkit.core.masker import make_mask
 from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
 from sslkit.train.compose import compose
-from sslkit_objectives.specs.distillation import Perceptron
+from sslkit_objectives.specs.distillation_parts import Perceptron
 from tests import tiny
 from tests.masks import UNSEEN
 from tests.plugins.objectives.distillation import parts

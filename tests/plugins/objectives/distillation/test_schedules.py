@@ -8,7 +8,7 @@ import pytest
 from sslkit import DINO, IBOT, Ramp
 from sslkit.errors import SpecError
 from sslkit.specs.schedule import LearningRateSchedule
-from sslkit_objectives.specs.distillation import Warmup, temperature_at
+from sslkit_objectives.specs.distillation_parts import Warmup, temperature_at
 from tests.plugins.objectives.distillation.parts import env
 
 PER_EPOCH = 10
