@@ -32,7 +32,7 @@ from sslkit.core.source import Source
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed
-from sslkit.data.sampler import Order, Share
+from sslkit.data.sampler import BatchShare, Order
 from sslkit.errors import DataError
 from sslkit.specs.views import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
 from sslkit_sources.decode import Decoder
@@ -174,7 +174,7 @@ def small_images(rounds: int) -> None:
         T.ToPILImage()(image).save(buffer, "PNG")
     source, steps = Encoded([buffer.getvalue() for buffer in buffers]), 16
     for recipe in ("light", "moco_cifar"):
-        ours, order = pipeline(recipe, 32), Order(len(images), 256, 0, Share(0, 1, 256))
+        ours, order = pipeline(recipe, 32), Order(len(images), 256, 0, BatchShare(0, 1, 256))
 
         def drain(feed: Feed) -> None:
             for step in range(steps):

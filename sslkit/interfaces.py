@@ -27,7 +27,7 @@ from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed, on_device
 from sslkit.data.resident import resident
-from sslkit.data.sampler import Order, Share
+from sslkit.data.sampler import BatchShare, Order
 from sslkit.evaluate.evaluator_checks import (
     attribute_problems,
     class_problems,
@@ -122,12 +122,12 @@ __all__ += [
 
 # Training inside an evaluator: images as a run's own training gets them, and its steps.
 __all__ += [
+    "BatchShare",
     "Feed",
     "Loading",
     "Order",
     "Pipeline",
     "ResidentFeed",
-    "Share",
     "WorkerFeed",
     "autocast_of",
     "exact_device",

@@ -12,7 +12,7 @@ from sslkit.errors import SpecError
 from sslkit.runtime import seeds
 
 
-class Share(NamedTuple):
+class BatchShare(NamedTuple):
     """One rank's part of every step's batch."""
 
     rank: int
@@ -25,7 +25,7 @@ class Share(NamedTuple):
 class Order:
     """A fresh permutation of all images each epoch; what does not fill a batch is left out, as in the references."""
 
-    def __init__(self, images: int, batch: int, seed: int, share: Share) -> None:
+    def __init__(self, images: int, batch: int, seed: int, share: BatchShare) -> None:
         if images < batch:
             raise SpecError(
                 f"batch_size: {batch} is more than the {images} training images; use at most {images}"

@@ -59,13 +59,13 @@ class Parallel(ABC):
         """Put the parameters where this rank holds them, in place, before anything refers to them.
 
         Returns:
-            The system to read between steps, under `whole`: this one, or a stand-in for it.
+            The system to read between steps, under `full_weights`: this one, or a stand-in for it.
         """
         if not has_float64(self.device):
             narrowed(system)
         return system.to(self.device)
 
-    def whole(self, system: System, reading: System) -> AbstractContextManager[None]:
+    def full_weights(self, system: System, reading: System) -> AbstractContextManager[None]:
         """Around reading `reading`, what `place` returned for `system`: its values are whole on every rank."""
         return contextlib.nullcontext()
 
@@ -217,7 +217,7 @@ class Sharded(Parallel):
         if self._exchanging and parameter.grad is not None:
             parameter.grad = self.mean(parameter.grad)
 
-    def whole(self, system: System, reading: System) -> AbstractContextManager[None]:
+    def full_weights(self, system: System, reading: System) -> AbstractContextManager[None]:
         return fsdp.filled(reading, system)
 
     def wrap(self, system: System) -> nn.Module:

@@ -108,6 +108,11 @@ class Spec(BaseModel, ABC):
         """Fewest images of a step, over all ranks and micro-batches, that it can work with."""
         return 1
 
+    @property
+    def min_rank_batch(self) -> int:
+        """The same on each rank alone, for what does not compare the images of a rank with those of others."""
+        return 1
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Yield what is wrong with this spec inside `run`, without importing torch.
 

@@ -55,9 +55,22 @@ def _of(spec: Spec, run: RunSpec) -> Iterator[Problem]:
     """What is wrong with `spec`, which looks up what it names only where that is there."""
     missing = list(dangling(spec, run))
     yield from missing or spec.problems(run)
-    if run.batch_size < spec.min_batch:
+    fewest = max(spec.min_batch, spec.min_rank_batch)
+    if run.batch_size < fewest:
         yield Problem(
             "",
-            f"compares images with each other, so it needs at least {spec.min_batch} in a batch, "
+            f"compares images with each other, so it needs at least {fewest} in a batch, "
             f"found {run.batch_size}; raise `batch_size`",
         )
+
+
+def too_few_on_a_rank(run: RunSpec, ranks: int) -> Iterator[Problem]:
+    """Specs in `run` that compare the images of each rank alone, and get too few of them on `ranks` ranks."""
+    images = run.batch_size // ranks
+    for path, spec, _ in scoped(run) if ranks > 1 else ():
+        if images < spec.min_rank_batch:
+            yield Problem(
+                path,
+                f"compares the images of a rank with each other, so it needs at least {spec.min_rank_batch} on each, "
+                f"found {images} ({run.batch_size} on {ranks} ranks); raise `batch_size`, or use fewer ranks",
+            )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import final
 
+from sslkit.build.restore import load_loss_scale, load_masking, load_optimizer, load_system
 from sslkit.errors import TrainingError
-from sslkit.runs.checkpoint import Entries
+from sslkit.runs.checkpoint import Entries, Loaded
 from sslkit.runs.run_loggers import Loggers
 from sslkit.runtime.parallel import Parallel
 from sslkit.train.saver import Saver
@@ -49,3 +50,11 @@ class Checkpointing:
                 f"step {step}: values {where} are not finite, though all losses were. "
                 f"{self._saver.last_good()} {CAUSES}"
             )
+
+
+def restore_stepper(stepper: Stepper, loaded: Loaded) -> None:
+    """Put the state of a checkpoint into `stepper`. Raises CheckpointError where it does not fit."""
+    load_system(stepper.system, loaded)
+    load_masking(stepper.masking, loaded)
+    load_optimizer(stepper.optimizer, loaded)
+    load_loss_scale(stepper.loss_scale, loaded)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sslkit.build.maskers import make_maskers
-from sslkit.build.restore import load_loss_scale, load_masking, load_optimizer, load_system
 from sslkit.build.system import make_system, make_views
 from sslkit.core.context import Env, Length
 from sslkit.core.source import Source
 from sslkit.core.system import System
-from sslkit.data.sampler import Order, Share
+from sslkit.data.sampler import BatchShare, Order
 from sslkit.errors import DataError
-from sslkit.runs.checkpoint import Loaded
 from sslkit.runtime.parallel import Parallel, start
 from sslkit.specs.run import RunSpec
 from sslkit.train.step.stepper import Stepper
@@ -52,14 +50,6 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
     return Composed(system, stepper, source, env, order, length)
 
 
-def restore_stepper(stepper: Stepper, loaded: Loaded) -> None:
-    """Put the state of a checkpoint into `stepper`. Raises CheckpointError where it does not fit."""
-    load_system(stepper.system, loaded)
-    load_masking(stepper.masking, loaded)
-    load_optimizer(stepper.optimizer, loaded)
-    load_loss_scale(stepper.loss_scale, loaded)
-
-
 def training_source(spec: RunSpec) -> Source:
     """The training images of `spec`."""
     source = spec.data.build("train")
@@ -71,7 +61,7 @@ def training_source(spec: RunSpec) -> Source:
 def make_order(spec: RunSpec, images: int, parallel: Parallel) -> Order:
     """The data order of this rank."""
     micro = spec.images_per_forward(parallel.world)
-    return Order(images, spec.batch_size, spec.seed, Share(parallel.rank, parallel.world, micro))
+    return Order(images, spec.batch_size, spec.seed, BatchShare(parallel.rank, parallel.world, micro))
 
 
 def make_length(spec: RunSpec, steps_per_epoch: int) -> Length:

@@ -198,7 +198,7 @@ def _flops(run_dir: Path, steps: int) -> int | None:
 def _summary(trainer: Trainer, outcome: Outcome) -> Summary:
     weights = None
     if outcome.agreed:
-        with trainer.stepper.whole():
+        with trainer.stepper.full_weights():
             weights = weights_sha256(trainer.stepper.reading)
     run_dir = trainer.run_dir
     records = metrics_log.read(run_dir)

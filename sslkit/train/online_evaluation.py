@@ -50,7 +50,7 @@ class LeftOut:
 def training_readout(spec: RunSpec, composed: Composed, parallel: Parallel, left_out: LeftOut) -> Reading:
     """How the network is read while it trains. Raises SpecError where the readout names what is not there."""
     stepper, view = composed.step, composed.env.views[spec.first_view]
-    with stepper.whole():
+    with stepper.full_weights():
         return reading_of(spec, view, parallel, stepper.autocast, left_out, (stepper.reading, composed.env))
 
 
@@ -70,7 +70,7 @@ class OnlineEvaluation:
 
     @property
     def net(self) -> Backbone:
-        """The net that the readout names, for reading under `stepper.whole`."""
+        """The net that the readout names, for reading under `stepper.full_weights`."""
         return self._stepper.reading.nets[self._spec.readout.net]
 
     def due(self, done: int) -> dict[int, EvaluatorSpec]:
@@ -80,7 +80,7 @@ class OnlineEvaluation:
 
     def run(self, done: int, due: Due) -> None:
         """Run the evaluators `due` after `done` steps: record and store what they say."""
-        with self._stepper.whole():
+        with self._stepper.full_weights():
             results = self._scores(self.net, due)
             metrics = {
                 f"eval/{label}/{name}": value
@@ -99,7 +99,7 @@ class OnlineEvaluation:
         """Scores of raw pixels and of the untrained net, for the evaluators that ask for them."""
         due = {i: e for i, e in enumerate(self._spec.evaluate) if e.baselines}
         for name, net in (("raw_pixels", None), ("untrained", self.net)) if due else ():
-            with self._stepper.whole():
+            with self._stepper.full_weights():
                 results = self._scores(net, due)
             metrics = {
                 f"baseline/{name}/{label}/{k}": v
@@ -111,7 +111,7 @@ class OnlineEvaluation:
     def figures(self, done: int) -> None:
         """Draw what objectives show of held-out images, and the curves."""
         run_dir, warn = self._spec.run_dir, self._progress.warn
-        with self._stepper.whole():
+        with self._stepper.full_weights():
             if self._first:
                 paths = draw_pictures(self.composed, self._reading, self._sources, self._spec, run_dir, warn)
                 self._show(done, paths + draw_curves(run_dir, warn))

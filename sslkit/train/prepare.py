@@ -18,7 +18,7 @@ from sslkit.errors import DataError, SpecError, SslkitError
 from sslkit.evaluate.evaluation_sources import Sources, evaluator_problems
 from sslkit.optim.timm_optimizer import require_optimizer
 from sslkit.runtime.parallel import Parallel
-from sslkit.specs.check import notes
+from sslkit.specs.check import notes, too_few_on_a_rank
 from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, make_length, make_order, training_source
 from sslkit.train.step.stepper import Stepper
@@ -68,6 +68,7 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     system, env, maskers = _built(spec, views, length, problems)
     if spec.optimizer.name not in OURS:
         problems.of(lambda: require_optimizer(spec.optimizer.name))
+    problems.add(too_few_on_a_rank(spec, parallel.world))
     switched_off: list[str] = []
     if system is not None and maskers is not None and not began:
         switched_off = notes(spec)

@@ -18,8 +18,8 @@ from sslkit.runtime.rank_agreement import Agreement
 from sslkit.runtime.signals import Abandoned, StopRequest
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import is_due
-from sslkit.train.checkpointing import Checkpointing
-from sslkit.train.compose import Composed, restore_stepper
+from sslkit.train.checkpointing import Checkpointing, restore_stepper
+from sslkit.train.compose import Composed
 from sslkit.train.lineage import Lineage, require_within
 from sslkit.train.online_evaluation import Due, LeftOut, OnlineEvaluation, training_readout
 from sslkit.train.outcome import Outcome

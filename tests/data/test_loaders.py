@@ -14,7 +14,7 @@ from sslkit.core.context import View
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import ResidentFeed, WorkerFeed
-from sslkit.data.sampler import Order, Share
+from sslkit.data.sampler import BatchShare, Order
 from sslkit.data.unreadable import readable
 from sslkit.errors import DataError
 from sslkit.specs.views import ViewSpec
@@ -24,7 +24,7 @@ from tests.fakes_train import MadeSource, pictures
 
 COUNT, BATCH, STOP = 10, 4, 5
 AUGMENT = [{"kind": "random_resized_crop"}, {"kind": "flip"}, {"kind": "random_affine", "degrees": 9}]
-ORDER = Order(COUNT, BATCH, 1, Share(0, 1, 2))
+ORDER = Order(COUNT, BATCH, 1, BatchShare(0, 1, 2))
 
 
 def made_pipeline(channels=1):
@@ -91,7 +91,9 @@ def test_a_step_from_memory_depends_on_its_number_only():
 def test_ranks_share_a_batch():
     whole = batches(worker_feed(MadeSource(pictures(COUNT))), 0, 2)
     parts = [
-        batches(worker_feed(MadeSource(pictures(COUNT)), order=Order(COUNT, BATCH, 1, Share(r, 2, 2))), 0, 2)
+        batches(
+            worker_feed(MadeSource(pictures(COUNT)), order=Order(COUNT, BATCH, 1, BatchShare(r, 2, 2))), 0, 2
+        )
         for r in (0, 1)
     ]
     assert_equal([batch for pair in zip(*parts, strict=True) for batch in pair], whole)

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sslkit.data.sampler import Order, Share
+from sslkit.data.sampler import BatchShare, Order
 from sslkit.errors import SpecError
 
-WHOLE = Share(0, 1, 8)
+WHOLE = BatchShare(0, 1, 8)
 
 
 def batch(order, step):
@@ -51,7 +51,9 @@ def test_images_that_miss_one_epoch_come_in_another():
 def test_ranks_and_micro_batches_join_to_the_batch_of_one_process(world, micro, step):
     indices, rows = batch(Order(40, 8, 5, WHOLE), step)
     assert torch.equal(rows, torch.arange(8))
-    parts = [list(Order(40, 8, 5, Share(rank, world, micro)).micro_batches(step)) for rank in range(world)]
+    parts = [
+        list(Order(40, 8, 5, BatchShare(rank, world, micro)).micro_batches(step)) for rank in range(world)
+    ]
     assert all(len(part) == 8 // world // micro for part in parts)
     joined = [torch.cat([pair[i] for part in parts for pair in part]) for i in (0, 1)]
     assert torch.equal(joined[0], indices)
@@ -69,8 +71,8 @@ def test_steps_can_be_asked_for_in_any_order():
     ("images", "size", "share", "message"),
     [
         (7, 8, WHOLE, "batch_size: 8 is more than the 7 training images; use at most 7"),
-        (99, 8, Share(0, 3, 1), "batch_size: 8 is not a multiple of 3 ranks x 1 (micro_batch_size)"),
-        (99, 8, Share(1, 2, 3), "batch_size: 8 is not a multiple of 2 ranks x 3 (micro_batch_size)"),
+        (99, 8, BatchShare(0, 3, 1), "batch_size: 8 is not a multiple of 3 ranks x 1 (micro_batch_size)"),
+        (99, 8, BatchShare(1, 2, 3), "batch_size: 8 is not a multiple of 2 ranks x 3 (micro_batch_size)"),
     ],
 )
 def test_batches_that_cannot_be_made_are_refused(images, size, share, message):

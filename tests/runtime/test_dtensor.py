@@ -133,8 +133,8 @@ def test_a_system_is_read_through_a_stand_in(mesh):
     step = composed.step
     assert step.reading is not step.system
     assert all(p.is_meta for p in step.reading.parameters())
-    with step.whole():
-        with step.whole():
+    with step.full_weights():
+        with step.full_weights():
             pass
         student = step.reading.nets["student"]
         assert isinstance(student, Backbone)

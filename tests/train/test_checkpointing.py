@@ -9,8 +9,8 @@ from sslkit.errors import TrainingError
 from sslkit.runs.checkpoint import load
 from sslkit.runs.run_loggers import open_loggers
 from sslkit.runtime.line_file import LineFile
-from sslkit.train.checkpointing import Checkpointing
-from sslkit.train.compose import compose, restore_stepper
+from sslkit.train.checkpointing import Checkpointing, restore_stepper
+from sslkit.train.compose import compose
 from sslkit.train.saver import Saver
 from tests import tiny
 

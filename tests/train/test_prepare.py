@@ -15,6 +15,7 @@ from sslkit import Run
 from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.errors import DataError, SpecError
 from sslkit.nn.sincos import sincos_positions
+from sslkit.runtime.parallel import Single
 from sslkit.train.launch import train
 from sslkit.train.prepare import prepare
 from sslkit.train.unused_when_built import ignored_by_timm
@@ -276,3 +277,18 @@ def test_networks_that_cannot_be_tuned_are_refused_before_they_train(evaluator: 
     )
     with pytest.raises(SpecError, match=f"(?m)^{re.escape(message)}"):
         prepare(run, tiny.CPU)
+
+
+def test_what_compares_the_images_of_a_rank_needs_enough_on_each_of_the_ranks_there_are() -> None:
+    run = tiny.spec(batch_size=2, objective={"kind": "infonce", "gather": "none"}, backbone=tiny.VIT)
+    prepare(run, tiny.CPU)
+    two = Single(torch.device("cpu"))
+    two.world = 2
+    message = (
+        "objective: compares the images of a rank with each other, so it needs at least 2 on each, found 1 "
+        "(2 on 2 ranks); raise `batch_size`, or use fewer ranks"
+    )
+    with pytest.raises(SpecError, match=re.escape(message)):
+        prepare(run, two)
+    prepare(tiny.spec(batch_size=4, objective={"kind": "infonce", "gather": "none"}), two)
+    prepare(tiny.spec(batch_size=2, objective={"kind": "infonce"}), two)

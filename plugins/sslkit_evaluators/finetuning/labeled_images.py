@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from sslkit.interfaces import (
+    BatchShare,
     Feed,
     Loading,
     Order,
     Pipeline,
     ResidentFeed,
-    Share,
     Source,
     Subject,
     WorkerFeed,
@@ -86,7 +86,7 @@ class Images:
         size = min(batch, len(self.source)) // unit * unit
         if not size:
             raise DataError(too_few(unit, len(self.source)))
-        self._plan = (len(self.source), size, subject.seed, Share(0, 1, size // accumulate))
+        self._plan = (len(self.source), size, subject.seed, BatchShare(0, 1, size // accumulate))
         self.order = Order(*self._plan)
         self.labels = self.source.labels.to(device)
         views = {VIEW: subject.view._replace(crops=1)}

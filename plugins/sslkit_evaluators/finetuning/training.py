@@ -13,8 +13,7 @@ import torch.nn.functional as F
 from timm.data import Mixup
 from torch import Tensor, nn
 
-from sslkit.interfaces import Backbone, Request, Subject, autocast_of, seeds
-from sslkit.interfaces import optimizer as optim
+from sslkit.interfaces import Backbone, Request, Subject, autocast_of, optimizer, seeds
 from sslkit.plugin import LearningRateSchedule, OptimizerSpec, SpecError, ViewSpec
 from sslkit_evaluators.finetuning.labeled_images import Images
 
@@ -80,7 +79,7 @@ def train(model: Classifier, images: Images, recipe: Recipe, classes: int, seed:
     order = images.order
     steps, length = recipe.epochs * order.steps_per_epoch, order.steps_per_epoch
     peak = recipe.optimizer.peak_lr(order.batch)
-    optimizer, losses = _optimizer(model, recipe, peak), []
+    updates, losses = _updates(model, recipe, peak), []
     trained = [p for p in model.parameters() if p.requires_grad]
     mix = _mixup(recipe, classes)
     feed = images.feed(steps)
@@ -90,7 +89,7 @@ def train(model: Classifier, images: Images, recipe: Recipe, classes: int, seed:
             seeds.seed_torch(seed, step, "finetune")
             np.random.seed(seeds.key(seed, step, "mix") % (1 << 32))
             rate = recipe.schedule.at(step, steps, length, peak)
-            optim.assign(optimizer, rate, recipe.optimizer.weight_decay)  # type: ignore[arg-type]
+            optimizer.assign(updates, rate, recipe.optimizer.weight_decay)  # type: ignore[arg-type]
             total = torch.zeros((), device=model.device)
             for batch, labels in images.step(step, feed):
                 loss = _loss(model, batch, labels, mix, recipe.smoothing) / recipe.accumulate
@@ -99,9 +98,9 @@ def train(model: Classifier, images: Images, recipe: Recipe, classes: int, seed:
             if step == 0:
                 _require_reached(model.backbone)
             if recipe.optimizer.clip is not None:
-                optim.clip(trained, recipe.optimizer.clip, "global")
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+                optimizer.clip(trained, recipe.optimizer.clip, "global")
+            updates.step()
+            updates.zero_grad(set_to_none=True)
             losses.append(total)
     model.eval()
     return torch.stack(losses).view(recipe.epochs, length).mean(1).tolist()
@@ -117,16 +116,16 @@ def _require_reached(backbone: Backbone) -> None:
         )
 
 
-def _optimizer(model: Classifier, recipe: Recipe, peak: float) -> torch.optim.Optimizer:
+def _updates(model: Classifier, recipe: Recipe, peak: float) -> torch.optim.Optimizer:
     scales = layer_scales(recipe.optimizer, model.backbone)
-    groups = optim.groups(recipe.optimizer, model.named_parameters(), (), MappingProxyType(dict(scales)))
-    return optim.make(recipe.optimizer, groups, peak=peak)
+    groups = optimizer.groups(recipe.optimizer, model.named_parameters(), (), MappingProxyType(dict(scales)))
+    return optimizer.make(recipe.optimizer, groups, peak=peak)
 
 
-def layer_scales(optimizer: OptimizerSpec, backbone: Backbone) -> Mapping[nn.Parameter, float]:
+def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> Mapping[nn.Parameter, float]:
     """Share of the rate of each parameter. Raises SpecError where the network has no such layers."""
     try:
-        return optim.layer_scales(optimizer, backbone)
+        return optimizer.layer_scales(spec, backbone)
     except SpecError as error:
         raise SpecError(f"{str(error).partition(': ')[2]}; set `layer_decay: null`") from None
 

@@ -95,6 +95,10 @@ class InfoNCE(ObjectiveSpec):
     def min_batch(self) -> int:
         return 2 if self.in_batch and not self.queue else 1
 
+    @property
+    def min_rank_batch(self) -> int:
+        return self.min_batch if self.gather == "none" else 1
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """There are negatives, and options go together."""
         yield from _places(self)

@@ -135,9 +135,9 @@ class Stepper:
         self.optimizer.load_state_dict(optimizer_placed(state["optimizer"], self.optimizer))
         self.loss_scale.load_state_dict(state.get("loss_scale", {}))
 
-    def whole(self) -> AbstractContextManager[None]:
+    def full_weights(self) -> AbstractContextManager[None]:
         """Around reading `reading`. All ranks must enter it."""
-        return self.parallel.whole(self.system, self.reading)
+        return self.parallel.full_weights(self.system, self.reading)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The reduced precision of forwards; objectives compute their losses in float32."""
