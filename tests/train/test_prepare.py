@@ -16,6 +16,8 @@ from sslkit.cli.main import OK, USER_ERROR, main
 from sslkit.errors import DataError, SpecError
 from sslkit.nn.sincos import sincos_positions
 from sslkit.runtime.parallel import Single
+from sslkit.specs.check import too_few_on_a_rank
+from sslkit.specs.run import RunSpec
 from sslkit.train.launch import train
 from sslkit.train.prepare import prepare
 from sslkit.train.unused_when_built import ignored_by_timm
@@ -280,8 +282,10 @@ def test_networks_that_cannot_be_tuned_are_refused_before_they_train(evaluator: 
 
 
 def test_what_compares_the_images_of_a_rank_needs_enough_on_each_of_the_ranks_there_are() -> None:
-    run = tiny.spec(batch_size=2, objective={"kind": "infonce", "gather": "none"}, backbone=tiny.VIT)
-    prepare(run, tiny.CPU)
+    def run(batch: int, **fields: object) -> RunSpec:
+        views = {"global": {**tiny.VIEW, "crops": 2}}
+        return tiny.spec(batch_size=batch, views=views, objective={"kind": "infonce", **fields})
+
     two = Single(torch.device("cpu"))
     two.world = 2
     message = (
@@ -289,6 +293,8 @@ def test_what_compares_the_images_of_a_rank_needs_enough_on_each_of_the_ranks_th
         "(2 on 2 ranks); raise `batch_size`, or use fewer ranks"
     )
     with pytest.raises(SpecError, match=re.escape(message)):
-        prepare(run, two)
-    prepare(tiny.spec(batch_size=4, objective={"kind": "infonce", "gather": "none"}), two)
-    prepare(tiny.spec(batch_size=2, objective={"kind": "infonce"}), two)
+        prepare(run(2, gather="none"), two)
+    assert not list(too_few_on_a_rank(run(2, gather="none"), 1))
+    assert not list(too_few_on_a_rank(run(4, gather="none"), 2))
+    assert not list(too_few_on_a_rank(run(2), 2))
+    assert not list(too_few_on_a_rank(run(2, gather="none", queue=8), 2))
