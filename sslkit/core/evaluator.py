@@ -171,6 +171,13 @@ class Evaluator(ABC):
         """
         return iter(())
 
+    def unused(self, setting: Setting) -> Iterator[Problem]:
+        """Yield the fields of its spec that have no effect on these images, whatever their values.
+
+        Those that differ from their defaults are refused before a run trains.
+        """
+        return iter(())
+
     @abstractmethod
     def __call__(self, subject: Subject) -> Scores:
         """Measure `subject`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Literal, final
 
 from sslkit.core.backbone import Backbone
@@ -24,6 +25,10 @@ class Sources:
     def put(self, spec: SourceSpec, split: Split, source: Source) -> None:
         """Keep a source that is open already."""
         self._open[spec.model_dump_json(), split] = source
+
+    def all(self) -> Iterator[Source]:
+        """Every source that is open."""
+        return (source for source in self._open.values() if source is not None)
 
     def get(self, spec: SourceSpec, split: Split) -> Source:
         """The images of `split`. Raises DataError where there are none."""
@@ -98,6 +103,22 @@ def evaluator_problems(
         if len(images) == len(evaluator.needs):
             for problem in evaluator.check(Setting(images, net, pool)):
                 yield problem._replace(path=".".join(filter(None, (f"evaluate.{place}", problem.path))))
+
+
+def unused_by_evaluators(
+    evaluators: Sequence[EvaluatorSpec],
+    data: SourceSpec,
+    sources: Sources,
+    net: Backbone | None,
+    pool: Literal["cls", "mean"],
+) -> Iterator[Problem]:
+    """Fields of evaluators without effect on their images, as far as those are there. Arguments: `require_splits`."""
+    for place, spec in enumerate(evaluators):
+        evaluator = spec.build()
+        with suppress(DataError):  # which `evaluator_problems` tells of
+            images = {split: sources.get(source_of(spec, data, split), split) for split in evaluator.needs}
+            for problem in evaluator.unused(Setting(images, net, pool)):
+                yield problem._replace(path=f"evaluate.{place}.{problem.path}")
 
 
 def _require_images(source: Source, split: Split) -> None:

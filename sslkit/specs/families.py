@@ -106,6 +106,8 @@ class ObjectiveSpec(Spec):
     """A loss on tokens. The fields below are common to every kind."""
 
     family: ClassVar[str] = "objective"
+    scores_patches: ClassVar[bool] = True
+    """Whether it gives a loss of each hidden patch, as `Output.scores`, where it has a masker."""
 
     weight: Weight = 1.0
     """What the loss is multiplied by, possibly on a schedule, before a balancer sees it."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def unused(run: RunSpec) -> Iterator[Problem]:
     """Every field of the specs in `run` that was set and has no effect there, with its path from the root."""
     for path, spec, scope in scoped(run):
-        fields = (p._replace(path=f"{path}.{p.path}" if path else p.path) for p in spec.unused(scope))
+        fields = (p._replace(path=".".join(filter(None, (path, p.path)))) for p in spec.unused(scope))
         yield from only_changed(run, fields)
 
 

@@ -22,7 +22,13 @@ from sslkit.specs.check import notes, too_few_on_a_rank
 from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, make_length, make_order, training_source
 from sslkit.train.step.stepper import Stepper
-from sslkit.train.unused_when_built import OURS, training_problems, unused_when_built
+from sslkit.train.unused_when_built import (
+    OURS,
+    training_problems,
+    unused_for_images,
+    unused_in_memory,
+    unused_when_built,
+)
 
 T = TypeVar("T")
 
@@ -79,6 +85,10 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
         problems.add(
             evaluator_problems(spec.evaluate, spec.data, sources, source.channels, net, spec.readout.pool)
         )
+        if not began:
+            problems.add(unused_for_images(spec, sources, net))
+            idle = unused_in_memory(spec, source, sources, parallel.device)
+            switched_off += [f"{problem.path}: {problem.message}" for problem in idle]
     problems.require_none()
     assert order is not None, "it did not fail"
     assert system is not None, "it did not fail"

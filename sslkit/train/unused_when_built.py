@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import torch
 from timm.optim import get_optimizer_info, list_optimizers
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -11,8 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sslkit.core.backbone import Backbone
 from sslkit.core.masker import Masker
 from sslkit.core.problem import Problem
+from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.evaluate.evaluation_sources import Sources, unused_by_evaluators
 from sslkit.functional.submodules import submodules
+from sslkit.specs.byte_sizes import byte_count
 from sslkit.specs.families import EvaluatorSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.run import RunSpec
@@ -33,6 +37,39 @@ def unused_when_built(spec: RunSpec, system: System, maskers: Iterable[Masker]) 
         *_norms(spec, system),
         *(p for i, e in enumerate(spec.evaluate) for p in _unread_splits(e, f"evaluate.{i}")),
     ]
+    yield from only_changed(spec, problems)
+
+
+def unused_for_images(spec: RunSpec, sources: Sources, net: Backbone | None) -> Iterator[Problem]:
+    """Fields of evaluators that were set and have no effect on the images that they have."""
+    problems = unused_by_evaluators(spec.evaluate, spec.data, sources, net, spec.readout.pool)
+    yield from only_changed(spec, problems)
+
+
+def unused_in_memory(
+    spec: RunSpec, source: Source, sources: Sources, device: torch.device
+) -> Iterator[Problem]:
+    """Fields on decoding that were set although `source` has the training images in memory: to be told, not refused.
+
+    They change no number, so that a spec may go from a few images to many and back.
+    """
+    images = source.resident()
+    if images is None or not (device.type == "cpu" or images.numel() <= byte_count(spec.resident)):
+        return
+    held = "as the images are in memory"
+    fields = {
+        "augment_on": (spec.augment_on == "workers", f"{held} and are cut on the training device"),
+        "resident": (device.type == "cpu", f"{held}, where a CPU reads them"),
+        "workers": (spec.workers > 0, f"{held} and need no workers"),
+        "max_corrupt": (True, f"{held} and can all be read"),
+    }
+    everywhere = all(one.resident() is not None for one in sources.all())
+    decoding = () if everywhere else ("workers", "max_corrupt")  # evaluations may read files
+    problems = (
+        Problem(field, f"has no effect, {why}", note=True)
+        for field, (idle, why) in fields.items()
+        if idle and field not in decoding
+    )
     yield from only_changed(spec, problems)
 
 

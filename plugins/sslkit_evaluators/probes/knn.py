@@ -54,6 +54,19 @@ class KNNEvaluator(Evaluator):
                 f"asks for {max(self.ks)} neighbors, but there are only {images} training images; give a smaller k",
             )
 
+    def unused(self, setting: Setting) -> Iterator[Problem]:
+        images, limit = len(setting.sources["train"]), self.search.exact_up_to
+        search = f"as the search in {images:,} training images is"
+        if images <= limit:
+            yield Problem(
+                "probes", f"has no effect, {search} exact; leave it out, or set `exact_up_to` below {images}"
+            )
+        else:
+            yield Problem(
+                "engine",
+                f"has no effect, {search} approximate, which is faiss's; leave it out, or raise `exact_up_to`",
+            )
+
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy` and, with at least five classes, `top5` of the first pair; shares of the test images.
 

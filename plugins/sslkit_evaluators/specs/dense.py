@@ -150,11 +150,18 @@ class Reconstruction(EvaluatorSpec):
         return cls(ratios=(0.25, 0.75), max_images=8, shown=2)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The run must have an objective with a masker; raw pixels have none."""
-        named = [term for term in run.all_terms() if getattr(term.spec, "masker", None) is not None]
-        if not named:
+        """The run must have an objective that predicts hidden patches; raw pixels have none."""
+        masked = [term.spec for term in run.all_terms() if getattr(term.spec, "masker", None) is not None]
+        if not masked:
             yield Problem(
                 "", "measures masked objectives, such as 'mae' or 'simmim', and there is none; leave this out"
+            )
+        elif not any(spec.scores_patches for spec in masked):
+            kinds = " and ".join(sorted({repr(spec.kind_name()) for spec in masked}))
+            yield Problem(
+                "",
+                f"measures objectives that predict hidden patches, such as 'mae' or 'simmim', but {kinds} predicts "
+                "none; leave this out",
             )
         if self.baselines:
             yield Problem("baselines", "raw pixels have no objectives; leave this out")

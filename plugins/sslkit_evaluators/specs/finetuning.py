@@ -107,6 +107,9 @@ class Finetune(EvaluatorSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from _problems(self)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from _other_readout(run)
+
     def reported_metrics(self) -> Metrics:
         """Of the last epoch."""
         return TRAINED
@@ -177,6 +180,7 @@ class PEFT(EvaluatorSpec):
         return {**TRAINED, "trainable_share": NEITHER}
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from _other_readout(run)
         for field in ("bottleneck",) if self.method == "lora" else ("rank", "alpha", "targets"):
             yield Problem(field, f"has no effect with `method: {self.method}`; leave it out")
 
@@ -193,6 +197,17 @@ def _problems(spec: Finetune | PEFT) -> Iterator[Problem]:
     if spec.warmup_epochs >= spec.epochs:
         yield Problem(
             "warmup_epochs", f"{spec.warmup_epochs:g} epochs of warm-up leave nothing of {spec.epochs}"
+        )
+
+
+def _other_readout(run: RunSpec) -> Iterator[Problem]:
+    """A readout that would stand beside the scores and that they do not come from."""
+    readout = {"layer": run.readout.layer != -1, "head": run.readout.head is not None}
+    for field in (field for field, other in readout.items() if other):
+        yield Problem(
+            "",
+            f"trains the whole network and reads its last block, so `readout.{field}` has no effect on it; leave that "
+            "out, or evaluate this apart: `sslkit evaluate RUN_DIR` takes other fields",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -40,6 +40,8 @@ KeyNetV3 = Annotated[
 @final
 class InfoNCE(ObjectiveSpec):
     """Contrast with every option: find the other crop of an image among those of other images."""
+
+    scores_patches: ClassVar[bool] = False
 
     kind: Literal["infonce"] = "infonce"
     view: ViewName = "global"

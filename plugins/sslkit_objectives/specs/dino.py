@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -29,6 +29,8 @@ class DINO(ObjectiveSpec):
 
     The run needs the net that it names, as in `nets: {teacher: {momentum: {start: 0.996, end: 1}}}`.
     """
+
+    scores_patches: ClassVar[bool] = False
 
     kind: Literal["dino"] = "dino"
     view: ViewName = "global"

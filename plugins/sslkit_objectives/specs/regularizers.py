@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @final
 class VarianceCovariance(ObjectiveSpec):
     """VICReg's variance and covariance terms (Bardes, Ponce, LeCun 2021) on pooled features, without a projector."""
+
+    scores_patches: ClassVar[bool] = False
 
     kind: Literal["variance_covariance"] = "variance_covariance"
     view: ViewName = "global"
@@ -50,6 +52,8 @@ class VarianceCovariance(ObjectiveSpec):
 class Uniformity(ObjectiveSpec):
     """Wang and Isola's uniformity on the sphere (2020): features of different images repel each other."""
 
+    scores_patches: ClassVar[bool] = False
+
     kind: Literal["uniformity"] = "uniformity"
     view: ViewName = "global"
     """View whose images are compared, each crop on its own."""
@@ -79,6 +83,8 @@ class Uniformity(ObjectiveSpec):
 @final
 class KoLeo(ObjectiveSpec):
     """KoLeo (Sablayrolles et al. 2019, as in DINOv2): every image's features move away from the nearest other's."""
+
+    scores_patches: ClassVar[bool] = False
 
     kind: Literal["koleo"] = "koleo"
     view: ViewName = "global"

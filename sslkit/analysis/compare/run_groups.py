@@ -38,6 +38,8 @@ class Entry(NamedTuple):
     results: Mapping[str, Evaluation]
     resolved: Mapping[str, Any] = {}
     """What was resolved from the spec, such as steps and FLOPs."""
+    images: str | None = None
+    """Fingerprint of the training images; None where the run did not record it."""
 
     @property
     def seed(self) -> int:
@@ -85,7 +87,7 @@ def read_entries(run_dirs: Sequence[Path], step: int | None) -> list[Entry]:
             raise SpecError(f"{one} is given twice: a run cannot be compared with itself")
     locks = {path: read_lock(path) for path in run_dirs}
     return [
-        Entry(path, _complete(lock["spec"]), evaluations(path, step), lock["resolved"])
+        Entry(path, _complete(lock["spec"]), evaluations(path, step), lock["resolved"], _images(lock))
         for path, lock in locks.items()
     ]
 
@@ -98,15 +100,26 @@ def _complete(spec: Mapping[str, Any]) -> Mapping[str, Any]:
         return spec
 
 
+def _images(lock: Mapping[str, Any]) -> str | None:
+    record = (lock.get("data") or {}).get("data.train") or {}
+    return record.get("fingerprint")
+
+
 def grouped(entries: Sequence[Entry]) -> list[Group]:
     """Runs that differ only in their seed, together, in the order given.
+
+    Images are the same where their content is, wherever they lie; where a run did not record it, where its spec is.
 
     Raises:
         SpecError: two runs are the same in everything, the seed included.
     """
     by_setting: dict[str, list[Entry]] = {}
+    by_content = all(entry.images is not None for entry in entries)
     for entry in entries:
-        by_setting.setdefault(repr(sorted(leaves(setting_of(entry)))), []).append(entry)
+        fields = setting_of(entry)
+        if by_content:
+            fields["data"] = entry.images
+        by_setting.setdefault(repr(sorted(leaves(fields))), []).append(entry)
     members = [sorted(group, key=lambda entry: entry.seed) for group in by_setting.values()]
     for group in members:
         for one, other in pairwise(group):
@@ -129,6 +142,13 @@ def differing(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
     The length of the run comes first, then what all settings have, and last what only some of them have.
     """
     specs = [dict(leaves(setting_of(group.entries[0]))) for group in groups]
+    contents = [group.entries[0].images for group in groups]
+    if None not in contents and len(set(contents)) == 1:
+        specs = [
+            {path: value for path, value in spec.items() if path.split(".")[0] != "data"} for spec in specs
+        ]
+    elif None not in contents:
+        specs = [{**spec, "images": str(content)[:12]} for spec, content in zip(specs, contents, strict=True)]
     paths = dict.fromkeys(path for spec in specs for path in spec)
     values = {path: tuple(spec.get(path, "-") for spec in specs) for path in paths}
     differ = [path for path, row in values.items() if len(set(row)) > 1]

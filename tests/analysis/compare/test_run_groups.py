@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +20,7 @@ from sslkit.analysis.compare.run_groups import (
     setting_of,
 )
 from sslkit.errors import DataError, SpecError
+from sslkit.runs.lock import LOCK
 from tests.evaluate.made_runs import evaluated, right, run_folder
 
 BASE = right(0.8)
@@ -75,6 +77,42 @@ def test_runs_that_differ_only_in_the_seed_are_one_setting(entries):
         ("b1", 1, {"lr": 0.1}), ("a", 0, {"lr": 0.2}), ("b0", 0, {"lr": 0.1}), ("c", 0, {"lr": 0.1, "steps": 5})
     )  # fmt: skip
     assert members(grouped(found)) == [["b0", "b1"], ["a"], ["c"]], "by seed, in the order given"
+
+
+def on_images(entries: list[Entry], *contents: str | None) -> list[Entry]:
+    """The runs, trained on images of those fingerprints."""
+    return [entry._replace(images=content) for entry, content in zip(entries, contents, strict=True)]
+
+
+def test_seeds_on_the_same_images_in_other_places_are_one_setting(entries):
+    runs = entries(("a", 0, {"data": {"root": "/one"}}), ("b", 1, {"data": {"root": "/two"}}))
+    assert members(grouped(on_images(runs, "x", "x"))) == [["a", "b"]]
+    assert members(grouped(on_images(runs, "x", None))) == [["a"], ["b"]], "not recorded: their spec counts"
+
+
+def test_other_images_in_one_place_are_another_setting(entries):
+    runs = entries(("a", 0, {"data": {"root": "/one"}}), ("b", 1, {"data": {"root": "/one"}}))
+    groups = grouped(on_images(runs, "x" * 20, "y" * 20))
+    assert members(groups) == [["a"], ["b"]]
+    assert differing(groups) == {"images": ("x" * 12, "y" * 12)}
+    assert members(grouped(runs)) == [["a", "b"]]
+
+
+def test_where_the_same_images_lie_is_no_difference(entries):
+    runs = entries(
+        ("a", 0, {"lr": 1, "data": {"root": "/one"}}), ("b", 0, {"lr": 2, "data": {"root": "/two"}})
+    )
+    assert differing(grouped(on_images(runs, "x", "x"))) == {"lr": ("1", "2")}
+    assert differing(grouped(runs)) == {"lr": ("1", "2"), "data.root": ("/one", "/two")}
+
+
+def test_the_fingerprint_of_training_images_comes_from_the_lock(tmp_path):
+    path = evaluated(run_folder(tmp_path / "a"), "knn", BASE)
+    assert read_entries([path], None)[0].images is None
+    lock = yaml.safe_load((path / LOCK).read_text(encoding="utf-8"))
+    lock["data"] = {"data.train": {"fingerprint": "content:1", "images": 3}}
+    (path / LOCK).write_text(yaml.safe_dump(lock), encoding="utf-8")
+    assert read_entries([path], None)[0].images == "content:1"
 
 
 def test_the_order_of_fields_does_not_matter(entries):
