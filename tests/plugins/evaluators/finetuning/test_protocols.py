@@ -128,8 +128,8 @@ def test_rates_follow_the_layers(monkeypatch):
     from sslkit_evaluators.finetuning import training
 
     made = []
-    build = training._optimizer
-    monkeypatch.setattr(training, "_optimizer", lambda *a: made.append((build(*a), a[0])) or made[-1][0])
+    build = training._updates
+    monkeypatch.setattr(training, "_updates", lambda *a: made.append((build(*a), a[0])) or made[-1][0])
     spec = Finetune(epochs=1, layer_decay=0.5, lr=0.1, **QUICK)
     run(spec, network(spec, backbone=ViT(name="vit_tiny_patch16_224", patch=8, width=16, depth=2, heads=2)))
     optimizer, model = made[0]
