@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -263,3 +264,11 @@ def test_importing_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; print(*({HEAVY!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_contributing_says_the_same_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    order = text.partition("held by `tests/test_layers.py`):")[2].partition("Plugin packages")[0]
+    assert re.findall(r"`(\w+)`", order) == FLOORS
+    light = text.partition("never each other.")[2].partition("import no torch")[0]
+    assert set(re.findall(r"`(\w+)`", light)) == LIGHT
