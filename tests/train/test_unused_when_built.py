@@ -93,7 +93,7 @@ def test_a_readout_that_finetuning_does_not_read_is_refused(kind: str, field: st
         ({"a": {"kind": "uniformity", "masker": MASKED}}, "'uniformity'"),
         (
             {"a": {"kind": "koleo", "masker": MASKED}, "b": {"kind": "infonce", "masker": MASKED}},
-            "'infonce' and 'koleo'",
+            "'infonce', 'koleo'",
         ),
     ],
 )
@@ -104,7 +104,7 @@ def test_reconstruction_needs_an_objective_that_predicts_patches(
     fields = tiny.fields(objective=None, objectives=objectives, views=views)
     parse(fields)
     with pytest.raises(
-        SpecError, match=rf"evaluate\.0: measures .* but {kinds} predicts none; leave this out"
+        SpecError, match=rf"evaluate\.0: measures .* predict none \({kinds}\); leave this out"
     ):
         parse({**fields, "evaluate": [{"kind": "reconstruction"}]})
     both = {**objectives, "mae": tiny.fields()["objective"]}

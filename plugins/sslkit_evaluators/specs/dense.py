@@ -157,11 +157,11 @@ class Reconstruction(EvaluatorSpec):
                 "", "measures masked objectives, such as 'mae' or 'simmim', and there is none; leave this out"
             )
         elif not any(spec.scores_patches for spec in masked):
-            kinds = " and ".join(sorted({repr(spec.kind_name()) for spec in masked}))
+            kinds = ", ".join(sorted({repr(spec.kind_name()) for spec in masked}))
             yield Problem(
                 "",
-                f"measures objectives that predict hidden patches, such as 'mae' or 'simmim', but {kinds} predicts "
-                "none; leave this out",
+                "measures objectives that predict hidden patches, such as 'mae' or 'simmim'; the masked ones here "
+                f"predict none ({kinds}); leave this out",
             )
         if self.baselines:
             yield Problem("baselines", "raw pixels have no objectives; leave this out")
