@@ -34,6 +34,7 @@ from sslkit.evaluate.evaluator_checks import (
     holdout_problems,
     layer_problems,
 )
+from sslkit.functional.all_gather import all_rows
 from sslkit.functional.patches import patchify, unpatchify
 from sslkit.runtime import seeds
 from sslkit.runtime.atomic_files import write_text
@@ -66,6 +67,7 @@ __all__ += [
     "Mode",
     "Request",
     "Tokens",
+    "all_rows",
     "patchify",
     "unpatchify",
 ]

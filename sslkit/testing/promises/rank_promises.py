@@ -38,7 +38,7 @@ main(int(sys.argv[1]), pathlib.Path(sys.argv[2]))
 GRACE = 15.0
 """Seconds between the first rank's answer and the last one's; their steps end together."""
 HINT = (
-    "gather what compares images from all ranks (`sslkit.functional.all_gather`), give rows to `commit`, and draw "
+    "gather what compares images from all ranks (`sslkit.interfaces.all_rows`), give rows to `commit`, and draw "
     "nothing from torch's generator"
 )
 
