@@ -50,7 +50,8 @@ class TokenizerObjective(Objective):
         self.compares = self.target.compares
         self.crops = {view: 1}
         self.schedules = {"step": float}
-        self.sample = min(sizes.sample, self.grid.patches)
+        self.patches = self.grid.patches
+        self.sample = min(sizes.sample, self.patches)
         self.project = projection(env.nets["student"].dim, sizes.dim)
         self.codebook = Codebook(sizes.codes, sizes.dim, rules)
         self.decoder = TokenDecoder(
@@ -110,8 +111,7 @@ class TokenizerObjective(Objective):
 
     def _carry(self, quantized: Quantized, step: Tensor) -> dict[str, Tensor]:
         """One row of counts and sums, and `sample` patches of each image, others in each step."""
-        count = self.grid.patches
-        stride = torch.arange(self.sample, device=step.device) * (count // self.sample)
-        places = (stride + step.long()) % count
+        stride = torch.arange(self.sample, device=step.device) * (self.patches // self.sample)
+        places = (stride + step.long()) % self.patches
         sample = quantized.vectors[:, :, places].transpose(0, 1).flatten(1, 2)
         return {"counts": quantized.counts[None], "sums": quantized.sums[None], "sample": sample}

@@ -170,7 +170,8 @@ class System(nn.Module):
         if self.balancer.space != "features":
             return self.losses_of(answers, now, looked)
         answers, cuts = cut(answers)
-        return self.losses_of(answers, now, looked)._replace(cuts=cuts)
+        total, outputs, losses, weights, inner, _ = self.losses_of(answers, now, looked)
+        return Stepped(total, outputs, losses, weights, inner, cuts)
 
     def losses_of(self, answers: Sequence[Tokens], now: Now, looked: Sequence[Tokens] = ()) -> Stepped:
         """The losses of a batch whose passes have these `answers`, one for each pass of `late`."""

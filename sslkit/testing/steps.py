@@ -28,6 +28,8 @@ class Left(NamedTuple):
     """Means over ranks."""
     moved: Mapping[str, Tensor]
     """How far parameters moved by plain gradient descent, buffers as they are."""
+    grain: Mapping[str, float] = {}
+    """What rounding each parameter itself adds to how far it moved, whatever the gradient."""
 
 
 def with_descent(run: RunSpec) -> RunSpec:
@@ -57,7 +59,8 @@ def left_behind(run: RunSpec, parallel: Parallel, dtype: torch.dtype = torch.flo
     moved = {
         name: value.detach() - before[name] if name in before else value for name, value in state.items()
     }
-    return Left(losses, moved)
+    step = STEPS * torch.finfo(dtype).eps
+    return Left(losses, moved, {name: step * value.abs().max().item() for name, value in before.items()})
 
 
 def drops(module: nn.Module) -> bool:
@@ -76,7 +79,10 @@ def differing(left: Left, expected: Left, tolerance: float = TOLERANCE) -> Itera
     ):
         scale = max((v.abs().max().item() for v in other.values() if v.is_floating_point()), default=0.0)
         wrong = [
-            name for name in other if name not in one or not _near(one[name], other[name], tolerance * scale)
+            name
+            for name in other
+            if name not in one
+            or not _near(one[name], other[name], tolerance * scale + expected.grain.get(name, 0.0))
         ]
         if wrong:
             yield what, ", ".join(sorted(wrong)[:3])

@@ -102,7 +102,7 @@ class SelfDistillationObjective(Objective):
             patch = self.patch_term(now["patch_temperature"], student.mask, student.patch, teacher.patch)
         if self.center is None:
             assert patch is not None, "there is a center for each term"
-            return patch._replace(metrics={**metrics, **patch.metrics})
+            return Output(patch.loss, {**metrics, **patch.metrics}, patch.carry, patch.scores)
         cls = self.class_term(now["temperature"], student.cls, teacher.cls, *(t.cls for t in local))
         loss, carry = self.terms.class_weight * cls.loss, dict(cls.carry)
         metrics |= cls.metrics
@@ -149,7 +149,8 @@ class SelfDistillationObjective(Objective):
         with torch.no_grad():
             targets, carry = self._teacher_patches(mask, teacher_VBND)
         output = self.patch_loss(temperature, mask, guess, targets)
-        return output._replace(carry={f"patch_{name}": rows for name, rows in carry.items()})
+        rows = {f"patch_{name}": values for name, values in carry.items()}
+        return Output(output.loss, output.metrics, rows, output.scores)
 
     def patch_loss(self, temperature: Tensor, mask: Mask, student_LK: Tensor, teacher_LK: Tensor) -> Output:
         """The loss of the hidden patches' logits: mean over images, those without hidden patches included, as 0."""

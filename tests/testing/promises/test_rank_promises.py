@@ -15,7 +15,9 @@ from sslkit.core.context import Env
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.errors import PluginError
+from sslkit.runtime.parallel import Single
 from sslkit.specs.families import ObjectiveSpec
+from sslkit.testing import steps
 from sslkit.testing.kit_report import NotOffered
 from sslkit.testing.promises import rank_promises
 from sslkit.testing.promises.rank_promises import require_same_on_ranks
@@ -113,6 +115,15 @@ def test_what_differs_is_named():
     counts = Left({}, {"n": torch.tensor(3)})
     assert list(differing(counts, Left({}, {"n": torch.tensor(4)}))) == [("gradients or buffers", "n")]
     assert list(differing(Left({}, {}), Left({}, {"n": torch.tensor(4)}))) == [("gradients or buffers", "n")]
+    still = Left({}, {"w": torch.zeros(1)}, {"w": 1e-8})
+    assert list(differing(Left({}, {"w": torch.tensor([9e-9])}), still)) == []  # a weight's last bit
+    assert list(differing(Left({}, {"w": torch.tensor([2e-8])}), still)) == [("gradients or buffers", "w")]
+
+
+def test_rounding_of_a_parameter_is_in_relation_to_its_size():
+    left = steps.left_behind(steps.with_descent(run()), Single(torch.device("cpu")))
+    assert left.grain["objectives.check.head.weight"] == pytest.approx(2 * 2**-23 * 0.25, rel=0.3)
+    assert left.grain["objectives.check.head.weight"] < left.moved["objectives.check.head.weight"].abs().max()
 
 
 def test_frames_are_whole_or_the_end():
