@@ -53,7 +53,7 @@ class JsonFile(NamedTuple, Generic[T]):
         """
         return self.parse(read_text(path, self.refuse, self.advice), str(path))
 
-    def parse(self, text: str, where: str) -> T:
+    def parse(self, text: str | bytes, where: str) -> T:
         """What `text` holds; `where` names it in errors, which are those of `read`."""
         try:
             value = json.loads(text, object_pairs_hook=_once)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from sslkit.errors import CheckpointError, StorageError
+from sslkit.runs.file_shapes import META_FILE
 from sslkit.runs.seal import RUN, sealed, unsealed
 from sslkit.runtime.atomic_files import sync_folder, write_json, write_whole
 from sslkit.runtime.readable import listed, present, reading
@@ -185,14 +185,10 @@ def read_meta(path: Path) -> Entries:
     """
     try:
         with reading(path / META):
-            meta: Entries = json.loads((path / META).read_text(encoding="utf-8"))
+            content = (path / META).read_bytes()
     except FileNotFoundError:
         raise CheckpointError(f"{path / META}: is missing; the checkpoint is incomplete") from None
-    except (ValueError, RecursionError):
-        raise CheckpointError(f"{path / META}: is not JSON; the checkpoint is damaged") from None
-    if not isinstance(meta, dict) or not {"format", "step", "sha256"} <= meta.keys():
-        raise CheckpointError(f"{path / META}: lacks format, step or sha256; the checkpoint is damaged")
-    meta = unsealed(meta, path / META)
+    meta: Entries = unsealed(META_FILE.parse(content, str(path / META)), path / META)
     if meta["step"] != step_of(path):
         raise CheckpointError(
             f"{path / META}: is of step {meta['step']}, not of this folder's; it was copied or changed"

@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sslkit.errors import CheckpointError
+from sslkit.runs.file_shapes import EVALUATION_FILE
 from sslkit.runs.lock import LOCK, read_lock
 from sslkit.runs.seal import RUN, unsealed
+from sslkit.runtime.array_file import arrays_in
 from sslkit.runtime.atomic_files import storing
 from sslkit.runtime.readable import listed, present, reading
 from sslkit.specs.metrics import Better
@@ -28,6 +28,9 @@ EVALUATIONS = "evaluations"
 
 NAMING = ("name", "every", "train", "test", "baselines")
 """Fields of an evaluator that change no number; its data is known by the fingerprint."""
+
+AGAIN = "run `sslkit evaluate` again"
+"""What to do about damaged results."""
 
 Integers = NDArray[np.int64]
 
@@ -146,13 +149,13 @@ class Evaluation(NamedTuple):
                 content = path.read_bytes()
         except FileNotFoundError:
             return None
-        try:
-            if self.predictions_sha256 not in (None, hashlib.sha256(content).hexdigest()):
-                raise ValueError("its checksum is another")
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return StoredPredictions(file["labels"].astype(np.int64), file["guesses"].astype(np.int64))
-        except (ValueError, KeyError, EOFError, BadZipFile) as error:
-            raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
+        if self.predictions_sha256 not in (None, hashlib.sha256(content).hexdigest()):
+            raise CheckpointError(f"{path}: is damaged (its checksum is another); {AGAIN}")
+        labels, guesses = arrays_in(content, str(path), {"labels": "i1", "guesses": "i1"}, AGAIN)
+        if len(labels) != len(guesses):
+            lengths = f"{len(labels):,} labels and {len(guesses):,} guesses"
+            raise CheckpointError(f"{path}: is damaged ({lengths}); {AGAIN}")
+        return StoredPredictions(labels.astype(np.int64), guesses.astype(np.int64))
 
 
 def folder_of(run_dir: Path, step: int) -> Path:
@@ -227,25 +230,8 @@ def read_evaluation(path: Path) -> Evaluation:
     """The results in one file. Raises CheckpointError where it is damaged, StorageError where it cannot be read."""
     with reading(path):
         content = path.read_bytes()
-    try:
-        record = unsealed(json.loads(content), path, "; run `sslkit evaluate` again")
-        intervals = {name: (low, high) for name, (low, high) in record.pop("intervals").items()}
-        unreadable = tuple(record.pop("unreadable"))
-        _require_mappings(record)
-        if "better" not in record:  # of before directions were declared
-            record["better"] = directions_of_settings(record["settings"], record["metrics"])
-        return Evaluation(**record, intervals=intervals, unreadable=unreadable, path=path)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); run `sslkit evaluate` again") from None
-
-
-def _require_mappings(record: Mapping[str, Any]) -> None:
-    """Raises ValueError where there are no metrics, or something is no mapping that should be one."""
-    for name in ("metrics", "settings", "tables", "figures", "data", "readout", "view"):
-        if not isinstance(record[name], dict):
-            raise ValueError(f"`{name}` is no mapping")
-    if not record["metrics"]:
-        raise ValueError("it has no metrics")
-    for name, value in record["metrics"].items():
-        if value is not None and not isinstance(value, int | float):
-            raise ValueError(f"`{name}` is no number")
+    record = unsealed(EVALUATION_FILE.parse(content, str(path)), path, f"; {AGAIN}")
+    if "better" not in record:  # of before directions were declared
+        record["better"] = directions_of_settings(record["settings"], record["metrics"])
+    fields = {name: record[name] for name in Evaluation._fields if name in record}
+    return Evaluation(**{**fields, "unreadable": tuple(record["unreadable"]), "path": path})

@@ -21,6 +21,7 @@ Fields = dict[str, Any]
 """A mapping whose values are for others to judge, as those of a spec."""
 OPEN = ConfigDict(extra="allow")
 """Of files to which later versions, or a plugin, may add."""
+CLOSED = ConfigDict(extra="forbid")
 
 
 @final
@@ -95,6 +96,7 @@ class Lock(TypedDict):
     """`spec.lock.yaml`."""
 
     __pydantic_config__ = OPEN  # type: ignore[misc]
+    run: NotRequired[str]
     spec: LockedSpec
     resolved: Resolved
     packages: dict[str, str]
@@ -120,7 +122,7 @@ class BestEntry(TypedDict):
 class Nothing(TypedDict):
     """Of a checkpoint of before there was a collapse guard."""
 
-    __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
 
 
 @final
@@ -133,6 +135,16 @@ class Collapse(TypedDict):
     highest: dict[str, Number]
     rows: dict[str, tuple[Whole, Whole, Number]]
     findings: list[tuple[str, Whole, Whole, Number, str]]
+
+
+@final
+class StoredTally(TypedDict):
+    """What `metrics.jsonl` held."""
+
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
+    bytes: Whole
+    lines: Whole
+    sha256: str
 
 
 @final
@@ -149,6 +161,8 @@ class Meta(TypedDict):
     best: NotRequired[dict[str, BestEntry]]
     collapse: NotRequired[Collapse | Nothing]
     records: NotRequired[list[str]]
+    tally: NotRequired[StoredTally]
+    run: NotRequired[str]
 
 
 @final
@@ -176,14 +190,15 @@ class Split(TypedDict, total=False):
 
 @final
 class EvaluationFile(TypedDict):
-    """`evaluations/step-00000100/LABEL.json`, `intervals` and `unreadable` aside."""
+    """`evaluations/step-00000100/LABEL.json`."""
 
-    __pydantic_config__ = OPEN  # type: ignore[misc]
+    __pydantic_config__ = CLOSED  # type: ignore[misc]
     label: str
     step: Whole
     protocol: str
     settings: Fields
     metrics: Annotated[dict[str, Number | None], NotEmpty]
+    intervals: dict[str, tuple[Number | None, Number | None]]
     tables: Fields
     figures: dict[str, str]
     data: dict[str, Split]
@@ -191,6 +206,10 @@ class EvaluationFile(TypedDict):
     view: Fields
     weights_sha256: str
     checkpoint: str | None
+    unreadable: list[str]
+    run: NotRequired[str | None]
+    checksum: NotRequired[str]
+    predictions_sha256: NotRequired[str | None]
     better: NotRequired[dict[str, Better | None]]
     variant: NotRequired[str]
 

@@ -22,6 +22,7 @@ from sslkit import catalog
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import used_plugins
 from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
+from sslkit.runs.file_shapes import LOCK_FILE
 from sslkit.runs.manifest import Manifest, write_manifest
 from sslkit.runs.seal import RUN, digest
 from sslkit.runs.summary import read_summary
@@ -127,9 +128,7 @@ def read_lock(run_dir: Path) -> Fields:
     lock = copy.deepcopy(_parsed(text, str(path)))
     if RUN in lock and not seal:
         raise _damaged(path)
-    missing = [part for part in ("spec", "resolved", "packages") if not isinstance(lock.get(part), dict)]
-    if missing:
-        raise CheckpointError(f"{path}: has no {missing[0]}; the file is damaged")
+    LOCK_FILE.check(lock, str(path))  # which gives fields in another order
     return lock
 
 

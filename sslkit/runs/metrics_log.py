@@ -13,6 +13,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from sslkit.files.typed_json import LARGEST
 from sslkit.runs.run_loggers import Loggers
 from sslkit.runtime.atomic_files import write_text
 from sslkit.runtime.line_file import LineFile, Tally, Warn
@@ -112,15 +113,27 @@ def _lines(run_dir: Path) -> list[str]:
 
 
 def _record(line: str) -> dict[str, Any] | None:
-    """None where `line` is no record, which has a step."""
+    """None where `line` is no record, which has a step and numbers."""
     try:
         record: dict[str, Any] = json.loads(line)
     except (ValueError, RecursionError):
         return None
     match record:
-        case {"step": int()}:
-            return record
+        case {"step": int() as step, **rest} if 0 <= step < 2**63 and step is not True:
+            return record if all(_is_value(*item) for item in rest.items()) else None
     return None
+
+
+def _is_value(key: object, value: object) -> bool:
+    """Whether a record has such a value. Every line of a long run comes by here, so it takes no model."""
+    match value:
+        case None | float() | bool():
+            return True
+        case int():
+            return abs(value) <= LARGEST
+        case str():
+            return key == "warning"
+    return False
 
 
 def audit(run_dir: Path, meta: Mapping[str, Any]) -> str | None:
@@ -170,7 +183,7 @@ def rewind(run_dir: Path, step: int, evaluated: bool = True, held: Sequence[str]
         StorageError: the file could not be read or written.
     """
     lines = {json.dumps(record): record for record in read(run_dir)}
-    lines |= {json.dumps(record): record for record in map(json.loads, held)}
+    lines |= {json.dumps(record): record for line in held if (record := _record(line)) is not None}
     kept = [
         line
         for line, record in lines.items()

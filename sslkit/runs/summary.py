@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from sslkit.errors import CheckpointError
+from sslkit.runs.file_shapes import SUMMARY_FILE
 from sslkit.runs.seal import sealed, unsealed
 from sslkit.runtime.atomic_files import write_json
 from sslkit.runtime.readable import reading
@@ -44,8 +44,7 @@ def require_summary(run_dir: Path) -> Summary:
     path = run_dir / SUMMARY
     try:
         with reading(path):
-            return unsealed(dict(json.loads(path.read_text(encoding="utf-8"))), path)
+            content = path.read_bytes()
     except FileNotFoundError:
         return {}
-    except (ValueError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path}: is damaged ({error}); `sslkit resume` makes it again") from None
+    return unsealed(SUMMARY_FILE.parse(content, str(path)), path)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 
 from sslkit.errors import StorageError
+from sslkit.files.regular import require_regular
 
 
 @contextlib.contextmanager
@@ -14,9 +16,12 @@ def reading(path: Path) -> Iterator[None]:
     """Around reading `path`, whose absence passes as FileNotFoundError.
 
     Raises:
-        StorageError: it is there and cannot be read, which may pass: nothing follows from it.
+        StorageError: it is there and cannot be read, which may pass: nothing follows from it. So are pipes and devices.
     """
     try:
+        mode = path.stat().st_mode
+        if not (S_ISREG(mode) or S_ISDIR(mode)):
+            require_regular(path, StorageError)
         yield
     except (FileNotFoundError, StorageError):
         raise

@@ -157,3 +157,30 @@ def test_a_checkpoint_that_knows_of_no_maskers_fits_those_that_learn_nothing(tmp
     state = {key: value for key, value in composed.step.state_dict().items() if key != "masking"}
     load_masking(composed.step.masking, Loaded(1, state, {}, tmp_path))
     assert composed.step.masking.state_dict() == {}
+
+
+def test_the_state_of_another_optimizer_is_refused(tmp_path):
+    """torch loads it without a word, and the first step fails, or goes on without moments."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    adamw = torch.optim.AdamW([weight], lr=0.1)
+    weight.sum().backward()
+    adamw.step()
+    saved = Loaded(4, {"optimizer": adamw.state_dict()}, {}, tmp_path / "step-00000004")
+    others = [
+        (torch.optim.SGD([weight], lr=0.1, momentum=0.9), r"SGD needs .*momentum.*, which the saved"),
+        (torch.optim.RMSprop([weight], lr=0.1), r"RMSprop needs .*alpha.*, which the saved"),
+    ]
+    for other, message in others:
+        with pytest.raises(CheckpointError, match=rf"does not fit this run's optimizer:\n  {message}"):
+            load_optimizer(other, saved)
+    again = torch.optim.AdamW([weight], lr=0.1)
+    load_optimizer(again, saved)
+    assert torch.equal(again.state[weight]["exp_avg"], adamw.state[weight]["exp_avg"])
+
+
+def test_settings_that_torch_added_since_are_no_other_optimizer(tmp_path):
+    weight = torch.nn.Parameter(torch.ones(3))
+    state = torch.optim.AdamW([weight]).state_dict()
+    for name in ("foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"):
+        state["param_groups"][0].pop(name, None)
+    load_optimizer(torch.optim.AdamW([weight]), Loaded(4, {"optimizer": state}, {}, tmp_path))

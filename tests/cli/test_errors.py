@@ -272,7 +272,10 @@ def test_a_damaged_run_folder(stopped, capsys, name):
         assert_only_error(call(capsys, "evaluate", stopped), f"{path}: cannot be read: Not a directory")
     else:
         path.write_text("spec: {}\n")
-        assert_only_error(call(capsys, "resume", stopped), f"{path}: has no resolved; the file is damaged")
+        assert_only_error(
+            call(capsys, "resume", stopped),
+            f"{path}: is damaged: `resolved` is missing; bring it",
+        )
 
 
 def test_an_output_folder_that_is_a_file(tmp_path, capsys):

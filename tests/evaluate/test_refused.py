@@ -313,19 +313,19 @@ def test_damaged_features_are_made_again(tmp_path, content, suffix):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"metrics": {}}, "it has no metrics"),
-        ({"metrics": []}, "`metrics` is no mapping"),
-        ({"metrics": {"accuracy": "high"}}, "`accuracy` is no number"),
-        ({"data": []}, "`data` is no mapping"),
-        ({"readout": None}, "`readout` is no mapping"),
-        ({"intervals": {"accuracy": None}}, "cannot unpack"),
-        ({"other": 1}, "unexpected keyword argument 'other'"),
+        ({"metrics": {}}, "`metrics` should have at least one entry, found {}"),
+        ({"metrics": []}, "`metrics` should be a mapping, found []"),
+        ({"metrics": {"accuracy": "high"}}, "`metrics.accuracy` should be a number, found 'high'"),
+        ({"data": []}, "`data` should be a mapping, found []"),
+        ({"readout": None}, "`readout` should be a mapping, found None"),
+        ({"intervals": {"accuracy": None}}, "`intervals.accuracy` should be a list, found None"),
+        ({"other": 1}, "`other` is not known"),
     ],
 )
 def test_damaged_records(tmp_path, changes, said):
     one = evaluated(run_folder(tmp_path / "one"), "knn", right(0.7), **changes)
     with pytest.raises(
-        CheckpointError, match=rf"knn\.json: is damaged \(.*{re.escape(said)}.*\); run `sslkit evaluate`"
+        CheckpointError, match=rf"knn\.json: is damaged: {re.escape(said)}; run `sslkit evaluate` again$"
     ):
         evaluations(one)
 

@@ -151,10 +151,10 @@ def test_a_single_changed_bit_is_seen(saved):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "is not JSON; the checkpoint is damaged"),
-        ("\x00\x00", "is not JSON; the checkpoint is damaged"),
-        ("[1, 2]", "lacks format, step or sha256; the checkpoint is damaged"),
-        ('{"format": 1, "step": 7}', "lacks format, step or sha256; the checkpoint is damaged"),
+        ("{", "is damaged: is not JSON: Expecting property name"),
+        ("\x00\x00", "is damaged: is not JSON: Expecting value"),
+        ("[1, 2]", "is damaged: should be a mapping, found [1, 2]; the checkpoint cannot be used"),
+        ('{"format": 1, "step": 7}', "is damaged: `sha256` is missing; the checkpoint cannot be used"),
     ],
 )
 def test_damaged_meta_is_seen(saved, text, message):
@@ -178,10 +178,16 @@ def test_a_newer_format_is_refused(saved):
         load(saved)
 
 
-@pytest.mark.parametrize("step", [8, "x", 7.5])
-def test_the_step_must_be_that_of_the_folder(saved, step):
+def test_the_step_must_be_that_of_the_folder(saved):
+    edit(saved, step=8)
+    with says(f"{saved / META}: is of step 8, not of this folder's"):
+        load(saved)
+
+
+@pytest.mark.parametrize("step", ["x", 7.5, True])
+def test_the_step_must_be_a_whole_number(saved, step):
     edit(saved, step=step)
-    with says(f"{saved / META}: is of step {step}, not of this folder's"):
+    with says(f"{saved / META}: is damaged: `step` should be a whole number, found {step!r}"):
         load(saved)
 
 

@@ -126,7 +126,7 @@ def test_what_is_not_there_is_named(tmp_path, write):
 def test_a_damaged_file_is_named(tmp_path, write, content):
     write(4, scores())
     (folder_of(tmp_path, 4) / "knn.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"knn\.json: is damaged \(.*\); run `sslkit evaluate` again$"):
+    with pytest.raises(CheckpointError, match=r"knn\.json: is damaged: .*; run `sslkit evaluate` again$"):
         evaluations(tmp_path)
 
 
