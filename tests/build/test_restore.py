@@ -159,7 +159,7 @@ def test_a_checkpoint_that_knows_of_no_maskers_fits_those_that_learn_nothing(tmp
     assert composed.step.masking.state_dict() == {}
 
 
-def test_the_state_of_another_optimizer_is_refused(tmp_path):
+def test_the_state_of_an_optimizer_of_another_class_is_refused(tmp_path):
     """torch loads it without a word, and the first step fails, or goes on without moments."""
     weight = torch.nn.Parameter(torch.ones(3))
     adamw = torch.optim.AdamW([weight], lr=0.1)
