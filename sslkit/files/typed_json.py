@@ -15,8 +15,8 @@ from sslkit.files.regular import read_text
 T = TypeVar("T")
 DEEPEST = 100
 """Levels of nesting in a file; what walks its values later goes down by recursion."""
-LARGEST = 10**300
-"""Whole numbers up to here become a float without an error."""
+LARGEST = 10**30
+"""Whole numbers up to here, and products of some of them, become a float without an error."""
 _WORDS = {
     "a valid dictionary": "a mapping",
     "a valid integer": "a whole number",

@@ -10,7 +10,7 @@ from typing import (
     final,
 )
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from sslkit.errors import CheckpointError
@@ -22,6 +22,10 @@ Fields = dict[str, Any]
 OPEN = ConfigDict(extra="allow")
 """Of files to which later versions, or a plugin, may add."""
 CLOSED = ConfigDict(extra="forbid")
+
+
+Seconds = Annotated[Number, Field(ge=0, le=1e12)]
+"""A time that people can be told."""
 
 
 @final
@@ -83,7 +87,7 @@ class LockedSpec(TypedDict, total=False):
 
 
 @final
-class LockedData(TypedDict, total=False):
+class LockedData(TypedDict):
     """A source as it was when the run began."""
 
     __pydantic_config__ = OPEN  # type: ignore[misc]
@@ -104,6 +108,8 @@ class Lock(TypedDict):
     data: NotRequired[dict[str, LockedData] | None]
     lineage: NotRequired[list[Fields] | None]
     folder: NotRequired[str]
+    python: NotRequired[str]
+    platform: NotRequired[str]
     command: NotRequired[list[str]]
     git: NotRequired[str | None]
 
@@ -156,7 +162,7 @@ class Meta(TypedDict):
     step: Whole
     sha256: str
     evaluated: NotRequired[bool]
-    seconds: NotRequired[Number]
+    seconds: NotRequired[Seconds]
     joules: NotRequired[Number | None]
     best: NotRequired[dict[str, BestEntry]]
     collapse: NotRequired[Collapse | Nothing]
@@ -173,7 +179,7 @@ class Summary(TypedDict, total=False):
     name: str
     finished: bool
     step: Whole
-    seconds: Number
+    seconds: Seconds
     flops: Number | None
     metrics: dict[str, Any]
     best: dict[str, BestEntry]

@@ -200,7 +200,7 @@ def _numbers(row: Mapping[str, object]) -> dict[str, float]:
             continue
         try:
             numbers[name.strip()] = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             continue
     return numbers
 

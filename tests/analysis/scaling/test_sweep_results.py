@@ -13,6 +13,7 @@ from sslkit.runs import checkpoint, lock
 from sslkit.train.launch import train
 from tests import tiny
 from tests.analysis.scaling.runs import PASS, write_csv, write_run
+from tests.damage import damaged_bytes, damaged_json, read_or_refused
 from tests.train.test_trainer import silent
 
 ESTIMATED = "FLOPs are not recorded: taken as 6 per parameter and token, heads and decoders left out"
@@ -234,3 +235,23 @@ def test_a_damaged_summary(tmp_path, missing):
     with pytest.raises(DataError) as caught:
         read_run(run)
     assert str(caught.value) == f"{run}: summary.json or spec.lock.yaml is damaged: no '{missing}'"
+
+
+def test_tables_with_damage_are_read_or_refused(tmp_path):
+    path, rows = tmp_path / "t.json", [{"parameters": 10, "loss": 1.5}, {"parameters": 20, "loss": 1.25}]
+    columns = {"parameters": [10, 20], "loss": [1.5, 1.25]}
+    refused = 0
+    for value in (rows, columns):
+        for damage in damaged_json(value, seed=1, tries=90):
+            path.write_bytes(damage.data)
+            refused += isinstance(read_or_refused(lambda: read_sweep([path])), str)
+    assert refused > 60
+    path = tmp_path / "t.csv"
+    for damage in damaged_bytes(b"parameters,loss\n10,1.5\n20,1.25\n", seed=2, tries=90):
+        path.write_bytes(damage.data)
+        read_or_refused(lambda: read_sweep([path]))
+
+
+def test_numbers_past_any_sense_are_no_numbers(tmp_path):
+    (tmp_path / "t.json").write_text('[{"a": 1%s, "b": 2}]' % ("0" * 400))
+    assert read_sweep([tmp_path / "t.json"]).rows[0].values == {"b": 2.0}
