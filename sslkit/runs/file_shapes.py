@@ -115,6 +115,16 @@ class Lock(TypedDict):
 
 
 @final
+class StoredManifest(TypedDict):
+    """`manifest.json`."""
+
+    __pydantic_config__ = OPEN  # type: ignore[misc]
+    run: str
+    files: dict[str, str]
+    saved: bool
+
+
+@final
 class BestEntry(TypedDict):
     """The best value of a metric until a checkpoint."""
 
@@ -224,6 +234,9 @@ LOCK_FILE = JsonFile(
     TypeAdapter(Lock),
     CheckpointError,
     "bring it back from a copy, or begin the run anew in another folder with --out",
+)
+MANIFEST_FILE = JsonFile(
+    TypeAdapter(StoredManifest), CheckpointError, "remove it: the other files are known by themselves"
 )
 META_FILE = JsonFile(TypeAdapter(Meta), CheckpointError, "the checkpoint cannot be used")
 SUMMARY_FILE = JsonFile(TypeAdapter(Summary), CheckpointError, "`sslkit resume` makes it again")

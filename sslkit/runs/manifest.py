@@ -6,12 +6,11 @@ results and the summary. The records are bound by their checksum in each checkpo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from sslkit.errors import CheckpointError
+from sslkit.runs.file_shapes import MANIFEST_FILE
 from sslkit.runs.seal import RUN, sealed, unsealed
 from sslkit.runtime.atomic_files import write_json
 from sslkit.runtime.readable import reading
@@ -47,12 +46,11 @@ def read_manifest(run_dir: Path) -> Manifest | None:
     path = run_dir / MANIFEST
     try:
         with reading(path):
-            fields = unsealed(dict(json.loads(path.read_text(encoding="utf-8"))), path, REMEDY)
-        return Manifest(str(fields[RUN]), dict(fields["files"]), bool(fields["saved"]))
+            content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise CheckpointError(f"{path}: is damaged{REMEDY}") from None
+    fields = unsealed(MANIFEST_FILE.parse(content, str(path)), path, REMEDY)
+    return Manifest(fields[RUN], fields["files"], fields["saved"])
 
 
 def note_saved(run_dir: Path, run: str) -> None:

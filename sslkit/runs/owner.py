@@ -105,7 +105,7 @@ def _holder(path: Path) -> str:
     try:
         holder = json.loads(path.read_bytes())
         return "process {pid} on {host}, since {since} (`{command}`),".format_map(holder)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"
 
 

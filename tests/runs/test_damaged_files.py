@@ -24,6 +24,7 @@ from sslkit.runs import metrics_log
 from sslkit.runs.budget import budget_of
 from sslkit.runs.evaluations import evaluations
 from sslkit.runs.lock import locked_spec, read_lock
+from sslkit.runs.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from sslkit.runs.summary import read_summary
 from sslkit.train.watch.finite import UnreadableImages
 from tests.damage import Damage, damaged_bytes, damaged_json, damaged_lines, read_or_refused
@@ -91,6 +92,17 @@ def test_meta_of_checkpoints(run: Path) -> None:
     ]  # fmt: skip
     messages = outcomes(checkpoint / "meta.json", damages, [lambda run: find(run)], run)
     assert len(messages) > 90
+
+
+def test_manifests(run: Path) -> None:
+    manifest = Manifest("a" * 32, {"spec.yaml": "b" * 64}, saved=True)
+    write_manifest(run, manifest)
+    damages = [*damaged_json(json.loads((run / MANIFEST).read_text()), 10, 120)]
+    for damage in damages:
+        (run / MANIFEST).write_bytes(damage.data)
+        outcome = read_or_refused(lambda: read_manifest(run))
+        assert outcome == manifest or str(run / MANIFEST) in str(outcome), damage.name
+        assert "remove it" in str(outcome).lower() or outcome == manifest, damage.name
 
 
 def test_summaries(run: Path) -> None:
