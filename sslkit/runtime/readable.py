@@ -19,9 +19,7 @@ def reading(path: Path) -> Iterator[None]:
         StorageError: it is there and cannot be read, which may pass: nothing follows from it. So are pipes and devices.
     """
     try:
-        mode = path.stat().st_mode
-        if not (S_ISREG(mode) or S_ISDIR(mode)):
-            require_regular(path, StorageError)
+        _require_no_pipe(path)
         yield
     except (FileNotFoundError, StorageError):
         raise
@@ -31,6 +29,16 @@ def reading(path: Path) -> Iterator[None]:
         raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+def _require_no_pipe(path: Path) -> None:
+    """Pass where nothing is known of `path`, or it is a file or folder. Raises StorageError for pipes and devices."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # who reads it is told
+        return
+    if not (S_ISREG(mode) or S_ISDIR(mode)):
+        require_regular(path, StorageError)
 
 
 def _unreadable(path: Path, error: OSError) -> StorageError:

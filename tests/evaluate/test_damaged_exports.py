@@ -83,7 +83,7 @@ def test_a_view_that_cannot_be(tmp_path: Path, view: dict[str, object], message:
     path.write_bytes(save(load_file(RUNS / "tokenizer.safetensors"), metadata))
     with pytest.raises(CheckpointError) as caught:
         read_part(path, "tokenizer")
-    assert str(caught.value).startswith(f"{path}: metadata 'view' is damaged: {message}")
+    assert str(caught.value).startswith(f"{path}: metadata 'view': is damaged: {message}")
     assert str(caught.value).endswith("; write it again with `sslkit export RUN_DIR --part NAME --out FILE`")
 
 
