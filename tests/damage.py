@@ -40,7 +40,7 @@ class Damage(NamedTuple):
     data: bytes
 
 
-Path = tuple[str | int, ...]
+Keys = tuple[str | int, ...]
 Json = Callable[[Any, random.Random], Damage]
 Bytes = Callable[[bytes, random.Random], Damage]
 
@@ -85,7 +85,7 @@ def read_or_refused(read: Callable[[], T]) -> T | str:
         return message
 
 
-def _places(value: Any, path: Path = ()) -> Iterator[Path]:
+def _places(value: Any, path: Keys = ()) -> Iterator[Keys]:
     """Everything inside `value`."""
     items: Any = ()
     if isinstance(value, dict):
@@ -97,13 +97,13 @@ def _places(value: Any, path: Path = ()) -> Iterator[Path]:
         yield from _places(inside, (*path, key))
 
 
-def _holder(value: Any, path: Path) -> Any:
+def _holder(value: Any, path: Keys) -> Any:
     for key in path[:-1]:
         value = value[key]
     return value
 
 
-def _some_place(value: Any, draw: random.Random) -> Path:
+def _some_place(value: Any, draw: random.Random) -> Keys:
     return draw.choice(list(_places(value)) or [()])
 
 

@@ -404,7 +404,13 @@ class TestOnlyWhatIsKnownToBeAbsentIsAbsent:
 
         def fail(bad: Path, number: int = errno.EIO) -> None:
             error = OSError(number, os.strerror(number))
-            for owner, name in ((Path, "stat"), (Path, "iterdir"), (Path, "open"), (Path, "read_text")):
+            for owner, name in (
+                (Path, "stat"),
+                (Path, "iterdir"),
+                (Path, "open"),
+                (Path, "read_bytes"),
+                (Path, "read_text"),
+            ):
                 monkeypatch.setattr(owner, name, _failing(getattr(owner, name), bad, error))
 
         return fail
