@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import shutil
@@ -28,26 +29,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     journal = Journal(args.state, commit())
     folder = Path(tempfile.mkdtemp(prefix="drills-", dir=_quick_disk()))
-    home, environment = Path.cwd(), os.environ.get("SSLKIT_CACHE")
-    os.environ["SSLKIT_CACHE"] = str(folder / "cache")
+    os.environ["SSLKIT_CACHE"] = str(folder / "cache")  # not the user's
     try:
         bench = Bench(folder)
         drills = [kind(bench, args.seed) for kind in DRILLS if not args.only or kind.name in args.only]
         for drill in drills if args.sample else ():
             drill.shorten()
-        begun = time.monotonic()
+        begun, limit = time.monotonic(), args.seconds
+        if limit is None:
+            limit = SAMPLE_SECONDS if args.sample else math.inf
         for drill, index in turns(drills, args):
             due = args.index is not None or not journal.has(drill.name, args.seed, index)
-            late = args.sample and time.monotonic() - begun > args.seconds and index > 0
+            late = time.monotonic() - begun > limit and index > 0
             if due and not late:
                 _attempt(drill, index, folder / "try", journal)
     finally:
-        os.chdir(home)
         shutil.rmtree(folder, ignore_errors=True)
-        if environment is None:
-            del os.environ["SSLKIT_CACHE"]
-        else:
-            os.environ["SSLKIT_CACHE"] = environment
     tries = [one for one in journal.tries.values() if not args.only or one.drill in args.only]
     _close(tries, journal.commit)
     if args.page:
@@ -116,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--index", type=int, metavar="I", help="this try only, even if it was made before")
     add("--state", type=Path, metavar="FILE", help="JSON lines of the tries, which are not repeated")
     add("--sample", action="store_true", help="a few tries of each, for about --seconds")
-    add("--seconds", type=float, default=SAMPLE_SECONDS, help=f"of a sample; default {SAMPLE_SECONDS:g}")
+    add("--seconds", type=float, help=f"begin no try after these; default: {SAMPLE_SECONDS:g} of a sample")
     add("--page", action="store_true", help="write the counts into docs/reliability.md")
     return parser
 

@@ -77,11 +77,16 @@ class Bench:
         return path
 
     @cached_property
-    def other_expected(self) -> Outcome:
-        """What the run with the other seed comes to."""
+    def other_whole(self) -> Path:
+        """The folder of the run with the other seed."""
         run = self.folder / "other"
         self.done(command("run", self.other, "--out", run))
-        return outcome(run)
+        return run
+
+    @cached_property
+    def other_expected(self) -> Outcome:
+        """What the run with the other seed comes to."""
+        return outcome(self.other_whole)
 
     @cached_property
     def half(self) -> Path:

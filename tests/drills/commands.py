@@ -33,7 +33,7 @@ class Writing:
         if kind != "run":
             bench.copy(bench.whole, folder / "run")
         if kind == "compare":
-            bench.copy(bench.whole, folder / "run2")
+            bench.copy(bench.other_whole, folder / "run2")
 
     def disturbed(self, act: Act) -> Ended:
         """The command, with `act` before each of its calls that change files."""
