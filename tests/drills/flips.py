@@ -10,6 +10,8 @@ from tests.drills.drill import HELD, Drill, Result, judged
 from tests.drills.forks import Ended, call, command, fault
 from tests.drills.outcome import difference, plain, plain_page
 
+_DAMAGE = re.compile("warning|note|damaged|cannot be read|is not", re.IGNORECASE)
+
 
 @final
 class Flips(Drill):
@@ -40,7 +42,7 @@ class Flips(Drill):
         if wrong := fault(ended):
             return f"resume: {wrong}"
         if ended.code == 2:
-            return None
+            return unnamed(ended, name)
         wrong = difference(self.bench.expected, run, aside=[str(name)])  # what it did not read stays as it is
         return f"resume, silently: {wrong}" if wrong and not names(ended, name) else None
 
@@ -48,29 +50,34 @@ class Flips(Drill):
         """A finished run shows and measures the same, or tells what is damaged."""
         for words in (["report", run, "--fast"], ["evaluate", run], ["resume", run]):
             ended = call(command(*words), run.parent)
-            if wrong := fault(ended):
+            wrong = fault(ended) or (unnamed(ended, name) if ended.code else None)
+            if wrong is None and ended.code == 0 and not names(ended, name):
+                wrong = self._effect(str(words[0]), ended, run)
+            if wrong:
                 return f"{words[0]}: {wrong}"
-            if (
-                ended.code == 0
-                and not names(ended, name)
-                and (wrong := self._effect(str(words[0]), ended, run))
-            ):
-                return f"{words[0]}, silently: {wrong}"
-        return None
+        wrong = difference(self.bench.expected, run, aside=[str(name)])
+        return f"afterwards: {wrong}" if wrong else None
 
     def _effect(self, name: str, ended: Ended, run: Path) -> str | None:
         """What a command that succeeded made otherwise than of the undamaged run."""
         expected, page = self.bench.shown(name)
         if name == "report":
-            return None if plain_page(run) == page else "another page"
+            return None if plain_page(run) == page else "silently another page"
         if plain(ended.output, run) != expected:
-            return f"printed {ended.output[-300:]}"
+            return f"silently printed {ended.output[-300:]}"
         return None
 
 
 def names(ended: Ended, name: Path) -> bool:
-    """Whether a warning or note names the damaged file, or the folder that holds it."""
-    lines = [
-        line for line in ended.output.splitlines() if re.search("warning|note|damaged", line, re.IGNORECASE)
-    ]
-    return any(name.name in line or (name.parent.name and name.parent.name in line) for line in lines)
+    """Whether a line that speaks of damage names the file, or the folder that holds it."""
+    places = [place for place in (name.name, name.parent.name) if place]
+    lines = [line for line in ended.output.splitlines() if _DAMAGE.search(line)]
+    return any(place in line for line in lines for place in places)
+
+
+def unnamed(ended: Ended, name: Path) -> str | None:
+    """What is wrong with an error that leaves open which file is damaged."""
+    places = [place for place in (name.name, name.parent.name) if place]
+    return (
+        None if any(place in ended.output for place in places) else f"does not name it: {ended.output[-300:]}"
+    )

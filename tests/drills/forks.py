@@ -20,6 +20,8 @@ from sslkit.cli.main import main
 
 PATIENCE = 240.0
 """Seconds that a child may take, on a machine that does other things too."""
+ENOUGH = "has done enough"
+"""Why a child is stopped that goes on for long, as it may."""
 POLL = 0.005
 """Seconds between two looks at a child."""
 
@@ -73,8 +75,10 @@ class Child:
         """What it has printed so far."""
         return os.pread(self._output.fileno(), 1 << 20, 0).decode(errors="replace")
 
-    def wait(self, seconds: float = PATIENCE, mib: float = 4096.0) -> Ended:
-        """Until it ends, by itself or as it takes longer or more memory than it may."""
+    def wait(
+        self, seconds: float = PATIENCE, mib: float = 4096.0, enough: Callable[[], bool] = lambda: False
+    ) -> Ended:
+        """Until it ends, by itself, or as it takes longer or more memory than it may, or has done `enough`."""
         stopped, peak = "", 0.0
         while True:
             pid, status, usage = os.wait4(self.pid, os.WNOHANG)
@@ -85,6 +89,8 @@ class Child:
                 stopped = f"took longer than {seconds:g} s"
             elif not stopped and peak > mib:
                 stopped = f"took more than {mib:g} MiB"
+            elif not stopped and enough():
+                stopped = ENOUGH
             if stopped:
                 os.kill(self.pid, signal.SIGKILL)
             time.sleep(POLL)

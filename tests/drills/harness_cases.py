@@ -17,7 +17,7 @@ from sslkit.errors import StorageError
 from sslkit.runtime.atomic_files import write_text
 from sslkit.runtime.line_file import LineFile
 from tests.drills.file_calls import KILLED, FileCalls, die_at, full_disk
-from tests.drills.forks import Child, Ended, call, command, fault
+from tests.drills.forks import ENOUGH, Child, Ended, call, command, fault
 
 
 def a_child_ends_with_its_code_and_what_it_printed(folder: Path) -> None:
@@ -46,6 +46,16 @@ def a_traceback_a_bug_and_a_signal_are_faults(folder: Path) -> None:
 
 def a_child_that_hangs_or_swells_is_stopped(folder: Path) -> None:
     assert fault(call(lambda: time.sleep(60) or 0, seconds=0.2)) == "took longer than 0.2 s: "
+
+    mark = folder / "mark"
+
+    def going_on() -> int:
+        mark.touch()
+        time.sleep(60)
+        return 0
+
+    ended = Child(going_on).wait(enough=mark.exists)
+    assert (ended.stopped, ended.code) == (ENOUGH, -signal.SIGKILL)
 
     def swell() -> int:
         block = bytearray(os.urandom(1) * (200 << 20))

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import re
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, final
 
 import yaml
 
-from sslkit.cli.main import main
 from tests import tiny
 from tests.drills.bench import CHANGES
 from tests.drills.drill import Drill, Result, judged
-from tests.drills.forks import Child, Ended, command, fault
+from tests.drills.forks import ENOUGH, Child, Ended, command, fault
 from tests.drills.journal import ROOT
 from tests.drills.mutations import mutated
 from tests.specs.valid import valid
 
 SECONDS, MIB = 5.0, 1024.0
 """Of processor time, and of memory beyond what Python and torch take: what `validate` and `explain` may cost."""
-RUNNING = 20.0
-"""Seconds after which a run that trains has shown that it does."""
+RUNNING = 3.0
+"""Seconds after its first record in which a run is awaited to end."""
 
 
 @final
@@ -71,14 +70,18 @@ class Specs(Drill):
         return self._run(spec, folder) if run and ended.code == 0 else None
 
     def _run(self, spec: Path, folder: Path) -> str | None:
-        """A run that has begun to train is let go after a while."""
-        ended = Child(lambda: main(["run", str(spec), "--out", str(folder / "run")]), folder).wait(
-            RUNNING, 4 * MIB
-        )
-        records = folder / "run" / "metrics.jsonl"
-        if ended.stopped and re.search(r", lr ", ended.output) and records.exists():
-            return None
-        return f"run: {wrong}" if (wrong := fault(ended)) else None
+        """A run that has trained for a while is let go."""
+        records, begun = folder / "run" / "metrics.jsonl", list[float]()
+
+        def enough() -> bool:
+            if not begun and records.exists() and records.stat().st_size:
+                begun.append(time.monotonic())
+            return bool(begun) and time.monotonic() - begun[0] > RUNNING
+
+        child = Child(command("run", spec, "--out", folder / "run"), folder)
+        ended = child.wait(mib=4 * MIB, enough=enough)
+        wrong = None if ended.stopped == ENOUGH else fault(ended)
+        return f"run: {wrong}" if wrong else None
 
 
 def bounded(ended: Ended) -> str | None:

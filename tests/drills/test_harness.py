@@ -20,7 +20,7 @@ from tests.drills.bench import lost
 from tests.drills.drill import HELD, Drill, Result, judged
 from tests.drills.drills import DRILLS
 from tests.drills.endurance import GROWTH, Usage, growth
-from tests.drills.flips import names
+from tests.drills.flips import names, unnamed
 from tests.drills.forks import Ended, fault
 from tests.drills.harness_cases import CASES
 from tests.drills.inputs import header, one_line, structure
@@ -164,6 +164,8 @@ def test_a_damaged_file_is_named_by_a_warning_only():
     name = Path("checkpoints/step-00000004/state.pt")
     assert names(ended(output="warning: passed over a checkpoint: RUN/checkpoints/step-00000004"), name)
     assert not names(ended(output="written: RUN/checkpoints/step-00000004/state.pt"), name)
+    assert unnamed(ended(2, "error: RUN/checkpoints/step-00000004/meta.json: is damaged"), name) is None
+    assert "does not name it: error: the run" in unnamed(ended(2, "error: the run is damaged"), name)
     assert plain("in /a/run now", Path("/a/run")) == "in RUN now"
 
 
