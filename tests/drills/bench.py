@@ -14,7 +14,7 @@ from collections.abc import Callable
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from matplotlib.figure import Figure
@@ -37,6 +37,15 @@ CHANGES: dict[str, Any] = {
 _NO_RUN = re.compile(r"holds no run|no such folder")
 
 
+class Shown(NamedTuple):
+    """What a command makes of a run."""
+
+    printed: str
+    page: str
+    """Of `report`."""
+    outcome: Outcome
+
+
 @final
 class Bench:
     """Templates in a folder, made in this process, which is then forked for each try."""
@@ -44,7 +53,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         """`folder`: empty, on a quick disk, absolute."""
         self.folder = folder
-        self._shown: dict[str, tuple[str, str]] = {}
+        self._shown: dict[str, Shown] = {}
         self.calls: dict[str, list[str]] = {}
         lighten()
         self.spec = self._spec("spec", seed=3)
@@ -112,13 +121,13 @@ class Bench:
         self.done(command("run", self.spec, "--out", self.folder / "timed"))
         return time.monotonic() - begun
 
-    def shown(self, name: str) -> tuple[str, str]:
-        """What `report`, `evaluate` or `resume` of the whole run prints, and its report."""
+    def shown(self, name: str) -> Shown:
+        """What `report`, `evaluate` or `resume` makes of the whole run."""
         if name not in self._shown:
             run = self.copy(self.whole, self.folder / f"shown-{name}" / "run")
-            words = [name, run, "--fast"] if name == "report" else [name, run]
-            ended = self.done(command(*words))
-            self._shown[name] = plain(ended.output, run), plain_page(run) if name == "report" else ""
+            ended = self.done(command(*([name, run, "--fast"] if name == "report" else [name, run])))
+            page = plain_page(run) if name == "report" else ""
+            self._shown[name] = Shown(plain(ended.output, run), page, outcome(run))
         return self._shown[name]
 
     def done(self, function: Callable[[], int]) -> Ended:

@@ -52,20 +52,19 @@ class Flips(Drill):
             ended = call(command(*words), run.parent)
             wrong = fault(ended) or (unnamed(ended, name) if ended.code else None)
             if wrong is None and ended.code == 0 and not names(ended, name):
-                wrong = self._effect(str(words[0]), ended, run)
+                wrong = self._effect(str(words[0]), ended, run, name)
             if wrong:
                 return f"{words[0]}: {wrong}"
-        wrong = difference(self.bench.expected, run, aside=[str(name)])
+        wrong = difference(self.bench.shown("evaluate").outcome, run, aside=[str(name)])
         return f"afterwards: {wrong}" if wrong else None
 
-    def _effect(self, name: str, ended: Ended, run: Path) -> str | None:
+    def _effect(self, command_name: str, ended: Ended, run: Path, name: Path) -> str | None:
         """What a command that succeeded made otherwise than of the undamaged run."""
-        expected, page = self.bench.shown(name)
-        if name == "report":
-            return None if plain_page(run) == page else "silently another page"
-        if plain(ended.output, run) != expected:
+        shown = self.bench.shown(command_name)
+        if plain(ended.output, run) != shown.printed:
             return f"silently printed {ended.output[-300:]}"
-        return None
+        page = plain_page(run) if command_name == "report" else ""
+        return None if page == shown.page or tells(page, shown.page, name) else "silently another page"
 
 
 def names(ended: Ended, name: Path) -> bool:
@@ -73,6 +72,11 @@ def names(ended: Ended, name: Path) -> bool:
     places = [place for place in (name.name, name.parent.name) if place]
     lines = [line for line in ended.output.splitlines() if _DAMAGE.search(line)]
     return any(place in line for line in lines for place in places)
+
+
+def tells(page: str, undamaged: str, name: Path) -> bool:
+    """Whether a page speaks of the damaged file where that of the undamaged run does not."""
+    return page.count(name.name) > undamaged.count(name.name)
 
 
 def unnamed(ended: Ended, name: Path) -> str | None:

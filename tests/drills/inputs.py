@@ -141,7 +141,7 @@ class Inputs(Drill):
         path = folder / reader.file
         before = path.read_bytes()
         if self._whole_too and index < len(READERS):  # or the damage would prove nothing
-            whole = self.bench.copy(folder, folder.with_name("whole"))
+            whole = self.bench.copy(folder, folder.with_name("undamaged"))
             wrong = fault(call(command(*reader.words.split()), whole), allowed=(0,))
             shutil.rmtree(whole)
             if wrong:

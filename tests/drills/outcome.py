@@ -33,7 +33,13 @@ class Outcome(NamedTuple):
     def leaving_out(self, names: Collection[str]) -> Outcome:
         """As it is, without the files `names`."""
         evaluations = {name: value for name, value in self.evaluations.items() if name not in names}
-        return self._replace(evaluations=evaluations, files=self.files - set(names))
+        weights = {step: value for step, value in self.weights.items() if state_of(step) not in names}
+        return self._replace(evaluations=evaluations, weights=weights, files=self.files - set(names))
+
+
+def state_of(step: str) -> str:
+    """The file of a checkpoint's state."""
+    return f"checkpoints/{step}/state.pt"
 
 
 def outcome(run_dir: Path) -> Outcome:

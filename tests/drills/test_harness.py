@@ -20,7 +20,7 @@ from tests.drills.bench import lost
 from tests.drills.drill import HELD, Drill, Result, judged
 from tests.drills.drills import DRILLS
 from tests.drills.endurance import GROWTH, Usage, growth
-from tests.drills.flips import names, unnamed
+from tests.drills.flips import names, tells, unnamed
 from tests.drills.forks import Ended, fault
 from tests.drills.harness_cases import CASES
 from tests.drills.inputs import header, one_line, structure
@@ -166,6 +166,8 @@ def test_a_damaged_file_is_named_by_a_warning_only():
     assert not names(ended(output="written: RUN/checkpoints/step-00000004/state.pt"), name)
     assert unnamed(ended(2, "error: RUN/checkpoints/step-00000004/meta.json: is damaged"), name) is None
     assert "does not name it: error: the run" in unnamed(ended(2, "error: the run is damaged"), name)
+    assert tells("<p>state.pt is damaged</p>", "<p></p>", name)
+    assert not tells("<p>0.6</p><p>state.pt</p>", "<p>0.5</p><p>state.pt</p>", name)
     assert plain("in /a/run now", Path("/a/run")) == "in RUN now"
 
 
