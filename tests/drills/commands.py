@@ -50,7 +50,8 @@ class Writing:
             return self.bench.continued(self.folder / "run")
         if wrong := fault(call(command(*self.words), self.folder), allowed=(0,)):
             return wrong
-        return difference(self.bench.expected, self.folder / "run")
+        expected = self.bench.shown("evaluate").outcome if self.kind == "evaluate" else self.bench.expected
+        return difference(expected, self.folder / "run")
 
     def strays(self) -> str | None:
         """Half-written files that stay beside what was asked for."""

@@ -91,7 +91,7 @@ READERS = (
     Reader("run/spec.yaml", structure, "report run --fast"),
     Reader("run/summary.json", structure, "report run --fast"),
     Reader("run/summary.json", structure, "resume run"),
-    Reader("run/summary.json", structure, "scaling run run2", "run run2"),
+    Reader("run/summary.json", structure, "evaluate run"),
     Reader("run/metrics.jsonl", one_line, "report run --fast"),
     Reader("half/metrics.jsonl", one_line, "resume half", "half"),
     Reader(f"{_HALF}/meta.json", structure, "resume half", "half"),

@@ -34,7 +34,13 @@ class Outcome(NamedTuple):
         """As it is, without the files `names`."""
         evaluations = {name: value for name, value in self.evaluations.items() if name not in names}
         weights = {step: value for step, value in self.weights.items() if state_of(step) not in names}
-        return self._replace(evaluations=evaluations, weights=weights, files=self.files - set(names))
+        return Outcome(
+            None if "summary.json" in names else self.summary,
+            [] if "metrics.jsonl" in names else self.records,
+            evaluations,
+            weights,
+            self.files - set(names),
+        )
 
 
 def state_of(step: str) -> str:
@@ -42,23 +48,29 @@ def state_of(step: str) -> str:
     return f"checkpoints/{step}/state.pt"
 
 
-def outcome(run_dir: Path) -> Outcome:
-    """Of the finished run in `run_dir`. Raises OSError or ValueError where it is not whole."""
-    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+def outcome(run_dir: Path, aside: Collection[str] = ()) -> Outcome:
+    """Of the finished run in `run_dir`, without the files `aside`.
+
+    Raises:
+        OSError, ValueError: it is not whole.
+    """
+    summary, records = run_dir / "summary.json", run_dir / "metrics.jsonl"
+    lines = [] if records.name in aside else records.read_text().splitlines()
     evaluations = {
         str(path.relative_to(run_dir)): (
             _without(json.loads(path.read_text()), run_dir) if path.suffix == ".json" else _digest(path)
         )
         for path in sorted(run_dir.glob("evaluations/*/*"))
-        if path.is_file()
+        if path.is_file() and str(path.relative_to(run_dir)) not in aside
     }
+    files = {str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()}
     return Outcome(
-        _without(json.loads((run_dir / "summary.json").read_text()), run_dir),
+        None if summary.name in aside else _without(json.loads(summary.read_text()), run_dir),
         [_without(json.loads(line), run_dir) for line in lines],
         evaluations,
         {path.parent.name: _digest(path) for path in sorted(run_dir.glob("checkpoints/*/state.pt"))},
-        frozenset(str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()) - ASIDE,
-    )
+        frozenset(files - ASIDE),
+    ).leaving_out(aside)
 
 
 def difference(
@@ -69,14 +81,13 @@ def difference(
     Files `aside` are not compared. `more`: there may be other evaluations beside those expected.
     """
     try:
-        reached = outcome(run_dir)
+        if more:
+            places = (str(path.relative_to(run_dir)) for path in run_dir.glob("evaluations/*/*"))
+            aside = {*aside, *(place for place in places if place not in expected.files)}
+        reached = outcome(run_dir, aside)
     except (OSError, ValueError) as error:
         return f"not whole: {error}"
-    if more:
-        beyond = {name for name in reached.files - expected.files if name.startswith("evaluations/")}
-        aside = {*aside, *beyond}
-    expected, reached = expected.leaving_out(aside), reached.leaving_out(aside)
-    for name, ours, theirs in zip(Outcome._fields, expected, reached, strict=True):
+    for name, ours, theirs in zip(Outcome._fields, expected.leaving_out(aside), reached, strict=True):
         if ours != theirs:
             return f"other {name}: {_where(ours, theirs)}"
     return None

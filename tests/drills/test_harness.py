@@ -130,6 +130,13 @@ def test_other_evaluations_may_be_there_where_one_was_made(tmp_path):
     assert difference(outcome(one), two, aside=[name]) is None
     (two / name).unlink()
     assert difference(outcome(one), two, aside=[name]) is None
+    (one / name).unlink()
+    for name in ("summary.json", "metrics.jsonl", "checkpoints/step-00000004/state.pt"):
+        whole = (two / name).read_bytes()
+        (two / name).write_bytes(b"{}")
+        assert difference(outcome(one), two, aside=[name]) is None
+        assert difference(outcome(one), two) is not None
+        (two / name).write_bytes(whole)
 
 
 def test_steps_that_are_lost():
