@@ -271,9 +271,13 @@ def test_large_figures_are_made_smaller(tmp_path):
     assert (image["width"], image["height"]) == (str(WIDEST), "200")
 
 
-def test_a_damaged_figure_is_left_out(tmp_path):
+def test_a_damaged_figure_is_left_out_and_named(tmp_path):
     (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n")
-    assert figure_image(tmp_path / "cut.png", "cut") is None
+    page = Page(figure_image(tmp_path / "cut.png", "cut"))
+    assert page.all("img") == []
+    assert "The picture cut.png is damaged, and is left out." in page.text
+    (tmp_path / "folder.png").mkdir()
+    assert "The picture folder.png is no file" in Page(figure_image(tmp_path / "folder.png", "folder")).text
     assert figure_image(tmp_path / "missing.png", "missing") is None
 
 

@@ -26,18 +26,24 @@ LARGE = 400_000
 
 
 def figure_image(path: Path, alt: str) -> Html | None:
-    """The picture in the file at `path`; None where there is none that can be read."""
+    """The picture in the file at `path`, or a line that says why it is left out; None where there is no file."""
+    if not path.exists():
+        return None
     try:
         require_regular(path)
         with Image.open(path) as opened:
             if opened.width * opened.height > MOST_PIXELS:
-                return None
+                return _unread(path, f"has more than {MOST_PIXELS:,} pixels")
             picture = opened.convert("RGB")
     except Exception:  # decoders raise whatever their format's parser meets
-        return None
+        return _unread(path, "is damaged" if path.is_file() else "is no file")
     if picture.width > WIDEST:
         picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)))
     return _element(picture, alt, LARGE, "paper")
+
+
+def _unread(path: Path, reason: str) -> Html:
+    return tag("p", f"The picture {path.name} {reason}, and is left out.", class_="note")
 
 
 def thumbnail(source: Source, index: int, crop: float, size: int, alt: str) -> Html:
