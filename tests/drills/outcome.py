@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 MEASURED = frozenset(
     {
         "images_per_s", "seconds", "joules", "energy_joules", "energy_of", "peak_memory_mib", "paths",
-        "run", "checksum",
+        "run", "checksum", "checkpoint",
     }
 )  # fmt: skip
-"""Fields that say how long something took, where it is, or which of two equal runs."""
+"""Fields that say how long something took, where it is, by which command, or which of two equal runs."""
 ASIDE = frozenset({"report.html", ".owner", ".storing"})
 """Files that are asked for separately, and those that locks are on."""
 
@@ -98,9 +98,7 @@ def _where(ours: Any, theirs: Any) -> str:
         return f"missing {sorted(ours - theirs)}, beyond {sorted(theirs - ours)}"
     if isinstance(ours, dict) and isinstance(theirs, dict):
         keys = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
-        return ", ".join(
-            f"{key}: {str(ours.get(key))[:60]} -> {str(theirs.get(key))[:60]}" for key in keys[:3]
-        )
+        return ", ".join(f"{key}: {_where(ours.get(key), theirs.get(key))}" for key in keys[:3])
     if isinstance(ours, list) and isinstance(theirs, list):
         if len(ours) != len(theirs):
             return f"{len(theirs)} instead of {len(ours)}"
