@@ -18,6 +18,9 @@ MEASURED = frozenset(
 ASIDE = frozenset({"report.html", ".owner", ".storing"})
 """Files that are asked for separately, and those that locks are on."""
 
+KEPT = "features"
+"""A folder of what can be made again."""
+
 
 class Outcome(NamedTuple):
     """A run folder as its owner sees it."""
@@ -63,7 +66,7 @@ def outcome(run_dir: Path, aside: Collection[str] = ()) -> Outcome:
         for path in sorted(run_dir.glob("evaluations/*/*"))
         if path.is_file() and str(path.relative_to(run_dir)) not in aside
     }
-    files = {str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()}
+    files = {str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file() and p.parent.name != KEPT}
     return Outcome(
         None if summary.name in aside else _without(json.loads(summary.read_text()), run_dir),
         [_without(json.loads(line), run_dir) for line in lines],
