@@ -101,7 +101,7 @@ def test_equal_runs_at_other_places_and_speeds_are_equal(tmp_path):
         (
             "evaluations/step-00000004/knn.json",
             b'{"accuracy": 0.6}',
-            "knn.json: {'accuracy': 0.5} -> {'accuracy': 0.6}",
+            "knn.json: accuracy: 0.5 -> 0.6",
         ),
         ("evaluations/step-00000004/knn.npz", b"Answers", "other evaluations"),
         ("metrics.jsonl", b'{"step": 1, "loss": 2.75}\n', "loss: 2.5 -> 2.75"),
