@@ -231,7 +231,7 @@ def test_a_removed_manifest_is_not_missed(one):
     assert resume(one, silent)["finished"]
     assert manifest.read_manifest(one).saved
     (one / MANIFEST).write_text("{")
-    refused(one, f"{one / MANIFEST}: is damaged. Remove it")
+    refused(one, f"{one / MANIFEST}: is damaged: is not JSON: ")
 
 
 def test_a_run_that_never_saved_gives_way_with_its_results(one):
