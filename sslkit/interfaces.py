@@ -36,6 +36,7 @@ from sslkit.evaluate.evaluator_checks import (
 )
 from sslkit.functional.all_gather import all_rows
 from sslkit.functional.patches import patchify, unpatchify
+from sslkit.nn.token_target import TokenTarget, token_target
 from sslkit.runtime import seeds
 from sslkit.runtime.atomic_files import write_text
 from sslkit.runtime.mixed_precision import autocast_of
@@ -91,6 +92,12 @@ __all__ += [
     "Output",
     "Part",
     "Pictures",
+]
+
+# Targets: tokens of a tokenizer that a plugin brings.
+__all__ += [
+    "TokenTarget",
+    "token_target",
 ]
 
 # Evaluators: what they get, what they return, what they check before a run.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
 from sslkit.plugin import Count, ObjectiveSpec, Problem, Spec, TargetField, TargetSpec, ViewName, slot_default
+from sslkit_tokenizers.older_specs import color_fields, without_module
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective, Target
@@ -144,64 +145,51 @@ _NARROW = TokenDecoderSpec.model_construct(depth=1, width=16, heads=2)
 
 @final
 class VQToken(TargetSpec):
-    """The id of each patch's code in a frozen tokenizer, scored by cross-entropy (BEiT).
+    """The id of each patch's code in a frozen tokenizer that sslkit trained, scored by cross-entropy (BEiT)."""
 
-    The tokenizer is a file that `sslkit export --part tokenizer` wrote, or a module of your own.
-    """
-
+    unchecked: ClassVar[str] = "it needs the file of a trained tokenizer"
     kind: Literal["vq_token"] = "vq_token"
-    tokenizer: Path | None = None
-    """A tokenizer that sslkit trained: the file that `sslkit export RUN_DIR --part tokenizer` wrote."""
-    module: str | None = Field(None, pattern=r"^[\w.]+:\w+$")
-    """`package.module:callable`: returns a torch module that turns images `[B, C, S, S]`, float32 in [0, 1], into code
-    ids `[B, rows, columns]` (or `[B, patches]`), int64."""
-    arguments: Mapping[str, bool | int | float | str] = {}
-    """Keyword arguments of the callable that `module` names."""
-    codes: int | None = Field(None, ge=2, lt=2**31)
-    """Number of codes of `module` (DALL-E: 8192). A tokenizer's file says it itself."""
-    size: Count | None = None
-    """Side of the images that `module` takes; crops are resized to it (BEiT: half of the student's).
-    Default: the view's. A tokenizer's file says it itself."""
+    tokenizer: Path
+    """The file that `sslkit export RUN_DIR --part tokenizer` wrote. Codes and image size are the file's."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_older_versions(cls, fields: object, handler: ModelWrapValidatorHandler[Self]) -> TargetSpec:
+        """Specs of earlier versions named tokenizers by where their code is."""
+        colors = color_fields(fields, cls.__name__)
+        return handler(without_module(fields)) if colors is None else PatchColors.model_validate(colors)
 
     @classmethod
-    def example(cls) -> Self:
-        return cls(
-            module="sslkit_tokenizers.patch_colors:PatchColors", arguments={"patch": 8, "levels": 2}, codes=8
-        )
+    def example(cls) -> Self | None:
+        """None: the file comes from a run."""
+        return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Exactly one tokenizer, all that it needs, and nothing that it ignores."""
-        if (self.tokenizer is None) == (self.module is None):
-            yield Problem(
-                "", "give exactly one of `tokenizer`, a file, and `module`, the name of a torch module"
-            )
-        elif self.module is not None:
-            if self.codes is None:
-                yield Problem("codes", f"say how many codes {self.module!r} has")
-        else:
-            yield from self._file_problems()
-
-    def _file_problems(self) -> Iterator[Problem]:
-        for name in ("arguments", "codes", "size"):
-            if getattr(self, name):
-                yield Problem(name, "belongs to `module`; a tokenizer's file says it itself. Leave it out")
-        if self.tokenizer is not None and not self.tokenizer.is_file():
+        if not self.tokenizer.is_file():
             yield Problem(
                 "tokenizer",
                 f"no file {self.tokenizer}; `sslkit export RUN_DIR --part tokenizer --out FILE` writes one",
             )
 
     def build(self, env: Env, view: str) -> Target:
-        """The target. Raises SpecError where the tokenizer cannot be loaded or its grid is not that of `view`."""
-        from sslkit_tokenizers.tokenizer import load_tokenizer, tokenizer_of_module
-        from sslkit_tokenizers.vq_token import token_target
+        """The target. Raises CheckpointError where the file is none, SpecError where its grid is not that of `view`."""
+        from sslkit_tokenizers.vq_token import trained_tokens
 
-        shown = env.view(view)
-        if self.tokenizer is not None:
-            source = load_tokenizer(self.tokenizer)
-        else:
-            assert self.module is not None, "the spec names a file or a module"
-            assert self.codes is not None, "the spec was checked"
-            size = self.size or shown.size
-            source = tokenizer_of_module(self.module, self.arguments, self.codes, size, shown.channels)
-        return token_target(source, shown, env.grid(view))
+        return trained_tokens(self.tokenizer, env.view(view), env.grid(view))
+
+
+@final
+class PatchColors(TargetSpec):
+    """The mean color of each patch as one of `levels ** channels` tokens, scored by cross-entropy."""
+
+    kind: Literal["patch_colors"] = "patch_colors"
+    levels: int = Field(4, ge=2, le=256)
+    """Equal steps of each channel. No source."""
+    size: Count | None = None
+    """Side in pixels to which crops are resized before colors are averaged. Default: the view's."""
+
+    def build(self, env: Env, view: str) -> Target:
+        """The target. Raises SpecError where `size` has too few pixels for the patches of `view`."""
+        from sslkit_tokenizers.patch_colors import color_tokens
+
+        return color_tokens(self.levels, self.size, env.view(view), env.grid(view))

@@ -112,12 +112,11 @@ def hybrid() -> dict[str, Any]:
 
 
 def tokens() -> dict[str, Any]:
-    """A tokenizer, and a BEiT whose tokens come from a module that the spec names; killed before it was evaluated."""
-    colors = {"module": "sslkit_tokenizers.patch_colors:PatchColors", "arguments": {"patch": 4, "levels": 4}}
+    """A tokenizer, and a BEiT of mean colors; killed before it was evaluated."""
     beit = {
         "kind": "beit",
         "masker": {"kind": "information", "ratio": 0.5},
-        "target": {"kind": "vq_token", **colors, "codes": 4},
+        "target": {"kind": "patch_colors", "levels": 4},
     }
     codebook = {"size": 8, "dim": 4, "revive": 0.1, "sample": 4}
     return _fields(

@@ -29,6 +29,8 @@ from tests.whole.old_runs import BACKBONE, CUT, KINDS, LISTED, NEUTRAL, RUNS, ST
 KEPT = Path(__file__).resolve().parent.parent / "goldens" / "runs"
 KNOWN = (".json", ".jsonl", ".csv", ".npz", ".pt", ".safetensors", ".png")
 """Ends of the files of a run beside YAML."""
+RENAMED = {"target/vq_token": {"kind": "patch_colors", "levels": 2, "size": None}}
+"""Kind -> what the fields that its example had are read as: it named the tokenizer by where its code was."""
 IMAGES = 0.03
 """Share of test images that may be scored otherwise where sums were rounded otherwise."""
 
@@ -255,7 +257,8 @@ def test_every_kind_of_then_is_read(family, kind):
     then = read(KEPT / KINDS)[family][kind]
     spec = catalog.kinds(family)[kind].model_validate(then["fields"])
     now = spec.model_dump(mode="json")
-    assert {key: now[key] for key in then["fields"]} == then["fields"]
+    fields = RENAMED.get(f"{family}/{kind}", then["fields"])
+    assert {key: now[key] for key in fields} == fields
     if "protocol" in then:
         assert spec.build().protocol == then["protocol"]
 

@@ -29,11 +29,7 @@ TARGETS = {
     "frequency": {},
     "teacher_feature": {},
     "perceptual": {"layers": [0]},
-    "vq_token": {
-        "module": "sslkit_tokenizers.patch_colors:PatchColors",
-        "arguments": {"patch": 4, "levels": 5},
-        "codes": 5,
-    },
+    "patch_colors": {"levels": 5},
 }
 """Targets and the fields that they need on patches of 4 pixels."""
 NETS = {"teacher": {"momentum": 0.9}}

@@ -1,9 +1,27 @@
-"""Tiny tokenizers in the shapes of DALL-E's dVAE and of VQGAN, as a user would adapt them."""
+"""Tiny tokenizers in the shapes of DALL-E's dVAE and of VQGAN, as a plugin would adapt them, and what they read."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.passes import Tokens
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def env(size=32, patch=8, channels=3):
+    view = View(size, 1, channels, MEAN[:channels], STD[:channels])
+    grid = Grid(size // patch, size // patch, patch)
+    return Env({"a": view}, {"student": NetInfo(8, 1)}, {"a": grid})
+
+
+def crops(images, channels=3):
+    """Pixels in [0, 1] as a view would normalize them."""
+    mean, std = (torch.tensor(x[:channels]).view(-1, 1, 1) for x in (MEAN, STD))
+    normalized = (images - mean) / std
+    return Tokens(normalized, torch.zeros(1), torch.zeros(1), None, ())
 
 
 class TinyDalleEncoder(nn.Module):
@@ -58,9 +76,3 @@ class VQGANTokens(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         _, _, (_, _, ids) = self.model.encode(2 * images - 1)
         return ids.view(len(images), -1)
-
-
-def says(kind: str) -> nn.Module:
-    """Modules that a target must refuse, or something else."""
-    modules: dict[str, nn.Module] = {"floats": nn.AvgPool2d(8), "fails": nn.Linear(7, 7)}
-    return modules.get(kind, kind)  # type: ignore[arg-type]

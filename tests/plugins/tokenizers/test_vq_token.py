@@ -1,4 +1,4 @@
-"""Target `vq_token`: files, imported modules in two shapes, what it refuses, its loss and its pictures."""
+"""Target `vq_token`: files, what it refuses, its loss and its pictures."""
 
 from __future__ import annotations
 
@@ -9,34 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslkit import VQToken
+from sslkit import PatchColors, VQToken
 from sslkit.build.restore import restore
-from sslkit.core.context import Env, Grid, NetInfo, View
-from sslkit.core.passes import Request, Tokens
+from sslkit.core.passes import Request
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.evaluate.export_part import export_part
 from sslkit.specs.load import parse
 from sslkit.train.compose import compose
 from sslkit.train.launch import train
 from tests import tiny
+from tests.plugins.tokenizers.shapes import MEAN, STD, crops, env
 from tests.plugins.tokenizers.test_tokenizers import CODES, DECODER
 from tests.train.test_trainer import silent
-
-SHAPES = "tests.plugins.tokenizers.shapes"
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-
-
-def env(size=32, patch=8, channels=3):
-    view = View(size, 1, channels, MEAN[:channels], STD[:channels])
-    grid = Grid(size // patch, size // patch, patch)
-    return Env({"a": view}, {"student": NetInfo(8, 1)}, {"a": grid})
-
-
-def crops(images, channels=3):
-    """Pixels in [0, 1] as a view would normalize them."""
-    mean, std = (torch.tensor(x[:channels]).view(-1, 1, 1) for x in (MEAN, STD))
-    normalized = (images - mean) / std
-    return Tokens(normalized, torch.zeros(1), torch.zeros(1), None, ())
 
 
 @pytest.fixture(scope="module")
@@ -103,35 +87,8 @@ def test_the_tokenizer_does_not_move_the_initial_weights(finished):
     assert all(torch.equal(one[name], two[name]) for name in one if "mask_token" not in name)
 
 
-def test_a_module_in_the_shape_of_dall_e():
-    """Logits of pixels that its own map made, from pictures of half the student's size (BEiT: 224 and 112)."""
-    spec = VQToken(module=f"{SHAPES}:DalleTokens", arguments={"codes": 20}, codes=20, size=32)
-    target = spec.build(env(64, 16), "a").train()
-    images = torch.rand(1, 2, 3, 64, 64)
-    half = F.interpolate(images[0], (32, 32), mode="bicubic", antialias=True).clamp(0, 1)
-    expected = target.tokenizer.module.encoder(0.8 * half + 0.1).argmax(1)
-    found = target(crops(images))
-    assert found.shape == (1, 2, 16)
-    assert (found[0] == expected.flatten(1)).float().mean() > 0.95, "rounding may move a near tie"
-    assert torch.equal(found, target(crops(images))), "dropout is off"
-
-
-def test_a_module_in_the_shape_of_vqgan():
-    """Flat ids in the order of rows; the view's normalization is undone before its own."""
-    spec = VQToken(module=f"{SHAPES}:VQGANTokens", arguments={"codes": 9}, codes=9)
-    target = spec.build(env(16, 4), "a")
-    images = torch.rand(1, 3, 3, 16, 16)
-    model = target.tokenizer.module.model
-    assert torch.equal(target(crops(images))[0], model.encode(2 * images[0] - 1)[2][2].view(3, 16))
-
-
-def test_mean_colors_of_patches():
-    images = torch.tensor([0.1, 0.6, 0.9]).view(3, 1, 1).expand(1, 1, 3, 32, 32)
-    assert (VQToken.example().build(env(), "a")(crops(images)) == 0b011).all()
-
-
 def test_the_loss_is_the_cross_entropy_in_float32():
-    target = VQToken.example().build(env(), "a")
+    target = PatchColors(levels=2).build(env(), "a")
     guess, goal = torch.randn(6, 8), torch.tensor([0, 7, 3, 3, 1, 2])
     expected = -guess.log_softmax(-1)[range(6), goal]
     assert torch.allclose(target.score(guess, goal), expected, atol=1e-6)
@@ -140,7 +97,7 @@ def test_the_loss_is_the_cross_entropy_in_float32():
 
 
 def test_accuracy_counts_real_patches_only():
-    target = VQToken.example().build(env(), "a")
+    target = PatchColors(levels=2).build(env(), "a")
     guess, goal = torch.eye(8)[[0, 1, 2, 3]], torch.tensor([0, 1, 5, 3])
     real = torch.tensor([True, True, True, False])
     assert target.metrics(guess, goal, real)["accuracy"].item() == pytest.approx(2 / 3)
@@ -167,44 +124,14 @@ def test_pictures_color_tokens(finished):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "give exactly one of `tokenizer`, a file, and `module`"),
-        ({"tokenizer": "a", "module": "b:c", "codes": 2}, "give exactly one of"),
-        ({"module": "a:b"}, "codes: say how many codes 'a:b' has"),
-        ({"module": "a.b"}, "module: .*pattern"),
+        ({}, r"target.tokenizer: is missing. The file that `sslkit export RUN_DIR --part tokenizer` wrote"),
         ({"tokenizer": "no.safetensors"}, "no file no.safetensors; `sslkit export RUN_DIR --part tokenizer"),
-        ({"tokenizer": "a", "codes": 9}, "codes: belongs to `module`"),
+        ({"tokenizer": "a", "codes": 9}, "codes: is not a field of VQToken"),
     ],
 )
 def test_mistakes_of_the_spec_are_named(fields, message):
     with pytest.raises(SpecError, match=message):
         parse(tiny.fields(objective={"kind": "beit", "target": {"kind": "vq_token", **fields}}))
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"module": "no_such:Thing"}, "target.module: cannot import 'no_such:Thing'"),
-        ({"module": f"{SHAPES}:Nothing"}, f"target.module: cannot import '{SHAPES}:Nothing'"),
-        ({"module": f"{SHAPES}:DalleTokens", "arguments": {"k": 2}}, "target.arguments: .* refuses them"),
-        ({"module": f"{SHAPES}:says", "arguments": {"kind": "x"}}, "gives a str, expected a torch module"),
-        ({"module": f"{SHAPES}:says", "arguments": {"kind": "fails"}}, "fails on an image of 32 pixels"),
-        (
-            {"module": f"{SHAPES}:says", "arguments": {"kind": "floats"}},
-            r"gives torch.float32 \[1, 3, 4, 4\]",
-        ),
-        (
-            {"module": f"{SHAPES}:DalleTokens", "arguments": {"codes": 900}},
-            "gives the id .*, but `codes` is 8",
-        ),
-        (
-            {"module": f"{SHAPES}:DalleTokens", "arguments": {"codes": 8}, "size": 16},
-            "cuts an image of 16 pixels into 2 x 2 tokens, but the student's view has 4 x 4 patches; change the",
-        ),
-    ],
-)
-def test_modules_that_do_not_fit_are_refused(fields, message):
-    with pytest.raises(SpecError, match=message):
-        VQToken(codes=8, **fields).build(env(), "a")
 
 
 def test_files_that_do_not_fit_are_refused(finished, tmp_path):

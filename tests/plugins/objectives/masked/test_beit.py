@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslkit import BEiT, BlockMasker, RandomMasker, VQToken
+from sslkit import BEiT, BlockMasker, PatchColors, RandomMasker
 from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.masker import Scene, make_mask
 from sslkit.core.passes import Tokens
@@ -22,15 +22,8 @@ ENV = Env(
     {"student": NetInfo(24, 2)},
     {"global": Grid(14, 14, 16)},
 )
-COLORS = VQToken(
-    module="sslkit_tokenizers.patch_colors:PatchColors", arguments={"patch": 16, "levels": 3}, codes=27
-)
-TINY = {
-    "kind": "vq_token",
-    "module": "sslkit_tokenizers.patch_colors:PatchColors",
-    "arguments": {"patch": 4, "levels": 4},
-    "codes": 4,
-}
+COLORS = PatchColors(levels=3)
+TINY = {"kind": "patch_colors", "levels": 4}
 
 
 def seen(spec, images=3):

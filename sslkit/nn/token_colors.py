@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sslkit.core.context import Grid
 from sslkit.functional.resize import enlarged
-from sslkit.plugin import Grid
 
 
 def code_colors(codes_Kd: Tensor, channels: int) -> Tensor:

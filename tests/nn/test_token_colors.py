@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslkit.core.context import Grid
-from sslkit_tokenizers.palette import code_colors, fixed_colors, token_image
+from sslkit.nn.token_colors import code_colors, fixed_colors, token_image
 
 
 @pytest.mark.parametrize(("dim", "channels"), [(8, 3), (2, 3), (8, 1), (1, 3)])
