@@ -96,7 +96,8 @@ def load_backbone(run_dir: str | Path, checkpoint: str = "last") -> Backbone:
     Raises:
         CheckpointError: the folder holds no run or no readable checkpoint.
     """
-    return restore(Path(run_dir), checkpoint).net.eval()
+    restored = restore(Path(run_dir), checkpoint)
+    return restored.net(restored.spec.readout.net).eval()
 
 
 def _result(summary: dict[str, Any]) -> Result:

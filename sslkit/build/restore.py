@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Mapping
+from functools import cached_property, partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, final
 
 import torch
 from torch.optim import Optimizer
 
-from sslkit.build.system import make_system, make_views
+from sslkit.build.system import make_net, make_system, make_views
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env, Length
+from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError
 from sslkit.runs import metrics_log
@@ -24,33 +26,76 @@ from sslkit.runtime.loss_scale import LossScale
 from sslkit.specs.run import RunSpec
 
 
-class Restored(NamedTuple):
-    """A run as a checkpoint left it."""
+@final
+class Restored:
+    """A run as a checkpoint left it, on the CPU. What is not asked for is not built.
 
-    spec: RunSpec
-    system: System
-    env: Env
-    loaded: Loaded
+    A network is read without the run's objectives, targets, tokenizers and teachers, which a spec may bring along.
+    """
+
+    def __init__(self, spec: RunSpec, resolved: Mapping[str, Any], loaded: Loaded) -> None:
+        """`resolved`: what the lock says of the run's length, channels and passes."""
+        self.spec, self.loaded, self._resolved = spec, loaded, resolved
+        self.views = make_views(spec, int(resolved["channels"]))
+
+    def net(self, name: str) -> Backbone:
+        """The net called `name`, `student` or one of the spec's `nets`.
+
+        Raises:
+            CheckpointError: the checkpoint does not fit it.
+        """
+        if "_whole" in vars(self):
+            return self.system.nets[name]
+        net = make_net(self.spec, self.views, name, _student_passes(self._resolved))
+        try:
+            load_net(net, name, self.loaded)
+        except (
+            CheckpointError
+        ):  # of a backbone whose weights depend on more of the passes than the lock tells
+            return self.system.nets[name]
+        return net
 
     @property
-    def net(self) -> Backbone:
-        """The net that the run's readout names."""
-        return self.system.nets[self.spec.readout.net]
+    def system(self) -> System:
+        """Nets, objectives and balancer, made at first use."""
+        return self._whole[0]
+
+    @property
+    def env(self) -> Env:
+        """What they were built with."""
+        return self._whole[1]
+
+    @cached_property
+    def _whole(self) -> tuple[System, Env]:
+        length = Length(int(self._resolved["steps"]), int(self._resolved["steps_per_epoch"]))
+        system, env = make_system(self.spec, self.views, length)
+        load_system(system, self.loaded)
+        return system, env
 
 
 def restore(run_dir: Path, which: str = "last") -> Restored:
     """The run in `run_dir` at its `last` or `best` checkpoint, or at the one called `which`, on the CPU.
 
     Raises:
-        CheckpointError: no run, no such checkpoint, or it is damaged or does not fit.
+        CheckpointError: no run, no such checkpoint, or it is damaged.
     """
     spec = trained_spec(run_dir)
     loaded = find(run_dir, which)
-    resolved = read_lock(run_dir)["resolved"]
-    length = Length(int(resolved["steps"]), int(resolved["steps_per_epoch"]))
-    system, env = make_system(spec, make_views(spec, int(resolved["channels"])), length)
-    load_system(system, loaded)
-    return Restored(spec, system, env, loaded)
+    return Restored(spec, read_lock(run_dir)["resolved"], loaded)
+
+
+def _student_passes(resolved: Mapping[str, Any]) -> list[Encode]:
+    """The passes that ran as the student, as far as the lock tells; none where it cannot be read."""
+    try:
+        passes = [entry for entry in resolved.get("passes") or () if entry["net"] == "student"]
+        return [
+            Encode(str(entry["view"]))
+            if entry["mask"] is None
+            else Encode(str(entry["view"]), mask=str(entry["mask"]), mode=entry["mode"])
+            for entry in passes
+        ]
+    except (KeyError, TypeError):
+        return []
 
 
 def find(run_dir: Path, which: str = "last") -> Loaded:
@@ -90,6 +135,17 @@ def _load_newest(paths: list[Path]) -> Loaded:
 def load_system(system: torch.nn.Module, loaded: Loaded) -> None:
     """Put the weights of a checkpoint into `system`. Raises CheckpointError where they do not fit."""
     _load_module(system, "system", "network", loaded)
+
+
+def load_net(net: Backbone, name: str, loaded: Loaded) -> None:
+    """Put the weights of the net called `name` into `net`. Raises CheckpointError where they do not fit."""
+    prefix = f"nets.{name}."
+    try:
+        weights = loaded.state.get("system", {}).items()
+        of_net = {key.removeprefix(prefix): value for key, value in weights if key.startswith(prefix)}
+        net.load_state_dict(placed_as(of_net, net.state_dict()))
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise _misfit(loaded, "network", error) from None
 
 
 def load_masking(masking: torch.nn.Module, loaded: Loaded) -> None:

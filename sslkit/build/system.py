@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.balancer import Balancer
 from sslkit.core.context import Env, Length, NetInfo, View
 from sslkit.core.objective import Objective, Schedule
+from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.nn.frozen import frozen_copy
@@ -41,11 +42,7 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
     _check_names(spec)
     seeds.seed_torch(spec.seed, "init")
     first = views[spec.first_view]
-    student = spec.backbone.build(first)
-    if not -student.depth <= spec.readout.layer < student.depth:
-        raise SpecError(
-            f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks, from 0"
-        )
+    student = _student(spec, first)
     frozen = {name: _frozen(spec, name, first) for name, net in spec.nets.items() if net.backbone is not None}
     infos = {name: _info(frozen.get(name, student), views) for name in ("student", *spec.nets)}
     env = Env(views, infos, infos["student"].grids, length)
@@ -61,6 +58,26 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
     system = System(nets, objectives, balancer, weights, inner)
     _check_passes(system, spec)
     return system, env
+
+
+def make_net(spec: RunSpec, views: Mapping[str, View], name: str, passes: Sequence[Encode]) -> Backbone:
+    """The net called `name` as `make_system` has it, without objectives; `passes` run as the student."""
+    seeds.seed_torch(spec.seed, "init")
+    first = views[spec.first_view]
+    if name in spec.nets and spec.nets[name].backbone is not None:
+        return _frozen(spec, name, first)
+    student = _student(spec, first)
+    student.serve(passes)
+    return student if name == "student" else frozen_copy(student)
+
+
+def _student(spec: RunSpec, view: View) -> Backbone:
+    student = spec.backbone.build(view)
+    if not -student.depth <= spec.readout.layer < student.depth:
+        raise SpecError(
+            f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks, from 0"
+        )
+    return student
 
 
 def _frozen(spec: RunSpec, name: str, view: View) -> Backbone:

@@ -27,7 +27,7 @@ from sslkit.runtime.signals import Handler, leave_signals
 Index = TypeVar("Index")
 Batch = TypeVar("Batch")
 
-SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108, whose free space is read
 PREFETCH = 2
 """Batches that each worker has ready, torch's default."""
 LOOK_EVERY = 1

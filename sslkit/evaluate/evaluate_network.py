@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
+from sslkit.core.context import Env
 from sslkit.core.evaluator import Scores
+from sslkit.core.system import System
 from sslkit.errors import SpecError, StorageError
 from sslkit.evaluate.evaluation_sources import Sources, require_splits
 from sslkit.evaluate.feature_cache import FEATURES, FeatureStore
@@ -152,25 +154,34 @@ def _measured(
     return Measured(results, unreadable, variants)
 
 
-def _moved(network: Network, parallel: Parallel) -> None:
-    """The network and its run, moved to the device."""
-    network.net.to(parallel.device)
-    if network.run is not None:
-        network.run[0].to(parallel.device)
+def _opened(network: Network, parallel: Parallel) -> Callable[[], tuple[System, Env]] | None:
+    """Builds the run of `network` at the first call, on the device and in evaluation mode."""
+    objectives = network.objectives
+    if objectives is None:
+        return None
+
+    @cache
+    def build() -> tuple[System, Env]:
+        system, env = objectives()
+        return system.to(parallel.device).eval(), env
+
+    return build
 
 
 def reading_for(network: Network, parallel: Parallel, unreadable: Callable[[str], None]) -> Reading:
     """How `network` is read, which moves to the device of `parallel`; `unreadable` gets why an image is left out."""
     spec = network.spec
-    _moved(network, parallel)
-    return reading_of(
+    network.net.to(parallel.device)
+    open_run = _opened(network, parallel)
+    reading = reading_of(
         spec,
         network.view,
         parallel,
         partial(autocast_of, resolved_precision(spec, parallel.device), parallel.device),
         lambda source, index, reason: unreadable(reason),
-        network.run,
+        open_run() if open_run is not None and spec.readout.head is not None else None,
     )
+    return reading._replace(open_run=open_run)
 
 
 def kept_features(network: Network, reading: Reading, digest: str) -> FeatureStore:

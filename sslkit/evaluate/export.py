@@ -28,7 +28,7 @@ def export(run_dir: Path, out: Path, checkpoint: str = "last") -> Exported:
             f"{out}: must be a file that ends in .safetensors, or in .pt or .pth for a torch state_dict"
         )
     restored = restore(run_dir, checkpoint)
-    exported = restored.net.export()
+    exported = restored.net(restored.spec.readout.net).export()
     state = {name: value.detach().cpu().contiguous() for name, value in exported.state.items()}
     if out.suffix == ".safetensors":
         metadata = {"architecture": exported.architecture, "arguments": json.dumps(dict(exported.arguments))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -58,7 +58,8 @@ class Network(NamedTuple):
     """The run, with the fields that the evaluation overrides; of no run, only what evaluators can ask about."""
     net: Backbone
     view: View
-    run: tuple[System, Env] | None
+    objectives: Callable[[], tuple[System, Env]] | None
+    """Builds the run that trained it, where there is one, at the first call."""
     folder: Path
     """Where results go."""
     step: int
@@ -94,7 +95,7 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         SpecError: what is set does not fit.
     """
     restored = restore(run_dir, checkpoint)
-    run, env, loaded = restored.spec, restored.env, restored.loaded
+    run, loaded = restored.spec, restored.loaded
     if spec is not None:
         overrides = {
             name: getattr(spec, name) for name in ("data", "readout", "precision") if getattr(spec, name)
@@ -103,17 +104,19 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         run = run.model_copy(update={**overrides, "device": spec.device, "workers": spec.workers})
         run = _resized(run, spec)
         check(run, effects="evaluate")
-    if run.readout.net not in restored.system.nets:
-        names = ", ".join(restored.system.nets)
+    if run.readout.net not in ("student", *run.nets):
+        names = ", ".join(["student", *run.nets])
         raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {names}")
-    view_spec, trained_view = run.views[run.first_view], env.views[run.first_view]
+    view_spec, trained_view = run.views[run.first_view], restored.views[run.first_view]
     _require_channels(view_spec.normalize, trained_view.channels, "the network reads")
     view = trained_view._replace(
         size=view_spec.size, mean=view_spec.normalize.mean, std=view_spec.normalize.std
     )
-    net = restored.system.nets[run.readout.net]
+    net = restored.net(run.readout.net)
     folder = spec.out if spec is not None and spec.out is not None else run_dir
-    return Network(run, net, view, (restored.system, env), folder, loaded.step, str(loaded.path))
+    return Network(
+        run, net, view, lambda: (restored.system, restored.env), folder, loaded.step, str(loaded.path)
+    )
 
 
 def _resized(run: RunSpec, spec: EvaluationSpec) -> RunSpec:

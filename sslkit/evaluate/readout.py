@@ -29,7 +29,9 @@ class Reading(NamedTuple):
     head: nn.Module | None = None
     """Applied to the features of the network."""
     run: tuple[System, Env] | None = None
-    """The run that trained the network, where there is one."""
+    """The run that trained the network, where there is one and it is built."""
+    open_run: Callable[[], tuple[System, Env]] | None = None
+    """Builds it for the evaluators that need it, where it is not."""
 
 
 def reading_of(

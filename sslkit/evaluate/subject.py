@@ -89,9 +89,10 @@ class NetSubject(Subject):
         return self._net
 
     def system(self) -> tuple[System, Env]:
-        if self._net is None or self._reading.run is None:
+        run, open_run = self._reading.run, self._reading.open_run
+        if self._net is None or (run is None and open_run is None):
             raise DataError("this evaluator needs the objectives of the run that trained the network")
-        return self._reading.run
+        return run or open_run()
 
     def _encoder(self, layer: int) -> Encoder:
         if self._net is None:

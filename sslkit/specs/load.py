@@ -112,7 +112,7 @@ def _yaml(text: str, where: str) -> object:
             raise SpecError(
                 f"{size}; make it shorter, or set {VARIABLE} in the environment to a higher limit"
             )
-        data: object = yaml.load(text, _Loader)
+        data: object = yaml.load(text, _Loader)  # noqa: S506, a SafeLoader
         return data
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 import torch
+import yaml
 
-from sslkit.build.restore import find, load_masking, load_optimizer, load_system, restore
+from sslkit.api import load_backbone
+from sslkit.build.restore import find, load_masking, load_net, load_optimizer, load_system, restore
 from sslkit.errors import CheckpointError
+from sslkit.evaluate.evaluate_network import evaluate_run
+from sslkit.evaluate.export import export
 from sslkit.runs.checkpoint import FOLDER, META, STATE, Checkpoints, Loaded
+from sslkit.runs.lock import LOCK
 from sslkit.runs.seal import sealed
 from sslkit.runs.weights import weights_sha256
 from sslkit.train.compose import compose
@@ -41,7 +47,57 @@ def test_the_last_checkpoint_is_the_end_of_training(finished):
     assert restored.loaded.step == summary["step"] == 8
     assert weights_sha256(restored.system) == summary["weights_sha256"]
     assert restored.env.views["global"].channels == 1
-    assert restored.net is restored.system.nets["ema"]
+    assert restored.net("ema") is restored.system.nets["ema"]
+
+
+def read_weights(out):
+    """Whatever reads a network of the run in `out` and not its objectives."""
+    net = load_backbone(out)
+    export(out, out.parent / "net.safetensors")
+    outcome = evaluate_run(out, only=["knn"])
+    shutil.rmtree(out / "features", ignore_errors=True)
+    return weights_sha256(net), outcome["metrics"]["knn"]
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    """A run whose student has a mask token, which its objective asks for."""
+    out = tmp_path_factory.mktemp("tokens") / "run"
+    objective = {"kind": "beit", "masker": {"kind": "random"}, "target": {"kind": "patch_colors"}}
+    train(tiny.spec(out, objective=objective, steps=1, evaluate=[KNN]), lambda text: None)
+    return out
+
+
+@pytest.mark.parametrize("name", ["finished", "tokens"])
+def test_a_network_is_read_without_its_objectives(name, request, monkeypatch):
+    """Nor targets, tokenizers and teachers: all that a run brings beside its network stays unbuilt."""
+    out = request.getfixturevalue(name)
+    out = out[0] if name == "finished" else out
+    net = restore(out).spec.readout.net
+    expected = weights_sha256(restore(out).system.nets[net])
+    monkeypatch.setattr("sslkit.build.restore.make_system", lambda *args: pytest.fail("built the objectives"))
+    digest, scores = read_weights(out)
+    assert digest == expected
+    assert scores["accuracy"] > 0
+    modes = {module.training for module in restore(out).net("student").modules()}
+    assert modes == {True}, "as a system has it"
+
+
+def test_a_lock_that_tells_no_passes_has_the_whole_built(tokens, tmp_path):
+    """A backbone may have weights for some passes only, as a mask token."""
+    copy = shutil.copytree(tokens, tmp_path / "run")
+    lock = yaml.safe_load((copy / LOCK).read_text())
+    expected = weights_sha256(restore(tokens).net("student"))
+    for passes in ([{"net": "student"}], "none", None):
+        lock["resolved"]["passes"] = passes
+        (copy / LOCK).write_text(yaml.safe_dump(lock))
+        assert weights_sha256(restore(copy).net("student")) == expected
+
+
+def test_weights_of_another_net_are_refused(finished):
+    other = Loaded(1, {"system": {"nets.student.x": torch.zeros(2)}}, {}, finished[0])
+    with says(f"{finished[0]}: does not fit this run's network"):
+        load_net(restore(finished[0]).system.nets["student"], "student", other)
 
 
 def test_restoring_needs_no_data(finished, monkeypatch):
