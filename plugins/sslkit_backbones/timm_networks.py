@@ -122,6 +122,8 @@ def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
     try:
         load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=converted)
     except Exception as error:
+        if "weights_only" in str(error):
+            raise _objects(path) from None
         reason = str(error).strip().splitlines()
         detail = "\n  ".join(line.strip() for line in reason[:4])
         raise CheckpointError(
@@ -129,6 +131,16 @@ def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
             "Give weights of the same architecture, patch, width and depth."
         ) from None
     return tables[0] if tables else None
+
+
+def _objects(path: Path) -> CheckpointError:
+    """The error for a file whose pickle holds more than weights; loading that could run code."""
+    return CheckpointError(
+        f"backbone.checkpoint: {path} holds Python objects beside its weights, which could run code, so that it is "
+        "not loaded. Ask its author for the weights alone, as safetensors; or, if you trust the file, write them: "
+        "`torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pt')`, with the name that it has "
+        "for its weights"
+    )
 
 
 def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, cast, final
 
 from pydantic import Field, ModelWrapValidatorHandler, model_validator
 
@@ -154,10 +154,12 @@ class VQToken(TargetSpec):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _of_older_versions(cls, fields: object, handler: ModelWrapValidatorHandler[Self]) -> TargetSpec:
-        """Specs of earlier versions named tokenizers by where their code is."""
+    def _of_older_versions(cls, fields: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Specs of earlier versions named tokenizers by where their code is; one of them has become a kind."""
         colors = color_fields(fields, cls.__name__)
-        return handler(without_module(fields)) if colors is None else PatchColors.model_validate(colors)
+        if colors is None:
+            return handler(without_module(fields))
+        return cast("Self", PatchColors.model_validate(colors))  # the slot takes any target
 
     @classmethod
     def example(cls) -> Self | None:

@@ -90,9 +90,11 @@ class NetSubject(Subject):
 
     def system(self) -> tuple[System, Env]:
         run, open_run = self._reading.run, self._reading.open_run
-        if self._net is None or (run is None and open_run is None):
-            raise DataError("this evaluator needs the objectives of the run that trained the network")
-        return run or open_run()
+        if self._net is not None and run is not None:
+            return run
+        if self._net is not None and open_run is not None:
+            return open_run()
+        raise DataError("this evaluator needs the objectives of the run that trained the network")
 
     def _encoder(self, layer: int) -> Encoder:
         if self._net is None:

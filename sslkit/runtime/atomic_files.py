@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import io
 import json
 import os
+import platform
+import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast, final
@@ -26,6 +30,8 @@ _ADVICE = {
     errno.EROFS: "Choose a folder on a disk that may be written",
     errno.ENAMETOOLONG: "Choose a shorter name",
 }
+PATIENCE = 3600.0
+"""Seconds after which a file that nobody changes is no longer being written."""
 
 
 @contextlib.contextmanager
@@ -58,12 +64,41 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with temporary.open("wb") as raw:
             _fill(raw, write)
 
-    _replace(path, path.with_name(f".{path.name}.{os.getpid()}.tmp"), fill)
+    _replace(path, _temporary(path), fill)
 
 
 def draw_whole(path: Path, draw: Callable[[Path], object]) -> None:
     """As `write_whole`, for a `draw` that takes a path and reads the format from its ending."""
-    _replace(path, path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}"), draw)
+    _replace(path, _temporary(path, path.suffix), draw)
+
+
+def _temporary(path: Path, ending: str = "") -> Path:
+    """Where this process writes what becomes `path`."""
+    return path.with_name(f".{path.name}.{os.getpid()}@{platform.node()}.tmp{ending}")
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes left of `path` that were killed while they wrote it."""
+    for other in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        match = re.fullmatch(r"(\d+)(@(.*))?\.tmp(\.\w+)?", other.name.removeprefix(f".{path.name}."))
+        if match and not _is_written(other, int(match[1]), here=match[3] == platform.node()):
+            with contextlib.suppress(OSError):
+                other.unlink(missing_ok=True)
+
+
+def _is_written(path: Path, process: int, *, here: bool) -> bool:
+    """Whether `process` may still write `path`: it runs on this machine or, of another, wrote within `PATIENCE`."""
+    if not here or os.name != "posix":
+        with contextlib.suppress(OSError):
+            return time.time() - path.stat().st_mtime < PATIENCE
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
 
 
 def _replace(path: Path, temporary: Path, fill: Callable[[Path], object]) -> None:
@@ -74,6 +109,7 @@ def _replace(path: Path, temporary: Path, fill: Callable[[Path], object]) -> Non
             with temporary.open("rb+") as file:  # some systems sync only what may be written
                 os.fsync(file.fileno())
             temporary.replace(path)
+            _remove_leftovers(path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, final
 
-from pydantic import Field
+from pydantic import AfterValidator
 
 from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, group_problems
+from sslkit_backbones.specs.timm_names import TimmName, network_settings
 from sslkit_backbones.specs.weights_file import weights_problems
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ class Timm(BackboneSpec):
 
     tells_attention: ClassVar[bool] = False
     kind: Literal["timm"] = "timm"
-    name: str = Field(min_length=1)
+    name: TimmName
     """Its name in timm (https://huggingface.co/docs/timm): `tf_efficientnet_lite0`, `convnext_tiny`, ..."""
-    arguments: Mapping[str, Any] = {}
+    arguments: Annotated[Mapping[str, Any], AfterValidator(network_settings)] = {}
     """Further arguments of `timm.create_model`, as `{img_size: 128}` for a vision transformer."""
     checkpoint: Path | None = None
     """Weights: a safetensors or torch file with timm's names."""

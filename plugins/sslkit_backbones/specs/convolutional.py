@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, group_problems
+from sslkit_backbones.specs.timm_names import TimmName
 from sslkit_backbones.specs.weights_file import weights_problems
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class CNN(BackboneSpec):
 
     tells_attention: ClassVar[bool] = False
     kind: Literal["cnn"] = "cnn"
-    name: str = Field("resnet50", min_length=1)
+    name: TimmName = "resnet50"
     """Its name in timm (https://huggingface.co/docs/timm): `resnet18`, `convnext_tiny`, `efficientnet_b0`, ..."""
     stem: Literal["named", "cifar"] = "named"
     """First layers: the named network's; or, of a ResNet, one 3 x 3 convolution of stride 1 and no pooling, for

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from sslkit.plugin import BackboneSpec, Problem, SpecError
 from sslkit_backbones.patch_grid import grid_of_last_stage, grid_of_patches
+from sslkit_backbones.specs.timm_names import TimmName
 from sslkit_backbones.specs.weights_file import weights_problems
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ class ViT(BackboneSpec):
     """A vision transformer of timm, for any image and patch size."""
 
     kind: Literal["vit"] = "vit"
-    name: str = Field("vit_base_patch16_224", min_length=1)
+    name: TimmName = "vit_base_patch16_224"
     """Its name in timm (https://huggingface.co/docs/timm)."""
     patch: int | None = Field(None, ge=1)
     """Side of a patch, in pixels. Default: the one in the name."""
@@ -106,7 +107,7 @@ class Swin(BackboneSpec):
 
     tells_attention: ClassVar[bool] = False
     kind: Literal["swin"] = "swin"
-    name: str = Field("swin_base_patch4_window7_224", min_length=1)
+    name: TimmName = "swin_base_patch4_window7_224"
     """Its name in timm (https://huggingface.co/docs/timm): a `swin_...` or `swinv2_...` (not `swinv2_cr_...`)."""
     patch: int = Field(4, ge=1)
     """Side of a patch before the first stage, in pixels (Swin, SimMIM: 4)."""

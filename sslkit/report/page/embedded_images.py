@@ -42,6 +42,16 @@ def figure_image(path: Path, alt: str) -> Html | None:
     return _element(picture, alt, LARGE, "paper")
 
 
+def picture_of_run(run_dir: Path, file: str | Path, alt: str) -> Html | None:
+    """The picture `file` of the run in `run_dir`; None where it lies elsewhere, by its path or behind a link.
+
+    What an evaluation's file names may be a stranger's words, and a page is passed on.
+    """
+    path = run_dir / file
+    inside = path.resolve().is_relative_to(run_dir.resolve())
+    return figure_image(path, alt) if inside else None
+
+
 def _unread(path: Path, reason: str) -> Html:
     return tag("p", f"The picture {path.name} {reason}, and is left out.", class_="note")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sslkit.report.page.embedded_images import figure_image
+from sslkit.report.page.embedded_images import picture_of_run
 from sslkit.report.page.html import Html, grid, tag
 from sslkit.report.run_data import RunData
 from sslkit.report.sections.structure import pictures
@@ -25,10 +25,12 @@ def reconstructions(runs: Mapping[str, RunData]) -> Html | None:
 def _objectives(run: RunData, name: str) -> Iterator[Html]:
     taken = {run.run_dir / file for e in run.evaluations.values() for file in e.figures.values()}
     for path in sorted((run.run_dir / FIGURES).glob("*.png")):
-        if path in taken or path.stem in CURVES:
+        if path in taken or path.stem in CURVES or path.name.startswith("."):  # half-written
             continue
         title = path.stem.replace("-", " ").replace("_", " ").capitalize()
-        image = figure_image(path, f"{title} of held-out images{f' by {name}' if name else ''}")
+        image = picture_of_run(
+            run.run_dir, path, f"{title} of held-out images{f' by {name}' if name else ''}"
+        )
         if image is not None:
             yield tag("figure", tag("figcaption", f"{name}: {title}" if name else title), image)
 

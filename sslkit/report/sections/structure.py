@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from sslkit.report.page.charts import Line, chart
-from sslkit.report.page.embedded_images import figure_image
+from sslkit.report.page.embedded_images import picture_of_run
 from sslkit.report.page.html import Html, grid, table, tag
 from sslkit.report.run_data import RunData, finite
 from sslkit.report.sections.scores import say
@@ -105,5 +105,7 @@ def pictures(run: RunData, evaluation: Evaluation) -> list[Html]:
     """The figures of an evaluator that are not drawn anew."""
     protocol = evaluation.protocol.partition("@")[0]
     files = {n: f for n, f in evaluation.figures.items() if (protocol, n) not in DRAWN}
-    images = (figure_image(run.run_dir / file, f"{evaluation.label}: {name}") for name, file in files.items())
+    images = (
+        picture_of_run(run.run_dir, file, f"{evaluation.label}: {name}") for name, file in files.items()
+    )
     return [image for image in images if image is not None]

@@ -1,0 +1,1 @@
+"""Nothing imports this; tests tell by `sys.modules`."""
