@@ -111,6 +111,7 @@ from sslkit_targets.specs import Pixel as Pixel
 from sslkit_targets.specs import TeacherFeature as TeacherFeature
 from sslkit_tokenizers.specs import VQKD as VQKD
 from sslkit_tokenizers.specs import VQVAE as VQVAE
+from sslkit_tokenizers.specs import PatchColors as PatchColors
 from sslkit_tokenizers.specs import VQToken as VQToken
 
 __version__: str

@@ -19,6 +19,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
 from sslkit.core.objective import Part
 from sslkit.errors import CheckpointError, SpecError, SslkitError
+from sslkit.evaluate.stated_backbone import require_no_files
 from sslkit.files.regular import require_regular
 from sslkit.files.typed_json import JsonFile, Number
 from sslkit.registry.manager import registry
@@ -178,9 +179,9 @@ def _backbone(path: Path, description: _Described, view: View, state: Mapping[st
     weights = {key.removeprefix(BACKBONE): value for key, value in state.items() if key.startswith(BACKBONE)}
     try:
         with torch.random.fork_rng(devices=[]):  # weights that are replaced at once must not move the run's
-            net: Backbone = cls(**begun_anew(dict(description.spec))).build(
-                view._replace(size=description.size)
-            )
+            spec = cls(**begun_anew(dict(description.spec)))
+            require_no_files(spec, path)
+            net: Backbone = spec.build(view._replace(size=description.size))
         missing = net.load_state_dict(weights, strict=False).missing_keys
     except (SslkitError, RuntimeError) as error:
         raise CheckpointError(f"{path}: its backbone cannot be made again: {error}") from None

@@ -15,6 +15,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env, View
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, DataError, SpecError
+from sslkit.evaluate.stated_backbone import require_no_files
 from sslkit.files.regular import require_regular
 from sslkit.files.typed_json import JsonFile
 from sslkit.registry.manager import registry
@@ -197,6 +198,7 @@ def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
             unable = f"no plugin here can load a {kind!r} from a file"
             raise CheckpointError(f"{path}: {registry().clashes('backbone').get(kind, unable)}")
         backbone = spec_class.model_validate({**begun_anew(dict(description.backbone)), "checkpoint": path})
+        require_no_files(backbone, path, "checkpoint")
         return (
             backbone,
             ViewSpec.model_validate(description.view),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sslkit.specs.run import RunSpec
+from sslkit.specs.base import Spec
 from sslkit.specs.walk import walk
 
 FREE: Mapping[str, str] = {
@@ -48,7 +48,7 @@ def other_run(changed: Changes, free: Sequence[str] = ()) -> list[str]:
     return list(dict.fromkeys(path.split(".")[0] for path in wrong))
 
 
-def file_paths(spec: RunSpec) -> dict[str, Path]:
+def file_paths(spec: Spec) -> dict[str, Path]:
     """Dotted path -> each file or folder that `spec` names, its own folder aside."""
     named = {
         f"{path}.{name}" if path else name: getattr(part, name)
