@@ -23,7 +23,12 @@ from sslkit_sources.resident_source import ResidentSource
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHAPE = (3, 32, 32)
-_ALLOWED = frozenset({"_reconstruct", "_frombuffer", "ndarray", "dtype", "encode"})
+_ALLOWED = frozenset(
+    {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+    | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
+    | {(f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")}
+)
+"""(module, name) of what arrays are pickled as; of a module that is not named here, nothing is imported."""
 
 
 def cifar10(root: Path, split: str, limit: int | None) -> ResidentSource:
@@ -77,7 +82,7 @@ class _Unpickler(pickle.Unpickler):
     """Arrays, lists and strings only: an arbitrary pickle would run code."""
 
     def find_class(self, module: str, name: str) -> object:
-        if name in _ALLOWED and module.split(".")[0] in ("numpy", "_codecs"):
+        if (module, name) in _ALLOWED:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which no CIFAR-10 file does")
 

@@ -143,9 +143,10 @@ class _Attack:
         (pickle.dumps({"images": 1}), "'labels'"),
         (pickle.dumps(_Attack(print)), "builtins.print, which no CIFAR-10 file does"),
         (pickle.dumps(_Attack(np.save)), "numpy.save, which no CIFAR-10 file does"),
+        (b"cnumpy.testing\ndtype\n.", "numpy.testing.dtype, which no CIFAR-10 file does"),
         (pickle.dumps(_Attack(base64.encode)), "base64.encode, which no CIFAR-10 file does"),
     ],
-    ids=["nonsense", "shape", "keys", "code", "code of numpy", "code of an allowed name"],
+    ids=["nonsense", "shape", "keys", "code", "code of numpy", "module of numpy", "code of an allowed name"],
 )
 def test_damaged_batches_are_named(batches, content, reason, capsys):
     (batches / "cifar-10-batches-py" / "test_batch").write_bytes(content)
