@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslkit.plugin import LoggerSpec, PluginError, Problem
 
@@ -19,12 +19,20 @@ if TYPE_CHECKING:
 MISSING = "the logger `wandb` needs the package wandb, which is not installed: pip install 'sslkit[wandb]'"
 
 
+def _below(folder: str) -> str:
+    """Refuses what would leave the run folder."""
+    path = PurePath(folder)
+    if path.is_absolute() or ".." in path.parts:
+        raise ValueError("is a folder below the run folder, without `..`")
+    return folder
+
+
 @final
 class TensorBoard(LoggerSpec):
     """Scalars and figures for TensorBoard: `tensorboard --logdir RUN_DIR`."""
 
     kind: Literal["tensorboard"] = "tensorboard"
-    folder: str = Field("tensorboard", min_length=1)
+    folder: Annotated[str, Field(min_length=1), AfterValidator(_below)] = "tensorboard"
     """Folder of the event files, below the run folder."""
 
     def build(self, run_dir: Path, name: str) -> Logger:

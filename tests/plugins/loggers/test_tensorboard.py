@@ -6,6 +6,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sslkit import TensorBoard
+from sslkit.errors import SpecError
 
 
 def read(folder) -> EventAccumulator:
@@ -60,3 +61,10 @@ def test_nothing_recorded_leaves_no_folder(tmp_path):
     logger.saved(1, tmp_path)
     logger.close()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["..", "a/../../b", "/events"])
+def test_events_stay_in_the_run_folder(folder):
+    with pytest.raises(SpecError, match=r"folder: is a folder below the run folder, without `\.\.`"):
+        TensorBoard(folder=folder)
+    assert TensorBoard(folder="logs/events").folder == "logs/events"
