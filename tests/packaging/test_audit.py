@@ -26,7 +26,7 @@ sys.exit(code)
 
 @pytest.mark.skipif(not AUDIT.is_file(), reason="a source distribution has no .ci")
 @pytest.mark.parametrize(
-    ("packages", "words", "code", "expected", "said"),
+    ("packages", "words", "code", "expected", "message"),
     [
         ([OWN, SAFE, UNKNOWN], "", 0, 0, "1 of 2 packages looked up, 0 with a known weakness"),
         ([OWN, SAFE, WEAK], "", 1, 1, "pillow 9.0: PYSEC-1, fixed in 9.1"),
@@ -37,11 +37,11 @@ sys.exit(code)
         (None, "", 1, 1, "pip-audit failed: no output"),
     ],
 )  # fmt: skip
-def test_what_is_known_what_is_not_and_what_was_not_asked(tmp_path, packages, words, code, expected, said):
+def test_what_is_known_what_is_not_and_what_was_not_asked(tmp_path, packages, words, code, expected, message):
     report = None if packages is None else json.dumps({"dependencies": packages, "fixes": []})
     script = tmp_path / "audit.py"
     script.write_text(STANDS_IN.format(report=report, words=words, code=code))
     command = [sys.executable, AUDIT, sys.executable, script]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == expected
-    assert said in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
