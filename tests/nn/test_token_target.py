@@ -15,8 +15,8 @@ from sslkit.interfaces import TokenTarget, token_target
 from tests.plugins.tokenizers.shapes import DalleTokens, VQGANTokens, crops, env
 
 
-def target_of(make, size=32, patch=8, **options) -> TokenTarget:
-    run = env(size, patch)
+def target_of(make, side=32, patch=8, **options) -> TokenTarget:
+    run = env(side, patch)
     return token_target(make, run.view("a"), run.grid("a"), **{"codes": 8, **options})
 
 
