@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
+from sslkit.core.context import Grid, View
 from sslkit.core.evaluator import Rows
 from sslkit.core.fingerprint import SIZE
 from sslkit.data import content_hash
@@ -17,7 +18,9 @@ from sslkit.errors import CheckpointError
 from sslkit.evaluate.export_part import read_part
 from sslkit.evaluate.feature_cache import FeatureStore
 from sslkit.evaluate.open_network import _exported
+from sslkit.interfaces import TokenTarget
 from sslkit.train.data_record import FOLDER, differences, write_list
+from sslkit_tokenizers.vq_token import trained_tokens
 from tests.damage import damaged_bytes, damaged_json, read_or_refused
 
 RUNS = Path(__file__).parents[1] / "goldens" / "runs"
@@ -156,3 +159,36 @@ def test_damaged_lists_of_images_are_no_lists(tmp_path: Path) -> None:
         path.write_bytes(damage.data)
         what = differences(tmp_path, "data.test", source, {"fingerprint": "another", "images": len(source)})
         assert what, damage.name
+
+
+def tokens(path: Path) -> TokenTarget:
+    return trained_tokens(path, View(8, 1, 1, (0.3,), (0.4,)), Grid(2, 2, 4))
+
+
+def test_a_tokenizer_whose_settings_name_no_metric(tmp_path: Path) -> None:
+    path, metadata = tmp_path / "x.safetensors", metadata_of(RUNS / "tokenizer.safetensors")
+    path.write_bytes(save(load_file(RUNS / "tokenizer.safetensors"), {**metadata, "settings": "{}"}))
+    with pytest.raises(
+        CheckpointError, match=r"x\.safetensors: metadata 'settings': is damaged: `metric` is missing"
+    ):
+        tokens(path)
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (None, "`codes` should be a table of vectors, found none"),
+        (torch.ones(3), r"`codes` should be a table of vectors, found torch.float32 of shape \[3\]"),
+        (torch.ones(0, 4), r"`codes` should be a table of vectors, found torch.float32 of shape \[0, 4\]"),
+        (torch.ones(3, 4, dtype=torch.int64), r"`codes` should be a table of vectors, found torch.int64"),
+        (torch.ones(3, 9), "its projection does not fit"),
+    ],
+)
+def test_a_tokenizer_without_codes(tmp_path: Path, codes: torch.Tensor | None, message: str) -> None:
+    path, state = tmp_path / "x.safetensors", load_file(RUNS / "tokenizer.safetensors")
+    state = {key: value for key, value in state.items() if key != "codes"} | (
+        {} if codes is None else {"codes": codes}
+    )
+    path.write_bytes(save(state, metadata_of(RUNS / "tokenizer.safetensors")))
+    with pytest.raises(CheckpointError, match=rf"x\.safetensors: {message}"):
+        tokens(path)
