@@ -113,8 +113,8 @@ READERS = (
         "features.json", structure, "validate parquet.yaml --data", "features.json train.parquet parquet.yaml"
     ),
     Reader("tokenizer.safetensors", header, "explain tokens.yaml", "tokenizer.safetensors tokens.yaml"),
-    Reader("table.json", structure, "scaling table.json --resamples 10", "table.json"),
-    Reader("table.csv", any_bytes, "scaling table.csv --resamples 10", "table.csv"),
+    Reader("table.json", structure, "scaling table.json --resamples 100", "table.json"),
+    Reader("table.csv", any_bytes, "scaling table.csv --resamples 100", "table.csv"),
 )
 
 
