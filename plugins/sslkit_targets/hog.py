@@ -11,7 +11,7 @@ from torch import Tensor
 from sslkit.functional.hog import conventional_hog, draw_hog, glyphs, hog
 from sslkit.functional.regression_losses import regression
 from sslkit.interfaces import Target, Tokens
-from sslkit.nn.pixel_normalization import PixelNormalization
+from sslkit.nn.pixel_statistics import PixelNormalization
 from sslkit.plugin import Grid, View
 
 GLYPH = 8

@@ -13,7 +13,7 @@ from sslkit.functional.feature_targets import plain_layer_norm, principal_colors
 from sslkit.functional.precision import at_least_float32
 from sslkit.functional.regression_losses import regression
 from sslkit.interfaces import Encode, Target, Tokens
-from sslkit.nn.pixel_normalization import PixelNormalization
+from sslkit.nn.pixel_statistics import PixelNormalization
 from sslkit.plugin import Env
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Encode, Objective, Output, Part, Pictures, Target, Tokens
 from sslkit.nn.codebook import Codebook, Quantized, Rules
-from sslkit.nn.pixel_normalization import PixelNormalization
+from sslkit.nn.pixel_statistics import PixelNormalization
 from sslkit.nn.token_colors import code_colors, token_image
 from sslkit.plugin import Env, TargetSpec
 from sslkit_tokenizers.token_decoder import TokenDecoder

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sslkit.functional.vector_quantization import nearest_code
 from sslkit.interfaces import Loaded, Request, TokenTarget, read_part, token_target
-from sslkit.nn.pixel_normalization import keep_statistics
+from sslkit.nn.pixel_statistics import keep_statistics
 from sslkit.nn.token_colors import code_colors
 from sslkit.plugin import CheckpointError, Grid, JsonFile, SpecError, View
 from sslkit_tokenizers.tokenizer_objective import PART, projection

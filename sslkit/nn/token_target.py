@@ -14,7 +14,7 @@ from sslkit.core.passes import Tokens
 from sslkit.core.target import Target
 from sslkit.errors import SpecError, reason_of
 from sslkit.functional.precision import at_least_float32
-from sslkit.nn.pixel_normalization import PixelNormalization
+from sslkit.nn.pixel_statistics import PixelNormalization
 from sslkit.nn.token_colors import fixed_colors, token_image
 
 

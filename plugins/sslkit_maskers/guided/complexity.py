@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslkit.functional.hog import sobel_gradients
 from sslkit.interfaces import Draw, Masker, Scene
-from sslkit.nn.pixel_normalization import PixelNormalization
+from sslkit.nn.pixel_statistics import PixelNormalization
 from sslkit.plugin import View
 from sslkit_maskers.guided.ranking import hide_highest
 from sslkit_maskers.patch_shares import Counts

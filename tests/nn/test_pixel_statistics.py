@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from sslkit.functional.pixel_normalization import normalized, unnormalized
-from sslkit.nn.pixel_normalization import PixelNormalization, keep_statistics
+from sslkit.nn.pixel_statistics import PixelNormalization, keep_statistics
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
