@@ -106,6 +106,10 @@ def create_vit(shape: ViTShape, arguments: Mapping[str, object]) -> ViTNet:
     return net
 
 
+NO_WEIGHTS = "it is no file of weights, or a damaged one"
+"""Instead of torch's advice to load it as code."""
+
+
 def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
     """Load weights from `path`; positions, bias tables and patch kernels of other sizes are resampled as timm does.
 
@@ -122,9 +126,10 @@ def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
     try:
         load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=converted)
     except Exception as error:
-        if "weights_only" in str(error):
+        text = str(error).strip()
+        if "weights_only" in text and ("GLOBAL" in text or "class" in text):
             raise _objects(path) from None
-        reason = str(error).strip().splitlines()
+        reason = [NO_WEIGHTS] if "weights_only" in text else text.splitlines()
         detail = "\n  ".join(line.strip() for line in reason[:4])
         raise CheckpointError(
             f"backbone.checkpoint: {path} does not fit {name!r}:\n  {detail}\n"

@@ -24,8 +24,8 @@ OPEN = ConfigDict(extra="allow")
 CLOSED = ConfigDict(extra="forbid")
 
 
-Seconds = Annotated[Number, Field(ge=0, le=1e12)]
-"""A time that people can be told."""
+Seconds = Annotated[Number, Field(ge=-1e12, le=1e12)]
+"""A time that people can be told; negative where a clock was set back, which is no damage."""
 
 
 @final

@@ -249,6 +249,7 @@ def test_weights_that_are_none(tmp_path, capsys, content):
     assert_only_error(
         call(capsys, "run", write(tmp_path / "spec.yaml", backbone=backbone), "--out", tmp_path / "run"),
         f"backbone.checkpoint: {tmp_path / 'net.pt'} does not fit",
+        "no file of weights" if content else "",
     )
 
 

@@ -10,6 +10,7 @@ import signal
 import pytest
 
 from sslkit.cli.main import OK, USER_ERROR
+from sslkit.runs.lock import read_lock, rewrite_lock
 from sslkit.train.launch import train
 from tests import tiny
 from tests.cli.specs import call, write
@@ -48,11 +49,8 @@ def test_a_finished_run_says_so(tmp_path, capsys):
 
 def test_changed_versions_are_a_warning(tmp_path, capsys, monkeypatch):
     stop_by_command(tmp_path, capsys, monkeypatch)
-    lock = tmp_path / "run" / "spec.lock.yaml"
-    lines = [
-        "  timm: 0.0.1" if line.startswith("  timm:") else line for line in lock.read_text().splitlines()
-    ]
-    lock.write_text("\n".join(lines) + "\n")
+    lock = read_lock(tmp_path / "run")
+    rewrite_lock(tmp_path / "run", {**lock, "packages": {**lock["packages"], "timm": "0.0.1"}})
     code, out, _ = call(capsys, "resume", tmp_path / "run")
     assert code == OK
     assert (
@@ -62,7 +60,10 @@ def test_changed_versions_are_a_warning(tmp_path, capsys, monkeypatch):
 
 def test_without_a_checkpoint_the_run_starts_over(tmp_path, capsys, monkeypatch):
     stop_by_command(tmp_path, capsys, monkeypatch)
-    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    for path in (tmp_path / "run" / "checkpoints").iterdir():
+        shutil.rmtree(path)
+    for name in ("manifest.json", "summary.json"):  # they say that there was one
+        (tmp_path / "run" / name).unlink()
     code, out, _ = call(capsys, "resume", tmp_path / "run")
     assert code == OK
     assert out.splitlines()[0] == f"{tmp_path / 'run'} has no checkpoint yet: starting over"

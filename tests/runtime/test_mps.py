@@ -103,8 +103,9 @@ def test_a_device_that_is_not_there_or_is_shared_is_refused(monkeypatch, tmp_pat
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert parallel.choose_device("mps").type == "mps"
     assert parallel.choose_device("auto").type in ("cpu", "cuda"), "nobody takes it unasked"
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SpecError, match="for one process; start without torchrun"):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SpecError, match="is for one process; start it once"):
         parallel.choose_device("mps")
 
 
