@@ -172,7 +172,8 @@ class Meta(TypedDict):
     step: Whole
     sha256: str
     evaluated: NotRequired[bool]
-    seconds: NotRequired[Seconds]
+    seconds: NotRequired[Annotated[Number, Field(ge=-1e12, le=1e12)]]
+    """Below 0 where earlier versions counted a pause twice."""
     joules: NotRequired[Number | None]
     best: NotRequired[dict[str, BestEntry]]
     collapse: NotRequired[Collapse | Nothing]

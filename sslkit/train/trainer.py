@@ -88,7 +88,8 @@ class Trainer:
         self.guard = FiniteGuard(list(self.stepper.objectives), parallel.device)
         joules = self.meta.get("joules") if self.start else 0.0
         meter = resumed_meter(parallel.device, joules, first=parallel.first)
-        self.clock = Clock(float(self.meta.get("seconds", 0.0)), meter)
+        seconds = max(0.0, float(self.meta.get("seconds", 0.0)))  # once, pauses could be counted twice
+        self.clock = Clock(seconds, meter)
 
     def run(self) -> Outcome:
         """Train to the end, or until a signal; either leaves a checkpoint of the last step behind.

@@ -123,6 +123,11 @@ def test_what_an_evaluation_found_is_put_into_the_checkpoint_before_it(tmp_path)
         checkpoints.amend(9, {}, None)
 
 
+def test_a_time_below_zero_is_read_as_earlier_versions_could_write_it(tmp_path):
+    path = Checkpoints(tmp_path).save(3, {"system": {}, "optimizer": {}}, {"seconds": -0.25}, None)
+    assert load(path).meta["seconds"] == -0.25
+
+
 def test_folders_that_are_no_checkpoints_are_left_alone(tmp_path):
     for name in ("step-12", "step-abc", "notes", "step-00000009"):
         (tmp_path / name).mkdir()

@@ -19,11 +19,12 @@ class Clock:
         self.meter = meter or Meter(())
         self._began = time.monotonic() - seconds
         self._images, self._seconds = 0, seconds
+        self._stopped: float | None = None
 
     @property
     def seconds(self) -> float:
         """Training time so far, over all parts of the run."""
-        return time.monotonic() - self._began
+        return (time.monotonic() if self._stopped is None else self._stopped) - self._began
 
     def rate(self, images: int) -> float:
         """Images a second since the last call, where `images` were seen since the start of the run."""
@@ -35,11 +36,15 @@ class Clock:
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the block out of time and energy."""
-        stopped = time.monotonic()
+        """Leave the block out of time and energy; a pause inside a pause is a part of it."""
+        if self._stopped is not None:
+            yield
+            return
+        self._stopped = time.monotonic()
         self.meter.poll()
         try:
             yield
         finally:
             self.meter.skip()
-            self._began += time.monotonic() - stopped
+            self._began += time.monotonic() - self._stopped
+            self._stopped = None

@@ -50,6 +50,20 @@ def test_evaluations_are_left_out(now):
     assert watch.rate(10) == 5.0
 
 
+def test_a_pause_inside_a_pause_counts_once(now):
+    """As of an evaluation that a resumed run owes; time would run below zero, and the checkpoint be refused."""
+    watch = Clock(1.0)
+    with watch.paused():
+        now[0] += 10
+        with watch.paused():
+            now[0] += 500
+        assert watch.seconds == 1.0, "a checkpoint is written here"
+        now[0] += 10
+        assert watch.seconds == 1.0
+    now[0] += 2
+    assert watch.seconds == 3.0
+
+
 def test_a_pause_that_fails_is_left_out_too(now):
     watch = Clock()
 
