@@ -198,6 +198,7 @@ SKIPPED = {
     "source/parquet",
     "source/segmentation",
     "logger/wandb",
+    "target/vq_token",  # needs the file of a trained tokenizer
     "backbone/swin",  # refuses to leave patches out
     "backbone/cnn",  # refuses masks
     "backbone/timm",  # its example is a ResNet
