@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -175,5 +177,16 @@ def _one_line(error: Exception) -> str:
 def _place(error: Exception) -> str:
     """Where the plugin raised it: an error that is not the kit's says nothing of that."""
     frames = traceback.extract_tb(error.__traceback__)
-    plugins = [f for f in frames if not set(OUTSIDE) & set(Path(f.filename).parts) and f.filename[:1] != "<"]
+    plugins = [f for f in frames if not _is_outside(f.filename)]
     return f" (in {Path(plugins[-1].filename).name}, line {plugins[-1].lineno})" if plugins else ""
+
+
+def _is_outside(file: str) -> bool:
+    return file.startswith("<") or any(Path(file).is_relative_to(folder) for folder in _outside())
+
+
+@functools.cache
+def _outside() -> tuple[Path, ...]:
+    """The folders of those packages, by where they are: a plugin may lie in a folder of the same name."""
+    specs = filter(None, map(importlib.util.find_spec, OUTSIDE))
+    return tuple(Path(spec.origin).parent for spec in specs if spec.origin)

@@ -384,14 +384,18 @@ class AugmentOf(AugmentSpec):
 @final
 class ScoredBy(Evaluator):
     def __init__(
-        self, score: Callable[[Subject], Scores | Mapping[str, float]], protocol: str, asks: Any
+        self, score: Callable[[Subject], Scores | Mapping[str, float]], protocol: str, asks: Any, idle: str
     ) -> None:
-        self.score, self.protocol, self.asks = score, protocol, asks
+        self.score, self.protocol, self.asks, self.idle = score, protocol, asks, idle
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         if self.asks is not None:
             for source in setting.sources.values():
                 yield from self.asks(source)
+
+    def unused(self, setting: Setting) -> Iterator[Problem]:
+        if self.idle:
+            yield Problem(self.idle, "has no effect")
 
     def __call__(self, subject: Subject) -> Scores:
         found = self.score(subject)
@@ -406,6 +410,7 @@ class EvaluatorOf(EvaluatorSpec):
     score: Any
     protocol: str = "given@1"
     asks: Any = None
+    idle: str = ""
     declares: Any = None
 
     def reported_metrics(self) -> Metrics:
@@ -413,7 +418,7 @@ class EvaluatorOf(EvaluatorSpec):
         return metrics
 
     def build(self) -> Evaluator:
-        return ScoredBy(self.score, self.protocol, self.asks)
+        return ScoredBy(self.score, self.protocol, self.asks, self.idle)
 
 
 @final

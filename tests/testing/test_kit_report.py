@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+
 import pytest
 
 from sslkit.errors import PluginError, SpecError
@@ -36,6 +38,14 @@ def test_an_error_is_one_line_and_stops_nothing(error, state, detail):
     assert first.detail.startswith(detail)
     assert second == Check("masker/own", "second", "passed")
     assert "\n" not in str(first)
+
+
+def test_a_plugin_may_lie_in_a_folder_called_as_a_package_is(tmp_path):
+    path = tmp_path / "sslkit" / "torch" / "broken.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("def check():\n    1 / 0\n")
+    names = runpy.run_path(str(path))
+    assert next(run("masker/own", {"first": names["check"]})).detail.endswith("(in broken.py, line 2)")
 
 
 def test_an_interrupt_is_no_failed_check():

@@ -389,3 +389,5 @@ def test_evaluators_say_before_a_run_what_they_need():
     with pytest.raises(KeyError):
         checks(EvaluatorOf(score=None, asks=crashes))[check]()
     caught(EvaluatorOf(score=None, asks=refuses), check, "`check` refuses what it can score: k: is too large")
+    checks(EvaluatorOf(score=None, idle="protocol"))[check]()
+    caught(EvaluatorOf(score=None, idle="probes"), check, "`unused` names probes, which are no fields")

@@ -78,8 +78,13 @@ def _requires(spec: EvaluatorSpec) -> None:
     for split in evaluator.needs:
         require(split in ("train", "test"), f"`needs` names {split!r}; splits are train and test")
     whole: dict[Split, Source] = {split: data.build(split) for split in evaluator.needs}
-    wrong = [f"{problem.path}: {problem.message}" for problem in evaluator.check(Setting(whole, net, "cls"))]
+    setting = Setting(whole, net, "cls")
+    wrong = [f"{problem.path}: {problem.message}" for problem in evaluator.check(setting)]
     require(not wrong, f"`check` refuses what it can score: {'; '.join(wrong)}")
+    unread = {problem.path.split(".")[0] for problem in evaluator.unused(setting)} - set(
+        type(spec).model_fields
+    )
+    require(not unread, f"`unused` names {', '.join(sorted(unread))}, which are no fields of its spec")
     lacking: dict[Split, Source] = {split: bare(data.build(split)) for split in evaluator.needs}
     for there in (net, None):
         list(evaluator.check(Setting(lacking, there, "cls")))
