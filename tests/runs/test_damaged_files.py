@@ -64,7 +64,7 @@ def damaged_inside(whole: dict[str, object], key: str, seed: int, tries: int) ->
 def test_locks(run: Path) -> None:
     path = run / "spec.lock.yaml"
     lock = yaml.safe_load(path.read_text())
-    damages = [*damaged_json(lock, 1, 90), *damaged_inside(lock, "resolved", 2, 60)]
+    damages = [*damaged_json(lock, 1, 30), *damaged_inside(lock, "resolved", 2, 20)]  # drills try hundreds
 
     def spec(run: Path) -> object:
         with contextlib.suppress(SslkitError):  # of a field that is wrong: it names the path in the spec
@@ -75,7 +75,7 @@ def test_locks(run: Path) -> None:
         return budget_of(run, read_lock(run), 8)
 
     messages = outcomes(path, damages, [read_lock, budget, spec, read_run], run)
-    assert len(messages) > 100
+    assert len(messages) > 30
 
 
 def test_meta_of_checkpoints(run: Path) -> None:

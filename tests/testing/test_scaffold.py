@@ -16,11 +16,6 @@ from sslkit.specs.families import FAMILIES
 from sslkit.testing import scaffold
 from sslkit.testing.scaffold import new_plugin
 
-GROUPS = {
-    "parts of a loss": ("objective", "balancer", "target"),
-    "what a network sees": ("masker", "augment", "backbone"),
-    "what stands around it": ("source", "evaluator", "logger"),
-}
 INSTALL = ("--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--target")
 RUNS = """
 import json
@@ -55,9 +50,10 @@ def command(*words: str, cwd: Path, site: Path | None = None) -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("families", GROUPS.values(), ids=GROUPS)
-def test_new_plugins_install_keep_the_contract_and_run(families, tmp_path):
-    folders = [new_plugin(f"sslkit-new-{family}", tmp_path, family) for family in families]
+@pytest.mark.timeout(1200)
+def test_new_plugins_install_keep_the_contract_and_run(tmp_path):
+    """One of each family, in one process: each imports torch, and so do the two ranks that its kit starts."""
+    folders = [new_plugin(f"sslkit-new-{family}", tmp_path, family) for family in FAMILIES]
     command("-m", "ruff", "check", "--no-cache", ".", cwd=tmp_path)
     command("-m", "ruff", "format", "--no-cache", "--check", ".", cwd=tmp_path)
     site = tmp_path / "site"
@@ -70,9 +66,8 @@ def test_new_plugins_install_keep_the_contract_and_run(families, tmp_path):
     assert "skipped" not in tested
 
 
-def test_every_family_can_be_begun_and_is_tried():
+def test_every_family_can_be_begun():
     assert FAMILIES.keys() == scaffold.EXAMPLES.keys()
-    assert sorted(family for group in GROUPS.values() for family in group) == sorted(FAMILIES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
