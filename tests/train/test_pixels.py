@@ -42,10 +42,10 @@ def test_training_refuses_other_types_in_memory_and_from_workers(dtype):
 @pytest.mark.parametrize("dtype", TYPES)
 def test_evaluation_refuses_other_types(dtype):
     centers = _Centers(source_of(dtype, held=False), 8, 1.0, torch.arange(4))
-    place, reason = centers[1]
-    assert place == 1
-    assert f"but this is {dtype}" in reason
-    assert isinstance(_Centers(MadeSource(pictures(4)), 8, 1.0, torch.arange(4))[1][1], torch.Tensor)
+    place, decoded = centers[1]
+    assert (place, decoded.image) == (1, None)
+    assert f"but this is {dtype}" in decoded.reason
+    assert _Centers(MadeSource(pictures(4)), 8, 1.0, torch.arange(4))[1][1].image is not None
 
 
 def test_the_message_says_what_to_do():
