@@ -131,6 +131,8 @@ def _is_value(key: object, value: object) -> bool:
             return True
         case int():
             return abs(value) <= LARGEST
+        case {**parts}:  # what the guard saw: words and numbers
+            return key == "warning" and all(_is_value("warning", part) for part in parts.values())
         case str():
             return key == "warning"
     return False
