@@ -56,7 +56,7 @@ class RunData(NamedTuple):
 
     def warnings(self) -> list[tuple[int, str]]:
         """(step, text) of all warnings of the training."""
-        return [(int(r["step"]), str(r["warning"])) for r in self.records if "warning" in r]
+        return [(int(r["step"]), _text_of(r["warning"])) for r in self.records if "warning" in r]
 
     def curve(self, key: str) -> tuple[list[float], list[float]]:
         """(steps, values) of what was recorded under `key`, finite values only."""
@@ -129,3 +129,11 @@ def share_axes(runs: Sequence[RunData]) -> Iterator[tuple[str, str, str]]:
                 and evaluation.better.get(metric) != "lower"
             ):
                 yield (label if metric == evaluation.headline else f"{label} {metric}"), label, metric
+
+
+def _text_of(warning: object) -> str:
+    """In words; what the guard of collapse records holds numbers beside them."""
+    match warning:
+        case {"text": text}:
+            return str(text)
+    return str(warning)

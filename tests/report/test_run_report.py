@@ -152,12 +152,18 @@ def test_text_of_a_run_is_no_markup(tmp_path):
     assert dict(found.tables["Settings of knn"])["note"] == "<img src=http://x>"
 
 
-def test_warnings_stand_at_the_top(run_dir, tmp_path):
+@pytest.mark.parametrize(
+    "warning",
+    [
+        "features collapse",
+        {"metric": "mae/feature_std", "step": 7, "value": 0.1, "text": "features collapse"},
+    ],
+)
+def test_warnings_stand_at_the_top(run_dir, tmp_path, warning):
     copy = shutil.copytree(run_dir, tmp_path / "run")
-    lines = (
-        (copy / "metrics.jsonl").read_text() + json.dumps({"step": 7, "warning": "features collapse"}) + "\n"
-    )
+    lines = (copy / "metrics.jsonl").read_text() + json.dumps({"step": 7, "warning": warning}) + "\n"
     write_text(copy / "metrics.jsonl", lines)
     found = page(copy, tmp_path, fast=True)
     assert "One warning while training." in found.text
     assert "Step 7: features collapse" in found.text
+    assert "mae/feature_std" not in found.text.split("Step 7:")[1][:40]
