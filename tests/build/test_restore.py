@@ -235,7 +235,9 @@ def test_the_state_of_an_optimizer_of_another_class_is_refused(tmp_path):
 
 def test_settings_that_torch_added_since_are_no_other_optimizer(tmp_path):
     weight = torch.nn.Parameter(torch.ones(3))
-    state = torch.optim.AdamW([weight]).state_dict()
+    state = torch.optim.AdamW([weight], lr=0.3).state_dict()
     for name in ("foreach", "capturable", "differentiable", "fused", "decoupled_weight_decay"):
         state["param_groups"][0].pop(name, None)
-    load_optimizer(torch.optim.AdamW([weight]), Loaded(4, {"optimizer": state}, {}, tmp_path))
+    again = torch.optim.AdamW([weight], lr=0.1)
+    load_optimizer(again, Loaded(4, {"optimizer": state}, {}, tmp_path))
+    assert again.param_groups[0]["lr"] == 0.3

@@ -96,9 +96,11 @@ def test_yaml_blocks_are_specs_or_parts_of_one(block: Block, folder: Path) -> No
         parse_as(EvaluationSpec, data)
         return
     if data.keys() >= WHOLE:
-        parse(data)
+        assert parse(data)
     else:
-        parse(part(data), began=True)  # what a page shows may have its effect in a spec that it does not show
+        assert parse(
+            part(data), began=True
+        )  # what a page shows may have its effect in a spec that it does not show
 
 
 def part(fields: Mapping[str, Any]) -> dict[str, Any]:

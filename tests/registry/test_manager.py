@@ -303,7 +303,10 @@ assert not registry().failures
 """
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "SSLKIT_ONLY": "sslkit:targets,sslkit-shapes"}
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_process_reads_its_block_list_from_the_environment(tmp_path: Path) -> None:
@@ -323,4 +326,7 @@ assert "MAE" in dir(sslkit) and "RandomMasker" not in dir(sslkit)
         "PYTHONPATH": str(tmp_path),
         "SSLKIT_BLOCK": "sslkit:maskers, sslkit-shapes,",
     }
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
