@@ -127,7 +127,8 @@ def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
         load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=converted)
     except Exception as error:
         text = str(error).strip()
-        if "weights_only" in text and ("GLOBAL" in text or "class" in text):
+        unread = str(error.__cause__ or error)  # torch's words: timm tells of objects whatever the file holds
+        if "weights_only" in unread and ("GLOBAL" in unread or "class" in unread):
             raise _objects(path) from None
         reason = [NO_WEIGHTS] if "weights_only" in text else text.splitlines()
         detail = "\n  ".join(line.strip() for line in reason[:4])
