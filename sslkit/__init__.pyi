@@ -98,10 +98,10 @@ from sslkit_objectives.specs.masked_distillation import MaskedDistillation as Ma
 from sslkit_objectives.specs.regularizers import KoLeo as KoLeo
 from sslkit_objectives.specs.regularizers import Uniformity as Uniformity
 from sslkit_objectives.specs.regularizers import VarianceCovariance as VarianceCovariance
+from sslkit_sources.specs.folder import Folder as Folder
 from sslkit_sources.specs.images import CIFAR10 as CIFAR10
 from sslkit_sources.specs.images import Digits as Digits
-from sslkit_sources.specs.images import Folder as Folder
-from sslkit_sources.specs.images import Parquet as Parquet
+from sslkit_sources.specs.parquet import Parquet as Parquet
 from sslkit_sources.specs.segmentation_masks import Segmentation as Segmentation
 from sslkit_targets.specs import HOG as HOG
 from sslkit_targets.specs import Frequency as Frequency

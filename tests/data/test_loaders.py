@@ -18,7 +18,7 @@ from sslkit.data.sampler import BatchShare, Order
 from sslkit.data.unreadable import readable
 from sslkit.errors import DataError
 from sslkit.specs.views import ViewSpec
-from sslkit_sources.specs.images import Folder
+from sslkit_sources.specs.folder import Folder
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 

@@ -18,7 +18,7 @@ from sslkit.evaluate.features import Loading, net_encoder, pixel_encoder, requir
 from sslkit.functional.resize import resize_center
 from sslkit.specs.readout import Readout
 from sslkit_sources.resident_source import ResidentSource
-from sslkit_sources.specs.images import Folder
+from sslkit_sources.specs.folder import Folder
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 

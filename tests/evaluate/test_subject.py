@@ -18,7 +18,8 @@ from sslkit.nn.modes import evaluating
 from sslkit.runtime import seeds
 from sslkit.train.compose import compose
 from sslkit_evaluators.specs.probes import KNN
-from sslkit_sources.specs.images import Digits, Folder
+from sslkit_sources.specs.folder import Folder
+from sslkit_sources.specs.images import Digits
 from tests import tiny
 from tests.fakes_train import pictures
 

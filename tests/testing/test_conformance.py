@@ -15,7 +15,7 @@ from sslkit.registry.discovery import GROUP
 from sslkit.registry.manager import registry
 from sslkit.testing import Check, Report, check_plugin, check_spec, conformance
 from sslkit.testing.promises import training_promises
-from sslkit_sources.specs.images import Folder
+from sslkit_sources.specs.folder import Folder
 
 SHAPES = '''
     """Specs with a fault each, and one without."""

@@ -8,7 +8,7 @@ from sslkit.data.loaders import ResidentFeed, WorkerFeed
 from sslkit.data.resident import resident
 from sslkit.errors import DataError
 from sslkit.train.supply import augments_in_workers, supply
-from sslkit_sources.specs.images import Folder
+from sslkit_sources.specs.folder import Folder
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 

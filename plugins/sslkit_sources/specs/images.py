@@ -1,33 +1,19 @@
-"""Specs of sources of images with labels. Torch-free."""
+"""Specs of the sources of published images. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from sslkit.plugin import Problem, SourceSpec
 from sslkit_sources import listing
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
-
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-
-
-def _dotted(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not all(value):
-        raise ValueError("an extension is a text such as '.png', found ''")
-    return tuple(f".{extension.lower().lstrip('.')}" for extension in value)
-
-
-Extensions = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_dotted)]
 
 
 @final
@@ -44,80 +30,6 @@ class Digits(SourceSpec):
         from sslkit_sources.digits import digits
 
         return digits(split, self.test_share, self.split_seed)
-
-
-@final
-class Folder(SourceSpec):
-    """Image files in a folder: class folders give the labels; loose files are unlabeled images."""
-
-    unchecked: ClassVar[str] = "it reads a folder of images"
-    kind: Literal["folder"] = "folder"
-    root: Path
-    """Folder of class folders (images at any depth below them), or of images. Hidden names are skipped."""
-    test: Path | None = None
-    """Folder of the test split, with the same classes. Default: there is no test split."""
-    channels: Literal[1, 3] = 3
-    """Channels of every image."""
-    convert: bool = True
-    """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
-    max_pixels: int = Field(89_478_485, ge=1)
-    """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
-    extensions: Extensions = EXTENSIONS
-    """File names that count as images, by their end; upper and lower case are the same."""
-    attributes: Path | None = None
-    """CSV file of further labels, for `probing`: a column `path` (below `root`) and one for each attribute."""
-    test_attributes: Path | None = None
-    """The same for the test split, its paths below `test`. Default: `attributes` names those images too."""
-
-    @classmethod
-    def example(cls) -> Self | None:
-        return None
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        for field, root in (("root", self.root), ("test", self.test)):
-            message = listing.folder_problem(root.expanduser(), self.extensions) if root else None
-            if message:
-                yield Problem(field, message)
-        for field, table in (("attributes", self.attributes), ("test_attributes", self.test_attributes)):
-            if table and not table.expanduser().is_file():
-                yield Problem(field, f"{table}: no such file; expected a CSV file with a column 'path'")
-
-    def unused(self, run: RunSpec) -> Iterator[Problem]:
-        for field in ("test", "attributes"):
-            if getattr(self, field) is None:
-                yield Problem(
-                    "test_attributes", f"has no effect without `{field}`; give that too, or leave this out"
-                )
-
-    def build(self, split: str) -> Source | None:
-        from sslkit_sources.decode import Decoder
-        from sslkit_sources.folder import FolderSource
-
-        root = self.root if split == "train" else self.test
-        if root is None:
-            return None
-        root = root.expanduser()
-        classes = () if split == "train" else listing.class_names(self.root.expanduser(), self.extensions)
-        listed = listing.list_folder(root, self.extensions, classes)
-        attributes = self._attributes(split, listed)
-        return FolderSource(root, listed, Decoder(self.channels, self.convert, self.max_pixels), attributes)
-
-    def _attributes(self, split: str, listed: listing.Listing) -> dict[str, Tensor]:
-        """Attributes of the images of `split`; their values are those of the training images."""
-        from sslkit_sources.attributes import encode, names_of, read_csv
-
-        if self.attributes is None:
-            return {}
-        train_csv = self.attributes.expanduser()
-        test_csv = (self.test_attributes or self.attributes).expanduser()
-        train = listed
-        if split != "train":
-            train = listing.list_folder(self.root.expanduser(), self.extensions)
-        columns = read_csv(train_csv, train.files)
-        names = {column: names_of(values) for column, values in columns.items()}
-        if split != "train":
-            columns = read_csv(test_csv, listed.files)
-        return encode(columns, names, str(test_csv if split != "train" else train_csv))
 
 
 @final
@@ -147,50 +59,3 @@ class CIFAR10(SourceSpec):
         from sslkit_sources.cifar10 import cifar10
 
         return cifar10(self.root.expanduser(), split, self.limit)
-
-
-@final
-class Parquet(SourceSpec):
-    """Encoded images in the rows of parquet files, as on the Hugging Face hub. Their bytes stay in memory."""
-
-    unchecked: ClassVar[str] = "it reads parquet files of images"
-    kind: Literal["parquet"] = "parquet"
-    files: Path
-    """A file, a folder of `*.parquet` at any depth, or a pattern such as `data/train-*.parquet`."""
-    test: Path | None = None
-    """The test split, in the same way. Default: there is no test split."""
-    image_column: str = "image"
-    """Column of the encoded images: binary, or a struct with a field `bytes`."""
-    label_column: str | None = "label"
-    """Column of the labels: integers from 0, or class names. null: the images have no labels."""
-    attributes: tuple[str, ...] = ()
-    """Columns of further labels, for `probing`: whole numbers, truth values or text; empty cells are unknown."""
-    channels: Literal[1, 3] = 3
-    """Channels of every image."""
-    convert: bool = True
-    """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
-    max_pixels: int = Field(89_478_485, ge=1)
-    """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
-    max_classes: int = Field(100_000, ge=1)
-    """Classes at most that integer labels may count up to; larger ones are hardly classes."""
-
-    @classmethod
-    def example(cls) -> Self | None:
-        return None
-
-    def problems(self, run: RunSpec) -> Iterator[Problem]:
-        for field, files in (("files", self.files), ("test", self.test)):
-            message = listing.parquet_problem(files.expanduser()) if files else None
-            if message:
-                yield Problem(field, message)
-
-    def build(self, split: str) -> Source | None:
-        from sslkit_sources.decode import Decoder
-        from sslkit_sources.parquet import Columns, parquet
-
-        files = self.files if split == "train" else self.test
-        if files is None:
-            return None
-        columns = Columns(self.image_column, self.label_column, self.attributes, self.max_classes)
-        decoder = Decoder(self.channels, self.convert, self.max_pixels)
-        return parquet(files.expanduser(), columns, decoder, self.files.expanduser())

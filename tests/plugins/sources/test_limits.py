@@ -20,7 +20,7 @@ from sslkit.errors import DataError
 from sslkit_sources import listing
 from sslkit_sources.decode import MOST_PIXELS, Decoder
 from sslkit_sources.hugging_face import class_names
-from sslkit_sources.specs.images import EXTENSIONS
+from sslkit_sources.specs.folder import EXTENSIONS
 from tests.damage import damaged_json, read_or_refused
 from tests.plugins.sources.test_folder import write
 from tests.plugins.sources.test_parquet import picture
