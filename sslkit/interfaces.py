@@ -18,6 +18,7 @@ from sslkit.core.logger import Logger
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.objective import Objective, Part
 from sslkit.core.passes import Encode, Mask, Mode, Output, Pictures, Request, Tokens
+from sslkit.core.pixel_range import PixelRange, resolve_range, to_pixels
 from sslkit.core.random_stream import Draw
 from sslkit.core.source import Source
 from sslkit.core.system import System
@@ -116,6 +117,13 @@ __all__ += [
     "layer_problems",
     "mean_interval",
     "save_pictures",
+]
+
+# Sources: stored values as pixels in [0, 1].
+__all__ += [
+    "PixelRange",
+    "resolve_range",
+    "to_pixels",
 ]
 
 # Sources: fingerprints of their content.

@@ -47,6 +47,7 @@ from sslkit.specs.metrics import HIGHER, LOWER, NEITHER, Better, Metric, Metrics
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.partial_defaults import completed_by
+from sslkit.specs.pixel_range import Range
 from sslkit.specs.projection_head import BatchNormMode, Projection, group_problems
 from sslkit.specs.protocol_names import own_fields, protocol
 from sslkit.specs.readout import Readout
@@ -95,6 +96,7 @@ __all__ += [
     "LearningRateSchedule",
     "NetName",
     "Ramp",
+    "Range",
     "Reference",
     "Shape",
     "Value",

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from sslkit.core.random_stream import Draw
 
+_HIGHEST = {torch.uint8: 255, torch.uint16: 65535, torch.int16: 65535}
+"""What becomes 1, counted from the lowest value; floats are in [0, 1] already."""
+
 
 class Augment(ABC):
     """A batched operation, random per image."""
@@ -40,8 +43,15 @@ class Augment(ABC):
 
 
 def to_float(images: Tensor) -> Tensor:
-    """uint8 -> float32 in [0, 1]."""
-    return images.to(torch.float32).div_(255)
+    """Pixels of any type that `Source.load` may give, as float32 in [0, 1].
+
+    uint8 is divided by 255 and uint16 by 65535; int16 -32768 becomes 0 and 32767 becomes 1. float32 stays as it is.
+    """
+    floats = images.to(torch.float32)
+    if images.dtype == torch.int16:
+        floats = floats.add_(32768)
+    most = _HIGHEST.get(images.dtype)
+    return floats if most is None else floats.div_(most)
 
 
 def to_uint8(images: Tensor) -> Tensor:

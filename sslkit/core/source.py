@@ -14,6 +14,9 @@ from torch import Tensor
 from sslkit.core.fingerprint import fingerprint_of
 from sslkit.errors import DataError
 
+TYPES = frozenset({torch.uint8, torch.uint16, torch.int16, torch.float32})
+"""Types of images; the whole range of an integer type stands for 0 to 1, as `to_float` reads it."""
+
 
 class Source(ABC):
     """Images by index and, where there are any, labels."""
@@ -37,7 +40,10 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, index: int) -> Tensor:
-        """Image `index`, `[C, H, W]` uint8.
+        """Image `index`, `[C, H, W]`: uint8, uint16 or int16, whose range stands for 0 to 1, or float32 in [0, 1].
+
+        uint8 travels as uint8, everything else is augmented and read as float32. `sslkit.interfaces.to_pixels` brings
+        arrays of other types and ranges to one of these.
 
         Raises:
             DataError: the image cannot be decoded; the message names its file or row.
@@ -79,27 +85,28 @@ class Source(ABC):
         return None
 
     def resident(self) -> Tensor | None:
-        """All images as one `[N, C, H, W]` uint8 tensor, where they are of one size and fit in memory."""
+        """All images as one tensor `[N, C, H, W]` of the type that `load` gives, where they fit in memory.
+
+        None where they are of several sizes or types, or too many.
+        """
         return None
 
 
 def pixels(images: Tensor, channels: int) -> Tensor:
-    """`images` `[..., C, H, W]`, where they are what a source gives: uint8 with as many `channels`.
+    """`images` `[..., C, H, W]`, where they are what a source gives: of one of `TYPES`, with as many `channels`.
 
     Anything else would be wrapped, cut off or taken for black somewhere between the source and the network.
 
     Raises:
         DataError: they are not.
     """
-    if images.dtype == torch.uint8 and images.ndim >= 3 and images.shape[-3] == channels:
+    if images.dtype in TYPES and images.ndim >= 3 and images.shape[-3] == channels:
         return images
-    if images.dtype.is_floating_point:
-        advice = "; bring floats to 0 to 255 and round them"
-    else:
-        advice = (
-            "" if images.dtype == torch.uint8 else "; divide 16-bit values by 257, and convert the others"
-        )
-    shape = tuple(images.shape[-3:])
+    advice = (
+        "" if images.dtype in TYPES else "; `to_pixels` of sslkit.interfaces brings other arrays to these"
+    )
+    names = "uint8, uint16, int16 or float32 (0 to 1)"
     raise DataError(
-        f"a source gives images as uint8 of 0 to 255, [{channels}, H, W], but this is {images.dtype} {shape}{advice}"
+        f"a source gives images as {names}, [{channels}, H, W], but this is {images.dtype} "
+        f"{tuple(images.shape[-3:])}{advice}"
     )

@@ -1,4 +1,4 @@
-"""Images of another type than uint8 would be wrapped, cut off or taken for black; every way in refuses them by name."""
+"""Images of a type that no source may give would be wrapped or taken for black; every way in refuses them by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sslkit.evaluate.features import _Centers
 from tests import tiny
 from tests.fakes_train import MadeSource, pictures
 
-TYPES = (torch.float32, torch.float64, torch.uint16, torch.int16, torch.bool)
+TYPES = (torch.float64, torch.float16, torch.uint32, torch.int32, torch.int8, torch.bool)
 
 
 def source_of(dtype, *, held):
@@ -30,7 +30,9 @@ def unexpected(index, reason):
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_training_refuses_other_types_in_memory_and_from_workers(dtype):
-    message = rf"gives images as uint8 of 0 to 255, \[\d, H, W\], but this is {dtype}"
+    message = (
+        rf"gives images as uint8, uint16, int16 or float32 \(0 to 1\), \[\d, H, W\], but this is {dtype}"
+    )
     with pytest.raises(DataError, match=message):
         resident(source_of(dtype, held=True), 1 << 30, tiny.CPU.device, 0, unexpected)
     with pytest.raises(DataError, match=message):
@@ -49,11 +51,13 @@ def test_evaluation_refuses_other_types(dtype):
 
 
 def test_the_message_says_what_to_do():
-    with pytest.raises(DataError, match=r"torch.uint16 \(1, 2, 2\); divide 16-bit values by 257"):
-        pixels(torch.zeros(1, 2, 2, dtype=torch.uint16), 1)
-    with pytest.raises(DataError, match="bring floats to 0 to 255 and round them"):
-        pixels(torch.zeros(1, 2, 2), 1)
+    with pytest.raises(DataError, match=r"torch.int32 \(1, 2, 2\); `to_pixels` of sslkit.interfaces brings"):
+        pixels(torch.zeros(1, 2, 2, dtype=torch.int32), 1)
     with pytest.raises(DataError, match=r"\[3, H, W\], but this is torch.uint8 \(1, 2, 2\)$"):
         pixels(torch.zeros(1, 2, 2, dtype=torch.uint8), 3)
-    images = torch.zeros(5, 3, 2, 2, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int16, torch.float32])
+def test_what_sources_may_give_is_passed_on(dtype):
+    images = torch.zeros(5, 3, 2, 2).to(dtype)
     assert pixels(images, 3) is images
