@@ -27,6 +27,8 @@ GAP, TITLE = 6, 30
 PANEL = (4.4, 3.0)
 """Inches of a panel of curves."""
 PANELS_A_ROW = 3
+MARGINS = {"left": 0.75, "right": 0.3, "bottom": 0.55, "top": 0.35}
+"""Inches about the axes of a panel for what stands there; to search for the least takes half of the drawing."""
 BASELINES = {"untrained": "untrained", "raw pixels": "raw_pixels"}
 """What people call them -> what records do."""
 LEVELS = ("0.35", "C3")
@@ -111,7 +113,8 @@ def save_conflict(path: Path, records: Sequence[Mapping[str, float | None]]) -> 
 def _save_panels(path: Path, panels: Mapping[str, Panel]) -> None:
     rows = max(1, math.ceil(len(panels) / PANELS_A_ROW))
     columns = max(1, math.ceil(len(panels) / rows))
-    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(PANEL[0] * columns, PANEL[1] * rows), dpi=DPI)
+    figure.subplots_adjust(**_margins(rows, columns))
     if not panels:
         figure.text(0.5, 0.5, "nothing recorded yet", ha="center", va="center")
     last = max((curve.steps[-1] for panel in panels.values() for curve in panel.curves), default=0)
@@ -123,6 +126,20 @@ def _save_panels(path: Path, panels: Mapping[str, Panel]) -> None:
             axes.axhline(value, color=color, linestyle="--", linewidth=1.2, label=f"{name} {value:.4g}")
         _label(axes, title, panel.curves, last)
     _save(figure, path)
+
+
+def _margins(rows: int, columns: int) -> dict[str, float]:
+    """`MARGINS` in the shares that matplotlib asks for: of the figure outside, of a pair of axes between two."""
+    width, height = PANEL
+    between = {"wspace": MARGINS["left"] + MARGINS["right"], "hspace": MARGINS["bottom"] + MARGINS["top"]}
+    return {
+        "left": MARGINS["left"] / (width * columns),
+        "right": 1 - MARGINS["right"] / (width * columns),
+        "bottom": MARGINS["bottom"] / (height * rows),
+        "top": 1 - MARGINS["top"] / (height * rows),
+        "wspace": between["wspace"] / (width - between["wspace"]),
+        "hspace": between["hspace"] / (height - between["hspace"]),
+    }
 
 
 def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
+import functools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,9 +39,9 @@ class _Loader(yaml.SafeLoader):
     PyYAML lets aliases share what they name, so that a kilobyte of them loads at once; whoever walks them pays.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, most: int) -> None:
         super().__init__(text)
-        self.most, self._nodes, self._depth = most_nodes(), 0, 0
+        self.most, self._nodes, self._depth = most, 0, 0
         self._sizes: dict[str, int] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
@@ -105,6 +107,16 @@ def parse_yaml(text: str, where: str) -> dict[str, object]:
     return {**data}
 
 
+@functools.lru_cache(maxsize=16)
+def _loaded(text: str, most: int) -> object:
+    """What `text` says. A lock is read many times while a run begins, and PyYAML takes 20 ms for it."""
+    loader = _Loader(text, most)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()  # type: ignore[no-untyped-call]
+
+
 def _yaml(text: str, where: str) -> object:
     try:
         if len(text) > BYTES_A_NODE * (most := most_nodes()):
@@ -112,8 +124,7 @@ def _yaml(text: str, where: str) -> object:
             raise SpecError(
                 f"{size}; make it shorter, or set {VARIABLE} in the environment to a higher limit"
             )
-        data: object = yaml.load(text, _Loader)  # noqa: S506, a SafeLoader
-        return data
+        return copy.deepcopy(_loaded(text, most))
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
     except yaml.YAMLError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import final
@@ -28,6 +30,8 @@ from sslkit.train.watch.progress import Progress
 
 Due = Mapping[int, EvaluatorSpec]
 """Evaluators by their place in the spec."""
+REDRAWN = 60.0
+"""Seconds from one drawing of the figures to the next while a run goes on: they cost more than a short evaluation."""
 
 
 @final
@@ -67,6 +71,7 @@ class OnlineEvaluation:
         self._recorder, self._saver, self._progress = recorder, saver, progress
         self._stepper, self._length = composed.step, composed.length
         self._first = reading.loading.parallel.first
+        self._drawn = -math.inf
 
     @property
     def net(self) -> Backbone:
@@ -109,12 +114,14 @@ class OnlineEvaluation:
             self._recorder.write({"step": 0, "epoch": 0.0, **metrics})
 
     def figures(self, done: int) -> None:
-        """Draw what objectives show of held-out images, and the curves."""
+        """Draw what objectives show of held-out images, and the curves: at the end, and now and then before it."""
         run_dir, warn = self._spec.run_dir, self._progress.warn
         with self._stepper.full_weights():
-            if self._first:
+            recent = done < self._length.steps and time.monotonic() - self._drawn < REDRAWN
+            if self._first and not recent:
                 paths = draw_pictures(self.composed, self._reading, self._sources, self._spec, run_dir, warn)
                 self._show(done, paths + draw_curves(run_dir, warn))
+                self._drawn = time.monotonic()
 
     def _scores(self, net: Backbone | None, due: Due) -> dict[str, Scores]:
         return evaluate(net, due, self._spec.data, self._reading, self._sources)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from sslkit.core.passes import Pictures
@@ -263,3 +264,25 @@ def test_runs_without_a_balance_have_no_conflict(tmp_path, drawn):
     assert not figures.save_conflict(tmp_path / "conflict.png", records(20))
     assert not drawn
     assert not (tmp_path / "conflict.png").exists()
+
+
+def test_all_text_is_inside_the_figure_and_no_panel_reaches_into_another(tmp_path, drawn):
+    rows = [
+        {
+            "step": 400_000 * i,
+            "loss": 1e5 + i,
+            "lr": -1e-9 * i,
+            "eval/knn/accuracy": i / 9,
+            "eval/a/b": -2e7 * i,
+        }
+        for i in range(9)
+    ]
+    save_curves(tmp_path / "f.png", rows)
+    (figure,) = drawn
+    whole = figure.bbox
+    boxes = [axes.get_tightbbox() for axes in figure.axes]
+    assert len(boxes) == 4
+    for i, box in enumerate(boxes):
+        inside = Bbox.intersection(whole, box)
+        assert np.allclose(inside, box)
+        assert not any(box.overlaps(other) for other in boxes[:i])

@@ -198,6 +198,22 @@ def test_broken_override(assignment: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+def test_each_reader_has_its_own_copy_of_a_text_that_was_read_before() -> None:
+    text = "data: {kind: digits}\nviews: [1, 2]"
+    first = parse_yaml(text, "a")
+    first["views"].append(3)
+    first["data"]["kind"] = "folder"
+    assert parse_yaml(text, "b") == {"data": {"kind": "digits"}, "views": [1, 2]}
+
+
+def test_a_limit_counts_for_a_text_that_was_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "views: [1, 2, 3, 4, 5, 6]"
+    assert parse_yaml(text, "a")
+    monkeypatch.setenv("SSLKIT_MAX_SPEC_NODES", "5")
+    with pytest.raises(SpecError, match="has more than 5 values"):
+        parse_yaml(text, "b")
+
+
 def test_a_spec_that_contains_itself_is_refused() -> None:
     data = parse_yaml("views: &v {global: *v}", "text")
     with pytest.raises(SpecError, match=r"^the spec contains itself, or"):

@@ -11,6 +11,7 @@ from sslkit.runs import checkpoint, metrics_log
 from sslkit.runs.checkpoint import FOLDER, META, Checkpoints
 from sslkit.runs.summary import read_summary
 from sslkit.specs.load import dump
+from sslkit.train import online_evaluation
 from sslkit.train.launch import resume, train
 from sslkit_evaluators.probes.knn import KNNEvaluator
 from sslkit_loggers.tensorboard import TensorBoardLogger
@@ -199,3 +200,21 @@ def test_a_logger_that_fails_is_told_once_and_costs_nothing(whole, tmp_path, mon
         "ConnectionError: the service is away; training goes on"
     )
     assert told.count(warning) == 1
+
+
+@pytest.mark.parametrize(("pause", "drawings"), [(online_evaluation.REDRAWN, 2), (0.0, 3)])
+def test_figures_are_drawn_now_and_then_and_at_the_end(tmp_path, monkeypatch, pause, drawings):
+    """Evaluations of a few seconds would draw for longer than they read."""
+    steps = []
+    drawn = online_evaluation.draw_curves
+
+    def draw(folder, warn):
+        steps.append(metrics_log.read(folder)[-1]["step"])
+        return drawn(folder, warn)
+
+    monkeypatch.setattr(online_evaluation, "draw_curves", draw)
+    monkeypatch.setattr(online_evaluation, "REDRAWN", pause)
+    monkeypatch.setattr(online_evaluation.time, "monotonic", lambda: 5.0)
+    train(tiny.spec(**fields(tmp_path)), silent)
+    assert steps == [*[3, 6][: drawings - 1], 8]
+    assert (tmp_path / "figures" / "curves.png").stat().st_size > 0
