@@ -114,7 +114,7 @@ def _loaded(text: str, most: int) -> object:
     try:
         return loader.get_single_data()
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _yaml(text: str, where: str) -> object:
