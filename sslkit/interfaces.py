@@ -9,7 +9,7 @@ from __future__ import annotations
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
-from sslkit.core.augment import Augment, to_float, to_uint8
+from sslkit.core.augment import Augment, as_stored, to_float, to_uint8
 from sslkit.core.backbone import Attentions, Backbone, Exported
 from sslkit.core.balancer import Balancer, Space
 from sslkit.core.evaluator import Evaluator, Features, Predictions, Rows, Scores, Setting, Split, Subject
@@ -79,6 +79,7 @@ __all__ += [
     "Draw",
     "Scene",
     "Space",
+    "as_stored",
     "make_mask",
     "seeds",
     "to_float",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sslkit.functional.resize import Box, Interpolation, resize_bytes, resize_center, resize_crop
-from sslkit.interfaces import Augment, Draw, to_float, to_uint8
+from sslkit.interfaces import Augment, Draw, as_stored, to_float
 
 BYTES_SIDE = 64
 """On a CPU, images with a longer side than this are cut one by one, by kernels for bytes."""
@@ -20,7 +20,7 @@ ATTEMPTS = 10
 
 @final
 class RandomResizedCropAugment(Augment):
-    """A random part of the image, resized; in steps of 1/255, so that it may travel as uint8."""
+    """A random part of the image, resized."""
 
     fixes_size = True
 
@@ -35,34 +35,39 @@ class RandomResizedCropAugment(Augment):
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`[B, C, H, W]` -> `[B, C, size, size]`."""
         boxes = random_boxes(draw, images.shape[-2], images.shape[-1], self.scale, self.ratio)
-        return to_byte_levels(resize_crop(images, boxes, (self.size, self.size), self.interpolation))
+        return resize_crop(images, boxes, (self.size, self.size), self.interpolation).clamp(0, 1)
 
     def cut(self, images: Tensor | Sequence[Tensor], draw: Draw) -> Tensor:
         """The same crops of decoded images; what is large is cut from the bytes, within 1/255 of the floats."""
-        alike = isinstance(images, Tensor) or len({x.shape for x in images}) == 1
+        alike = isinstance(images, Tensor) or len({(x.shape, x.dtype) for x in images}) == 1
         if alike and (draw.device.type != "cpu" or max(images[0].shape[-2:]) <= BYTES_SIDE):
             batch = images if isinstance(images, Tensor) else torch.stack(list(images))
             boxes = random_boxes(draw, batch.shape[-2], batch.shape[-1], self.scale, self.ratio)
-            return self._bytes(batch, boxes)
+            return self._batch(batch, boxes)
         heights, widths = (torch.tensor([x.shape[axis] for x in images]) for axis in (-2, -1))
         boxes = random_boxes(draw, heights, widths, self.scale, self.ratio)
         return torch.stack([self._one(image, box) for image, box in zip(images, boxes, strict=True)])
 
     def _one(self, image: Tensor, box_4: Tensor) -> Tensor:
-        """`[C, size, size]` uint8; the way depends on the image's own size only, not on its batch."""
-        if max(image.shape[-2:]) > BYTES_SIDE:
-            return resize_bytes(image, Box(*box_4.tolist()), self.size, self.interpolation)
-        return self._bytes(image[None], box_4[None])[0]
+        """`[C, size, size]`; the way depends on the image's own size and type only, not on its batch."""
+        if max(image.shape[-2:]) <= BYTES_SIDE:
+            return self._batch(image[None], box_4[None])[0]
+        box = Box(*box_4.tolist())
+        if image.dtype == torch.uint8:
+            return resize_bytes(image, box, self.size, self.interpolation)
+        part = image[:, box.top : box.top + box.height, box.left : box.left + box.width]
+        return self._batch(part[None], torch.tensor([[0, 0, box.height, box.width]]))[0]
 
-    def _bytes(self, images_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
-        """`[B, C, size, size]` uint8 from uint8: rounded once."""
+    def _batch(self, images_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
+        """`[B, C, size, size]`: uint8 from uint8, rounded once; else float32."""
         sides = (self.size, self.size)
-        return to_uint8(resize_crop(to_float(images_BCHW), boxes_B4, sides, self.interpolation))
+        crops = resize_crop(to_float(images_BCHW), boxes_B4, sides, self.interpolation).clamp(0, 1)
+        return as_stored(crops, images_BCHW)
 
 
 @final
 class ResizeAugment(Augment):
-    """The central square, resized; in steps of 1/255."""
+    """The central square, resized."""
 
     fixes_size = True
 
@@ -72,7 +77,7 @@ class ResizeAugment(Augment):
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         """`[B, C, H, W]` -> `[B, C, size, size]`; draws nothing."""
-        return to_byte_levels(resize_center(images, self.size, self.crop))
+        return resize_center(images, self.size, self.crop)
 
 
 def random_boxes(
@@ -106,11 +111,6 @@ def _column(value: int | Tensor, draw: Draw) -> Tensor:
     return (value if isinstance(value, Tensor) else torch.full(draw.shape, value, device=draw.device))[
         :, None
     ]
-
-
-def to_byte_levels(images: Tensor) -> Tensor:
-    """`images` in [0, 1], rounded to the 256 values that a uint8 image has."""
-    return images.clamp(0, 1).mul(255).round().div(255)
 
 
 def _central_boxes(tall_B1: Tensor, wide_B1: Tensor, ratio: tuple[float, float]) -> Tensor:

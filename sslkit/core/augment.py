@@ -30,14 +30,14 @@ class Augment(ABC):
         Override it where bytes can be cut quicker than floats. An image's result must not depend on the others.
 
         Args:
-            images: `[B, C, H, W]` uint8, or B images `[C, H, W]` uint8 of any sizes.
+            images: `[B, C, H, W]`, or B images `[C, H, W]` of any sizes; all uint8, or all of types that are not.
             draw: Rows `[B]`.
 
         Returns:
-            `[B, C, S, S]` uint8.
+            `[B, C, S, S]`, uint8 of uint8 and float32 in [0, 1] of all others.
         """
         if isinstance(images, Tensor):
-            return to_uint8(self(to_float(images), draw))
+            return as_stored(self(to_float(images), draw), images)
         rows = [Draw(draw.key, row[None]) for row in draw.rows]
         return torch.cat([self.cut(x[None], row) for x, row in zip(images, rows, strict=True)])
 
@@ -57,3 +57,8 @@ def to_float(images: Tensor) -> Tensor:
 def to_uint8(images: Tensor) -> Tensor:
     """float32 in [0, 1] -> uint8, rounded."""
     return (images * 255).round_().clamp_(0, 255).to(torch.uint8)
+
+
+def as_stored(floats: Tensor, images: Tensor) -> Tensor:
+    """`floats` in [0, 1] as they travel: uint8 where `images`, which they were made of, are, and else as they are."""
+    return to_uint8(floats) if images.dtype == torch.uint8 else floats

@@ -16,6 +16,9 @@ from sslkit.errors import DataError
 
 TYPES = frozenset({torch.uint8, torch.uint16, torch.int16, torch.float32})
 """Types of images; the whole range of an integer type stands for 0 to 1, as `to_float` reads it."""
+SLACK = 1e-5
+"""How far floats may lie outside [0, 1]: no more than arithmetic makes."""
+ADVICE = "`to_pixels` of sslkit.interfaces brings other arrays to these"
 
 
 class Source(ABC):
@@ -98,15 +101,22 @@ def pixels(images: Tensor, channels: int) -> Tensor:
     Anything else would be wrapped, cut off or taken for black somewhere between the source and the network.
 
     Raises:
-        DataError: they are not.
+        DataError: they are not, or are floats outside [0, 1].
     """
-    if images.dtype in TYPES and images.ndim >= 3 and images.shape[-3] == channels:
-        return images
-    advice = (
-        "" if images.dtype in TYPES else "; `to_pixels` of sslkit.interfaces brings other arrays to these"
-    )
-    names = "uint8, uint16, int16 or float32 (0 to 1)"
-    raise DataError(
-        f"a source gives images as {names}, [{channels}, H, W], but this is {images.dtype} "
-        f"{tuple(images.shape[-3:])}{advice}"
-    )
+    problem = pixel_problem(images, channels)
+    if problem:
+        raise DataError(f"a source gives images as {problem}")
+    return images
+
+
+def pixel_problem(images: Tensor, channels: int) -> str:
+    """What a source gives, and how `images` differ from it; empty where they do not."""
+    expected = f"uint8, uint16, int16 or float32 (0 to 1), [{channels}, H, W], but this"
+    if images.dtype not in TYPES or images.ndim < 3 or images.shape[-3] != channels:
+        advice = "" if images.dtype in TYPES else f"; {ADVICE}"
+        return f"{expected} is {images.dtype} {tuple(images.shape[-3:])}{advice}"
+    if images.is_floating_point() and images.numel():
+        low, high = (float(end) for end in images.aminmax())
+        if not (low >= -SLACK and high <= 1 + SLACK):  # NaN is neither
+            return f"{expected} has values from {low:.4g} to {high:.4g}; {ADVICE}"
+    return ""

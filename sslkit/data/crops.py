@@ -1,4 +1,4 @@
-"""Augmentation pipeline: uint8 images to normalized crops, split between workers and the training device."""
+"""Augmentation pipeline: images to normalized crops, split between workers and the training device."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
-from sslkit.core.augment import Augment, to_float, to_uint8
+from sslkit.core.augment import Augment, as_stored, to_float, to_uint8
 from sslkit.core.context import View
 from sslkit.core.random_stream import Draw
 from sslkit.functional.pixel_normalization import channel_statistics, normalized
@@ -41,7 +41,7 @@ class Chain(NamedTuple):
 
     steps: Sequence[Augment]
     fixing: int
-    """The first of them that fixes the size. Behind it, crops are uint8 for a moment, wherever they are made."""
+    """The first of them that fixes the size. Behind it, crops of uint8 images are uint8 for a moment, anywhere."""
 
 
 class Place(NamedTuple):
@@ -66,13 +66,14 @@ class Pipeline:
         self._statistics: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def crops(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
-        """Normalized crops `[V, B, C, S, S]` by view, from uint8 `[B, C, H, W]` on the training device."""
+        """Normalized crops `[V, B, C, S, S]` by view, from `[B, C, H, W]` on the training device."""
         return {name: self._crops(name, images, step, rows, normalize=True) for name in self.views}
 
     def first(self, images: Sequence[Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
-        """A worker's part: crops `[V, B, C, S, S]` by view, from B images `[C, H, W]` uint8 of any sizes.
+        """A worker's part: crops `[V, B, C, S, S]` by view, from B images `[C, H, W]` of any sizes and types.
 
-        They are uint8 and end with the step that fixes their size; or float32 in [0, 1] and only to be normalized.
+        They end with the step that fixes their size, uint8 where all images are and else float32 in [0, 1]; or,
+        `in_workers`, they are float32 in [0, 1] and only to be normalized.
         """
         if not self.in_workers:
             return {name: self._cuts(name, images, step, rows) for name in self.views}
@@ -82,7 +83,7 @@ class Pipeline:
         """What follows `first`, on the training device."""
         return {
             name: self._normalized(x, name)
-            if x.is_floating_point()
+            if self.in_workers
             else self._finished(name, x, step, rows, normalize=True)
             for name, x in crops.items()
         }
@@ -97,7 +98,20 @@ class Pipeline:
         return self._finished(name, self._cuts(name, images, step, rows), step, rows, normalize=normalize)
 
     def _cuts(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
-        """`[V, B, C, S, S]` uint8: the same bytes whether a worker or the device makes them."""
+        """`[V, B, C, S, S]`: the same whether a worker or the device makes them; uint8 where all images are."""
+        if isinstance(images, Tensor):
+            return self._cuts_alike(name, images, step, rows)
+        places = _by_storage(images)
+        if len(places) == 1:
+            return self._cuts_alike(name, images, step, rows)
+        view = self.views[name]
+        output = torch.empty(view.crops, len(images), view.channels, view.size, view.size)
+        for some in places:
+            output[:, some] = to_float(self._cuts_alike(name, [images[i] for i in some], step, rows[some]))
+        return output
+
+    def _cuts_alike(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
+        """`[V, B, C, S, S]` of images that are all uint8, or all not."""
         view = self.views[name]
         pieces = [
             torch.stack(
@@ -111,24 +125,30 @@ class Pipeline:
         chain = self.chains[place.view][place.crop]
         if chain.fixing == 0:
             return chain.steps[0].cut(images, self._draw(place, 0))
-        if isinstance(images, Tensor):
-            return to_uint8(self._run(to_float(images), place, 0, chain.fixing + 1))
+        if isinstance(images, Tensor) and _together(images):
+            return as_stored(self._run(to_float(images), place, 0, chain.fixing + 1), images)
         places = [place._replace(rows=row[None]) for row in place.rows]
         return torch.cat([self._cut(x[None], one) for x, one in zip(images, places, strict=True)])
 
     def _finished(self, name: str, crops: Tensor, step: int, rows: Tensor, *, normalize: bool) -> Tensor:
-        """`[V, B, C, S, S]` float32 from uint8: in [0, 1], or normalized."""
+        """`[V, B, C, S, S]` float32 from cuts: in [0, 1], or normalized."""
         output = torch.empty(crops.shape, device=crops.device)
         for i, chain in enumerate(self.chains[name]):
             for part in _pieces(rows, crops[0, :1].numel()):
                 place = Place(name, i, step, rows[part])
-                crop = self._run(to_float(crops[i, part]), place, chain.fixing + 1, len(chain.steps))
+                cut = crops[i, part]
+                rounded = cut.dtype == torch.uint8
+                crop = self._run(to_float(cut), place, chain.fixing + 1, len(chain.steps), rounded=rounded)
                 output[i, part] = self._normalized(crop, name) if normalize else crop
         return output
 
-    def _run(self, images: Tensor, place: Place, begin: int, end: int) -> Tensor:
+    def _run(self, images: Tensor, place: Place, begin: int, end: int, *, rounded: bool = False) -> Tensor:
+        """`rounded`: resized images have the levels of bytes again, as those of uint8 images do."""
         for i in range(begin, end):
-            images = self.chains[place.view][place.crop].steps[i](images, self._draw(place, i))
+            step = self.chains[place.view][place.crop].steps[i]
+            images = step(images, self._draw(place, i))
+            if rounded and step.fixes_size:
+                images = to_float(to_uint8(images))
         return images
 
     def _draw(self, place: Place, index: int) -> Draw:
@@ -141,6 +161,18 @@ class Pipeline:
             self._statistics[key] = channel_statistics(kind.mean, kind.std, crops.device)
         mean, std = self._statistics[key]
         return crops.sub_(mean).div_(std)
+
+
+def _together(images: Tensor) -> bool:
+    """Whether they are cut as one batch: on a CPU, floats of several images may round otherwise than those of one."""
+    return len(images) == 1 or images.dtype == torch.uint8 or images.device.type != "cpu"
+
+
+def _by_storage(images: Sequence[Tensor]) -> list[list[int]]:
+    """The places of the uint8 images, and of all others; only those that there are."""
+    small = [i for i, image in enumerate(images) if image.dtype == torch.uint8]
+    large = [i for i, image in enumerate(images) if image.dtype != torch.uint8]
+    return [places for places in (small, large) if places]
 
 
 def _pieces(rows: Tensor, numel: int) -> Iterator[slice]:

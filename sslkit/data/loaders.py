@@ -47,7 +47,7 @@ class Feed(ABC):
 
 @final
 class ResidentFeed(Feed):
-    """Images that are held as uint8 on the training device; crops are cut there."""
+    """Images that are held on the training device; crops are cut there."""
 
     def __init__(self, images: Tensor, order: Order, pipeline: Pipeline, device: torch.device) -> None:
         self.images, self.order, self.pipeline, self.device = images.to(device), order, pipeline, device

@@ -20,11 +20,11 @@ AT_ONCE = 64
 def resident(
     source: Source, budget: int, device: torch.device, workers: int, unreadable: Unreadable
 ) -> Tensor | None:
-    """All images of `source`, `[N, C, H, W]` uint8, if they are of one size and fit in `budget` bytes.
+    """All images of `source`, `[N, C, H, W]`, if they are of one size and type and fit in `budget` bytes.
 
     What the source holds in memory already costs nothing more on a CPU, so the budget does not count there.
-    Otherwise `workers` processes decode the images, until one of another size shows up. In place of an image that
-    cannot be read stands the next one that can, as in `WorkerFeed`.
+    Otherwise `workers` processes decode the images, until one of another size or type shows up. In place of an image
+    that cannot be read stands the next one that can, as in `WorkerFeed`.
 
     Args:
         source: The images.
@@ -34,20 +34,20 @@ def resident(
         unreadable: Is told of images that cannot be read, if all others are returned.
 
     Raises:
-        DataError: no image can be read, or what the source holds are no uint8 images.
+        DataError: no image can be read, or what the source holds are no images of a type that sources may give.
     """
     held = source.resident()
     if held is not None:
         held = pixels(held, source.channels)
-        return held if device.type == "cpu" or held.numel() <= budget else None
+        return held if device.type == "cpu" or held.nbytes <= budget else None
     if budget <= 0 or len(source.sizes or "?") > 1:
         return None
-    shape = readable(source, 0)[0].shape
-    if len(source) * shape.numel() > budget:
+    first = readable(source, 0)[0]
+    if len(source) * first.nbytes > budget:
         return None
-    images, skipped = torch.empty(len(source), *shape, dtype=torch.uint8), list[tuple[int, str]]()
+    images, skipped = torch.empty(len(source), *first.shape, dtype=first.dtype), list[tuple[int, str]]()
     for start, (part, reasons) in zip(
-        range(0, len(source), AT_ONCE), _decoded(source, shape, workers), strict=False
+        range(0, len(source), AT_ONCE), _decoded(source, first, workers), strict=False
     ):
         if part is None:
             return None
@@ -58,18 +58,18 @@ def resident(
     return images
 
 
-def _decoded(source: Source, shape: torch.Size, workers: int) -> Iterator[tuple[Tensor | None, Reasons]]:
-    """The images in order, in batches; None for a batch with an image of another shape."""
+def _decoded(source: Source, first: Tensor, workers: int) -> Iterator[tuple[Tensor | None, Reasons]]:
+    """The images in order, in batches; None for a batch with an image of another shape or type than `first`."""
     plan = [list(range(i, min(i + AT_ONCE, len(source)))) for i in range(0, len(source), AT_ONCE)]
-    return batches(_Decoder(source, shape), plan, as_it_is, Loading(workers, "resident"))
+    return batches(_Decoder(source, (first.shape, first.dtype)), plan, as_it_is, Loading(workers, "resident"))
 
 
 @final
 class _Decoder(Dataset[tuple[Tensor | None, Reasons]]):
     """Decoded images, many at a time."""
 
-    def __init__(self, source: Source, shape: torch.Size) -> None:
-        self.source, self.shape = source, shape
+    def __init__(self, source: Source, form: tuple[torch.Size, torch.dtype]) -> None:
+        self.source, self.form = source, form
 
     def __len__(self) -> int:
         return len(self.source)
@@ -78,4 +78,5 @@ class _Decoder(Dataset[tuple[Tensor | None, Reasons]]):
         decoded = [readable(self.source, index) for index in indices]
         reasons = [reason for _, some in decoded for reason in some]
         images = [image for image, _ in decoded]
-        return (torch.stack(images) if all(x.shape == self.shape for x in images) else None), reasons
+        alike = all((x.shape, x.dtype) == self.form for x in images)
+        return (torch.stack(images) if alike else None), reasons

@@ -22,7 +22,7 @@ class Decoded(NamedTuple):
     """One image, or why there is none."""
 
     image: Tensor | None
-    """`[C, H, W]` uint8."""
+    """`[C, H, W]`, of a type that sources may give."""
     reason: str = ""
 
 

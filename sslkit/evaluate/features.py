@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from sslkit.core.augment import to_float, to_uint8
+from sslkit.core.augment import as_stored, to_float
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
 from sslkit.core.evaluator import Make, Rows
@@ -118,15 +118,21 @@ def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:
 def _batches(
     source: Source, loading: Loading, selection: Tensor, starts: Sequence[int]
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """(places in `selection`, uint8 images at the view's size) of the batches that begin at `starts`."""
+    """(places in `selection`, images at the view's size) of the batches that begin at `starts`."""
     resident = source.resident()
     if resident is None:
         yield from _decoded(source, loading, selection, starts)
         return
+    resident = pixels(resident, source.channels)
     for start in starts:
-        images = to_float(pixels(resident, source.channels)[selection[start : start + loading.batch_size]])
+        images = resident[selection[start : start + loading.batch_size]]
         places = torch.arange(start, start + len(images))
-        yield places, to_uint8(resize_center(images, loading.view.size, loading.crop))
+        yield places, _center(images, loading.view.size, loading.crop)
+
+
+def _center(images: Tensor, size: int, crop: float) -> Tensor:
+    """`[B, C, size, size]` of `[B, C, H, W]`: uint8 of uint8, else float32."""
+    return as_stored(resize_center(to_float(images), size, crop), images)
 
 
 def _decoded(
@@ -152,15 +158,18 @@ class _Centers(Dataset[tuple[int, Decoded]]):
     def __getitem__(self, place: int) -> tuple[int, Decoded]:
         image, reason = decoded(self.source, int(self.selection[place]))
         if image is not None:
-            image = to_uint8(resize_center(to_float(image[None]), self.size, self.crop))[0]
+            image = _center(image[None], self.size, self.crop)[0]
         return place, Decoded(image, reason)
 
 
 def _readable(items: list[tuple[int, Decoded]]) -> tuple[Tensor, Tensor, Reasons]:
     kept = [(index, one.image) for index, one in items if one.image is not None]
-    images = torch.stack([image for _, image in kept]) if kept else torch.empty(0)
+    images = [image for _, image in kept]
+    if len({image.dtype for image in images}) > 1:
+        images = [to_float(image) for image in images]
     reasons = [(index, one.reason) for index, one in items if one.image is None]
-    return torch.tensor([index for index, _ in kept], dtype=torch.int64), images, reasons
+    indices = torch.tensor([index for index, _ in kept], dtype=torch.int64)
+    return indices, torch.stack(images) if images else torch.empty(0), reasons
 
 
 def net_encoder(

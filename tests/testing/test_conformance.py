@@ -356,7 +356,7 @@ def test_a_spec_with_files_of_a_test_is_checked_alone(tmp_path):
     report = check_spec(Folder(root=tmp_path / "train", test=tmp_path / "test"))
     report.require()
     assert {check.subject for check in report.checks} == {"source/folder"}
-    assert "gives uint8 images" in {check.name for check in report.of("passed")}
+    assert "gives pixels of one scale" in {check.name for check in report.of("passed")}
 
 
 def test_a_blocked_plugin_cannot_be_checked(fake, monkeypatch):

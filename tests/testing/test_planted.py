@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.problem import Problem
 from sslkit.errors import PluginError
 from sslkit.specs.metrics import Metric
@@ -283,10 +284,41 @@ def images(dtype, **more):
     return change
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.uint16, torch.int64, torch.bool])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint32, torch.int64, torch.bool])
 @pytest.mark.parametrize("more", [{}, {"loaded": True}, {"loaded": True, "first": 7}], ids=str)
-def test_sources_of_other_types_than_uint8(dtype, more):
-    caught(SourceOf(change=images(dtype, **more)), "gives uint8 images", f"{dtype} .*expected uint8")
+def test_sources_of_types_that_none_may_give(dtype, more):
+    caught(SourceOf(change=images(dtype, **more)), PIXELS, f"gives images as uint8.*but this is {dtype}")
+
+
+def scaled(scale, dtype, held=True):
+    """The images times `scale`, in memory or one by one, as another type."""
+
+    def change(source, split):
+        values = (source.images.float() * scale).to(dtype)
+        kept = None if held is None else values.float() if held == "float" else values
+        source.resident, source.load = (lambda: kept), (lambda i: values[i])
+        return source
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype"), [(1 / 255, torch.float32), (257, torch.uint16), (100, torch.int16)], ids=str
+)
+@pytest.mark.parametrize("held", [True, None])
+def test_sources_of_16_bits_and_floats(scale, dtype, held):
+    checks(SourceOf(change=scaled(scale, dtype, held)))[PIXELS]()
+
+
+@pytest.mark.parametrize("held", [True, None])
+@pytest.mark.parametrize("scale", [1.0, -1 / 255, float("nan")])
+def test_sources_of_floats_outside_0_to_1(scale, held):
+    caught(SourceOf(change=scaled(scale, torch.float32, held)), PIXELS, "has values from .*; `to_pixels` of")
+
+
+def test_sources_of_one_type_in_memory_and_of_another_one_by_one():
+    change = scaled(1 / 255, torch.int16, "float")
+    caught(SourceOf(change=change), PIXELS, "differs between `load` and `resident`")
 
 
 def attributed(**values):
@@ -319,6 +351,7 @@ def test_sources(change, check, match):
 
 
 CUT = "cuts decoded images alike"
+PIXELS = "gives pixels of one scale"
 
 
 def corner(images, draw):
@@ -336,6 +369,10 @@ def corner(images, draw):
         (
             lambda images: torch.stack([x[..., :IMAGE, :IMAGE] // len(images) for x in images]),
             "depends on the others of its batch",
+        ),
+        (
+            lambda images: to_uint8(to_float(torch.stack([x[..., :IMAGE, :IMAGE] for x in images]))),
+            "`cut` of torch.uint16 gives torch.uint8",
         ),
     ],
 )

@@ -57,6 +57,19 @@ def test_the_message_says_what_to_do():
         pixels(torch.zeros(1, 2, 2, dtype=torch.uint8), 3)
 
 
+@pytest.mark.parametrize("value", [1.1, -0.1, float("nan"), float("inf")])
+def test_floats_of_another_range_are_refused_by_both_ways_in(value):
+    images = torch.full((4, 1, 2, 2), 0.5)
+    images[2, 0, 1, 1] = value
+    source, message = MadeSource(images), rf"but this has values from .*{'nan' if value != value else value}"
+    with pytest.raises(DataError, match=message):
+        pixels(source.load(2), 1)
+    assert readable(source, 2)[1][0][0] == 2, "left out and told, as other damaged images"
+    source.resident = lambda: images
+    with pytest.raises(DataError, match=message):
+        resident(source, 1 << 30, tiny.CPU.device, 0, unexpected)
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16, torch.int16, torch.float32])
 def test_what_sources_may_give_is_passed_on(dtype):
     images = torch.zeros(5, 3, 2, 2).to(dtype)

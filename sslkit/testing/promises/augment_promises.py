@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sslkit.core.augment import Augment
+from sslkit.core.augment import Augment, to_float
 from sslkit.runtime import seeds
 from sslkit.specs.families import AugmentSpec
 from sslkit.testing.kit_report import Checks, NotOffered, require
@@ -18,6 +18,8 @@ SLACK = 1e-5
 """Float error that is let pass, in pixels of range 1."""
 CUT_SLACK = 2.0
 """Mean difference of pixels of range 255 that integer arithmetic and rounding may make."""
+STORED = {torch.uint8: CUT_SLACK, torch.uint16: SLACK * 255, torch.float32: SLACK * 255}
+"""Types of decoded images, and the mean difference that their cuts may have; all but bytes stay floats."""
 
 
 def checks(spec: AugmentSpec) -> Checks:
@@ -80,22 +82,34 @@ def _independent(spec: AugmentSpec) -> None:
 
 
 def _cuts(spec: AugmentSpec) -> None:
-    """What a worker does of an augmentation that brings the size about: images of many sizes, as bytes."""
+    """What a worker does of an augmentation that brings the size about: images of many sizes, as they are decoded."""
     augment = spec.build(IMAGE)
     if not augment.fixes_size:
         raise NotOffered("leaves the size as it is")
-    images = (_images(augment) * 255).to(torch.uint8)
-    rows = torch.arange(IMAGES)
+    for dtype, slack in STORED.items():
+        _cuts_of(augment, dtype, slack)
+
+
+def _cuts_of(augment: Augment, dtype: torch.dtype, slack: float) -> None:
+    most = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
+    images = (_images(augment) * most).to(dtype)
+    rows, shape = torch.arange(IMAGES), (IMAGES, CHANNELS, IMAGE, IMAGE)
+    wanted = torch.uint8 if dtype == torch.uint8 else torch.float32
     cut = augment.cut(images, seeds.draw(0, "augment", rows=rows))
-    shape = (IMAGES, CHANNELS, IMAGE, IMAGE)
     require(
-        cut.dtype == torch.uint8 and cut.shape == shape,
-        f"`cut` gives {cut.dtype} {tuple(cut.shape)}, expected uint8 {shape}",
+        cut.dtype == wanted and cut.shape == shape,
+        f"`cut` of {dtype} gives {cut.dtype} {tuple(cut.shape)}, expected {wanted} {shape}",
     )
-    apart = augment.cut(list(images), seeds.draw(0, "augment", rows=rows))
-    require(torch.equal(cut, apart), "`cut` gives others for a list of images than for a tensor of them")
-    part = augment.cut(list(images[3:6]), seeds.draw(0, "augment", rows=rows[3:6]))
-    require(torch.equal(cut[3:6], part), "`cut` of an image depends on the others of its batch")
-    called = augment(images.float() / 255, seeds.draw(0, "augment", rows=rows)) * 255
-    away = float((cut.float() - called).abs().mean())
-    require(away < CUT_SLACK, f"`cut` is {away:.3g} of 255 away from what a call gives, in the mean")
+    cut = to_float(cut)
+    apart = to_float(augment.cut(list(images), seeds.draw(0, "augment", rows=rows)))
+    require(_same(cut, apart), "`cut` gives others for a list of images than for a tensor of them")
+    part = to_float(augment.cut(list(images[3:6]), seeds.draw(0, "augment", rows=rows[3:6])))
+    require(_same(cut[3:6], part), "`cut` of an image depends on the others of its batch")
+    called = augment(to_float(images), seeds.draw(0, "augment", rows=rows))
+    away = 255 * float((cut - called).abs().mean())
+    require(away < slack, f"`cut` of {dtype} is {away:.3g} of 255 away from what a call gives, in the mean")
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Within float error, which bytes are far apart from."""
+    return torch.allclose(one, other, rtol=0, atol=SLACK)

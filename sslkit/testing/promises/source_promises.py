@@ -6,9 +6,10 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sslkit.core.fingerprint import SIZE
-from sslkit.core.source import Source
+from sslkit.core.source import Source, pixel_problem
 from sslkit.errors import PluginError
 from sslkit.specs.families import SourceSpec
 from sslkit.testing.kit_report import Checks, require
@@ -22,7 +23,7 @@ UNKNOWN = 255
 def checks(spec: SourceSpec) -> Checks:
     """The checks of the training split, and of the test split where there is one."""
     return {
-        "gives uint8 images": partial(_images, spec),
+        "gives pixels of one scale": partial(_images, spec),
         "labels every image or none": partial(_labels, spec),
         "names every image": partial(_names, spec),
         "its attributes are numbers from -1": partial(_attributes, spec),
@@ -44,25 +45,25 @@ def _images(spec: SourceSpec) -> None:
     require(len(source) > 0, "has no images")
     resident = source.resident()
     if resident is not None:
-        shape = tuple(resident.shape)
-        right = resident.dtype == torch.uint8 and resident.ndim == 4 and shape[1] == source.channels
-        require(
-            right,
-            f"`resident` is {resident.dtype} {shape}, expected uint8 [N, {source.channels}, H, W] of 0 to 255",
-        )
+        _pixels(resident, 4, source.channels, "`resident`")
     for index in _some(source):
         image = source.load(index)
         actual = f"image {index} is {image.dtype} {tuple(image.shape)}"
-        right = image.dtype == torch.uint8 and image.ndim == 3 and image.shape[0] == source.channels
-        require(right, f"{actual}, expected uint8 [{source.channels}, H, W] of 0 to 255")
+        _pixels(image, 3, source.channels, f"image {index}")
         require(torch.equal(image, source.load(index)), f"image {index} differs when it is loaded again")
         size = (image.shape[1], image.shape[2])
         require(source.sizes is None or size in source.sizes, f"{actual}, a size that `sizes` leaves out")
-        same = resident is None or torch.equal(resident[index], image)
+        same = resident is None or (resident.dtype == image.dtype and torch.equal(resident[index], image))
         require(same, f"image {index} differs between `load` and `resident`")
     require(
         resident is None or len(resident) == len(source), "`resident` has another number of images than `len`"
     )
+
+
+def _pixels(images: Tensor, ndim: int, channels: int, subject: str) -> None:
+    problem = pixel_problem(images, channels)
+    require(not problem, f"{subject}: a source gives images as {problem}")
+    require(images.ndim == ndim, f"{subject} has {images.ndim} dimensions, expected {ndim}")
 
 
 def _some(source: Source) -> list[int]:

@@ -5,6 +5,7 @@ import torch
 from torchvision.transforms.v2 import functional as V
 
 from sslkit import Grayscale, HorizontalFlip, RandomAffine, RandomResizedCrop, Resize, Solarize, catalog
+from sslkit.core.augment import to_float
 from sslkit.core.random_stream import Draw
 from sslkit.errors import SpecError
 from sslkit.specs.base import Spec
@@ -74,11 +75,21 @@ def test_an_image_alone_is_bit_equal_to_itself_in_a_batch(spec):
 @pytest.mark.parametrize(
     "kind", [kind for kind, spec in catalog.kinds("augment").items() if spec().build(9).fixes_size]
 )
-def test_what_fixes_the_size_can_travel_as_bytes(kind):
+@pytest.mark.parametrize("side", [20, 80])
+def test_what_fixes_the_size_cuts_bytes_as_bytes_and_all_else_as_floats(kind, side):
     augment = catalog.kinds("augment")[kind]().build(9)
-    made = augment(images(20, 30), Draw(3, ROWS))
-    sent = (made * 255).round().to(torch.uint8)
-    assert torch.equal(sent.float() / 255, made)
+    floats = images(side, side + 10)
+    deep = (floats * 65535).round().to(torch.int32).to(torch.uint16)
+    cut = augment.cut(deep, Draw(3, ROWS))
+    assert cut.dtype == torch.float32
+    assert torch.equal(augment.cut(list(deep), Draw(3, ROWS)), cut)
+    assert torch.equal(augment.cut(to_float(deep), Draw(3, ROWS)), cut)
+    torch.testing.assert_close(cut, augment(to_float(deep), Draw(3, ROWS)), rtol=0, atol=1e-5)
+    levels = (cut * 255 - (cut * 255).round()).abs()
+    assert float(levels.max()) > 0.3, "values between those of bytes are kept"
+    small = augment.cut((floats * 255).to(torch.uint8), Draw(3, ROWS))
+    assert small.dtype == torch.uint8
+    assert float((small.float() / 255 - cut).abs().max()) < 1.5 / 255
 
 
 @pytest.mark.parametrize(
