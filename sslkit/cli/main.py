@@ -22,6 +22,7 @@ COMMANDS = {
     "resume": "Go on with a run that was stopped or killed, as if it had not been.",
     "validate": "Check a spec without running it.",
     "explain": "Show what a spec resolves to: passes, tokens, parameters, learning rate, steps.",
+    "data": "Look at the images of a spec: statistics for `normalize`, faults, what arrives in the network.",
     "schema": "Print the JSON schema of specs, for editors.",
     "plugins": "List, show, check and make plugins.",
     "evaluate": "Evaluate a finished or stopped run.",
@@ -121,10 +122,7 @@ def _execute(command: str, words: Sequence[str]) -> int:
     parser.words = words
     parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
     module.add_arguments(parser)
-    try:
-        args = parser.parse_intermixed_args(words)  # `run SPEC --out DIR key=value` mixes both
-    except TypeError:  # argparse cannot mix them where a command has commands of its own
-        args = parser.parse_args(words)
+    args = parser.parse_args(words)
     with _uncollected() if command in BRIEF else contextlib.nullcontext():
         return int(module.execute(args))
 
@@ -143,9 +141,22 @@ def _uncollected() -> Iterator[None]:
 
 @final
 class _Parser(argparse.ArgumentParser):
-    """Tells who writes a field as an option how it is written."""
+    """Takes options and `key.path=value` in any order, and tells who writes a field as an option how it is written."""
 
     words: Sequence[str] = ()
+    _mixing = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """`run SPEC --out DIR key=value` mixes both; so does each of a command's own commands."""
+        if self._mixing or self._subparsers is not None:  # which argparse cannot mix, only what is in them
+            return super().parse_known_args(args, namespace)
+        self._mixing = True  # what follows calls this again
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._mixing = False
 
     def error(self, message: str) -> NoReturn:
         """End with a usage line and `message`, and the hint that fits."""

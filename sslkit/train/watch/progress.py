@@ -78,7 +78,7 @@ class Progress:
         self._began = self._clock()
         self._shown = self._began - self._every  # the first step shows at once
         if self._live:
-            self._bar = _bar(self._console)
+            self._bar = bar(self._console)
             self._task = self._bar.add_task("", total=total, completed=done, text="")
             self._bar.start()
 
@@ -144,7 +144,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _bar(console: Console) -> Bar:
+def bar(console: Console) -> Bar:
     """The numbers keep their line: on a narrow terminal the bar gives way."""
     return Bar(
         MofNCompleteColumn(table_column=Column(no_wrap=True)),

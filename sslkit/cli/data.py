@@ -1,0 +1,64 @@
+"""`sslkit data`: look at images before a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslkit.cli.spec_arguments import add_spec_arguments
+from sslkit.errors import SpecError
+
+if TYPE_CHECKING:
+    from sslkit.analysis.image_data.data_fields import DataFields
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's own commands to `parser`."""
+    parser.usage = f"{parser.prog} ACTION SPEC.yaml [key.path=value ...] [options]"
+    actions = parser.add_subparsers(
+        prog=parser.prog, dest="action", required=True, metavar="ACTION", help="what to do; ACTION --help says more"
+    )
+    text = "mean and deviation for `normalize`, sizes, ranges, classes, unreadable images, duplicates"
+    stats = _action(actions.add_parser("stats", help=text, description=f"Print {text}."))
+    stats.add_argument("--images", type=_count, metavar="N", help="read a seeded sample of N images; default: all")
+
+
+def _action(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    add_spec_arguments(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that is known")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+    return parser
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Do what `args.action` says."""
+    if args.json and args.json.is_dir():
+        raise SpecError(f"--json: {args.json} is a folder; give the name of a file")
+    from sslkit.analysis.image_data.data_fields import load_fields
+    from sslkit.registry.manager import registry
+
+    fields = load_fields(args.spec, args.overrides, registry().failures)
+    return {"stats": _stats}[args.action](fields, args)
+
+
+def _stats(fields: DataFields, args: argparse.Namespace) -> int:
+    from sslkit.analysis.image_data.image_statistics import image_statistics
+    from sslkit.analysis.image_data.reading_bar import ReadingBar
+    from sslkit.cli.data_text import statistics_lines
+    from sslkit.runtime.atomic_files import write_json
+    from sslkit.runtime.signals import exit_code
+
+    statistics = image_statistics(fields, args.images, ReadingBar("reading"))
+    print("\n".join(statistics_lines(statistics)))
+    print(statistics.to_yaml(), end="")
+    if args.json:
+        write_json(args.json, statistics.to_json())
+        print(f"# written: {args.json}")
+    return 0 if statistics.signal is None else exit_code(statistics.signal)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 0 < int(text[:12]) < 2**31:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, found {text!r}")
+    return int(text)

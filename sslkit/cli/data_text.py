@@ -1,0 +1,111 @@
+"""What `sslkit data` prints. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sslkit.analysis.image_data.duplicate_images import Copy, Duplicates
+    from sslkit.analysis.image_data.image_statistics import ImageStatistics, Side
+
+NAMED = 3
+"""Images that are named as examples; the JSON file has all."""
+LISTED = 10
+"""Classes up to which each is listed."""
+HEADINGS = ("channel", "mean", "std", "min", "1 %", "99 %", "max")
+
+
+def statistics_lines(statistics: ImageStatistics) -> Iterator[str]:
+    """All but the YAML."""
+    rows = [*_overview(statistics), *_classes(statistics.classes), *_unreadable(statistics)]
+    copies = statistics.duplicates
+    rows += [("duplicates", text) for text in (_NOT_COMPARED if copies is None else _copies(copies))]
+    for label, text in rows:
+        yield f"{label:<11} {text}"
+    if statistics.channels:
+        yield ""
+        yield from aligned([HEADINGS, *_channels(statistics)])
+    yield ""
+    if statistics.signal is not None:
+        yield f"# stopped by {statistics.signal}: of the {statistics.read:,} images that were read until then"
+    for channel in statistics.constant:
+        yield f"# channel {channel} is constant: `normalize` takes no deviation of 0, so leave the channel out"
+    yield "# in [0, 1], before crops; every pixel of whole images counts the same"
+
+
+_NOT_COMPARED = ("not looked for in a sample; without --images they are",)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """`rows` as columns, the first to the left and all others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))]
+        yield "  ".join(cells).rstrip()
+
+
+def some(texts: Iterable[str], most: int = NAMED) -> str:
+    """The first of `texts`, and whether there are more."""
+    listed = list(texts)
+    return ", ".join(listed[:most]) + (", ..." if len(listed) > most else "")
+
+
+def _overview(statistics: ImageStatistics) -> Iterator[tuple[str, str]]:
+    yield "images", ", ".join(f"{count:,} {split}" for split, count in statistics.images.items())
+    sample = "all" if statistics.read == statistics.images["train"] else f"a sample (seed {statistics.seed}),"
+    dtypes = ", ".join(f"{count:,} {dtype}" for dtype, count in statistics.dtypes.items())
+    yield "read", f"{sample} {statistics.read:,} training images: {dtypes}"
+    if statistics.height is not None and statistics.width is not None:
+        height, width = _side(statistics.height), _side(statistics.width)
+        distinct = len(statistics.sizes)
+        (tall, wide), count = statistics.sizes.most_common(1)[0]
+        text = f"{distinct:,} different, {count:,} of them {tall} x {wide}; height {height}; width {width}"
+        yield "sizes", f"all {tall} x {wide}" if distinct == 1 else text
+
+
+def _side(side: Side) -> str:
+    return f"{side.least} to {side.most}, median {side.median:g}"
+
+
+def _channels(statistics: ImageStatistics) -> Iterator[list[str]]:
+    for number, channel in enumerate(statistics.channels):
+        yield [str(number), *(f"{value:.4g}" for value in channel)]
+
+
+def _classes(classes: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, str]]:
+    for split, counts in classes.items():
+        ordered = sorted(counts, key=counts.__getitem__)
+        if len(counts) <= LISTED:
+            text = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        else:
+            few, many = ordered[0], ordered[-1]
+            text = f"{len(counts):,}, from {few} ({counts[few]:,}) to {many} ({counts[many]:,})"
+        yield "classes", f"{split}: {text}"
+    if not classes:
+        yield "classes", "no labels"
+
+
+def _unreadable(statistics: ImageStatistics) -> Iterator[tuple[str, str]]:
+    if statistics.unreadable:
+        reasons = some(reason for _, reason in statistics.unreadable)
+        yield "unreadable", f"{len(statistics.unreadable):,} training images: {reasons}"
+    else:
+        yield "unreadable", "none"
+
+
+def _copies(copies: Duplicates) -> Iterator[str]:
+    for split, groups in copies.within.items():
+        if groups:
+            yield f"{copies.extra(split):,} {split} images are copies of others: {some(map(_group, groups))}"
+    if copies.between:
+        leaked, groups = copies.leaked(), some(map(_group, copies.between))
+        yield f"{leaked:,} test images are among the training images, so that scores are too good: {groups}"
+    if copies.unknown:
+        yield f"not known of the {' and the '.join(copies.unknown)} images, whose source has no digests"
+    elif not copies.between and not any(copies.within.values()):
+        yield "none"
+
+
+def _group(copies: Sequence[Copy]) -> str:
+    return " = ".join(copy.name for copy in copies[:NAMED]) + " = ..." * (len(copies) > NAMED)
