@@ -5,7 +5,7 @@ A page holds a directive in an HTML comment, which is replaced when the site is 
 - `<!-- fields: RunSpec -->`: a table of the fields of a spec of the core, or of a kind (`masker/random`);
 - `<!-- kinds: masker -->`: a section for every built-in kind of a family, with its fields;
 - `<!-- masks: {kind: random} -->`: a picture of masks that a masker draws;
-- `<!-- help: run -->`: what `sslkit run --help` prints.
+- `<!-- help: run -->`: what `sslkit run --help` prints; `<!-- help: data stats -->` of one of a command's own.
 """
 
 from __future__ import annotations
@@ -330,10 +330,22 @@ def help_text(command: str) -> Iterator[str]:
 
 def parser(command: str) -> argparse.ArgumentParser:
     """The parser of `command`, as `sslkit.cli.main` makes it, for lines of 96 characters."""
+    command, _, action = command.partition(" ")
     made = argparse.ArgumentParser(
-        prog=f"sslkit {command}", description=COMMANDS[command], allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=96),
-    )  # fmt: skip
+        prog=f"sslkit {command}",
+        description=COMMANDS[command],
+        allow_abbrev=False,
+        formatter_class=_formatter,
+    )
     made.add_argument("--debug", action="store_true", help="show the traceback of errors")
     import_module(f"sslkit.cli.{command}").add_arguments(made)
-    return made
+    if not action:
+        return made
+    (actions,) = (a for a in made._actions if isinstance(a, argparse._SubParsersAction))
+    one: argparse.ArgumentParser = actions.choices[action]
+    one.formatter_class = _formatter
+    return one
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, width=96)

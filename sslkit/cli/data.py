@@ -17,11 +17,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's own commands to `parser`."""
     parser.usage = f"{parser.prog} ACTION SPEC.yaml [key.path=value ...] [options]"
     actions = parser.add_subparsers(
-        prog=parser.prog, dest="action", required=True, metavar="ACTION", help="what to do; ACTION --help says more"
+        prog=parser.prog,
+        dest="action",
+        required=True,
+        metavar="ACTION",
+        help="what to do; ACTION --help says more",
     )
     text = "mean and deviation for `normalize`, sizes, ranges, classes, unreadable images, duplicates"
     stats = _action(actions.add_parser("stats", help=text, description=f"Print {text}."))
-    stats.add_argument("--images", type=_count, metavar="N", help="read a seeded sample of N images; default: all")
+    stats.add_argument(
+        "--images", type=_count, metavar="N", help="read a seeded sample of N images; default: all"
+    )
 
 
 def _action(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:

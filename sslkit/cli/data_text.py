@@ -41,8 +41,8 @@ def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """`rows` as columns, the first to the left and all others to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        cells = [cell.rjust(width) if i else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths))]
-        yield "  ".join(cells).rstrip()
+        first, *others = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join([first, *(f"{cell.strip():>{len(cell)}}" for cell in others)]).rstrip()
 
 
 def some(texts: Iterable[str], most: int = NAMED) -> str:
@@ -97,10 +97,10 @@ def _unreadable(statistics: ImageStatistics) -> Iterator[tuple[str, str]]:
 def _copies(copies: Duplicates) -> Iterator[str]:
     for split, groups in copies.within.items():
         if groups:
-            yield f"{copies.extra(split):,} {split} images are copies of others: {some(map(_group, groups))}"
+            yield f"{copies.surplus(split):,} {split} images are copies of others: {some(map(_group, groups))}"
     if copies.between:
-        leaked, groups = copies.leaked(), some(map(_group, copies.between))
-        yield f"{leaked:,} test images are among the training images, so that scores are too good: {groups}"
+        pairs = some(map(_group, copies.between))
+        yield f"{copies.leaked():,} test images are among the training images, so that scores are too good: {pairs}"
     if copies.unknown:
         yield f"not known of the {' and the '.join(copies.unknown)} images, whose source has no digests"
     elif not copies.between and not any(copies.within.values()):

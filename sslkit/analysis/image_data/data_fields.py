@@ -88,7 +88,7 @@ def load_fields(path: Path, assignments: Sequence[str] = (), notes: str = "") ->
     fields = override(read_yaml(path), assignments)
     unknown = next((name for name in fields if name not in RunSpec.model_fields), None)
     if unknown is not None:
-        raise SpecError(f"{unknown}: is not a field of RunSpec.{suggest(unknown, RunSpec.model_fields)}")
+        raise SpecError(f"{unknown}: is not a field of RunSpec. {suggest(unknown, RunSpec.model_fields)}")
     return parse_as(DataFields, {k: v for k, v in fields.items() if k in DataFields.model_fields}, notes)
 
 

@@ -15,7 +15,8 @@ class Copy(NamedTuple):
     """One of several equal images."""
 
     split: str
-    index: int
+    place: int
+    """Its index."""
     name: str
 
 
@@ -29,7 +30,7 @@ class Duplicates(NamedTuple):
     unknown: list[str]
     """Splits whose source has no digests, so that nothing is known."""
 
-    def extra(self, split: str) -> int:
+    def surplus(self, split: str) -> int:
         """Images of `split` that are left out when one of each group stays."""
         return sum(len(group) - 1 for group in self.within[split])
 

@@ -94,7 +94,9 @@ class ImageStatistics(NamedTuple):
             "sizes": {
                 **{name: side and side._asdict() for name, side in sides.items()},
                 "distinct": len(self.sizes),
-                "common": [[height, width, count] for (height, width), count in self.sizes.most_common(COMMON)],
+                "common": [
+                    [height, width, count] for (height, width), count in self.sizes.most_common(COMMON)
+                ],
             },
             "classes": self.classes,
             "unreadable": [{"image": name, "reason": reason} for name, reason in self.unreadable],
@@ -123,7 +125,9 @@ def image_statistics(
     train = sources["train"]
     seen = survey(train, spec.seed, spec.workers, images, bar)
     if seen.reasons and not seen.facts:
-        raise DataError(f"none of {len(seen.reasons):,} training images can be read; the first: {seen.reasons[0][1]}")
+        raise DataError(
+            f"none of {len(seen.reasons):,} training images can be read; the first: {seen.reasons[0][1]}"
+        )
     return ImageStatistics(
         images={split: len(source) for split, source in sources.items()},
         read=seen.read,

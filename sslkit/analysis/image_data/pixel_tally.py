@@ -51,11 +51,12 @@ class PixelTally:
 
     def add(self, images: Sequence[Tensor]) -> None:
         """Count every pixel of `images`, each `[C, H, W]` as a source gives them, of one shape and type."""
-        tall = images[0] if len(images) == 1 else torch.cat(list(images), dim=1)
+        same = images if images[0].dtype == torch.uint8 else [to_float(image) for image in images]
+        tall = same[0] if len(same) == 1 else torch.cat(list(same), dim=1)
         if tall.dtype == torch.uint8:
             self.levels += _levels(tall)
         else:
-            self._add_floats(to_float(tall))
+            self._add_floats(tall)
 
     def merge(self, other: PixelTally) -> None:
         """Add what `other` has counted."""
@@ -94,7 +95,7 @@ class PixelTally:
             middle = ((np.arange(BINS) + 0.5) / BINS).clip(low, high)
             values, counts = np.concatenate([values, middle]), np.concatenate([counts, self.bins[channel]])
         mean = total / counts.sum()
-        deviation = np.sqrt(max(0.0, square / counts.sum() - mean**2))
+        deviation = np.sqrt(max(0.0, square / counts.sum() - mean**2)) if high > low else 0.0
         p1, p99 = percentiles(values, counts, (1, 99))
         return ChannelSummary(float(mean), float(deviation), float(low), p1, p99, float(high))
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple, final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -20,6 +22,9 @@ from sslkit.data.unreadable import decoded
 from sslkit.runtime import seeds
 from sslkit.runtime.signals import StopRequest
 
+Values = NDArray[np.generic]
+"""`[C, H, W]`."""
+
 IMAGES = 16
 """That a worker reads at a time."""
 COARSE = 8
@@ -29,7 +34,8 @@ COARSE = 8
 class ImageFacts(NamedTuple):
     """What one readable image is like."""
 
-    index: int
+    place: int
+    """Its index."""
     height: int
     width: int
     dtype: str
@@ -105,9 +111,7 @@ def survey(
             if stop.signal is not None and total.read < len(order):
                 signal = stop.signal
                 break
-    return total._replace(
-        facts=sorted(total.facts), reasons=sorted(total.reasons), signal=signal
-    )
+    return total._replace(facts=sorted(total.facts), reasons=sorted(total.reasons), signal=signal)
 
 
 def _parts(source: Source, plan: list[list[int]], workers: int) -> Generator[Part, None, None]:
@@ -151,13 +155,14 @@ def _small_together(images: Iterator[Tensor]) -> Iterator[tuple[int, Tensor]]:
 
 
 def _facts(index: int, image: Tensor) -> ImageFacts:
-    height, width = image.shape[-2:]
-    constant = _holds(image, lambda x: bool((x == x[:, :1, :1]).all()))
-    gray = len(image) > 1 and _holds(image, lambda x: bool((x[1:] == x[:1]).all()))
-    unit = not image.is_floating_point() or bool(((image >= 0) & (image <= 1)).all())
-    return ImageFacts(index, height, width, str(image.dtype).removeprefix("torch."), constant, gray, not unit)
+    values = image.numpy()  # torch compares no 16-bit values
+    constant = _holds(values, lambda x: bool((x == x[:, :1, :1]).all()))
+    gray = len(values) > 1 and _holds(values, lambda x: bool((x[1:] == x[:1]).all()))
+    outside = image.is_floating_point() and not ((values >= 0) & (values <= 1)).all()
+    _, height, width = values.shape
+    return ImageFacts(index, height, width, str(values.dtype), constant, gray, bool(outside))
 
 
-def _holds(image: Tensor, is_so: Callable[[Tensor], bool]) -> bool:
-    """Whether `is_so` holds of `image`; where it does not, some of the pixels tell so quickly."""
-    return is_so(image[:, ::COARSE, ::COARSE]) and is_so(image)
+def _holds(values: Values, is_so: Callable[[Values], bool]) -> bool:
+    """Whether `is_so` holds of an image; where it does not, some of the pixels tell so quickly."""
+    return is_so(values[:, ::COARSE, ::COARSE]) and is_so(values)

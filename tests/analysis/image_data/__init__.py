@@ -1,0 +1,1 @@
+"""Images before a run."""

@@ -1,0 +1,171 @@
+"""`sslkit data`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+import yaml
+
+from sslkit.analysis.image_data.reading_bar import ReadingBar
+from sslkit.cli.main import OK, USER_ERROR
+from sslkit.specs.views import Normalize
+from tests import tiny
+from tests.analysis.image_data.samples import arrays, save
+from tests.cli.specs import call, write
+
+
+@pytest.fixture
+def spec(tmp_path):
+    """The fields of images alone, for images of two classes."""
+    save(tmp_path / "images", arrays(20))
+    path = tmp_path / "spec.yaml"
+    path.write_text(f"data: {{kind: folder, root: {tmp_path / 'images'}}}\nworkers: 0\n")
+    return path
+
+
+def line(out, label):
+    """What follows `label`."""
+    return next(text for text in out.splitlines() if text.startswith(f"{label:<11} "))[12:]
+
+
+def test_statistics_are_printed_and_their_last_line_is_pasted_into_a_view(spec, capsys):
+    code, out, err = call(capsys, "data", "stats", spec)
+    assert (code, err) == (OK, "")
+    assert line(out, "images") == "20 train"
+    assert line(out, "read") == "all 20 training images: 20 uint8"
+    assert line(out, "sizes") == (
+        "3 different, 12 of them 12 x 20; height 9 to 31, median 12; width 5 to 20, median 20"
+    )
+    assert line(out, "classes") == "train: class0 10, class1 10"
+    assert line(out, "unreadable") == line(out, "duplicates") == "none"
+    table = [text.split() for text in out.splitlines() if len(text.split()) >= 7 and text[0] in "012"]
+    assert [row[0] for row in table] == ["0", "1", "2"]
+    assert 0.46 < float(table[2][1]) < 0.48, "a mean of 120 of 255"
+    pasted = yaml.safe_load(out.splitlines()[-1])
+    assert len(Normalize.model_validate(pasted["normalize"]).mean) == 3
+    assert yaml.safe_load("\n".join(out.splitlines()[-2:])) == pasted, "the lines between are comments"
+
+
+def test_json_has_everything(spec, tmp_path, capsys):
+    call(capsys, "data", "stats", spec, "--json", tmp_path / "stats.json", "seed=3")
+    data = json.loads((tmp_path / "stats.json").read_text())
+    assert data["images"] == {"train": 20}
+    assert (data["read"], data["asked"], data["seed"], data["stopped_by"]) == (20, 20, 3, None)
+    assert data["sizes"]["distinct"] == 3
+    assert data["sizes"]["height"] == {"least": 9, "median": 12.0, "most": 31}
+    assert [set(channel) for channel in data["channels"]] == [{"mean", "std", "low", "p1", "p99", "high"}] * 3
+    assert data["normalize"]["mean"] == [float(f"{c['mean']:.4g}") for c in data["channels"]]
+    assert data["duplicates"] == {"within": {"train": []}, "between": [], "not_compared": []}
+
+
+def test_only_the_fields_of_images_are_read(tmp_path, capsys):
+    """Whether objective, network and statistics fit does not matter yet."""
+    unfinished = {"backbone": {"kind": "timm"}, "objective": None, "steps": None, "views": {"x": {"size": 8}}}
+    code, out, err = call(
+        capsys, "data", "stats", write(tmp_path / "spec.yaml", **unfinished), "--images", 50
+    )
+    assert (code, err) == (OK, "")
+    assert line(out, "read") == "a sample (seed 3), 50 training images: 50 uint8"
+    assert line(out, "duplicates").startswith("not looked for in a sample")
+
+
+@pytest.mark.parametrize("order", [("SPEC", "--images", "4", "seed=1"), ("--images=4", "SPEC", "seed=1"),
+                                   ("SPEC", "seed=1", "--images", "4")])  # fmt: skip
+def test_options_and_overrides_mix(order, spec, capsys):
+    code, out, _ = call(capsys, "data", "stats", *(spec if word == "SPEC" else word for word in order))
+    assert code == OK
+    assert line(out, "read").startswith("a sample (seed 1), 4 training images")
+
+
+def test_copies_and_unreadable_images_are_named(spec, tmp_path, capsys):
+    root = tmp_path / "images"
+    shutil.copytree(root, tmp_path / "test")
+    for name in ("class0/extra.png", "class0/other.png"):
+        shutil.copy(root / "class0" / "000.png", root / name)
+    (root / "class1" / "001.png").write_bytes(b"")
+    _, out, _ = call(capsys, "data", "stats", spec, f"data.test={tmp_path / 'test'}")
+    assert (
+        line(out, "unreadable")
+        == f"1 training images: {root}/class1/001.png: cannot be decoded: the file is empty"
+    )
+    copies = [text[12:] for text in out.splitlines() if text.startswith("duplicates")]
+    assert copies[0] == (
+        "2 train images are copies of others: class0/000.png = class0/extra.png = class0/other.png"
+    )
+    assert copies[1].startswith("19 test images are among the training images, so that scores are too good: ")
+
+
+def test_many_classes_are_summed_up(tmp_path, capsys):
+    save(tmp_path / "images", arrays(30), classes=12)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"data: {{kind: folder, root: {tmp_path / 'images'}}}\nworkers: 0\n")
+    _, out, _ = call(capsys, "data", "stats", spec)
+    assert line(out, "classes") == "train: 12, from class10 (2) to class5 (3)"
+
+
+def test_a_constant_channel_and_one_size_are_told(tmp_path, capsys):
+    images = arrays(3, sizes=((6, 6),))
+    for image in images:
+        image[..., 0] = 255
+    save(tmp_path / "images", images, classes=1)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"data: {{kind: folder, root: {tmp_path / 'images'}}}\nworkers: 0\n")
+    _, out, _ = call(capsys, "data", "stats", spec)
+    assert line(out, "sizes") == "all 6 x 6"
+    assert "# channel 0 is constant: `normalize` takes no deviation of 0, so leave the channel out" in out
+
+
+def test_a_signal_prints_what_was_read_until_then(spec, capsys, monkeypatch):
+    monkeypatch.setattr(ReadingBar, "update", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    code, out, _ = call(capsys, "data", "stats", spec)
+    assert code == 130
+    assert "# stopped by SIGINT: of the 16 images that were read until then" in out
+    assert "normalize" in yaml.safe_load(out.splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.kind=foldr"], "data.kind: 'foldr' is not a source. Did you mean 'folder'?"),
+        (["workrs=2"], "workrs: is not a field of RunSpec. Did you mean 'workers'?"),
+        (["data.root=nowhere"], "nowhere: no such folder"),
+        (["workers=-1"], "workers: must be greater than or equal to 0, found -1"),
+        (["--json", "."], "--json: . is a folder; give the name of a file"),
+    ],
+)
+def test_what_is_wrong_is_one_line(words, message, spec, capsys):
+    code, out, err = call(capsys, "data", "stats", spec, *words)
+    assert (code, out) == (USER_ERROR, "")
+    assert err.startswith(f"error: {message}")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--workers", "2"], "fields are changed without dashes: workers=2"),
+        (["--images", "0"], "must be a whole number above 0, found '0'"),
+    ],
+)
+def test_options_that_are_none_are_told(words, message, spec, capsys):
+    with pytest.raises(SystemExit):
+        call(capsys, "data", "stats", spec, *words)
+    assert message in capsys.readouterr().err
+
+
+def test_a_spec_without_data_says_so(tmp_path, capsys):
+    path = tmp_path / "spec.yaml"
+    path.write_text("workers: 0\n")
+    code, _, err = call(capsys, "data", "stats", path)
+    assert code == USER_ERROR
+    assert err.startswith("error: data: is missing.")
+
+
+def test_the_spec_of_a_run_serves(tmp_path, capsys):
+    code, out, _ = call(capsys, "data", "stats", write(tmp_path / "spec.yaml", data={"kind": "digits"}))
+    assert code == OK
+    assert line(out, "images") == "1,437 train, 360 test"
+    assert tiny.VIEW["normalize"] != yaml.safe_load(out.splitlines()[-1])["normalize"]
