@@ -17,8 +17,9 @@ from torch import Tensor
 from torchvision.io import decode_image
 
 from sslkit.plugin import DataError, read_bytes
-from sslkit_sources.listing import CIFAR10_BATCHES, cifar10_parquet, cifar10_problem
-from sslkit_sources.parquet import read_images, read_labels
+from sslkit_sources.cifar10_files import CIFAR10_BATCHES, cifar10_parquet, cifar10_problem
+from sslkit_sources.parquet import read_images
+from sslkit_sources.parquet_labels import read_labels
 from sslkit_sources.resident_source import ResidentSource
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -95,7 +96,7 @@ def _from_parquet(files: Sequence[Path], limit: int | None) -> tuple[Tensor, Ten
         data += [(value, f"{path} row {row}") for row, value in enumerate(wanted.to_pylist())]
     with ThreadPoolExecutor() as pool:  # torchvision's decoders release the interpreter; PIL's WebP does not
         images = list(pool.map(_decode, data, chunksize=256))
-    labels, _ = read_labels(files, "label", CLASSES)
+    labels, _ = read_labels(files, "label", CLASSES, numbers_agree=True)
     assert labels is not None  # a column was named
     return torch.stack(images), labels
 

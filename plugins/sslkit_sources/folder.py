@@ -26,8 +26,10 @@ class FolderSource(Source):
     def __init__(
         self, root: Path, listing: Listing, decoder: Decoder, attributes: Mapping[str, Tensor] | None = None
     ) -> None:
+        """`root` is what the files of `listing` are relative to."""
         self.root = root
         self.files = listing.files
+        self._keys = listing.keys or listing.files
         self.labels = None if listing.labels is None else torch.tensor(listing.labels)
         self.classes = listing.classes
         self.decoder = decoder
@@ -37,7 +39,7 @@ class FolderSource(Source):
     @cached_property
     def fingerprint(self) -> str:
         """Over paths below the root, what the files hold, labels and attributes."""
-        return fingerprint_of(self, names=[name.replace(os.sep, "/") for name in self.files])
+        return fingerprint_of(self, names=[name.replace(os.sep, "/") for name in self._keys])
 
     def __len__(self) -> int:
         return len(self.files)

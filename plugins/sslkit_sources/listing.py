@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-import fnmatch
-import glob
 import heapq
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sslkit.plugin import DataError
-
-SPLITS = frozenset({"train", "training", "test", "val", "valid", "validation"})
-CIFAR10_BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
+from sslkit_sources.split_names import advice, divided_folders, names_by_split, split_of
 
 
 class Listing(NamedTuple):
-    """The images of a folder, sorted by path."""
+    """The images of a split, in their order."""
 
     files: list[str]
-    """Paths relative to the folder."""
+    """Paths relative to the folder that they are read from."""
     labels: list[int] | None
-    """Class of each image; None in a flat folder."""
+    """Class of each image; None where images have none."""
     classes: tuple[str, ...]
+    keys: list[str] | None = None
+    """What an image is called in the fingerprint, whatever lies beside its folder. Default: `files`."""
+
+
+class Where(NamedTuple):
+    """Folders of images, and what counts as one."""
+
+    roots: tuple[Path, ...]
+    extensions: tuple[str, ...]
+    without: tuple[Path, ...] = ()
+    """Folders inside whose images are those of another split."""
+
+    @property
+    def base(self) -> Path:
+        """The folder that files are named from: the one root, or what all of them lie in."""
+        if len(self.roots) == 1:
+            return self.roots[0]
+        return Path(os.path.commonpath([root.absolute() for root in self.roots]))
+
+    def prefix(self, root: Path) -> str:
+        """What comes before the path below `root` of a file that is named from `base`."""
+        if len(self.roots) == 1:
+            return ""
+        below = str(root.absolute().relative_to(self.base))
+        return "" if below == "." else below + os.sep
 
 
 def folder_problem(root: Path, extensions: tuple[str, ...]) -> str | None:
     """What is wrong with `root` as a folder of images; None where at least one image was found."""
     expected = "expected a folder of class folders with images, or of images"
     if not root.exists():
-        return f"{root}: no such folder{_from_here(root)}; {expected}"
+        return f"{root}: no such folder{from_here(root)}; {expected}"
     if not root.is_dir():
         return f"{root}: is a file; {expected}"
     if next(images_below(root, extensions), None) is None:
@@ -40,41 +61,114 @@ def folder_problem(root: Path, extensions: tuple[str, ...]) -> str | None:
     return None
 
 
-def class_names(root: Path, extensions: tuple[str, ...]) -> tuple[str, ...]:
-    """Top-level folders of `root` that hold an image at any depth, sorted; empty for a flat folder.
-
-    Raises:
-        DataError: the folder is missing or empty.
-    """
-    _require(folder_problem(root, extensions))
+def split_problem(root: Path) -> str | None:
+    """Why the folders of `root` are no classes, as their names alone tell."""
     folders, links, _ = _listed(root)
-    links = [name for name in links if not _holds(root / name, root)]
-    return tuple(
-        name for name in sorted([*folders, *links]) if next(images_below(root / name, extensions), None)
-    )
+    return _split_message(root, divided_folders(sorted([*folders, *links])))
 
 
-def list_folder(root: Path, extensions: tuple[str, ...], classes: tuple[str, ...] = ()) -> Listing:
-    """All images below `root`. `classes` fixes the labels; by default they are the folder's own.
+def overlap_problem(train: Iterable[Path], test: Iterable[Path]) -> str | None:
+    """Why images of the folders `test` would be trained on; None where no folder is in both splits.
+
+    A test folder inside a training folder is no problem: its images are left out of training.
+    """
+    inside = {root: root.resolve() for root in train}
+    for folder in test:
+        for root, place in inside.items():
+            if place.is_relative_to(folder.resolve()):
+                same = "is" if place == folder.resolve() else "holds"
+                return (
+                    f"{folder}: {same} the folder of the training images, {root}, so images that were trained on would "
+                    "be tested; name a folder of other images, or leave the test split out"
+                )
+    return None
+
+
+def nested_problem(roots: Sequence[Path]) -> str | None:
+    """Which of the folders of one split lies in another of them, so that its images would count twice; or None."""
+    places = {root: root.resolve() for root in roots}
+    for place, root in enumerate(roots):
+        for other in [*roots[:place], *roots[place + 1 :]]:
+            if places[root].is_relative_to(places[other]):
+                return f"{root}: lies in {other}, which is named too, so its images would count twice; name one of them"
+    return None
+
+
+def require_apart(where: Where) -> None:
+    """Pass where no root lies in another. Raises DataError otherwise."""
+    _require(nested_problem(where.roots))
+
+
+def class_names(where: Where) -> tuple[str, ...]:
+    """Top-level folders of the roots that hold an image at any depth, sorted; empty for flat folders.
 
     Raises:
-        DataError: the folder is missing or empty, mixes loose images with class folders, holds splits in
+        DataError: a folder is missing or empty.
+    """
+    names = set[str]()
+    for root in where.roots:
+        _require(folder_problem(root, where.extensions))
+        folders, links, _ = _listed(root)
+        links = [name for name in links if not _holds(root / name, root)]
+        for name in {*folders, *links} - names:
+            images = _kept(
+                where, root, (f"{name}{os.sep}{path}" for path in images_below(root / name, where.extensions))
+            )
+            if next(images, None):
+                names.add(name)
+    return tuple(sorted(names))
+
+
+def list_folder(where: Where, classes: tuple[str, ...] = ()) -> Listing:
+    """All images below the roots, sorted by path. `classes` fixes the labels; by default they are the folders' own.
+
+    Images of a root without class folders have no labels, and then none have.
+
+    Raises:
+        DataError: a folder is missing or empty, mixes loose images with class folders, holds splits in
             place of classes, or has a class that is not among `classes`.
     """
-    _require(folder_problem(root, extensions))
-    files = sorted(images_below(root, extensions), key=lambda path: path.replace(os.sep, "\0"))
-    owners = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
-    _require_own_images(root, {owner for owner in owners if owner is not None}, extensions)
-    named = _check_layout(root, files, owners)
-    classes = (classes or tuple(sorted(named))) if named else ()
+    every, owners, keys = list[str](), list[str | None](), list[str]()
+    for position, root in enumerate(where.roots):
+        files = _sorted_images(where, root)
+        its = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
+        _require_own_images(root, {owner for owner in its if owner is not None}, where.extensions)
+        _check_layout(root, files, its)
+        prefix = where.prefix(root)
+        every += [prefix + path for path in files] if prefix else files
+        owners += its
+        keys += [f"{position}/{path}" for path in files] if len(where.roots) > 1 else []
+    if None in owners:
+        return Listing(every, None, (), keys or None)
+    named = {owner for owner in owners if owner is not None}
+    classes = classes or tuple(sorted(named))
     unknown = sorted(named - set(classes))
     if unknown:
         raise DataError(
-            f"{root}: class {unknown[0]!r} is not a class of the training images: {_some(classes)}"
+            f"{where.base}: class {unknown[0]!r} is not a class of the training images: {some(classes)}"
         )
     index = {name: i for i, name in enumerate(classes)}
-    labels = [index[owner] for owner in owners if owner is not None] if named else None
-    return Listing(files, labels, classes)
+    return Listing(every, [index[owner] for owner in owners if owner is not None], classes, keys or None)
+
+
+def _sorted_images(where: Where, root: Path) -> list[str]:
+    """Path below `root` of its images that are of this split."""
+    _require(folder_problem(root, where.extensions))
+    images = _kept(where, root, images_below(root, where.extensions))
+    files = sorted(images, key=lambda path: path.replace(os.sep, "\0"))
+    if not files:
+        raise DataError(
+            f"{root}: holds no image beside those of the test split ({some(map(str, where.without))})"
+        )
+    return files
+
+
+def _kept(where: Where, root: Path, files: Iterable[str]) -> Iterator[str]:
+    """Those of `files` below `root` that lie in no folder of another split."""
+    place = root.resolve()
+    others = [folder.resolve() for folder in where.without]
+    prefixes = tuple(f"{other.relative_to(place)}{os.sep}" for other in others if place in other.parents)
+    return (path for path in files if not path.startswith(prefixes)) if prefixes else iter(files)
 
 
 def images_below(root: Path, extensions: tuple[str, ...]) -> Iterator[str]:
@@ -119,81 +213,6 @@ def walk_once(root: Path) -> Iterator[tuple[str, list[str]]]:
         yield prefix, files
 
 
-def parquet_problem(files: Path) -> str | None:
-    """What is wrong with `files` as the parquet files of one split; None where there is nothing."""
-    paths = parquet_files(files)
-    if not paths:
-        return f"{files}: no such parquet file{_from_here(files)}; expected a file, a folder or a pattern"
-    splits = {
-        split for path in paths for split in SPLITS & set(path.stem.lower().replace("_", "-").split("-"))
-    }
-    if files.is_dir() and len(splits) > 1:
-        named = _some(sorted(splits))
-        return f"{files}: holds files of several splits ({named}); name one, as in {files}/*train*.parquet"
-    return None
-
-
-def parquet_files(files: Path) -> list[Path]:
-    """The parquet files that a file, a folder (at any depth) or a pattern names, sorted."""
-    if files.is_file():
-        return [files]
-    if files.is_dir():
-        return sorted(files.rglob("*.parquet"))
-    if "**" in files.parts:
-        return sorted(path for path in _deep_matches(files) if path.is_file())
-    matches = glob.glob(str(files))  # noqa: PTH207 -- Path.glob takes no absolute pattern
-    return sorted(path for path in map(Path, matches) if path.is_file())
-
-
-def _deep_matches(pattern: Path) -> Iterator[Path]:
-    """What a pattern with `**` names, each folder entered once; `glob` would follow links in circles."""
-    at = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
-    base, rest = Path(*pattern.parts[:at]), pattern.parts[at:]
-    if base.is_dir():
-        for prefix, names in walk_once(base):
-            below = Path(prefix).parts
-            yield from (base / prefix / name for name in names if _fits([*below, name], rest))
-
-
-def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
-    """Whether the names of a path fit those of a pattern, where `**` stands for any number of folders."""
-    places = _reached({0}, pattern)
-    for part in parts:
-        stay = {at for at in places if at < len(pattern) and pattern[at] == "**"}
-        go = {at + 1 for at in places - stay if at < len(pattern) and fnmatch.fnmatchcase(part, pattern[at])}
-        places = _reached(stay | go, pattern)
-    return len(pattern) in places
-
-
-def _reached(places: set[int], pattern: Sequence[str]) -> set[int]:
-    """`places` in a pattern and those behind a `**` there, as it may stand for no folder."""
-    for at, part in enumerate(pattern):
-        if part == "**" and at in places:
-            places.add(at + 1)
-    return places
-
-
-def cifar10_problem(root: Path, split: str) -> str | None:
-    """What is missing of CIFAR-10's `split` below `root`; None where there is nothing."""
-    if not root.is_dir():
-        return f"{root}: no such folder{_from_here(root)}; expected the folder that holds CIFAR-10"
-    batches = root / "cifar-10-batches-py"
-    if batches.is_dir():
-        missing = [name for name in CIFAR10_BATCHES[split] if not (batches / name).is_file()]
-        return f"{batches}: lacks {', '.join(missing)}; unpack the archive again" if missing else None
-    if cifar10_parquet(root, split):
-        return None
-    return (
-        f"{root}: no CIFAR-10 {split} images; looked for cifar-10-batches-py/{CIFAR10_BATCHES[split][0]} "
-        f"(the official archive's python version, unpacked) and for *{split}*.parquet there or a folder down"
-    )
-
-
-def cifar10_parquet(root: Path, split: str) -> list[Path]:
-    """The parquet files of CIFAR-10's `split` in `root`, or else one folder down, in order."""
-    return sorted(root.glob(f"*{split}*.parquet")) or sorted(root.glob(f"*/*{split}*.parquet"))
-
-
 def _require(problem: str | None) -> None:
     if problem:
         raise DataError(problem)
@@ -214,28 +233,45 @@ def _holds(link: Path, folder: Path) -> bool:
     return folder.resolve().is_relative_to(link.resolve())
 
 
-def _check_layout(root: Path, files: list[str], owners: list[str | None]) -> set[str]:
-    """The class folders; empty for a flat folder."""
-    named = {owner for owner in owners if owner is not None}
+def _check_layout(root: Path, files: list[str], owners: list[str | None]) -> None:
+    """Pass where `root` has class folders only, or no folders. Raises DataError otherwise."""
+    folders = dict.fromkeys(os.path.dirname(path) for path in files)  # noqa: PTH120 -- a million paths
+    divided = divided_folders(folder for folder in folders if folder)
+    named = sorted({owner for owner in owners if owner is not None})
+    if not divided and named and None not in owners and all(map(split_of, named)):
+        divided = {"": names_by_split(named)}
+    _require(_split_message(root, divided))
     if named and None in owners:
         loose = files[owners.index(None)]
         raise DataError(
             f"{root}: mixes loose images ({loose!r}, {owners.count(None)} in all) with class folders "
-            f"({_some(sorted(named))}); move the loose ones, or name a folder that has only one kind"
+            f"({some(named)}); move the loose ones, or name a folder that has only one kind"
         )
-    if named and named <= SPLITS:
-        raise DataError(
-            f"{root}: its folders are splits ({_some(sorted(named))}), not classes; name them one by one, "
-            f"as in root: {root / min(named)}"
-        )
-    return named
 
 
-def _from_here(path: Path) -> str:
+def _split_message(root: Path, divided: Mapping[str, Mapping[str, Sequence[str]]]) -> str | None:
+    """What to write where folders below `root` hold splits; None where none does."""
+    if not divided:
+        return None
+    first, places = next(iter(divided)), dict[str, list[str]]()
+    for folder, splits in divided.items():
+        for split, names in splits.items():
+            places.setdefault(split, []).extend(str(root / folder / name) for name in names)
+    names = sorted(name for each in divided[first].values() for name in each)
+    others = f", as are those of {len(divided) - 1} more folders" if len(divided) > 1 else ""
+    return (
+        f"{root / first}: its folders are splits ({', '.join(names)}), not classes{others}; {advice(places, 'root')}. "
+        "Where they are classes, or classes lie around them, tell labels and splits by `listing`"
+    )
+
+
+def from_here(path: Path) -> str:
+    """Where a relative path was looked for, in brackets."""
     return "" if path.is_absolute() else f" (looked from {Path.cwd()})"
 
 
-def _some(names: Iterable[str], most: int = 8) -> str:
+def some(names: Iterable[str], most: int = 8) -> str:
+    """The first of `names`, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 

@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.interfaces import SIZE, Source, digest, digests_within, fingerprint_of, stacked, state_of
-from sslkit.plugin import DataError, require_regular
+from sslkit.plugin import DataError
 from sslkit_sources.attributes import encode, names_of
 from sslkit_sources.decode import Decoder
-from sslkit_sources.hugging_face import class_names
-from sslkit_sources.listing import parquet_files, parquet_problem
+from sslkit_sources.parquet_columns import read_column
+from sslkit_sources.parquet_files import parquet_files, parquet_problem
+from sslkit_sources.parquet_labels import read_attributes, read_labels
 
 
 class Columns(NamedTuple):
@@ -37,7 +37,13 @@ class Columns(NamedTuple):
     """That integer labels may count up to."""
 
 
-def parquet(files: Path, columns: Columns, decoder: Decoder, train: Path) -> ParquetSource:
+def parquet(
+    files: Sequence[Path],
+    columns: Columns,
+    decoder: Decoder,
+    train: Sequence[Path],
+    test: Sequence[Path] = (),
+) -> ParquetSource:
     """The images of `files`; their labels count through the classes of `train`, the training split's files.
 
     Raises:
@@ -133,7 +139,7 @@ def read_images(path: Path, column: str) -> pa.ChunkedArray:
     Raises:
         DataError: the file is no parquet file, or the column is missing or holds something else.
     """
-    images = _read(path, column, "image_column")
+    images = read_column(path, column, "image_column")
     if pa.types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
         images = pc.struct_field(images, "bytes")
     if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type)):
@@ -144,111 +150,9 @@ def read_images(path: Path, column: str) -> pa.ChunkedArray:
     return images
 
 
-def read_labels(
-    files: Sequence[Path], column: str | None, classes: tuple[str, ...] = (), max_classes: int = 100_000
-) -> tuple[Tensor | None, tuple[str, ...]]:
-    """Labels and class names: integers are labels, strings are classes in sorted order.
-
-    Integers are named by the file's Hugging Face features where it has them. `classes` fixes the classes
-    beforehand; without, integers have as many as the largest of them says, at most `max_classes`.
-
-    Raises:
-        DataError: the column is missing, holds something else, or a label lies outside `classes` or the limit.
-    """
-    if column is None:
-        return None, ()
-    values = [label for path in files for label in _labels_of(path, column)]
-    if not values:
-        raise DataError(f"{files[0]}: holds no rows, so no labels in column {column!r}")
-    if isinstance(values[0], str):
-        classes = classes or tuple(sorted(set(values)))
-        index = {name: i for i, name in enumerate(classes)}
-        strange = next((v for v in values if v not in index), None)
-        labels = [index.get(value, -1) for value in values]
-    else:
-        classes = classes or class_names(files[0], _metadata(files[0]), column)
-        if not classes:
-            _require_few(values, max_classes, f"{files[0].parent}: column {column!r}")
-            classes = tuple(map(str, range(max(values) + 1)))
-        strange = next((v for v in values if not 0 <= v < len(classes)), None)
-        labels = values
-    if strange is not None:
-        raise DataError(
-            f"{files[0].parent}: label {strange!r} in column {column!r} is none of the {len(classes)} "
-            "classes. If the images have no labels, set `label_column: null`."
-        )
-    return torch.tensor(labels), classes
-
-
-def _require_few(labels: Sequence[int], most: int, where: str) -> None:
-    if max(labels) >= most:
-        different = len(set(labels))
-        raise DataError(
-            f"{where} has the label {max(labels)}, and {different:,} different labels in all; labels count the classes "
-            f"from 0, up to max_classes={most:,}. Number the classes from 0, write their names, raise the field "
-            "`max_classes`, or set `label_column: null` where these are no classes"
-        )
-
-
-def read_attributes(files: Sequence[Path], columns: Sequence[str]) -> dict[str, list[str | None]]:
-    """Column -> the value of each row as text; None where the cell is empty.
-
-    Raises:
-        DataError: a column is missing, or holds neither whole numbers, truth values nor text.
-    """
-    return {name: [value for path in files for value in _attribute_of(path, name)] for name in columns}
-
-
-def _attribute_of(path: Path, column: str) -> list[str | None]:
-    values = _read(path, column, "attributes")
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    kinds = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
-    if not any(kind(values.type) for kind in kinds):
-        raise DataError(
-            f"{path}: attribute {column!r} holds {values.type}; expected whole numbers, truth values or text"
-        )
-    return [None if value is None else str(value) for value in values.to_pylist()]
-
-
-def _existing(files: Path) -> list[Path]:
-    problem = parquet_problem(files)
-    if problem:
-        raise DataError(problem)
-    return parquet_files(files)
-
-
-def _labels_of(path: Path, column: str) -> list[Any]:
-    labels = _read(path, column, "label_column")
-    if pa.types.is_dictionary(labels.type):
-        labels = labels.cast(labels.type.value_type)
-    kinds = (pa.types.is_integer, pa.types.is_string, pa.types.is_large_string)
-    if labels.null_count or not any(kind(labels.type) for kind in kinds):
-        content = f"{labels.null_count} empty cells" if labels.null_count else str(labels.type)
-        raise DataError(
-            f"{path}: column {column!r} holds {content}; expected an integer or a class name in every row. "
-            "Name another column with `label_column`, or none with `label_column: null`."
-        )
-    return list(labels.to_pylist())
-
-
-def _read(path: Path, column: str, field: str) -> pa.ChunkedArray:
-    require_regular(path)
-    try:
-        with pq.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if column not in names:
-                raise DataError(
-                    f"{path}: has no column {column!r}; it has {', '.join(names)}. "
-                    f"Name one of them with `{field}`."
-                )
-            return file.read(columns=[column]).column(0)
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as parquet: {error}") from None
-
-
-def _metadata(path: Path) -> Mapping[bytes, bytes]:
-    try:
-        return pq.read_schema(path).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path}: cannot be read as parquet: {error}") from None
+def _existing(entries: Sequence[Path]) -> list[Path]:
+    """The files that `entries` name, each once. Raises DataError where one names none, or those of several splits."""
+    for files in entries:
+        if problem := parquet_problem(files):
+            raise DataError(problem)
+    return list(dict.fromkeys(path for files in entries for path in parquet_files(files)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sslkit.specs.base import Spec
-from sslkit.specs.walk import walk
+from sslkit.specs.walk import children
 
 FREE: Mapping[str, str] = {
     "out": "nothing: the run is where its folder is",
@@ -49,10 +49,13 @@ def other_run(changed: Changes, free: Sequence[str] = ()) -> list[str]:
 
 
 def file_paths(spec: Spec) -> dict[str, Path]:
-    """Dotted path -> each file or folder that `spec` names, its own folder aside."""
-    named = {
-        f"{path}.{name}" if path else name: getattr(part, name)
-        for path, part in walk(spec)
-        for name in type(part).model_fields
-    }
-    return {path: value for path, value in named.items() if isinstance(value, Path) and path != "out"}
+    """Dotted path -> each file or folder that `spec` names, alone or in a list, its own folder aside."""
+    return {path: value for path, value in _inside(spec, "") if isinstance(value, Path) and path != "out"}
+
+
+def _inside(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """Every value inside `value`, with its dotted path."""
+    for key, part in children(value):
+        place = f"{path}.{key}" if path else str(key)
+        yield place, part
+        yield from _inside(part, place)

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from sslkit.plugin import Problem, SourceSpec
 from sslkit_sources import listing
+from sslkit_sources.specs.places import Paths, placed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +37,13 @@ class Folder(SourceSpec):
 
     unchecked: ClassVar[str] = "it reads a folder of images"
     kind: Literal["folder"] = "folder"
-    root: Path
-    """Folder of class folders (images at any depth below them), or of images. Hidden names are skipped."""
-    test: Path | None = None
-    """Folder of the test split, with the same classes. Default: there is no test split."""
+    root: Paths
+    """Folder of class folders (images at any depth below them), or of images. Hidden names are skipped.
+
+    Several make one split: classes of one name are one class. Images inside `test` are never trained on.
+    """
+    test: Paths | None = None
+    """Folder of the test split, or several, with the same classes. Default: there is no test split."""
     channels: Literal[1, 3] = 3
     """Channels of every image."""
     convert: bool = True
@@ -58,10 +62,18 @@ class Folder(SourceSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        for field, root in (("root", self.root), ("test", self.test)):
-            message = listing.folder_problem(root.expanduser(), self.extensions) if root else None
+        for field, roots in (("root", self.root), ("test", self.test)):
+            for path, root in placed(field, roots):
+                message = listing.folder_problem(root, self.extensions) or listing.split_problem(root)
+                if message:
+                    yield Problem(path, message)
+            message = listing.nested_problem([root for _, root in placed(field, roots)])
             if message:
                 yield Problem(field, message)
+        if run is not None and run.data is self:  # of others, an evaluator may read the test split alone
+            message = listing.overlap_problem(self._where("train").roots, self._where("test").roots)
+            if message:
+                yield Problem("test", message)
         for field, table in (("attributes", self.attributes), ("test_attributes", self.test_attributes)):
             if table and not table.expanduser().is_file():
                 yield Problem(field, f"{table}: no such file; expected a CSV file with a column 'path'")
@@ -77,14 +89,23 @@ class Folder(SourceSpec):
         from sslkit_sources.decode import Decoder
         from sslkit_sources.folder import FolderSource
 
-        root = self.root if split == "train" else self.test
-        if root is None:
+        where = self._where(split)
+        if not where.roots:
             return None
-        root = root.expanduser()
-        classes = () if split == "train" else listing.class_names(self.root.expanduser(), self.extensions)
-        listed = listing.list_folder(root, self.extensions, classes)
+        listing.require_apart(where)
+        classes = () if split == "train" else listing.class_names(self._where("train"))
+        listed = listing.list_folder(where, classes)
         attributes = self._attributes(split, listed)
-        return FolderSource(root, listed, Decoder(self.channels, self.convert, self.max_pixels), attributes)
+        return FolderSource(
+            where.base, listed, Decoder(self.channels, self.convert, self.max_pixels), attributes
+        )
+
+    def _where(self, split: str) -> listing.Where:
+        """The folders of `split`; none where there is no such split."""
+        test = tuple(folder for _, folder in placed("test", self.test))
+        if split != "train":
+            return listing.Where(test, self.extensions)
+        return listing.Where(tuple(folder for _, folder in placed("root", self.root)), self.extensions, test)
 
     def _attributes(self, split: str, listed: listing.Listing) -> dict[str, Tensor]:
         """Attributes of the images of `split`; their values are those of the training images."""
@@ -94,9 +115,7 @@ class Folder(SourceSpec):
             return {}
         train_csv = self.attributes.expanduser()
         test_csv = (self.test_attributes or self.attributes).expanduser()
-        train = listed
-        if split != "train":
-            train = listing.list_folder(self.root.expanduser(), self.extensions)
+        train = listed if split == "train" else listing.list_folder(self._where("train"))
         columns = read_csv(train_csv, train.files)
         names = {column: names_of(values) for column, values in columns.items()}
         if split != "train":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import Problem, SourceSpec
-from sslkit_sources import listing
+from sslkit_sources.cifar10_files import cifar10_problem
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
@@ -51,7 +51,7 @@ class CIFAR10(SourceSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        message = listing.cifar10_problem(self.root.expanduser(), "train")
+        message = cifar10_problem(self.root.expanduser(), "train")
         if message:
             yield Problem("root", message)
 

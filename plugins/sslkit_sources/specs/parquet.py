@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
 from sslkit.plugin import Problem, SourceSpec
-from sslkit_sources import listing
+from sslkit_sources.parquet_files import parquet_problem, shared_problem
+from sslkit_sources.specs.places import Paths, placed
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
@@ -22,9 +22,9 @@ class Parquet(SourceSpec):
 
     unchecked: ClassVar[str] = "it reads parquet files of images"
     kind: Literal["parquet"] = "parquet"
-    files: Path
-    """A file, a folder of `*.parquet` at any depth, or a pattern such as `data/train-*.parquet`."""
-    test: Path | None = None
+    files: Paths
+    """A file, a folder of `*.parquet` at any depth, a pattern such as `data/train-*.parquet`, or a list of such."""
+    test: Paths | None = None
     """The test split, in the same way. Default: there is no test split."""
     image_column: str = "image"
     """Column of the encoded images: binary, or a struct with a field `bytes`."""
@@ -46,18 +46,24 @@ class Parquet(SourceSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        for field, files in (("files", self.files), ("test", self.test)):
-            message = listing.parquet_problem(files.expanduser()) if files else None
+        train, test = placed("files", self.files), placed("test", self.test)
+        for field, files in [*train, *test]:
+            message = parquet_problem(files)
             if message:
                 yield Problem(field, message)
+        if run is not None and run.data is self:  # of others, an evaluator may read the test split alone
+            message = shared_problem([files for _, files in train], [files for _, files in test])
+            if message:
+                yield Problem("test", message)
 
     def build(self, split: str) -> Source | None:
         from sslkit_sources.decode import Decoder
         from sslkit_sources.parquet import Columns, parquet
 
-        files = self.files if split == "train" else self.test
-        if files is None:
+        train, test = ([path for _, path in placed("", paths)] for paths in (self.files, self.test))
+        files = train if split == "train" else test
+        if not files:
             return None
         columns = Columns(self.image_column, self.label_column, self.attributes, self.max_classes)
         decoder = Decoder(self.channels, self.convert, self.max_pixels)
-        return parquet(files.expanduser(), columns, decoder, self.files.expanduser())
+        return parquet(files, columns, decoder, train)

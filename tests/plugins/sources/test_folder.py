@@ -137,7 +137,8 @@ def test_a_folder_without_images(tmp_path, content):
 def test_a_missing_test_folder_is_found_by_validation(root, tmp_path):
     (found,) = Folder(root=root, test=tmp_path / "gone").problems(None)
     assert found.path == "test"
-    assert list(Folder(root=root, test=root).problems(None)) == []
+    write(tmp_path / "test" / "a" / "1.png")
+    assert list(Folder(root=root, test=tmp_path / "test").problems(None)) == []
 
 
 def test_loose_images_beside_class_folders(root):

@@ -20,6 +20,7 @@ from sslkit.errors import DataError
 from sslkit_sources import listing
 from sslkit_sources.decode import MOST_PIXELS, Decoder
 from sslkit_sources.hugging_face import class_names
+from sslkit_sources.parquet_files import parquet_files
 from sslkit_sources.specs.folder import EXTENSIONS
 from tests.damage import damaged_json, read_or_refused
 from tests.plugins.sources.test_folder import write
@@ -67,7 +68,7 @@ def test_a_link_back_to_the_root_is_no_class(tmp_path: Path) -> None:
     write(tmp_path / "root" / "a" / "1.png")
     (tmp_path / "root" / "all").symlink_to(tmp_path / "root")
     assert names(tmp_path / "root") == ["a/1.png"]
-    assert listing.class_names(tmp_path / "root", EXTENSIONS) == ("a",)
+    assert listing.class_names(listing.Where((tmp_path / "root",), EXTENSIONS)) == ("a",)
 
 
 def test_patterns_enter_a_folder_once(tmp_path: Path) -> None:
@@ -75,11 +76,11 @@ def test_patterns_enter_a_folder_once(tmp_path: Path) -> None:
         write_parquet(tmp_path / name / "train.parquet", [1], [0])
     write_parquet(tmp_path / ".hidden" / "train.parquet", [1], [0])
     (tmp_path / "a" / "x" / "up").symlink_to(tmp_path / "a")
-    files = listing.parquet_files(tmp_path / "**" / "*.parquet")
+    files = parquet_files(tmp_path / "**" / "*.parquet")
     assert files == [tmp_path / "a" / "train.parquet", tmp_path / "a" / "x" / "train.parquet"]
-    assert listing.parquet_files(tmp_path / "**" / "**" / "x" / "*.parquet") == files[1:]
-    assert listing.parquet_files(tmp_path / "a" / "*.parquet") == files[:1]
-    assert listing.parquet_files(tmp_path / "nowhere" / "**" / "*.parquet") == []
+    assert parquet_files(tmp_path / "**" / "**" / "x" / "*.parquet") == files[1:]
+    assert parquet_files(tmp_path / "a" / "*.parquet") == files[:1]
+    assert parquet_files(tmp_path / "nowhere" / "**" / "*.parquet") == []
 
 
 def test_a_pipe_among_images_is_no_image(tmp_path: Path) -> None:

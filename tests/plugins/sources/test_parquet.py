@@ -172,7 +172,7 @@ def test_a_folder_of_several_splits_is_refused(tmp_path):
     for name in ("train-0.parquet", "validation-0.parquet"):
         write(tmp_path / name, [1], [0])
     (problem,) = Parquet(files=tmp_path).problems(None)
-    assert "files of several splits (train, validation); name one" in problem.message
+    assert "files of several splits (train, validation); write `files: " in problem.message
     assert list(Parquet(files=tmp_path / "train*", test=tmp_path / "val*").problems(None)) == []
 
 
