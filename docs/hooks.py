@@ -5,6 +5,7 @@ A page holds a directive in an HTML comment, which is replaced when the site is 
 - `<!-- fields: RunSpec -->`: a table of the fields of a spec of the core, or of a kind (`masker/random`);
 - `<!-- kinds: masker -->`: a section for every built-in kind of a family, with its fields;
 - `<!-- masks: {kind: random} -->`: a picture of masks that a masker draws;
+- `<!-- inputs: {views: {global: {size: 96}}} -->`: a sheet of what arrives in the network of a run with such fields;
 - `<!-- help: run -->`: what `sslkit run --help` prints; `<!-- help: data stats -->` of one of a command's own.
 """
 
@@ -15,9 +16,11 @@ import io
 import json
 import posixpath
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import TypeAdapter
@@ -42,7 +45,7 @@ CORE = (
 )  # fmt: skip
 """Specs of the core that are no component; docs/specs.md has a section for each."""
 
-_DIRECTIVE = re.compile(r"^<!-- (fields|kinds|help|masks): (.+) -->$", re.MULTILINE)
+_DIRECTIVE = re.compile(r"^<!-- (fields|kinds|help|masks|inputs): (.+) -->$", re.MULTILINE)
 _WORDS = {
     "integer": "whole number",
     "number": "number",
@@ -65,9 +68,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
 
     uri = page.file.src_uri
     for kind, text in _DIRECTIVE.findall(markdown):
-        if kind == "masks":
+        if kind in PICTURES:
             path = posixpath.join(posixpath.dirname(uri), picture_name(text))
-            files.append(File.generated(config, path, content=picture(text)))
+            files.append(File.generated(config, path, content=PICTURES[kind](text)))
     return expand(markdown, uri)
 
 
@@ -80,6 +83,7 @@ def expand(markdown: str, uri: str) -> str:
         "kinds": lambda family: kinds(family, uri),
         "help": help_text,
         "masks": lambda text: iter([f"![masks of {text}]({picture_name(text)})"]),
+        "inputs": lambda text: iter([f"![inputs with {text}]({picture_name(text)})"]),
     }
     return _DIRECTIVE.sub(lambda match: "\n".join(made[match[1]](match[2])), markdown)
 
@@ -259,6 +263,29 @@ def picture(text: str) -> bytes:
     made = io.BytesIO()
     figure.savefig(made, format="png")
     return made.getvalue()
+
+
+def sheet(text: str) -> bytes:
+    """A PNG of what `sslkit data show` draws for the fields of a run in `text`, with cuts of two photographs."""
+    from PIL import Image
+    from sklearn.datasets import load_sample_images
+
+    from sslkit.analysis.image_data.data_fields import DataFields
+    from sslkit.analysis.image_data.network_inputs import draw_inputs
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "photos"
+        root.mkdir()
+        for name, photo in zip(("palace", "flower"), load_sample_images().images, strict=True):
+            Image.fromarray(photo).save(root / f"{name}.png")
+        data = {"kind": "folder", "root": str(root)}
+        out = Path(folder) / "sheet.png"
+        draw_inputs(DataFields.model_validate({**parse_yaml(text, "the directive"), "data": data}), out, 2)
+        return out.read_bytes()
+
+
+PICTURES: dict[str, Callable[[str], bytes]] = {"masks": picture, "inputs": sheet}
+"""What draws the picture of a directive."""
 
 
 @cache

@@ -23,6 +23,7 @@ _PUBLIC = {
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",
     "evaluate_network": "sslkit.evaluate.user_module",
+    "draw_inputs": "sslkit.analysis.image_data.network_inputs",
     "image_statistics": "sslkit.analysis.image_data.image_statistics",
     "fit_joint": "sslkit.analysis.scaling.fit",
     "fit_power_law": "sslkit.analysis.scaling.fit",

@@ -2,6 +2,7 @@
 
 from sslkit.analysis.compare.compare_runs import compare as compare
 from sslkit.analysis.image_data.image_statistics import image_statistics as image_statistics
+from sslkit.analysis.image_data.network_inputs import draw_inputs as draw_inputs
 from sslkit.analysis.scaling.fit import fit_joint as fit_joint
 from sslkit.analysis.scaling.fit import fit_power_law as fit_power_law
 from sslkit.analysis.sweep.run_cells import sweep as sweep

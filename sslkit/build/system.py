@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from torch import nn
 
@@ -21,9 +22,19 @@ from sslkit.specs.families import BalancerSpec
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import Value
 from sslkit.specs.terms import Term
+from sslkit.specs.views import ViewSpec
 
 
-def make_views(spec: RunSpec, channels: int) -> dict[str, View]:
+class HasViews(Protocol):
+    """A `RunSpec`, or part of one."""
+
+    @property
+    def views(self) -> Mapping[str, ViewSpec]:
+        """Crops of each image, by name."""
+        ...
+
+
+def make_views(spec: HasViews, channels: int) -> dict[str, View]:
     """The views as networks see them. Raises SpecError where the statistics do not fit the channels."""
     views = {}
     for name, view in spec.views.items():

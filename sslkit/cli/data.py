@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stats.add_argument(
         "--images", type=_count, metavar="N", help="read a seeded sample of N images; default: all"
     )
+    text = "what arrives in the network: images, their crops and histograms"
+    show = _action(actions.add_parser("show", help=text, description=f"Draw {text}, as a PNG."))
+    show.add_argument(
+        "--out", type=Path, default=Path("sheet.png"), metavar="FILE", help="default: sheet.png"
+    )
+    show.add_argument("--images", type=_count, default=4, metavar="N", help="rows of the sheet; default: 4")
+    show.add_argument("--step", type=int, default=0, metavar="S", help="of the run; default: 0, its first")
 
 
 def _action(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -45,23 +53,43 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.registry.manager import registry
 
     fields = load_fields(args.spec, args.overrides, registry().failures)
-    return {"stats": _stats}[args.action](fields, args)
+    return {"stats": _stats, "show": _show}[args.action](fields, args)
 
 
 def _stats(fields: DataFields, args: argparse.Namespace) -> int:
     from sslkit.analysis.image_data.image_statistics import image_statistics
     from sslkit.analysis.image_data.reading_bar import ReadingBar
     from sslkit.cli.data_text import statistics_lines
-    from sslkit.runtime.atomic_files import write_json
     from sslkit.runtime.signals import exit_code
 
     statistics = image_statistics(fields, args.images, ReadingBar("reading"))
     print("\n".join(statistics_lines(statistics)))
     print(statistics.to_yaml(), end="")
-    if args.json:
-        write_json(args.json, statistics.to_json())
-        print(f"# written: {args.json}")
+    _write(args.json, statistics.to_json())
     return 0 if statistics.signal is None else exit_code(statistics.signal)
+
+
+def _show(fields: DataFields, args: argparse.Namespace) -> int:
+    if args.out.suffix.lower() != ".png":
+        raise SpecError(f"--out: {args.out} must end in .png")
+    if args.step < 0:
+        raise SpecError(f"--step: must be at least 0, found {args.step}")
+    from sslkit.analysis.image_data.network_inputs import as_json, draw_inputs
+    from sslkit.cli.data_text import input_lines
+
+    inputs = draw_inputs(fields, args.out, args.images, args.step)
+    print("\n".join(input_lines(inputs, fields.seed)))
+    print(f"written: {args.out}")
+    _write(args.json, as_json(inputs))
+    return 0
+
+
+def _write(path: Path | None, data: Mapping[str, object]) -> None:
+    from sslkit.runtime.atomic_files import write_json
+
+    if path is not None:
+        write_json(path, data)
+        print(f"# written: {path}")
 
 
 def _count(text: str) -> int:

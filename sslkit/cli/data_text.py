@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sslkit.analysis.image_data.duplicate_images import Copy, Duplicates
     from sslkit.analysis.image_data.image_statistics import ImageStatistics, Side
+    from sslkit.analysis.image_data.network_inputs import NetworkInput
 
 NAMED = 3
 """Images that are named as examples; the JSON file has all."""
@@ -35,6 +36,22 @@ def statistics_lines(statistics: ImageStatistics) -> Iterator[str]:
 
 
 _NOT_COMPARED = ("not looked for in a sample; without --images they are",)
+
+
+def input_lines(inputs: Sequence[NetworkInput], seed: int) -> Iterator[str]:
+    """What a sheet shows, and the values of each view after normalization."""
+    first, last = inputs[0], inputs[-1]
+    steps = f"step {first.step}" if first.step == last.step else f"steps {first.step} to {last.step}"
+    yield f"{len(inputs)} images of {steps}, seed {seed}"
+    for view in first.crops:
+        crops = [one.crops[view] for one in inputs]
+        count, channels, side, _ = crops[0].shape
+        low, high = min(float(x.min()) for x in crops), max(float(x.max()) for x in crops)
+        mean = sum(float(x.mean()) for x in crops) / len(crops)
+        yield (
+            f"view {view}: {count} x {side} pixels of {channels} channels, normalized {low:.3g} to {high:.3g}, "
+            f"mean {mean:.2f}"
+        )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

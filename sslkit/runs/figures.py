@@ -67,14 +67,14 @@ def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Se
         mean: what normalization subtracted: one value a channel.
         std: what it divided by, alike.
     """
-    mosaic = _mosaic(_pixels(pictures.images, mean, std))
-    height, width = mosaic.shape[0] + TITLE, mosaic.shape[1]
+    grid = mosaic(_pixels(pictures.images, mean, std))
+    height, width = grid.shape[0] + TITLE, grid.shape[1]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    figure.figimage(mosaic.numpy(), 0, 0, origin="upper")
+    figure.figimage(grid.numpy(), 0, 0, origin="upper")
     for column, title in enumerate(pictures.columns):
         x = (column + 0.5) / len(pictures.columns)
         figure.text(x, 1 - 0.55 * TITLE / height, title, ha="center", va="center", fontsize=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_curves(
@@ -125,7 +125,7 @@ def _save_panels(path: Path, panels: Mapping[str, Panel]) -> None:
         for (name, value), color in zip(panel.levels, LEVELS, strict=False):
             axes.axhline(value, color=color, linestyle="--", linewidth=1.2, label=f"{name} {value:.4g}")
         _label(axes, title, panel.curves, last)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _margins(rows: int, columns: int) -> dict[str, float]:
@@ -148,8 +148,8 @@ def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tens
     return (as_rgb(pixels) * 255).round().to(torch.uint8)
 
 
-def _mosaic(pixels: Tensor) -> Tensor:
-    """The pictures on white, `[height, width, 3]`, each pixel a square of whole pixels."""
+def mosaic(pixels: Tensor) -> Tensor:
+    """Pictures `[rows, columns, 3, H, W]` uint8 on white, `[height, width, 3]`, each pixel a square of whole pixels."""
     factor = max(1, round(PICTURE / pixels.shape[-1]))
     large = pixels.repeat_interleave(factor, -1).repeat_interleave(factor, -2)
     before = GAP // 2
@@ -265,6 +265,6 @@ def _running_mean(curve: Curve) -> tuple[list[float], list[float]]:
     return steps, values
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """A reader sees the old file or the new one."""
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write `figure` as a PNG; a reader of `path` sees the old file or the new one."""
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=DPI))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sslkit.build.maskers import make_maskers
 from sslkit.build.system import make_system, make_views
@@ -12,6 +12,7 @@ from sslkit.core.system import System
 from sslkit.data.sampler import BatchShare, Order
 from sslkit.errors import DataError
 from sslkit.runtime.parallel import Parallel, start
+from sslkit.specs.families import SourceSpec
 from sslkit.specs.run import RunSpec
 from sslkit.train.step.stepper import Stepper
 
@@ -50,7 +51,16 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
     return Composed(system, stepper, source, env, order, length)
 
 
-def training_source(spec: RunSpec) -> Source:
+class HasData(Protocol):
+    """A `RunSpec`, or part of one."""
+
+    @property
+    def data(self) -> SourceSpec:
+        """Where the images are."""
+        ...
+
+
+def training_source(spec: HasData) -> Source:
     """The training images of `spec`."""
     source = spec.data.build("train")
     if source is None:

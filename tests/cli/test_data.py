@@ -169,3 +169,34 @@ def test_the_spec_of_a_run_serves(tmp_path, capsys):
     assert code == OK
     assert line(out, "images") == "1,437 train, 360 test"
     assert tiny.VIEW["normalize"] != yaml.safe_load(out.splitlines()[-1])["normalize"]
+
+
+VIEW = "views={global: {size: 8, crops: 2, recipe: byol}}"
+
+
+def test_a_sheet_is_drawn_and_summed_up(spec, tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    code, text, err = call(
+        capsys, "data", "show", spec, "--out", out, "--images", 3, VIEW, "--json", tmp_path / "s.json"
+    )
+    assert (code, err) == (OK, "")
+    lines = text.splitlines()
+    assert lines[0] == "3 images of step 0, seed 0"
+    assert lines[1].startswith("view global: 2 x 8 pixels of 3 channels, normalized -")
+    assert lines[2:] == [f"written: {out}", f"# written: {tmp_path / 's.json'}"]
+    assert out.read_bytes().startswith(b"\x89PNG")
+    assert len(json.loads((tmp_path / "s.json").read_text())["images"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "sheet.jpg", VIEW], "--out: sheet.jpg must end in .png"),
+        (["--step", "-1", VIEW], "--step: must be at least 0, found -1"),
+        ([], "views: is missing; what arrives in the network are crops of these"),
+    ],
+)
+def test_a_sheet_that_cannot_be_drawn_says_why(words, message, spec, capsys):
+    code, out, err = call(capsys, "data", "show", spec, *words)
+    assert (code, out) == (USER_ERROR, "")
+    assert err.startswith(f"error: {message}")

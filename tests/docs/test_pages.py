@@ -170,6 +170,21 @@ def test_pages_show_the_pictures_beside_them(made: ModuleType) -> None:
     assert made.expand(source, "maskers/page.md") == shown
 
 
+def test_the_sheet_of_inputs_is_drawn_from_its_directive(made: ModuleType) -> None:
+    (fields,) = re.findall(r"^<!-- inputs: (.+) -->$", text("data.md"), re.MULTILINE)
+    with Image.open(io.BytesIO(made.PICTURES["inputs"](fields))) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert pixels.shape[0] > 2 * 96, "two rows"
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 1000, "colors"
+    assert f"![inputs with {fields}]({made.picture_name(fields)})" in made.expand(text("data.md"), "data.md")
+
+
+@pytest.mark.parametrize("action", ["stats", "show"])
+def test_commands_of_a_command_have_a_section_with_their_help(action: str, made: ModuleType) -> None:
+    section = made.expand(text("data.md"), "data.md").split(f"\n## {action}\n")[1].split("\n## ")[0]
+    assert f"usage: sslkit data {action}" in section
+
+
 def test_commands_are_documented_with_their_help(made: ModuleType) -> None:
     page = made.expand(text("cli.md"), "cli.md")
     for command in COMMANDS:

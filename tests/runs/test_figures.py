@@ -93,8 +93,10 @@ def records(steps: int) -> list[dict[str, float | None]]:
 def drawn(monkeypatch):
     """The figures that were saved."""
     kept: list[Figure] = []
-    right = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, path: (kept.append(figure), right(figure, path)))
+    right = figures.save_figure
+    monkeypatch.setattr(
+        figures, "save_figure", lambda figure, path: (kept.append(figure), right(figure, path))
+    )
     return kept
 
 

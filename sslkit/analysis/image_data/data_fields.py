@@ -37,15 +37,6 @@ class HasImages(Protocol):
         ...
 
     @property
-    def max_corrupt(self) -> float:
-        """Share of unreadable images that is no error."""
-        ...
-
-
-class HasViews(HasImages, Protocol):
-    """A `RunSpec`, or `DataFields` with views."""
-
-    @property
     def views(self) -> Mapping[str, ViewSpec]:
         """Crops of each image, by name."""
         ...
@@ -53,6 +44,11 @@ class HasViews(HasImages, Protocol):
     @property
     def batch_size(self) -> int | None:
         """Images of a step; None where it is not decided."""
+        ...
+
+    @property
+    def max_corrupt(self) -> float:
+        """Share of unreadable images that is no error."""
         ...
 
 
