@@ -19,6 +19,7 @@ __version__ = metadata.version("sslkit")
 _PUBLIC = {
     "Run": "sslkit.api",
     "Result": "sslkit.api",
+    "check_images": "sslkit.analysis.image_data.image_faults",
     "compare": "sslkit.analysis.compare.compare_runs",
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",

@@ -1,6 +1,7 @@
 """The public names, for editors and type checkers. Third parties' specs come from their own packages."""
 
 from sslkit.analysis.compare.compare_runs import compare as compare
+from sslkit.analysis.image_data.image_faults import check_images as check_images
 from sslkit.analysis.image_data.image_statistics import image_statistics as image_statistics
 from sslkit.analysis.image_data.network_inputs import draw_inputs as draw_inputs
 from sslkit.analysis.scaling.fit import fit_joint as fit_joint

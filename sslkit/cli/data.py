@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sslkit.cli.spec_arguments import add_spec_arguments
-from sslkit.errors import SpecError
+from sslkit.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from sslkit.analysis.image_data.data_fields import DataFields
@@ -36,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     show.add_argument("--images", type=_count, default=4, metavar="N", help="rows of the sheet; default: 4")
     show.add_argument("--step", type=int, default=0, metavar="S", help="of the run; default: 0, its first")
+    text = "decode every image once, and list the faults by kind; exit code 2 past `max_corrupt`"
+    check = _action(actions.add_parser("check", help=text, description=f"{text.capitalize()}."))
+    check.add_argument(
+        "--images", type=_count, metavar="N", help="a seeded sample of N of each split; default: all"
+    )
 
 
 def _action(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -53,7 +58,7 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.registry.manager import registry
 
     fields = load_fields(args.spec, args.overrides, registry().failures)
-    return {"stats": _stats, "show": _show}[args.action](fields, args)
+    return {"stats": _stats, "show": _show, "check": _check}[args.action](fields, args)
 
 
 def _stats(fields: DataFields, args: argparse.Namespace) -> int:
@@ -82,6 +87,22 @@ def _show(fields: DataFields, args: argparse.Namespace) -> int:
     print(f"written: {args.out}")
     _write(args.json, as_json(inputs))
     return 0
+
+
+def _check(fields: DataFields, args: argparse.Namespace) -> int:
+    from sslkit.analysis.image_data.image_faults import as_json, check_images, too_many
+    from sslkit.analysis.image_data.reading_bar import ReadingBar
+    from sslkit.cli.data_text import fault_lines
+    from sslkit.runtime.signals import exit_code
+
+    results = check_images(fields, args.images, ReadingBar("checking"))
+    print("\n".join(fault_lines(results)), flush=True)
+    _write(args.json, as_json(results))
+    refused = list(too_many(results, fields.max_corrupt))
+    if refused:
+        raise DataError("\n".join(refused))
+    signals = [one.signal for one in results.values() if one.signal is not None]
+    return exit_code(signals[0]) if signals else 0
 
 
 def _write(path: Path | None, data: Mapping[str, object]) -> None:

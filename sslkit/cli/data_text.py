@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sslkit.analysis.image_data.duplicate_images import Copy, Duplicates
+    from sslkit.analysis.image_data.image_faults import Fault, SplitFaults
     from sslkit.analysis.image_data.image_statistics import ImageStatistics, Side
     from sslkit.analysis.image_data.network_inputs import NetworkInput
 
@@ -52,6 +53,28 @@ def input_lines(inputs: Sequence[NetworkInput], seed: int) -> Iterator[str]:
             f"view {view}: {count} x {side} pixels of {channels} channels, normalized {low:.3g} to {high:.3g}, "
             f"mean {mean:.2f}"
         )
+
+
+def fault_lines(results: Mapping[str, SplitFaults]) -> Iterator[str]:
+    """A table of faults by kind and split, with the first of each."""
+    for split, one in results.items():
+        stopped = f", stopped by {one.signal}" if one.signal else ""
+        yield f"{split + ':':<11} {one.read:,} of {one.images:,} images decoded{stopped}"
+    kinds = list(dict.fromkeys(kind for one in results.values() for kind in one.faults))
+    if not kinds:
+        yield "no faults"
+        return
+    yield ""
+    counts = [[f"{len(one.faults.get(kind, ())):,}" for one in results.values()] for kind in kinds]
+    table = aligned([["fault", *results], *([kind, *row] for kind, row in zip(kinds, counts, strict=True))])
+    first = [next(one.faults[kind][0] for one in results.values() if kind in one.faults) for kind in kinds]
+    for line, fault in zip(table, [None, *first], strict=True):
+        yield line if fault is None else f"{line}  {_first(fault)}"
+
+
+def _first(fault: Fault) -> str:
+    """A reason that names its image needs no second name."""
+    return fault.detail if fault.name in fault.detail else f"{fault.name}: {fault.detail}"
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -200,3 +200,46 @@ def test_a_sheet_that_cannot_be_drawn_says_why(words, message, spec, capsys):
     code, out, err = call(capsys, "data", "show", spec, *words)
     assert (code, out) == (USER_ERROR, "")
     assert err.startswith(f"error: {message}")
+
+
+def test_faults_are_a_table_and_too_many_are_an_error(spec, tmp_path, capsys):
+    root = tmp_path / "images"
+    code, out, err = call(capsys, "data", "check", spec, f"data.test={root}")
+    assert (code, out, err) == (
+        OK, "train:      20 of 20 images decoded\ntest:       20 of 20 images decoded\nno faults\n", "",
+    )  # fmt: skip
+    (root / "class0" / "000.png").write_bytes(b"")
+    (root / "class1" / "001.png").write_bytes(b"")
+    code, out, err = call(capsys, "data", "check", spec, "--json", tmp_path / "f.json")
+    assert code == USER_ERROR
+    assert out.splitlines() == [
+        "train:      20 of 20 images decoded",
+        "",
+        "fault       train",
+        f"unreadable      2  {root}/class0/000.png: cannot be decoded: the file is empty",
+        f"# written: {tmp_path / 'f.json'}",
+    ]
+    assert err == (
+        "error: data: 2 of 20 train images cannot be read, more than max_corrupt=0.01; "
+        "repair or remove them, or raise `max_corrupt`\n"
+    )
+    faults = json.loads((tmp_path / "f.json").read_text())["train"]["faults"]["unreadable"]
+    assert [fault["name"] for fault in faults] == ["class0/000.png", "class1/001.png"]
+    assert call(capsys, "data", "check", spec, "max_corrupt=0.1")[0] == OK
+
+
+def test_a_fault_that_does_not_name_its_image_gets_its_name(tmp_path, capsys):
+    images = arrays(4, sizes=((6, 6),))
+    images[2][:] = 9
+    save(tmp_path / "images", images)
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(f"data: {{kind: folder, root: {tmp_path / 'images'}}}\nworkers: 0\n")
+    _, out, _ = call(capsys, "data", "check", spec)
+    assert out.splitlines()[-1] == "constant      1  class0/002.png: 6 x 6"
+
+
+def test_a_signal_prints_the_faults_until_then(spec, capsys, monkeypatch):
+    monkeypatch.setattr(ReadingBar, "update", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    code, out, _ = call(capsys, "data", "check", spec)
+    assert code == 143
+    assert out.splitlines()[0] == "train:      16 of 20 images decoded, stopped by SIGTERM"

@@ -179,7 +179,7 @@ def test_the_sheet_of_inputs_is_drawn_from_its_directive(made: ModuleType) -> No
     assert f"![inputs with {fields}]({made.picture_name(fields)})" in made.expand(text("data.md"), "data.md")
 
 
-@pytest.mark.parametrize("action", ["stats", "show"])
+@pytest.mark.parametrize("action", ["stats", "show", "check"])
 def test_commands_of_a_command_have_a_section_with_their_help(action: str, made: ModuleType) -> None:
     section = made.expand(text("data.md"), "data.md").split(f"\n## {action}\n")[1].split("\n## ")[0]
     assert f"usage: sslkit data {action}" in section

@@ -44,8 +44,6 @@ class ImageFacts(NamedTuple):
     """All pixels of each channel are equal."""
     gray: bool
     """It has several channels, all of them equal."""
-    outside: bool
-    """It has values that are not in [0, 1] or no numbers."""
 
 
 class Part(NamedTuple):
@@ -158,9 +156,8 @@ def _facts(index: int, image: Tensor) -> ImageFacts:
     values = image.numpy()  # torch compares no 16-bit values
     constant = _holds(values, lambda x: bool((x == x[:, :1, :1]).all()))
     gray = len(values) > 1 and _holds(values, lambda x: bool((x[1:] == x[:1]).all()))
-    outside = image.is_floating_point() and not ((values >= 0) & (values <= 1)).all()
     _, height, width = values.shape
-    return ImageFacts(index, height, width, str(values.dtype), constant, gray, bool(outside))
+    return ImageFacts(index, height, width, str(values.dtype), constant, gray)
 
 
 def _holds(values: Values, is_so: Callable[[Values], bool]) -> bool:
