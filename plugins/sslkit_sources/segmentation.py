@@ -15,8 +15,9 @@ from torch import Tensor
 from sslkit.interfaces import Source, digest, digests_of_files, fingerprint_of, stacked
 from sslkit.plugin import DataError, read_text, require_regular
 from sslkit_sources import listing
-from sslkit_sources.decode import Decoder, opened
+from sslkit_sources.decode import Decoder
 from sslkit_sources.folder import FolderSource
+from sslkit_sources.image_limits import opened
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 
 UNKNOWN = 255

@@ -1,0 +1,92 @@
+"""Files other than TIFF that hold more than 8 bits, of which PIL keeps 8: PNG, PNM and JPEG 2000."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+import numpy as np
+import torch
+from torchvision.io import ImageReadMode, decode_image
+
+from sslkit.plugin import DataError
+from sslkit_sources.image_limits import require_pixels
+from sslkit_sources.raw_image import Raw
+
+PNG = b"\x89PNG\r\n\x1a\n"
+PNM = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
+"""Kind, width, height and highest value."""
+SIZE_MARKER = b"\xff\x4f\xff\x51"
+"""What a JPEG 2000 codestream begins with."""
+
+
+def is_deep_png(data: bytes) -> bool:
+    """Whether `data` is a PNG of 16 bits."""
+    return data.startswith(PNG) and data[12:16] == b"IHDR" and data[24:25] == b"\x10"
+
+
+def read_png(data: bytes) -> Raw:
+    """A PNG of 16 bits, whose size was looked at."""
+    pixels = decode_image(
+        torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED
+    ).numpy()
+    return _by_count(pixels.astype(np.uint16))
+
+
+def is_deep_pnm(data: bytes) -> bool:
+    """Whether `data` is a binary PGM or PPM of more than 8 bits."""
+    header = PNM.match(data[:1024])
+    return header is not None and int(header[4]) > 255
+
+
+def read_pnm(data: bytes, name: str) -> Raw:
+    """A PGM or PPM of more than 8 bits; its header says which value is white.
+
+    Raises:
+        DataError: it is shorter than its header says.
+    """
+    header = PNM.match(data[:1024])
+    assert header is not None  # it was looked at
+    kind, width, height, high = (int(text) for text in header.groups())
+    samples = 3 if kind == 6 else 1
+    if len(data) - header.end() < 2 * width * height * samples:
+        raise DataError(f"{name}: cannot be decoded: the file is truncated")
+    values = np.frombuffer(data, ">u2", width * height * samples, header.end()).astype(np.uint16)
+    pixels = np.ascontiguousarray(values.reshape(height, width, samples).transpose(2, 0, 1))
+    return _by_count(pixels)._replace(high=None if high == 65535 else float(high))
+
+
+def deep_jpeg2000(data: bytes) -> int:
+    """Bits of the samples of a JPEG 2000 image, where they are more than 8 or it has more than 4; else 0."""
+    at = data.find(SIZE_MARKER, 0, 1 << 16)
+    if at < 0 or len(data) < at + 44:
+        return 0
+    (samples,) = struct.unpack(">H", data[at + 40 : at + 42])
+    bits = (data[at + 42] & 0x7F) + 1
+    return bits if bits > 8 or samples > 4 else 0
+
+
+def read_jpeg2000(data: bytes, name: str, max_pixels: int) -> Raw:
+    """A JPEG 2000 image in its own bits.
+
+    Raises:
+        DataError: it has too many pixels.
+    """
+    import imagecodecs
+
+    at = data.find(SIZE_MARKER, 0, 1 << 16) + 8
+    right, bottom, left, top = struct.unpack(">4I", data[at : at + 16])
+    (samples,) = struct.unpack(">H", data[at + 32 : at + 34])
+    require_pixels(right - left, bottom - top, samples, name, max_pixels)
+    pixels = np.asarray(imagecodecs.jpeg2k_decode(data))
+    pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    bits = (data[at + 34] & 0x7F) + 1
+    whole = pixels.dtype.kind != "u" or bits == 8 * pixels.dtype.itemsize
+    return _by_count(pixels)._replace(high=None if whole else float(2**bits - 1))
+
+
+def _by_count(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Raw:
+    """Gray or color, with alpha where there is one sample more."""
+    count = len(pixels)
+    colors = {1: 1, 2: 1, 3: 3, 4: 3}.get(count, 0)
+    return Raw(pixels, colors, colors if count in (2, 4) else None)
