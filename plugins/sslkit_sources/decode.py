@@ -117,7 +117,10 @@ class Decoder(NamedTuple):
         """As `read`, but of ordinary 8-bit images only what their header tells; None where that is all of it."""
         if data[:4] in MAGIC and not self._is_for_pil(data, name):
             return self.read(data, name)
-        with _reasons(data, name), opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
+        with (
+            _reasons(data, name),
+            opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image,
+        ):
             plain = self.wanted.plain and image.mode not in _NUMBERS
             if plain and not _is_deep(data, image):
                 text = _unread_by_pil(image)

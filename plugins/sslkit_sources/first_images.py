@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sslkit.interfaces import resolve_range
 from sslkit.plugin import DataError, Range
@@ -22,12 +22,14 @@ SMALL_SHARE = 1 / 8
 """Of a type's range, below which the files may be of fewer bits than their type has."""
 
 
-class Images(NamedTuple):
-    """The files of a source."""
+class Images(Protocol):
+    """Sources of encoded images."""
 
-    count: int
-    fetch: Callable[[int], tuple[bytes, str]]
-    """What is in a file, and its name. Raises DataError."""
+    def __len__(self) -> int: ...
+
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """What is stored of an image, and its name. Raises DataError."""
+        ...
 
 
 class Seen(NamedTuple):
@@ -42,7 +44,7 @@ class Seen(NamedTuple):
     """Whether there are other types than uint8."""
 
 
-def settled(decoder: Decoder, setting: Range, images: Images, train: Images) -> Decoder:
+def settled(decoder: Decoder, setting: Range, images: Images, train: Callable[[], Images]) -> Decoder:
     """`decoder` with the range that `setting` stands for, and warnings of what it does not read.
 
     Args:
@@ -55,7 +57,7 @@ def settled(decoder: Decoder, setting: Range, images: Images, train: Images) -> 
         DataError: the range does not fit, or every image has other channels.
     """
     by_percentile = hasattr(setting, "percentile")
-    seen = seen_of(decoder, train if by_percentile else images, by_percentile)
+    seen = seen_of(decoder, train() if by_percentile else images, by_percentile)
     pixel_range = resolve_range(setting, seen.samples, "data.range")
     for text, (name, count) in seen.notes.items():
         also = f" (so do {count} of the {seen.looked_at} images that were looked at)" if count > 1 else ""
@@ -71,20 +73,22 @@ def seen_of(decoder: Decoder, images: Images, whole: bool) -> Seen:
     Raises:
         ChannelsError: every image has other channels than the decoder's.
     """
-    samples, notes, errors, deep, total, looked_at = list[Pixels](), {}, list[DataError](), False, 0, 0
-    for index in sorted(random.Random(0).sample(range(images.count), min(LOOKED_AT, images.count))):  # noqa: S311
+    samples, errors, notes = list[Pixels](), list[DataError](), dict[str, tuple[str, int]]()
+    deep, total, looked_at = False, 0, 0
+    for index in sorted(random.Random(0).sample(range(len(images)), min(LOOKED_AT, len(images)))):  # noqa: S311
         if total > MOST_BYTES:
             break
         looked_at += 1
         try:
-            read = _looked(decoder, *images.fetch(index), whole)
+            data, name = images.encoded(index)
+            read = _looked(decoder, data, name, whole)
         except DataError as error:
             errors.append(error)
             continue
         if read is None:
             continue
         if read.unread:
-            first, count = notes.get(read.unread, (images.fetch(index)[1], 0))
+            first, count = notes.get(read.unread, (name, 0))
             notes[read.unread] = (first, count + 1)
         if read.pixels.size:
             total += read.pixels.nbytes
@@ -117,4 +121,3 @@ def _few_bits(samples: list[Pixels]) -> str:
         f"data.range: the first images have values up to {highest} of 65535, so they are dark; where they have fewer "
         f"bits than their files, write it, as in `range: [0, {(1 << highest.bit_length()) - 1}]`"
     )
-

@@ -39,7 +39,8 @@ class FolderSource(Source):
     @cached_property
     def fingerprint(self) -> str:
         """Over paths below the root, what the files hold, labels and attributes."""
-        return fingerprint_of(self, names=[name.replace(os.sep, "/") for name in self._keys])
+        names = [name.replace(os.sep, "/") for name in self._keys]
+        return fingerprint_of(self, *self.decoder.settings(), names=names)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -48,9 +49,13 @@ class FolderSource(Source):
         """`[N, 16]` of the files."""
         return digests_of_files(self.root, self.files)
 
-    def load(self, index: int) -> Tensor:
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """What the file of image `index` holds, and its path."""
         path = self.root / self.files[index]
-        return self.decoder(read_bytes(path), str(path))
+        return read_bytes(path), str(path)
+
+    def load(self, index: int) -> Tensor:
+        return self.decoder(*self.encoded(index))
 
     def name(self, index: int) -> str:
         """Path below the root."""

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
-OTHERS = frozenset({"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "PSD", "WMF", "ICNS", "PALM"})
+from sslkit_sources.listing import Where, walk_once
+
+OTHERS = frozenset(
+    {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "PSD", "WMF", "ICNS", "PALM"}
+)
 """Formats of PIL that are not pictures of one raster each, or that it writes only."""
 ALIASES = {"MPO": "JPEG"}
 ALWAYS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
 """What every PIL reads."""
 TIFF = (".ome.tif", ".btf", ".tf8")
-KNOWN = frozenset(
-    {".heic", ".heif", ".hif", ".jxl", ".jp2", ".avif", ".dcm", ".nii", ".gz", ".npy", ".npz", ".h5", ".hdf5", ".svs"}
-    | {".ndpi", ".czi", ".nd2", ".raw", ".dng", ".cr2", ".nef", ".arw", ".exr", ".hdr", ".psd", ".fits", ".mha", ".nrrd"}
-    | {".mat", ".zarr", ".mp4", ".avi", ".mov", ".svg", ".zip", ".tar", ".parquet", ".tfrecord", ".webm", ".img"}
+_OTHER_PICTURES = (
+    ".heic .heif .hif .jxl .jp2 .avif .dcm .nii .gz .npy .npz .h5 .hdf5 .svs .ndpi .czi .nd2 .raw .dng .cr2 .nef .arw "
+    ".exr .hdr .psd .fits .mha .nrrd .mat .mp4 .avi .mov .svg .zip .tar .parquet .tfrecord .webm .img"
 )
+PICTURES = frozenset(_OTHER_PICTURES.split())
 """Endings of images, volumes and archives that cannot be read, or only with a package that is missing."""
 _ADVICE = {
     (".heic", ".heif", ".hif"): "pip install pillow-heif",
@@ -46,25 +51,44 @@ def readable_endings() -> tuple[str, ...]:
     return (*ALWAYS, *sorted(readable - set(ALWAYS) | set(TIFF)))
 
 
-def left_out(names: Iterable[str], extensions: tuple[str, ...]) -> Counter[str]:
-    """How many of the files `names` have other endings than `extensions`, by their ending."""
-    others = (name for name in names if not name.lower().endswith(extensions))
-    return Counter(Path(name).suffix.lower() or "no ending" for name in others)
+def left_out(where: Where, files: Sequence[str]) -> Iterator[str]:
+    """What of the folders `where` is not read, given the images `files` that are: other endings, and whole classes."""
+    for root in where.roots:
+        prefix = where.prefix(root)
+        images = (path.removeprefix(prefix) for path in files if path.startswith(prefix))
+        classes = {path.partition(os.sep)[0] for path in images if os.sep in path}
+        counts, folders = _others(root, where.extensions)
+        if text := left_out_text(counts):
+            yield f"{root}: {text}"
+        tests = [folder.resolve() for folder in where.without]
+        empty = [
+            name
+            for name in sorted(folders - classes)
+            if not any((root / name).resolve().is_relative_to(folder) for folder in tests)
+        ]
+        if empty and classes:
+            listed = ", ".join(map(repr, empty[:6])) + (" .." if len(empty) > 6 else "")
+            yield f"{root}: holds no image that can be read in {listed}, so that is no class"
+
+
+def _others(root: Path, extensions: tuple[str, ...]) -> tuple[Counter[str], set[str]]:
+    """How many files of each other ending there are, and the folders at the top that hold some."""
+    counts, folders = Counter[str](), set[str]()
+    for prefix, names in walk_once(root):
+        others = [name for name in names if not name.lower().endswith(extensions)]
+        counts.update(Path(name).suffix.lower() or "no ending" for name in others)
+        if prefix and others:
+            folders.add(prefix.partition(os.sep)[0])
+    return counts, folders
 
 
 def left_out_text(counts: Counter[str]) -> str:
-    """`50 files of other kinds: .jp2 (50)`, with what would read them; empty where nothing is worth telling."""
-    images = {ending for ending in counts if ending in KNOWN or ending in Image.registered_extensions()}
+    """`50 files of other kinds: .jp2 (50)`, with what would read them; empty where there is no image among them."""
+    images = {ending for ending in counts if ending in PICTURES or ending in Image.registered_extensions()}
     if not images:
         return ""
     listed = ", ".join(f"{ending} ({count:,})" for ending, count in counts.most_common(6))
     more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
     advice = "".join(f"; {text}" for endings, text in _ADVICE.items() if images & set(endings))
     total = counts.total()
-    return f"{total:,} file{'s' * (total > 1)} of other kinds left out: {listed}{more}{advice}"
-
-
-def empty_classes(folders: Iterable[str], files: Iterable[str]) -> Iterator[str]:
-    """Those of the class `folders` that none of `files`, paths below the same root, lies in."""
-    filled = {Path(path).parts[0] for path in files}
-    return (name for name in folders if name not in filled)
+    return f"{total:,} file{'s' * (total > 1)} of other kinds: {listed}{more}{advice}"

@@ -88,7 +88,7 @@ class ParquetSource(Source):
     @cached_property
     def fingerprint(self) -> str:
         """Over the encoded images, labels and attributes; not over how the files store them."""
-        return fingerprint_of(self, self._names)
+        return fingerprint_of(self, self._names, *self.decoder.settings())
 
     def digests(self) -> NDArray[np.uint8]:
         """`[N, 16]` of the encoded images."""
@@ -110,12 +110,16 @@ class ParquetSource(Source):
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def load(self, index: int) -> Tensor:
+    def encoded(self, index: int) -> tuple[bytes, str]:
+        """The bytes of image `index`, and its file and row."""
         part, row = self._place(index)
         data = self._parts[part][row].as_py()
         if data is None:
             raise DataError(f"{self.name(index)}: column {self.columns.image!r} holds no bytes")
-        return self.decoder(data, self.name(index))
+        return data, self.name(index)
+
+    def load(self, index: int) -> Tensor:
+        return self.decoder(*self.encoded(index))
 
     def name(self, index: int) -> str:
         """File and row."""

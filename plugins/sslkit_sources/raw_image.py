@@ -155,9 +155,9 @@ def _colors(raw: Raw, channels: int, wanted: Wanted, name: str) -> Pixels:
         raise ChannelsError(f"{name}: {_mismatch(raw, wanted)}")
     if channels == 3:
         return np.repeat(colors, 3, axis=0)
-    weights = np.array(LUMA, np.float64 if colors.dtype.itemsize > 2 else np.float32)
-    gray = np.tensordot(weights, colors, 1)[None]
-    return (np.rint(gray) if colors.dtype.kind in "iu" else gray).astype(colors.dtype)
+    wide = colors.astype(np.float64 if colors.dtype.itemsize > 2 else np.float32)
+    gray = (wide * np.array(LUMA, wide.dtype)[:, None, None]).sum(0, keepdims=True)
+    return np.asarray(np.rint(gray) if colors.dtype.kind in "iu" else gray).astype(colors.dtype)
 
 
 def _mismatch(raw: Raw, wanted: Wanted) -> str:

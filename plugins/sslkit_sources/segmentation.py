@@ -68,7 +68,7 @@ class SegmentationSource(Source):
     def fingerprint(self) -> str:
         """Over images, masks and what their values mean."""
         names = [name.replace(os.sep, "/") for name in (*self.images.files, *self.masks)]
-        return fingerprint_of(self, self.ignored, names=names)
+        return fingerprint_of(self, self.ignored, *self.images.decoder.settings(), names=names)
 
     def digests(self) -> NDArray[np.uint8]:
         """`[N, 16]` of the files of each image and its mask."""

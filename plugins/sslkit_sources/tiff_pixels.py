@@ -80,7 +80,7 @@ def _alpha(extra: tuple[int, ...], samples: int) -> tuple[int | None, bool]:
     return None, False
 
 
-def _high(page: tifffile.TiffPage | tifffile.TiffFrame) -> float | None:
+def _high(page: tifffile.TiffPage) -> float | None:
     """The highest value of integers that are packed in fewer bits than their type has."""
     bits, dtype = page.bitspersample, page.dtype
     if dtype is None or dtype.kind not in "u" or bits >= 8 * dtype.itemsize:

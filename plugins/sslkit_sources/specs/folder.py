@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from sslkit.plugin import Problem, SourceSpec
+from sslkit.plugin import Problem, Range, SourceSpec
 from sslkit_sources import listing
+from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 from sslkit_sources.specs.places import Paths, placed
 
 if TYPE_CHECKING:
@@ -17,9 +20,7 @@ if TYPE_CHECKING:
 
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
-
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
+    from sslkit_sources.folder import FolderSource
 
 
 def _dotted(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -44,18 +45,36 @@ class Folder(SourceSpec):
     """
     test: Paths | None = None
     """Folder of the test split, or several, with the same classes. Default: there is no test split."""
-    channels: Literal[1, 3] = 3
-    """Channels of every image."""
+    channels: int = Field(3, ge=1)
+    """Channels of every image. 1 and 3: gray and color. Others: as many samples of a pixel, or pages, as files have."""
     convert: bool = True
     """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    bands: Bands | None = None
+    """Which of a file's bands are the channels: places from 0 (samples of a pixel, then pages), or their names."""
+    alpha: Alpha = "drop"
+    """Transparency: its hidden color is kept (`drop`, as torchvision), white shows through (`composite`), or it is
+    the last channel (`channel`), opaque where a file has none."""
+    range: Range = "auto"
+    """Which stored values become 0 and 1, by type, by numbers or by percentiles of the first images."""
+    shrink: int | None = Field(None, ge=1)
+    """Decode JPEG files at 1/2, 1/4 or 1/8 of their size where both sides keep so many pixels: quicker, other values.
+    Twice the size of the crops is plenty. Default: whole."""
     max_pixels: int = Field(89_478_485, ge=1)
     """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
-    extensions: Extensions = EXTENSIONS
-    """File names that count as images, by their end; upper and lower case are the same."""
+    max_metadata: int = Field(1_048_576, ge=1)
+    """Bytes of a text chunk or color profile of a PNG at most; past it, the image is unreadable. Default: PIL's."""
+    extensions: Extensions | None = None
+    """File names that count as images, by their end; upper and lower case are the same. Default: every raster format
+    that PIL and its installed plugins decode."""
     attributes: Path | None = None
     """CSV file of further labels, for `probing`: a column `path` (below `root`) and one for each attribute."""
     test_attributes: Path | None = None
     """The same for the test split, its paths below `test`. Default: `attributes` names those images too."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        require_fitting(self)
+        return self
 
     @classmethod
     def example(cls) -> Self | None:
@@ -64,7 +83,7 @@ class Folder(SourceSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         for field, roots in (("root", self.root), ("test", self.test)):
             for path, root in placed(field, roots):
-                message = listing.folder_problem(root, self.extensions) or listing.split_problem(root)
+                message = listing.folder_problem(root, self._endings()) or listing.split_problem(root)
                 if message:
                     yield Problem(path, message)
             message = listing.nested_problem([root for _, root in placed(field, roots)])
@@ -86,8 +105,9 @@ class Folder(SourceSpec):
                 )
 
     def build(self, split: str) -> Source | None:
-        from sslkit_sources.decode import Decoder
+        from sslkit_sources.first_images import settled
         from sslkit_sources.folder import FolderSource
+        from sslkit_sources.image_endings import left_out
 
         where = self._where(split)
         if not where.roots:
@@ -96,16 +116,33 @@ class Folder(SourceSpec):
         classes = () if split == "train" else listing.class_names(self._where("train"))
         listed = listing.list_folder(where, classes)
         attributes = self._attributes(split, listed)
-        return FolderSource(
-            where.base, listed, Decoder(self.channels, self.convert, self.max_pixels), attributes
+        source = FolderSource(where.base, listed, decoder_of(self), attributes)
+        for message in () if self.extensions else left_out(where, listed.files):
+            warnings.warn(message, stacklevel=2)
+        source.decoder = settled(
+            source.decoder, self.range, source, partial(self._training_images, source, split)
         )
+        return source
 
     def _where(self, split: str) -> listing.Where:
         """The folders of `split`; none where there is no such split."""
         test = tuple(folder for _, folder in placed("test", self.test))
         if split != "train":
-            return listing.Where(test, self.extensions)
-        return listing.Where(tuple(folder for _, folder in placed("root", self.root)), self.extensions, test)
+            return listing.Where(test, self._endings())
+        return listing.Where(tuple(folder for _, folder in placed("root", self.root)), self._endings(), test)
+
+    def _endings(self) -> tuple[str, ...]:
+        from sslkit_sources.image_endings import readable_endings
+
+        return self.extensions or readable_endings()
+
+    def _training_images(self, source: FolderSource, split: str) -> FolderSource:
+        from sslkit_sources.folder import FolderSource
+
+        if split == "train":
+            return source
+        where = self._where("train")
+        return FolderSource(where.base, listing.list_folder(where), source.decoder)
 
     def _attributes(self, split: str, listed: listing.Listing) -> dict[str, Tensor]:
         """Attributes of the images of `split`; their values are those of the training images."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from sslkit.plugin import Problem, SourceSpec
+from sslkit.plugin import Problem, Range, SourceSpec
 from sslkit_sources.parquet_files import parquet_problem, shared_problem
+from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 from sslkit_sources.specs.places import Paths, placed
 
 if TYPE_CHECKING:
@@ -32,14 +34,31 @@ class Parquet(SourceSpec):
     """Column of the labels: integers from 0, or class names. null: the images have no labels."""
     attributes: tuple[str, ...] = ()
     """Columns of further labels, for `probing`: whole numbers, truth values or text; empty cells are unknown."""
-    channels: Literal[1, 3] = 3
-    """Channels of every image."""
+    channels: int = Field(3, ge=1)
+    """Channels of every image. 1 and 3: gray and color. Others: as many samples of a pixel, or pages, as files have."""
     convert: bool = True
     """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    bands: Bands | None = None
+    """Which of a file's bands are the channels: places from 0 (samples of a pixel, then pages), or their names."""
+    alpha: Alpha = "drop"
+    """Transparency: its hidden color is kept (`drop`, as torchvision), white shows through (`composite`), or it is
+    the last channel (`channel`), opaque where a file has none."""
+    range: Range = "auto"
+    """Which stored values become 0 and 1, by type, by numbers or by percentiles of the first images."""
+    shrink: int | None = Field(None, ge=1)
+    """Decode JPEG files at 1/2, 1/4 or 1/8 of their size where both sides keep so many pixels: quicker, other values.
+    Twice the size of the crops is plenty. Default: whole."""
     max_pixels: int = Field(89_478_485, ge=1)
     """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
+    max_metadata: int = Field(1_048_576, ge=1)
+    """Bytes of a text chunk or color profile of a PNG at most; past it, the image is unreadable. Default: PIL's."""
     max_classes: int = Field(100_000, ge=1)
     """Classes at most that integer labels may count up to; larger ones are hardly classes."""
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        require_fitting(self)
+        return self
 
     @classmethod
     def example(cls) -> Self | None:
@@ -57,7 +76,7 @@ class Parquet(SourceSpec):
                 yield Problem("test", message)
 
     def build(self, split: str) -> Source | None:
-        from sslkit_sources.decode import Decoder
+        from sslkit_sources.first_images import settled
         from sslkit_sources.parquet import Columns, parquet
 
         train, test = ([path for _, path in placed("", paths)] for paths in (self.files, self.test))
@@ -65,5 +84,8 @@ class Parquet(SourceSpec):
         if not files:
             return None
         columns = Columns(self.image_column, self.label_column, self.attributes, self.max_classes)
-        decoder = Decoder(self.channels, self.convert, self.max_pixels)
-        return parquet(files, columns, decoder, train)
+        read = partial(parquet, columns=columns, decoder=decoder_of(self), train=train)
+        source = read(files)
+        training = partial(read, train) if split != "train" else lambda: source
+        source.decoder = settled(source.decoder, self.range, source, training)
+        return source
