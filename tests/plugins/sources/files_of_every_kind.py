@@ -88,7 +88,6 @@ def tiffs_of_types() -> list[Case]:
     for dtype in TYPES:
         one, three, four, five = (values(dtype, count, count) for count in (1, 3, 4, 5))
         seven = 3e-4 if dtype == "float16" else 1e-6
-        white = tiff(one[0], photometric="miniswhite")
         cases += [
             Case(f"{dtype} gray", tiff(one[0]), {"channels": 1}, unit(one), seven),
             Case(f"{dtype} gray as color", tiff(one[0]), {"channels": 3}, unit(one).repeat(3, 0), seven),
@@ -196,6 +195,7 @@ def other_containers() -> list[Case]:
     alpha, opaque = rgba[3:] / 255, np.ones((1, HEIGHT, WIDTH))
     large, deep_rgba = np.tile(gray16, (1, 8, 8)), values("uint16", 4)
     over_white = unit(deep_rgba)[:3] * unit(deep_rgba)[3:] + 1 - unit(deep_rgba)[3:]
+    opaque = np.concatenate([unit(colors), opaque])
     png, channel, composite = pil(hwc(rgba), "PNG"), {"alpha": "channel"}, {"alpha": "composite"}
     luma = np.tensordot([0.299, 0.587, 0.114], unit(deep), 1)[None]
     cases += [
@@ -206,7 +206,7 @@ def other_containers() -> list[Case]:
         Case("BMP", pil(hwc(colors), "BMP"), {"channels": 3}, unit(colors)),
         Case("alpha dropped", png, {"channels": 3}, unit(rgba[:3])),
         Case("alpha as a channel", png, {"channels": 4, **channel}, unit(rgba)),
-        Case("no alpha as a channel", pil(hwc(colors), "PNG"), {"channels": 4, **channel}, np.concatenate([unit(colors), opaque])),
+        Case("no alpha as a channel", pil(hwc(colors), "PNG"), {"channels": 4, **channel}, opaque),
         Case("alpha over white", png, {"channels": 3, **composite}, unit(rgba[:3]) * alpha + 1 - alpha, 2e-3),
         Case("alpha of 16 bits over white", png16(hwc(deep_rgba)), {"channels": 3, **composite}, over_white, 1e-5),
         Case("bands of color", pil(hwc(colors), "PNG"), {"channels": 2, "bands": (2, 0)}, unit(colors)[[2, 0]]),
