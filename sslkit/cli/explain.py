@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Build everything without training, and print what would run."""
     spec = load_spec(args)
+    from sslkit.analysis.image_data.first_image import first_image_lines
     from sslkit.runtime.parallel import start
     from sslkit.specs.load import dump
     from sslkit.train.prepare import prepare
@@ -34,6 +35,7 @@ def execute(args: argparse.Namespace) -> int:
         parallel.close()
     print(dump(spec, full=True))
     print("\n".join(lines(facts)))
+    print("\n".join(first_image_lines(spec, parts.source, parts.env.views)))
     print("augmentations:")
     for name, view in spec.views.items():
         print("\n".join(f"  {name}, {crops}: {chain}" for crops, chain in augmentations(view)))

@@ -39,6 +39,12 @@ def test_a_spec_is_shown_whole_and_resolved(tmp_path, capsys):
     assert (
         "  student on 1 x global, random(ratio=0.5), drop: 2 of 4 patches visible, 96 tokens a step" in said
     )
+    at = next(i for i, line in enumerate(said) if line.startswith("first image"))
+    assert said[at] == "first image digits train image 0: 8 x 8, 1 channel of uint8, 0 to 239"
+    assert said[at + 1].startswith(
+        "  becomes   global 1 x 8 x 8, 1 channel of float32, less [0.3] by [0.4]: -0.75 to "
+    )
+    assert said[at + 2] == "augmentations:"
     assert said[-1] == "  global, every crop: random_resized_crop(scale=[0.5, 1.0]), flip"
     assert not (tmp_path / "run").exists(), "nothing is written"
 
