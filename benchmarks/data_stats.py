@@ -13,8 +13,10 @@ import argparse
 import os
 import tempfile
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from fingerprint import VIEW, make
@@ -34,8 +36,28 @@ from sslkit.specs.views import ViewSpec
 BATCH = 100
 
 
-def epoch(source: Source, workers: int, *, in_workers: bool) -> float:
-    """Seconds until all images were decoded and cropped once."""
+class Cost(NamedTuple):
+    """What a pass over the images took."""
+
+    seconds: float
+    cpu: float
+    """Of this process and its workers, which other load on the machine hardly changes."""
+
+    def over(self, other: Cost) -> str:
+        """How many times as long as `other` it took, and as much processor time."""
+        return f"{self.seconds / other.seconds:.2f} x the time, {self.cpu / other.cpu:.2f} x the CPU time"
+
+
+@contextmanager
+def measured(costs: list[Cost]) -> Iterator[None]:
+    """Append the cost of the block, whose workers have ended."""
+    began, before = time.perf_counter(), sum(os.times()[:4])
+    yield
+    costs.append(Cost(time.perf_counter() - began, sum(os.times()[:4]) - before))
+
+
+def epoch(source: Source, workers: int, *, in_workers: bool) -> Cost:
+    """Decode and crop all images once."""
     spec = parse_as(ViewSpec, VIEW)
     views = {"global": View(224, 1, source.channels, spec.normalize.mean, spec.normalize.std)}
     pipeline = Pipeline({"global": spec}, views, 0, in_workers=in_workers)
@@ -46,17 +68,18 @@ def epoch(source: Source, workers: int, *, in_workers: bool) -> float:
         source, order, pipeline, torch.device("cpu"), start=0, stop=order.steps_per_epoch,
         how=Loading(workers, "batch_size"), unreadable=lambda *_: None,
     )  # fmt: skip
-    began = time.perf_counter()
-    with closing(feed):
+    costs: list[Cost] = []
+    with measured(costs), closing(feed):
         images = sum(len(batch.rows) for step in range(order.steps_per_epoch) for batch in feed.step(step))
-    return (time.perf_counter() - began) * len(source) / images
+    return Cost(*(value * len(source) / images for value in costs[0]))
 
 
-def statistics(fields: DataFields) -> float:
-    """Seconds of all that `sslkit data stats` does."""
-    began = time.perf_counter()
-    assert image_statistics(fields).channels
-    return time.perf_counter() - began
+def statistics(fields: DataFields) -> Cost:
+    """All that `sslkit data stats` does."""
+    costs: list[Cost] = []
+    with measured(costs):
+        assert image_statistics(fields).channels
+    return costs[0]
 
 
 def main() -> None:
@@ -84,9 +107,8 @@ def main() -> None:
             cut = epoch(source, args.workers, in_workers=False)
             whole = epoch(source, args.workers, in_workers=True)
             print(
-                f"stats {len(source) / stats:6.0f} img/s   epoch, crops cut {len(source) / cut:6.0f} img/s "
-                f"(stats {cut / stats:.2f} x as fast)   crops finished {len(source) / whole:6.0f} img/s "
-                f"({whole / stats:.2f} x)",
+                f"stats {len(source) / stats.seconds:6.0f} img/s   epoch, crops cut: {cut.over(stats)}   "
+                f"crops finished: {whole.over(stats)}",
                 flush=True,
             )
 

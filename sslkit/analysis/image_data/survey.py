@@ -27,7 +27,7 @@ Values = NDArray[np.generic]
 
 IMAGES = 16
 """That a worker reads at a time."""
-COARSE = 8
+COARSE = 32
 """Pixels between those that are looked at first, where all must be equal for a reason to look at the others."""
 
 
