@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from sslkit.evaluate.evaluation_sources import Sources, require_splits
 from sslkit.evaluate.feature_cache import FEATURES, FeatureStore
 from sslkit.evaluate.open_network import Network, of_run, open_network
 from sslkit.evaluate.readout import Reading, reading_of
+from sslkit.evaluate.shared_images import require_unseen
 from sslkit.evaluate.subject import evaluate
 from sslkit.evaluate.variants import reference_of, variant_of
 from sslkit.evaluate.write_results import About, store
@@ -24,6 +26,7 @@ from sslkit.runs.lock import package_versions
 from sslkit.runs.weights import weights_sha256
 from sslkit.runtime.mixed_precision import autocast_of, resolved_precision
 from sslkit.runtime.parallel import Parallel, start
+from sslkit.runtime.rank_agreement import on_first_rank
 from sslkit.specs.evaluation import EvaluationSpec
 from sslkit.specs.families import EvaluatorSpec
 from sslkit.specs.run import RunSpec
@@ -129,6 +132,7 @@ def _measured(
 ) -> Measured:
     spec, unreadable, sources = network.spec, set[str](), Sources()
     require_splits(wanted, spec.data, sources, network.view.channels, network.net, network.spec.readout.pool)
+    on_first_rank(parallel, lambda: _tell_shared(wanted, spec, sources))
     reading = reading_for(network, parallel, unreadable.add)
     digest = weights_sha256(network.net)
     features = kept_features(network, reading, digest) if keep and parallel.world == 1 else None
@@ -152,6 +156,11 @@ def _measured(
                 error.add_note(f"{label}: " + ", ".join(f"{k} {v:.4g}" for k, v in scores.metrics.items()))
             raise
     return Measured(results, unreadable, variants)
+
+
+def _tell_shared(wanted: Mapping[int, EvaluatorSpec], spec: RunSpec, sources: Sources) -> None:
+    for line in require_unseen(wanted, spec.data, sources, spec.max_duplicates):
+        warnings.warn(line, stacklevel=2)
 
 
 def _opened(network: Network, parallel: Parallel) -> Callable[[], tuple[System, Env]] | None:

@@ -102,7 +102,9 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
             name: getattr(spec, name) for name in ("data", "readout", "precision") if getattr(spec, name)
         }
         overrides |= {"evaluate": spec.evaluate} if spec.evaluate else {}
-        run = run.model_copy(update={**overrides, "device": spec.device, "workers": spec.workers})
+        run = run.model_copy(
+            update={**overrides, **_limits(spec), "device": spec.device, "workers": spec.workers}
+        )
         run = _resized(run, spec)
         check(run, effects="evaluate")
     if run.readout.net not in ("student", *run.nets):
@@ -118,6 +120,10 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
     return Network(
         run, net, view, lambda: (restored.system, restored.env), folder, loaded.step, str(loaded.path)
     )
+
+
+def _limits(spec: EvaluationSpec) -> dict[str, float]:
+    return {} if spec.max_duplicates is None else {"max_duplicates": spec.max_duplicates}
 
 
 def _resized(run: RunSpec, spec: EvaluationSpec) -> RunSpec:
@@ -154,6 +160,7 @@ def stand_in(spec: EvaluationSpec, backbone: BackboneSpec, view: ViewSpec, reado
         views={VIEW: view}, backbone=backbone, nets={}, objective=None, objectives={}, readout=readout,
         evaluate=spec.evaluate, precision=spec.precision, batch_size=readout.batch_size,
     )  # fmt: skip
+    run = run.model_copy(update=_limits(spec))
     check(run)
     return run
 

@@ -15,6 +15,7 @@ FREE: Mapping[str, str] = {
     "resident": "nothing but speed and memory",
     "augment_on": "nothing but speed",
     "max_corrupt": "when the run stops on unreadable images",
+    "max_duplicates": "when the run is refused for test images that are training images",
     "max_parts": "nothing: it is a limit",
     "log": "what is recorded",
     "checkpoint": "what is saved and kept",

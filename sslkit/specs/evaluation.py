@@ -35,6 +35,8 @@ class EvaluationSpec(Spec):
     """Labeled images. Default: those of `run`."""
     evaluate: tuple[EvaluatorField, ...] = ()
     """The protocols. Default: those of `run`."""
+    max_duplicates: float | None = Field(None, ge=0, le=1)
+    """Share of test images that may be training images too. Default: that of `run`, or 0.01."""
     out: Path | None = None
     """Folder for the results. Default: that of `run`; otherwise it must be given."""
     seed: int = Field(0, ge=0, lt=2**63)

@@ -57,6 +57,8 @@ class RunSpec(Spec):
     """Memory of the training device for images of one size, decoded once and kept there; `0 GiB`: workers, always."""
     max_corrupt: float = Field(0.01, ge=0, le=1)
     """Share of unreadable images past which the run stops; up to it they are skipped, counted and listed."""
+    max_duplicates: float = Field(0.01, ge=0, le=1)
+    """Share of test images that are training images too past which the run is refused; up to it they are counted."""
     views: Mapping[str, ViewSpec] = Field(min_length=1)
     """Crops of each image, by name."""
     backbone: BackboneField

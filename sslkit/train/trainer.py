@@ -9,12 +9,13 @@ from typing import final
 
 from sslkit.data.loaders import Batch, Feed
 from sslkit.errors import Interrupted, TrainingError, WorkerError
+from sslkit.evaluate.shared_images import require_unseen
 from sslkit.runs import metrics_log
 from sslkit.runs.best_checkpoint import Best
 from sslkit.runs.checkpoint import Entries, Loaded
 from sslkit.runs.run_loggers import open_loggers
 from sslkit.runtime.parallel import Parallel
-from sslkit.runtime.rank_agreement import Agreement
+from sslkit.runtime.rank_agreement import Agreement, on_first_rank
 from sslkit.runtime.signals import Abandoned, StopRequest
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import is_due
@@ -23,7 +24,7 @@ from sslkit.train.compose import Composed
 from sslkit.train.lineage import Lineage, require_within
 from sslkit.train.online_evaluation import Due, LeftOut, OnlineEvaluation, training_readout
 from sslkit.train.outcome import Outcome
-from sslkit.train.prepare import prepare
+from sslkit.train.prepare import Parts, prepare
 from sslkit.train.run_folder import SKIPPED, prepare_folder
 from sslkit.train.saver import Saver
 from sslkit.train.step.stepper import Losses
@@ -59,6 +60,7 @@ class Trainer:
         self._abandoned = False
         self.lineage = lineage or Lineage(self.run_dir)
         self.lineage.require_same_data(spec, parts.sources, parallel, begun=loaded is not None)
+        on_first_rank(parallel, lambda: self._require_unseen(parts))
         require_within(self.start, self.length.steps, self.run_dir)
         if loaded is not None:
             restore_stepper(self.stepper, loaded)
@@ -90,6 +92,11 @@ class Trainer:
         meter = resumed_meter(parallel.device, joules, first=parallel.first)
         seconds = max(0.0, float(self.meta.get("seconds", 0.0)))  # once, pauses could be counted twice
         self.clock = Clock(seconds, meter)
+
+    def _require_unseen(self, parts: Parts) -> None:
+        spec = self.spec
+        evaluators = dict(enumerate(spec.evaluate))
+        self.notes += require_unseen(evaluators, spec.data, parts.sources, spec.max_duplicates, parts.source)
 
     def run(self) -> Outcome:
         """Train to the end, or until a signal; either leaves a checkpoint of the last step behind.

@@ -28,11 +28,13 @@ KNN = {"kind": "knn", "every": "4 steps", "baselines": True}
 
 def digits(root, flip=False):
     """Ten classes of images of one level each; with `flip` the levels are the other way round."""
+    train_images = root.with_name(f"{root.name}-train")
     for label in range(10):
-        (root / str(label)).mkdir(parents=True)
-        for i in range(4):
+        for folder in (train_images, root):
+            (folder / str(label)).mkdir(parents=True)
+        for i in range(8):
             level = 25 * (9 - label if flip else label) + i
-            Image.new("L", (8, 8), level).save(root / str(label) / f"{i}.bmp")
+            Image.new("L", (8, 8), level).save((train_images, root)[i % 2] / str(label) / f"{i // 2}.bmp")
     return root
 
 
@@ -50,7 +52,7 @@ def run(tmp_path):
 def on(tmp_path, name="OTHER"):
     """The overrides that measure on other images."""
     root = tmp_path / name
-    return (f"data={{kind: folder, root: {root}, test: {root}, channels: 1}}", "workers=0")
+    return (f"data={{kind: folder, root: {root}-train, test: {root}, channels: 1}}", "workers=0")
 
 
 def files(run, step=8):
@@ -79,7 +81,7 @@ def test_each_data_set_has_its_file_and_the_same_again_replaces_it(run, tmp_path
         call(capsys, "evaluate", run, *on(tmp_path, name))
     names = files(run)
     assert [name.rpartition("-")[0] for name in names] == ["", "knn@on-OTHER", "knn@on-third"]
-    Image.new("L", (8, 8), 77).save(tmp_path / "OTHER" / "3" / "0.bmp")
+    Image.new("L", (8, 8), 90).save(tmp_path / "OTHER" / "3" / "0.bmp")
     call(capsys, "evaluate", run, *on(tmp_path))
     assert len(files(run)) == 4, "other content, other data"
 
@@ -91,10 +93,16 @@ def test_the_run_measured_again_replaces_its_own(run, tmp_path):
     assert evaluations(run)["knn"]._replace(checkpoint=None) == first
 
 
+@pytest.mark.filterwarnings("ignore:.*test images are training images too")
 def test_a_run_whose_data_moved_is_still_measured_on_its_own(tmp_path, capsys):
     out, root = tmp_path / "run", digits(tmp_path / "old")
     data = {"kind": "folder", "root": str(root), "test": str(root), "channels": 1}
-    train(tiny.spec(out, steps=1, batch_size=8, data=data, evaluate=[{"kind": "knn", "k": 1}]), silent)
+    train(
+        tiny.spec(
+            out, steps=1, batch_size=8, data=data, evaluate=[{"kind": "knn", "k": 1}], max_duplicates=1
+        ),
+        silent,
+    )
     (tmp_path / "old").rename(tmp_path / "new")
     code, _, _ = call(
         capsys, "evaluate", out, f"data.root={tmp_path / 'new'}", f"data.test={tmp_path / 'new'}", "workers=0"

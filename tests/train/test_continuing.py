@@ -57,6 +57,7 @@ VALUES = {
     "resident": "0 GiB",
     "augment_on": "workers",
     "max_corrupt": 0.5,
+    "max_duplicates": 0.5,
     "max_parts": 5,
     "log": {"every": 2, "flops": False},
     "checkpoint": {"every": "2 steps"},
@@ -226,7 +227,13 @@ def test_a_trained_run_can_do_without_its_data(tmp_path, what):
         assert (tmp_path / "net.safetensors").is_file()
         return
     data = {"kind": "folder", "root": tmp_path / "new", "channels": 1, "test": tmp_path / "new"}
-    fields = {"run": out, "data": data, "evaluate": [{"kind": "knn", "k": 1}], "workers": 0}
+    fields = {
+        "run": out,
+        "max_duplicates": 1,
+        "data": data,
+        "evaluate": [{"kind": "knn", "k": 1}],
+        "workers": 0,
+    }
     assert open_network(parse_as(EvaluationSpec, fields)).step == 1
 
 
@@ -362,6 +369,7 @@ def test_it_goes_on_when_asked_and_the_lock_says_so(tmp_path, monkeypatch, capsy
     root = pictures(tmp_path / "data")
     fields = {
         "epochs": 4,
+        "max_duplicates": 1,
         "evaluate": [
             {
                 "kind": "knn",

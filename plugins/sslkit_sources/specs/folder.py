@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from sslkit.plugin import Problem, Range, SourceSpec
 from sslkit_sources import listing
 from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
-from sslkit_sources.specs.places import Paths, placed
+from sslkit_sources.specs.places import Paths, learns_from, placed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,7 +89,7 @@ class Folder(SourceSpec):
             message = listing.nested_problem([root for _, root in placed(field, roots)])
             if message:
                 yield Problem(field, message)
-        if run is not None and run.data is self:  # of others, an evaluator may read the test split alone
+        if learns_from(run, self):
             message = listing.overlap_problem(self._where("train").roots, self._where("test").roots)
             if message:
                 yield Problem("test", message)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from sslkit.plugin import Problem, Range, SourceSpec
 from sslkit_sources.parquet_files import parquet_problem, shared_problem
 from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
-from sslkit_sources.specs.places import Paths, placed
+from sslkit_sources.specs.places import Paths, learns_from, placed
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
@@ -70,7 +70,7 @@ class Parquet(SourceSpec):
             message = parquet_problem(files)
             if message:
                 yield Problem(field, message)
-        if run is not None and run.data is self:  # of others, an evaluator may read the test split alone
+        if learns_from(run, self):
             message = shared_problem([files for _, files in train], [files for _, files in test])
             if message:
                 yield Problem("test", message)
