@@ -6,12 +6,10 @@ import re
 import struct
 
 import numpy as np
-import torch
-from torchvision.io import ImageReadMode, decode_image
 
 from sslkit.plugin import DataError
 from sslkit_sources.image_limits import require_pixels
-from sslkit_sources.raw_image import Raw
+from sslkit_sources.raw_image import Pixels, Raw
 
 PNG = b"\x89PNG\r\n\x1a\n"
 PNM = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
@@ -27,10 +25,9 @@ def is_deep_png(data: bytes) -> bool:
 
 def read_png(data: bytes) -> Raw:
     """A PNG of 16 bits, whose size was looked at."""
-    pixels = decode_image(
-        torch.frombuffer(bytearray(data), dtype=torch.uint8), ImageReadMode.UNCHANGED
-    ).numpy()
-    return _by_count(pixels.astype(np.uint16))
+    import imagecodecs
+
+    return _by_count(_planes(np.asarray(imagecodecs.png_decode(data))))
 
 
 def is_deep_pnm(data: bytes) -> bool:
@@ -78,14 +75,18 @@ def read_jpeg2000(data: bytes, name: str, max_pixels: int) -> Raw:
     right, bottom, left, top = struct.unpack(">4I", data[at : at + 16])
     (samples,) = struct.unpack(">H", data[at + 32 : at + 34])
     require_pixels(right - left, bottom - top, samples, name, max_pixels)
-    pixels = np.asarray(imagecodecs.jpeg2k_decode(data))
-    pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    pixels = _planes(np.asarray(imagecodecs.jpeg2k_decode(data)))
     bits = (data[at + 34] & 0x7F) + 1
     whole = pixels.dtype.kind != "u" or bits == 8 * pixels.dtype.itemsize
     return _by_count(pixels)._replace(high=None if whole else float(2**bits - 1))
 
 
-def _by_count(pixels: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Raw:
+def _planes(array: Pixels) -> Pixels:
+    """`[H, W]` or `[H, W, C]` as `[C, H, W]`."""
+    return np.ascontiguousarray(array.reshape(*array.shape[:2], -1).transpose(2, 0, 1))
+
+
+def _by_count(pixels: Pixels) -> Raw:
     """Gray or color, with alpha where there is one sample more."""
     count = len(pixels)
     colors = {1: 1, 2: 1, 3: 3, 4: 3}.get(count, 0)

@@ -92,7 +92,8 @@ def seen_of(decoder: Decoder, images: Images, whole: bool) -> Seen:
             notes[read.unread] = (first, count + 1)
         if read.pixels.size:
             total += read.pixels.nbytes
-            samples.append(_thinned(read))
+            if whole or read.high is None:  # otherwise the file says which part of its type is meant
+                samples.append(_thinned(read))
             deep |= read.pixels.dtype.name != "uint8"
     if len(errors) == looked_at and errors and all(type(error) is ChannelsError for error in errors):
         raise errors[0]
@@ -107,9 +108,9 @@ def _looked(decoder: Decoder, data: bytes, name: str, whole: bool) -> Read | Non
 
 
 def _thinned(read: Read) -> Pixels:
-    """Few rows and columns; full scale where the file says that its type's range is not meant."""
+    """Few rows and columns."""
     step = max(1, -(-max(read.pixels.shape[1:]) // MOST_SIDE))
-    return read.pixels[:, ::step, ::step].copy()
+    return read.pixels[:, ::step, ::step].copy()  # the rest may be freed
 
 
 def _few_bits(samples: list[Pixels]) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
+from sslkit_sources.image_limits import register_plugins
 from sslkit_sources.listing import Where, walk_once
 
 OTHERS = frozenset(
@@ -36,12 +36,7 @@ _ADVICE = {
 @cache
 def readable_endings() -> tuple[str, ...]:
     """Every ending of a raster image that PIL and its installed plugins can decode, in lower case."""
-    with suppress(ImportError):
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
-    with suppress(ImportError):
-        import pillow_jxl  # noqa: F401 -- registers itself
+    register_plugins()
     formats = Image.registered_extensions()
     readable = {
         ending
@@ -87,7 +82,8 @@ def left_out_text(counts: Counter[str]) -> str:
     images = {ending for ending in counts if ending in PICTURES or ending in Image.registered_extensions()}
     if not images:
         return ""
-    listed = ", ".join(f"{ending} ({count:,})" for ending, count in counts.most_common(6))
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:6]
+    listed = ", ".join(f"{ending} ({count:,})" for ending, count in most)
     more = f" and {len(counts) - 6} more" if len(counts) > 6 else ""
     advice = "".join(f"; {text}" for endings, text in _ADVICE.items() if images & set(endings))
     total = counts.total()

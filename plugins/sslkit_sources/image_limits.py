@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,17 @@ _TEXTS = 64
 """Times that limit, what PIL unpacks of all text chunks together."""
 
 
+@cache
+def register_plugins() -> None:
+    """Have PIL read HEIC and JPEG XL where their packages are installed; a spawned worker does it again."""
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
+    with suppress(ImportError):
+        import pillow_jxl  # noqa: F401 -- registers itself
+
+
 @contextmanager
 def opened(
     file: BinaryIO | Path, name: str, max_pixels: int, max_metadata: int = MOST_METADATA
@@ -29,6 +41,7 @@ def opened(
     Raises:
         DataError: the header tells of more than `max_pixels` pixels.
     """
+    register_plugins()
     _raise_limits(max_pixels, max_metadata)
     try:
         image = Image.open(file)

@@ -92,17 +92,17 @@ def select(raw: Raw, wanted: Wanted, name: str) -> Pixels:
 
 def unread(raw: Raw, wanted: Wanted) -> str:
     """What of a file `wanted` leaves out, with the field that reads it; empty where there is nothing."""
-    if wanted.bands or wanted.channels >= raw.planes:
+    if wanted.bands or (wanted.whole and wanted.channels >= raw.planes):
         return ""
     samples = raw.samples or len(raw.pixels)
-    if raw.pages > 1 and wanted.channels < raw.planes:
+    if raw.pages > 1:
         return (
             f"has {raw.pages} pages, of which the first is read; `bands: [0, 1, ..]` reads them as channels, with "
             "`channels` as many"
         )
     if raw.alpha is not None and samples == raw.colors + 1:
         return "" if wanted.alpha != "drop" else _of_alpha(samples)
-    if samples > max(raw.colors, 1):
+    if samples > max(raw.colors, 1) and samples != wanted.channels:
         return (
             f"has {samples} samples a pixel, of which {raw.colors} are read; `channels: {samples}` reads all, "
             "`bands: [..]` some"
