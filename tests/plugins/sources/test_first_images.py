@@ -189,9 +189,8 @@ def test_only_a_few_are_looked_at_and_the_same_in_every_run() -> None:
 def test_rows_of_parquet_have_ranges_and_bands(tmp_path: Path) -> None:
     table = {"image": [tiff(values("uint16", 5, i)) for i in range(3)], "label": [0, 1, 0]}
     pq.write_table(pa.table(table), tmp_path / "x.parquet")
-    source = Parquet(
-        files=tmp_path / "x.parquet", channels=2, bands=(4, 1), range=[[0, 65535], [0, 1000]]
-    ).build("train")
+    ranges = [[0, 65535], [0, 1000]]
+    source = Parquet(files=tmp_path / "x.parquet", channels=2, bands=(4, 1), range=ranges).build("train")
     raw = values("uint16", 5, 2)[[4, 1]].astype(float)
     expected = np.clip(raw / np.array([65535, 1000])[:, None, None], 0, 1)
     np.testing.assert_allclose(source.load(2).numpy(), expected, atol=1e-6)
