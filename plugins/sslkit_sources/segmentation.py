@@ -32,8 +32,30 @@ class Regions(NamedTuple):
     """What the values of masks mean."""
 
     names: tuple[str, ...]
-    ignored: int
+    ignored: int | None
     """Value of pixels that are not counted."""
+    values: tuple[int, ...] = ()
+    """Value of each region in a mask. Default: its number."""
+
+    def numbered(self, values: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+        """Numbers of regions, `UNKNOWN` where pixels are not counted, for `values` as a mask has them.
+
+        Raises:
+            DataError: a value is neither of a region nor ignored; the message names `where`.
+        """
+        table = np.full(256, -1)
+        table[list(self.values or range(len(self.names)))] = np.arange(len(self.names))
+        if self.ignored is not None:
+            table[self.ignored] = UNKNOWN
+        numbers = table[values]
+        if numbers.min(initial=0) < 0:
+            places = f"of values {', '.join(map(str, self.values))}" if self.values else "from 0"
+            ignored = "none" if self.ignored is None else str(self.ignored)
+            raise DataError(
+                f"{where}: has the value {values[numbers < 0].max()}, but there are {len(self.names)} regions, "
+                f"{places}, and {ignored} is ignored; give `regions` its name, or set `ignore_index`, or `values`"
+            )
+        return numbers.astype(np.uint8)
 
 
 @final
@@ -59,7 +81,7 @@ class SegmentationSource(Source):
                 f"expected {root / MASKS / Path(lacking[0]).with_suffix('.png')}"
             )
         _require_single(root, files, stems)
-        self.root, self.ignored = root, regions.ignored
+        self.root, self._meaning = root, regions
         self.masks = [masks[stem] for stem in stems]
         self.images = FolderSource(root / IMAGES, listing.Listing(files, None, ()), decoder)
         self.channels, self.regions = decoder.channels, regions.names
@@ -68,7 +90,10 @@ class SegmentationSource(Source):
     def fingerprint(self) -> str:
         """Over images, masks and what their values mean."""
         names = [name.replace(os.sep, "/") for name in (*self.images.files, *self.masks)]
-        return fingerprint_of(self, self.ignored, *self.images.decoder.settings(), names=names)
+        values = (self._meaning.values,) if self._meaning.values else ()
+        return fingerprint_of(
+            self, self._meaning.ignored, *values, *self.images.decoder.settings(), names=names
+        )
 
     def digests(self) -> NDArray[np.uint8]:
         """`[N, 16]` of the files of each image and its mask."""
@@ -95,13 +120,7 @@ class SegmentationSource(Source):
                 f"{path}: is {values.shape[0]} x {values.shape[1]} pixels, but its image, upright, "
                 f"{expected[0]} x {expected[1]}; a mask has the size of its image"
             )
-        counted = values[values != self.ignored]
-        if len(counted) and counted.max() >= len(self.regions):
-            raise DataError(
-                f"{path}: has the value {counted.max()}, but there are {len(self.regions)} regions, from 0, and "
-                f"{self.ignored} is ignored; give `regions` its name, or set `ignore_index`"
-            )
-        return torch.from_numpy(np.where(values == self.ignored, UNKNOWN, values).astype(np.uint8))
+        return torch.from_numpy(self._meaning.numbered(values, str(path)))
 
 
 def names_in(path: Path) -> tuple[str, ...]:

@@ -29,6 +29,19 @@ def class_problems(setting: Setting) -> Iterator[Problem]:
             f"all images are of one class, {train[0]!r}, so there is nothing to tell apart; give data of "
             "several classes, such as a folder of class folders",
         )
+    else:
+        yield from (p for split, source in setting.sources.items() for p in _constant(split, source))
+
+
+def _constant(split: str, source: Source) -> Iterator[Problem]:
+    """The images of `split` are all of one class, whose score would be that of a constant."""
+    labels = [] if source.labels is None else source.labels.unique().tolist()
+    if len(labels) == 1 and len(source) > 1:
+        yield Problem(
+            "",
+            f"all {len(source):,} {split} images are of one class, {source.classes[labels[0]]!r}, of "
+            f"{len(source.classes)}, so a constant answer would be scored; give images of several classes",
+        )
 
 
 def holdout_problems(source: Source) -> Iterator[Problem]:

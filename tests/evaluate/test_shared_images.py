@@ -98,6 +98,13 @@ def test_the_test_split_alone_may_name_its_own_folder(data: Folder) -> None:
     assert len(require_unseen({0: KNN(k=1), 1: KNN(k=2, name="two")}, alone, sources, 1.0)) == 1, "told once"
 
 
+def test_test_images_of_one_class_give_no_score(data: Folder, tmp_path: Path) -> None:
+    for path in (data.test / "b").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match=r"evaluate\.0: all 20 test images are of one class, 'a', of 2"):
+        run(tmp_path / "run", data)
+
+
 def test_an_evaluation_refuses_them_too(data: Folder, tmp_path: Path) -> None:
     copied(data.root, data.test, 1)
     fields = {

@@ -25,6 +25,7 @@ from sslkit.plugin import DataError, Problem
 from sslkit_evaluators.concepts.feature_bank import GIB, Bank, read_masks
 from sslkit_evaluators.segmentation.mask_pictures import colored, unit
 from sslkit_evaluators.segmentation.overlap import (
+    UNKNOWN,
     Overlap,
     iou,
     iou_interval,
@@ -67,6 +68,10 @@ class DenseEvaluator(Evaluator):
         reason = region_problem(setting.sources)
         if reason is not None:
             yield Problem("", reason)
+        else:
+            for split, source in setting.sources.items():
+                if constant := constant_masks(split, source):
+                    yield Problem("", constant)
         if len(setting.sources["train"]) < LEAST:
             yield Problem("holdout", _too_few(len(setting.sources["train"])))
 
@@ -138,6 +143,25 @@ def region_problem(sources: Mapping[Split, Source]) -> str | None:
             f"train has {len(train)} regions and test {len(test)}; give both the same names in the same order"
         )
     return None
+
+
+def constant_masks(split: Split, source: Source) -> str | None:
+    """Why masks of `split` tell nothing apart, as they show one region; None once two regions were seen."""
+    seen = set[int]()
+    for index in range(len(source)):
+        try:
+            mask = source.mask(index)
+        except DataError:  # told when it is read
+            continue
+        seen |= set() if mask is None else set(mask.unique().tolist()) - {UNKNOWN}
+        if len(seen) > 1:
+            return None
+    shown = f"show only region {source.regions[seen.pop()]!r}" if seen else "have no labeled pixel"
+    return (
+        f"all {split} masks {shown}, of {len(source.regions)} regions, so there is nothing to tell apart; look at "
+        "what values masks have: `values: [0, 255]` of a 'segmentation' reads black and white ones, `ignore_index` is "
+        "not counted"
+    )
 
 
 def _too_few(images: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, SourceSpec
+from sslkit.plugin import DataError, Problem, SourceSpec
 from sslkit_sources import listing
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 
@@ -33,6 +33,9 @@ class Segmentation(SourceSpec):
     regions: Annotated[int, Field(ge=2, le=255)] | Path
     """What values mean: a text file with a name on each line, the first for value 0; or how many there are, which are
     then called by their numbers."""
+    values: Annotated[tuple[Annotated[int, Field(ge=0, le=255)], ...], Field(min_length=2)] | None = None
+    """Value of each region in a mask, in the order of their names: `[0, 255]` for black and white masks. One that
+    is `ignore_index` is counted all the same. Default: 0, 1, 2 and so on."""
     ignore_index: int = Field(255, ge=0, le=255)
     """Value of pixels that are not counted (VOC, Cityscapes: 255; for ADE20K, whose 0 is `other`: 0)."""
     channels: Literal[1, 3] = 3
@@ -68,7 +71,14 @@ class Segmentation(SourceSpec):
         names = (
             names_in(self.regions) if isinstance(self.regions, Path) else tuple(map(str, range(self.regions)))
         )
-        regions = Regions(names, self.ignore_index)
+        values = self.values or ()
+        if values and not len(values) == len(set(values)) == len(names):
+            raise DataError(
+                f"values: names {len(values)} values, {len(set(values))} of them different, for {len(names)} regions; "
+                "give each region one of its own"
+            )
+        ignored = None if self.ignore_index in values else self.ignore_index
+        regions = Regions(names, ignored, values)
         return SegmentationSource(
             root.expanduser(), regions, Decoder(self.channels, self.convert, self.max_pixels)
         )

@@ -10,8 +10,11 @@ import torch
 from PIL import Image
 
 from sslkit import Segmentation
+from sslkit.core.evaluator import Setting
 from sslkit.errors import DataError, SpecError
 from sslkit.testing.promises import source_promises
+from sslkit_evaluators.segmentation.dense import constant_masks
+from sslkit_evaluators.specs.dense import Dense
 from sslkit_sources.segmentation import names_in
 from tests import tiny
 
@@ -190,3 +193,33 @@ def test_specs_in_yaml(root):
     with pytest.raises(SpecError, match="regions"):
         tiny.spec(data={"kind": "segmentation", "root": str(root), "regions": 1})
     assert Segmentation.example() is None
+
+
+def test_values_of_black_and_white_masks(root):
+    for name in ("a", "b", "street/0"):
+        save(root / "masks" / f"{name}.png", (VALUES == 1).astype(np.uint8) * 255)
+    assert set(build(root, regions=2).mask(0).unique().tolist()) == {0, 255}, "255 is ignored by default"
+    source = build(root, regions=2, values=[0, 255])
+    assert np.array_equal(source.mask(0).numpy(), VALUES == 1)
+    assert source.fingerprint != build(root, regions=2).fingerprint
+    with pytest.raises(DataError, match=r"has the value 255, .* 2 regions, of values 0, 7, and 9 is ignored"):
+        build(root, regions=2, values=[0, 7], ignore_index=9).mask(0)
+    for values in ([0, 1, 2], [5, 5]):
+        with pytest.raises(DataError, match="give each region one of its own"):
+            build(root, regions=2, values=values)
+
+
+def test_masks_of_one_region_are_told_before_the_run(root):
+    """A mean intersection over union of 1.0 came out, over one region."""
+    for name in ("a", "b", "street/0"):
+        save(root / "masks" / f"{name}.png", (VALUES == 1).astype(np.uint8) * 255)
+    message = constant_masks("test", build(root, regions=2))
+    assert "all test masks show only region '0', of 2 regions" in message
+    assert "`values: [0, 255]`" in message
+    setting = Setting({"train": build(root), "test": build(root, regions=3)}, None, "cls")
+    problems = [problem.message for problem in Dense().build().check(setting)]
+    assert [text.partition(" masks")[0] for text in problems] == ["all train", "all test"]
+    assert constant_masks("test", build(root, regions=2, values=[0, 255])) is None
+    for name in ("a", "b", "street/0"):
+        save(root / "masks" / f"{name}.png", np.full_like(VALUES, 255))
+    assert "all train masks have no labeled pixel" in constant_masks("train", build(root))
