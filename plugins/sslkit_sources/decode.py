@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, final
 
 import numpy as np
+import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -38,6 +39,8 @@ class Read(NamedTuple):
     """Whether low values are bright."""
     unread: str = ""
     """What the file holds besides, and which field reads it."""
+    ordinary: bool = False
+    """Whether it is 8-bit gray or color as PIL decoded it."""
 
 
 @final
@@ -84,6 +87,8 @@ class Decoder(NamedTuple):
             DataError: `data` is no image, is damaged, is too large, or has other channels.
         """
         read = self.read(data, name)
+        if read.ordinary:
+            return torch.from_numpy(read.pixels)
         pixel_range = self.pixel_range
         if pixel_range is None and read.high is not None:
             pixel_range = PixelRange((0.0,), (read.high,))
@@ -110,7 +115,9 @@ class Decoder(NamedTuple):
                 image.load()
                 image = _upright(image)
                 if self.wanted.plain and image.mode not in _NUMBERS:
-                    return Read(_planes(np.array(self._in_mode(image, name))))
+                    array = np.array(self._in_mode(image, name))
+                    pixels = array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
+                    return Read(pixels, ordinary=self.pixel_range is None)
                 return self._selected(_raw(image), name)
 
     def look(self, data: bytes, name: str) -> Read | None:
