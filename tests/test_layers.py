@@ -29,6 +29,11 @@ HEAVY = {
     "PIL",
     "rich",
     "einops",
+    "tifffile",
+    "pydicom",
+    "nibabel",
+    "zarr",
+    "h5py",
 }
 
 FLOORS = [

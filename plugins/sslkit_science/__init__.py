@@ -1,0 +1,1 @@
+"""Sources of medical, microscopy and satellite images."""

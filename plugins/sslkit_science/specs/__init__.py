@@ -1,0 +1,1 @@
+"""Specs of sources of scientific image files."""

@@ -1,0 +1,1 @@
+"""Sources of scientific image files."""
