@@ -145,13 +145,31 @@ def read_images(path: Path, column: str) -> pa.ChunkedArray:
     """
     images = read_column(path, column, "image_column")
     if pa.types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
-        images = pc.struct_field(images, "bytes")
+        images = _embedded(images, f"{path}: column {column!r}")
     if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type)):
         raise DataError(
             f"{path}: column {column!r} holds {images.type}; expected encoded images, as binary or as a "
             "struct with a field `bytes`. Name another column with `image_column`."
         )
     return images
+
+
+def _embedded(images: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """The field `bytes`. Raises DataError where every row has a path in its place, and the images lie elsewhere."""
+    encoded = pc.struct_field(images, "bytes")
+    paths = pc.struct_field(images, "path") if images.type.get_field_index("path") >= 0 else None
+    if (
+        len(encoded)
+        and encoded.null_count == len(encoded)
+        and paths is not None
+        and paths.null_count < len(paths)
+    ):
+        raise DataError(
+            f"{where} holds paths, such as {paths.drop_null()[0].as_py()!r}, and no bytes; name that folder with "
+            "`kind: folder`, or write the images into the file: map `datasets.table.embed_table_storage` over the data "
+            "set in the format 'arrow' before `to_parquet`"
+        )
+    return encoded
 
 
 def _existing(entries: Sequence[Path]) -> list[Path]:

@@ -222,3 +222,12 @@ def test_real_photographs(shared_data):
     assert source.classes[-1] == "parachute"
     sample = torch.stack([source.load(i) for i in range(0, 3925, 100)])
     assert sample.shape == (40, 3, 128, 128)
+
+
+def test_rows_of_paths_without_bytes_are_refused_with_the_reason(tmp_path):
+    path = write(tmp_path / "x.parquet", [None, None], [0, 1])
+    with pytest.raises(
+        DataError, match=r"x\.parquet: column 'image' holds paths, such as 'x\.png', and no bytes"
+    ):
+        Parquet(files=path).build("train")
+    assert len(Parquet(files=write(tmp_path / "y.parquet", [None, 3], [0, 1])).build("train")) == 2
