@@ -30,7 +30,8 @@ class ColorJitterAugment(Augment):
         self.used = tuple(name for name, strength in zip(OPERATIONS, strengths, strict=True) if strength > 0)
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        require_color(images, "color_jitter")
+        if self.strengths.saturation or self.strengths.hue:
+            require_color(images, "color_jitter")
         factors, order, selected = self.drawn(draw)
         return jitter(images, factors, order, selected, self.used)
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import timm
 from timm.layers.pos_embed_sincos import RotaryEmbeddingCat, RotaryEmbeddingDinoV3, RotaryEmbeddingMixed
-from timm.models import load_checkpoint
+from timm.models import adapt_input_conv, load_checkpoint
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
@@ -153,7 +153,22 @@ def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """`state` under timm's names and in the sizes of `net`."""
     convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", lambda weights, _: weights)
     converted: dict[str, Tensor] = convert(with_fitting_tables(state, net), net)
-    return converted
+    return _for_channels(converted, net)
+
+
+def _for_channels(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
+    """`state` with first convolutions of three channels adapted to those of `net`, as timm does with its own weights.
+
+    One channel gets the sum of the three; of other numbers, the three are repeated and scaled by 3 / C.
+    """
+    first = getattr(net, "pretrained_cfg", None) or {}
+    names = first.get("first_conv") or ()
+    for name in (names,) if isinstance(names, str) else names:
+        weight, own_weight = state.get(f"{name}.weight"), net.state_dict().get(f"{name}.weight")
+        if weight is None or own_weight is None or weight.ndim != 4 or weight.shape[1] != 3:
+            continue
+        state = {**state, f"{name}.weight": adapt_input_conv(own_weight.shape[1], weight)}
+    return state
 
 
 def _family_arguments(shape: ViTShape) -> dict[str, object]:

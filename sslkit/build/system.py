@@ -18,6 +18,7 @@ from sslkit.core.system import System
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.nn.frozen import frozen_copy
 from sslkit.runtime import seeds
+from sslkit.specs.error_text import joined
 from sslkit.specs.families import BalancerSpec
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import Value
@@ -35,17 +36,21 @@ class HasViews(Protocol):
 
 
 def make_views(spec: HasViews, channels: int) -> dict[str, View]:
-    """The views as networks see them. Raises SpecError where the statistics do not fit the channels."""
-    views = {}
+    """The views as networks see them.
+
+    Raises:
+        SpecError: something in a view does not fit images of so many channels; all that does not is named.
+    """
+    messages: dict[str, str] = {}
     for name, view in spec.views.items():
-        mean, std = view.normalize.mean, view.normalize.std
-        if len(mean) != channels or len(std) != channels:
-            raise SpecError(
-                f"views.{name}.normalize: gives statistics of {len(mean)} channels but the images have {channels}; "
-                "give `mean` and `std` with one number a channel"
-            )
-        views[name] = View(view.size, view.crops, channels, mean, std)
-    return views
+        for problem in view.channel_problems(channels):
+            messages.setdefault(f"views.{name}.{problem.path}", problem.message)
+    if messages:
+        raise joined(messages)
+    return {
+        name: View(view.size, view.crops, channels, view.normalize.mean, view.normalize.std, view.show)
+        for name, view in spec.views.items()
+    }
 
 
 def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tuple[System, Env]:

@@ -34,6 +34,8 @@ class View(NamedTuple):
     """Mean that was subtracted, per channel, for pixels in [0, 1]."""
     std: tuple[float, ...]
     """Deviation that was divided by, per channel."""
+    show: tuple[int, int, int] | None = None
+    """Channels that figures show as red, green and blue. None: the first three; of one or two the first, as gray."""
 
 
 class NetInfo(NamedTuple):

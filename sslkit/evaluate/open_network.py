@@ -171,7 +171,7 @@ def view_of(run: RunSpec) -> View:
     if source is None:
         raise DataError("data: has neither a train nor a test split")
     _require_channels(view.normalize, source.channels, "the images have")
-    return View(view.size, 1, source.channels, view.normalize.mean, view.normalize.std)
+    return View(view.size, 1, source.channels, view.normalize.mean, view.normalize.std, view.show)
 
 
 def _require_channels(normalize: Normalize, channels: int, subject: str) -> None:

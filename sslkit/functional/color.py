@@ -36,9 +36,12 @@ def require_color(images_BCHW: Tensor, name: str) -> bool:
 
 
 def luma(images_BCHW: Tensor) -> Tensor:
-    """Gray values `[B, 1, H, W]`; gray images as they are."""
-    if images_BCHW.shape[-3] == 1:
+    """Gray values `[B, 1, H, W]`; gray images as they are, and the mean of two channels or of more than three."""
+    channels = images_BCHW.shape[-3]
+    if channels == 1:
         return images_BCHW
+    if channels != 3:
+        return images_BCHW.mean(-3, keepdim=True)
     red, green, blue = images_BCHW.split(1, dim=-3)
     gray: Tensor = (red * LUMA[0]).add_(green * LUMA[1]).add_(blue * LUMA[2])
     return gray

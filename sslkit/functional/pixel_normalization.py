@@ -28,8 +28,14 @@ def unnormalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) ->
     return (images * scale + shift).clamp(0, 1)
 
 
-def as_rgb(pixels: Tensor) -> Tensor:
-    """`[..., 3, H, W]`: one channel is gray, of two the first is shown, of more than three the first three."""
+def as_rgb(pixels: Tensor, show: Sequence[int] | None = None) -> Tensor:
+    """`[..., 3, H, W]` of `[..., C, H, W]`.
+
+    `show`: the channels that become red, green and blue. Default: the first three; one channel is gray, and of two the
+    first.
+    """
+    if show is not None:
+        return pixels[..., list(show), :, :]
     if pixels.shape[-3] >= 3:
         return pixels[..., :3, :, :]
     return pixels[..., :1, :, :].expand(*pixels.shape[:-3], 3, *pixels.shape[-2:])

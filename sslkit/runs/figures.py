@@ -57,7 +57,13 @@ class Panel(NamedTuple):
     """(name, value) of dashed lines from side to side: what raw pixels or the untrained network scored."""
 
 
-def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Sequence[float]) -> None:
+def save_pictures(
+    path: Path,
+    pictures: Pictures,
+    mean: Sequence[float],
+    std: Sequence[float],
+    show: Sequence[int] | None = None,
+) -> None:
     """Write `pictures` as a titled grid, their normalization undone and the result cut to [0, 1].
 
     Args:
@@ -66,8 +72,9 @@ def save_pictures(path: Path, pictures: Pictures, mean: Sequence[float], std: Se
             shown, of more than three the first three.
         mean: what normalization subtracted: one value a channel.
         std: what it divided by, alike.
+        show: channels that become red, green and blue. Default: the first three, or the first as gray.
     """
-    grid = mosaic(_pixels(pictures.images, mean, std))
+    grid = mosaic(_pixels(pictures.images, mean, std, show))
     height, width = grid.shape[0] + TITLE, grid.shape[1]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.figimage(grid.numpy(), 0, 0, origin="upper")
@@ -142,10 +149,12 @@ def _margins(rows: int, columns: int) -> dict[str, float]:
     }
 
 
-def _pixels(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def _pixels(
+    images: Tensor, mean: Sequence[float], std: Sequence[float], show: Sequence[int] | None
+) -> Tensor:
     """`[rows, columns, 3, H, W]` uint8."""
     pixels = unnormalized(images.detach().float().cpu(), mean, std).nan_to_num(0)
-    return (as_rgb(pixels) * 255).round().to(torch.uint8)
+    return (as_rgb(pixels, show) * 255).round().to(torch.uint8)
 
 
 def mosaic(pixels: Tensor) -> Tensor:

@@ -170,6 +170,10 @@ class AugmentSpec(Spec):
     def build(self, size: int) -> AugmentModule:
         """The batched operation for a view of `size` pixels."""
 
+    def channel_problems(self, channels: int) -> Iterator[Problem]:
+        """Why it cannot change images of so many channels, told before a run. Default: it can, whatever they are."""
+        yield from ()
+
 
 class LoggerSpec(Spec):
     """Where metrics go besides `metrics.jsonl`."""

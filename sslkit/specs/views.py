@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Annotated, Self, final
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,10 @@ from sslkit.specs.families import AugmentField, AugmentSpec
 
 if TYPE_CHECKING:
     from sslkit.specs.run import RunSpec
+
+
+Place = Annotated[int, Field(ge=0, lt=2**31)]
+"""A channel, counted from 0."""
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -57,6 +61,8 @@ class ViewSpec(Spec):
     """A published set of such lists instead, by its name: `simclr`, `byol`, `dino_global`, ... (see Views)."""
     normalize: Normalize = Normalize()
     """Channel statistics, applied last."""
+    show: tuple[Place, Place, Place] | None = None
+    """Channels that figures show as red, green and blue, from 0. Default: the first three; one or two: the first."""
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -92,6 +98,40 @@ class ViewSpec(Spec):
             if len(lists) > self.crops:
                 text = f"{self.recipe!r} has lists for {len(lists)} crops, but `crops` is {self.crops}; set `crops`"
                 yield Problem("recipe", text)
+
+    def channel_problems(self, channels: int) -> Iterator[Problem]:
+        """What does not fit images of so many channels: statistics, augmentations, what figures show."""
+        mean, std = self.normalize.mean, self.normalize.std
+        if len(mean) != channels or len(std) != channels:
+            yield Problem(
+                "normalize",
+                f"gives statistics of {len(mean)} channels but the images have {channels}; "
+                "give `mean` and `std` with one number a channel",
+            )
+        if self.show is not None and max(self.show) >= channels:
+            yield Problem(
+                "show",
+                f"names channel {max(self.show)} but the images have {channels}, from 0 to {channels - 1}",
+            )
+        yield from self.augment_problems(channels)
+
+    def augment_problems(self, channels: int) -> Iterator[Problem]:
+        """The augmentations that cannot change images of so many channels."""
+        for path, augment in self._placed():
+            for problem in augment.channel_problems(channels):
+                places = (path, problem.path) if path != "recipe" else (path,)
+                text = problem.message if path != "recipe" else f"{augment.kind_name()}: {problem.message}"
+                yield Problem(".".join(place for place in places if place), text)
+
+    def _placed(self) -> Iterator[tuple[str, AugmentSpec]]:
+        """Every augmentation with its path below this spec; those of a recipe with the recipe's."""
+        for i, augment in enumerate(self.augment):
+            yield f"augment.{i}", augment
+        for i, chain in enumerate(self.by_crop):
+            for j, augment in enumerate(chain):
+                yield f"by_crop.{i}.{j}", augment
+        for augment in (augment for chain in self.chains if self.recipe for augment in chain):
+            yield "recipe", augment
 
     def _recipe_lists(self) -> tuple[tuple[AugmentSpec, ...], ...]:
         assert self.recipe is not None, "only views with a recipe are asked for it"

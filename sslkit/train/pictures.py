@@ -57,7 +57,7 @@ def draw_pictures(
                 for title, pictures in objective.pictures(*system.objective_tokens(name, tokens)).items():
                     path = run_dir / FIGURES / f"{prefix}{title}.png"
                     shown = pictures._replace(images=pictures.images.float().cpu())
-                    save_pictures(path, shown, view.mean, view.std)
+                    save_pictures(path, shown, view.mean, view.std, view.show)
                     paths.append(path)
     return paths
 

@@ -41,3 +41,5 @@ def test_statistics_are_float32_columns_by_default():
 def test_any_number_of_channels_is_shown_in_three(channels, shown):
     pixels = torch.arange(2 * channels * 4).view(2, 1, channels, 2, 2)
     assert torch.equal(as_rgb(pixels), pixels[:, :, shown])
+    triple = [channels - 1, 0, channels // 2]
+    assert torch.equal(as_rgb(pixels, triple), pixels[:, :, triple])

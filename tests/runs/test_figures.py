@@ -62,6 +62,13 @@ def test_any_number_of_channels_can_be_shown(tmp_path, channels, shown):
     assert cell(read(tmp_path / "f.png"), 0, 0, 160)[5, 5].tolist() == values[shown].tolist()
 
 
+def test_the_channels_that_are_asked_for_are_red_green_and_blue(tmp_path):
+    images = (torch.arange(13) * 19 / 255).view(1, 1, 13, 1, 1).expand(1, 1, 13, 16, 16)
+    flat = (0.0,) * 13, (1.0,) * 13
+    save_pictures(tmp_path / "f.png", Pictures(("x",), images), *flat, show=(3, 12, 1))
+    assert cell(read(tmp_path / "f.png"), 0, 0, 160)[80, 80].tolist() == [3 * 19, 12 * 19, 19]
+
+
 def test_values_outside_the_range_are_cut(tmp_path):
     images = torch.tensor([-3.0, 7.0, math.nan, 0.2]).view(1, 4, 1, 1, 1).expand(1, 4, 1, 300, 300)
     save_pictures(tmp_path / "f.png", Pictures(("a", "b", "c", "d"), images), (0.0,), (1.0,))

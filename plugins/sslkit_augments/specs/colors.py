@@ -35,7 +35,9 @@ Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 class ColorJitter(AugmentSpec):
     """Changes brightness, contrast, saturation and hue as torchvision does, with MoCo's numbers.
 
-    Each image has an order of its own. Gray images change in brightness and contrast only.
+    Each image has an order of its own. Gray images change in brightness and contrast only. Images of other numbers of
+    channels than 1 and 3 take brightness and contrast, with the mean of all channels as their gray value, and refuse
+    `saturation` and `hue`.
     """
 
     kind: Literal["color_jitter"] = "color_jitter"
@@ -55,6 +57,16 @@ class ColorJitter(AugmentSpec):
         if not (self.brightness or self.contrast or self.saturation or self.hue):
             yield Problem("probability", "has no effect, as all strengths are 0", note=True)
 
+    def channel_problems(self, channels: int) -> Iterator[Problem]:
+        if channels not in (1, 3):
+            for field in ("saturation", "hue"):
+                if getattr(self, field):
+                    text = (
+                        f"changes red, green and blue, and the images have {channels} channels; set it to 0: "
+                        "brightness and contrast change any number of channels"
+                    )
+                    yield Problem(field, text)
+
     def build(self, size: int) -> Augment:
         from sslkit_augments.color_jitter import ColorJitterAugment, Strengths
 
@@ -69,6 +81,13 @@ class Grayscale(AugmentSpec):
     kind: Literal["grayscale"] = "grayscale"
     probability: float = Field(0.2, ge=0, le=1)
     """Share of the images that become gray (all references: 0.2)."""
+
+    def channel_problems(self, channels: int) -> Iterator[Problem]:
+        if channels not in (1, 3):
+            yield Problem(
+                "",
+                f"is a gray value of red, green and blue, and the images have {channels} channels; leave it out",
+            )
 
     def build(self, size: int) -> Augment:
         from sslkit_augments.grayscale import GrayscaleAugment

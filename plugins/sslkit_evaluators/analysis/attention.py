@@ -84,7 +84,7 @@ class AttentionEvaluator(Evaluator):
             [view.channels * view.size**2, rows.shape[1] - view.channels * view.size**2], 1
         )
         images = pixels.unflatten(1, (view.channels, view.size, view.size))
-        return Maps(images, maps.unflatten(1, (-1, grid.rows, grid.cols)), view.mean, view.std)
+        return Maps(images, maps.unflatten(1, (-1, grid.rows, grid.cols)), view.mean, view.std, view.show)
 
 
 def statistics(attentions: Attentions) -> Tensor:

@@ -43,6 +43,8 @@ class Maps(NamedTuple):
     """What normalization subtracted."""
     std: tuple[float, ...]
     """What it divided by."""
+    show: tuple[int, int, int] | None = None
+    """Channels that are drawn as red, green and blue."""
 
 
 def draw_spectrum(deviations: Sequence[float], metrics: Mapping[str, float], path: Path) -> None:
@@ -116,7 +118,9 @@ def draw_maps(attention: Maps, path: Path) -> None:
 
 def _pixels(attention: Maps) -> Tensor:
     """`[B, S, S, 3]` in [0, 1]."""
-    return as_rgb(unnormalized(attention.images, attention.mean, attention.std)).movedim(1, -1)
+    return as_rgb(unnormalized(attention.images, attention.mean, attention.std), attention.show).movedim(
+        1, -1
+    )
 
 
 def _label(panel: Axes, title: str, x: str, y: str) -> None:

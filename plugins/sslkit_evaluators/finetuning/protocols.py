@@ -156,6 +156,7 @@ def _with_share(scores: Scores, model: Classifier) -> Scores:
 def _problems(setting: Setting, recipe: Recipe) -> Iterator[Problem]:
     """There are classes, and images for a batch."""
     yield from class_problems(setting)
+    yield from recipe.crops.augment_problems(setting.sources["train"].channels)
     images = len(setting.sources["train"])
     if images < 2 * recipe.accumulate:
         yield Problem("batch_size", too_few(2 * recipe.accumulate, images))

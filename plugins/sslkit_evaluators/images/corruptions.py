@@ -99,15 +99,24 @@ CORRUPTIONS: Mapping[str, Corruption] = {
 MANY = 50
 """Photons from which on their number is drawn as a normal one."""
 
+LEVEL_SLACK = 0.01
+"""Of a step of 1/255: normalization and back leave less, and an image of 16 bits has more somewhere."""
+
 SMALL = 96
 """Images of at most this side take the severities of small images."""
 
 
 def corrupt(images: Tensor, name: str, severity: int, draw: Draw) -> Tensor:
-    """`images` under one corruption at a severity from 1 to 5, in [0, 1] and rounded to 8 bits."""
+    """`images` under one corruption at a severity from 1 to 5, in [0, 1]; those of 8 bits are rounded to 8 bits again.
+
+    JPEG holds 8 bits whatever the image has.
+    """
     kind = CORRUPTIONS[name]
     value = (kind.small if images.shape[-1] <= SMALL else kind.large)[severity - 1]
-    return to_float(to_uint8(kind.change(images, draw, value).clamp(0, 1)))
+    spoiled = kind.change(images, draw, value).clamp(0, 1)
+    levels = images * 255
+    of_bytes = (levels - levels.round()).abs().amax((1, 2, 3), keepdim=True) < LEVEL_SLACK
+    return torch.where(of_bytes, to_float(to_uint8(spoiled)), spoiled)
 
 
 def _poisson(rate: Tensor, draw: Draw) -> Tensor:

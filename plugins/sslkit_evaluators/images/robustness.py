@@ -50,6 +50,13 @@ class RobustnessEvaluator(Evaluator):
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         yield from class_problems(setting)
+        channels = setting.sources["test"].channels
+        if "jpeg" in self.corruptions and channels not in (1, 3):
+            others = ", ".join(name for name in self.corruptions if name != "jpeg")
+            yield Problem(
+                "corruptions",
+                f"jpeg holds images of 1 or 3 channels, and these have {channels}; write the others: [{others}]",
+            )
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy` over all corruptions and severities, `clean_accuracy`, `relative`, `CORRUPTION_accuracy`."""

@@ -179,4 +179,4 @@ def _spread(count: int, most: int) -> Tensor:
 
 
 def _draw(pictures: Pictures, view: View, path: Path) -> None:
-    save_pictures(path, pictures, view.mean, view.std)
+    save_pictures(path, pictures, view.mean, view.std, view.show)

@@ -14,7 +14,7 @@ UNTOLD = (224, 224, 192)
 
 def unit(images: Tensor, view: View) -> Tensor:
     """Normalized images `[B, C, S, S]` as colors in [0, 1], `[B, 3, S, S]`."""
-    return as_rgb(unnormalized(images, view.mean, view.std))
+    return as_rgb(unnormalized(images, view.mean, view.std), view.show)
 
 
 def colored(masks: Tensor) -> Tensor:

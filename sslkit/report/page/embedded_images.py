@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -56,11 +57,18 @@ def _unread(path: Path, reason: str) -> Html:
     return tag("p", f"The picture {path.name} {reason}, and is left out.", class_="note")
 
 
-def thumbnail(source: Source, index: int, crop: float, size: int, alt: str) -> Html:
-    """Image `index` of `source` cut as the network sees it, small; DataError where it cannot be read."""
+def thumbnail(
+    source: Source, index: int, crop: float, size: int, alt: str, show: Sequence[int] | None = None
+) -> Html:
+    """Image `index` of `source` cut as the network sees it, small; DataError where it cannot be read.
+
+    `show`: channels that become red, green and blue. Default: the first three, or the first as gray.
+    """
     pixels = resize_center(to_float(source.load(index)[None]), min(size, THUMB), crop)
     values = to_uint8(pixels)[0]
-    return _element(Image.fromarray(as_rgb(values).permute(1, 2, 0).contiguous().numpy()), alt, 8000, "thumb")
+    return _element(
+        Image.fromarray(as_rgb(values, show).permute(1, 2, 0).contiguous().numpy()), alt, 8000, "thumb"
+    )
 
 
 def _element(picture: Image.Image, alt: str, large: int, kind: str) -> Html:

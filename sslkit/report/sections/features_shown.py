@@ -61,6 +61,9 @@ class Looked(NamedTuple):
     size: int
     """Pixels of what the network reads."""
     step: int
+    """Of the checkpoint."""
+    show: tuple[int, int, int] | None = None
+    """Channels that pictures have as red, green and blue."""
 
     @property
     def held_out(self) -> bool:
@@ -91,7 +94,8 @@ def look(run_dir: Path, seed: int = 0) -> Looked:
         with evaluating(network.net, reading.head):
             bank = _sample(train, network, reading, store, BANK, seed)
             queries = bank if test is None else _sample(test, network, reading, store, POINTS, seed)
-        return Looked(bank, queries, reading.readout.crop, reading.loading.view.size, network.step)
+        view = reading.loading.view
+        return Looked(bank, queries, reading.readout.crop, view.size, network.step, view.show)
     finally:
         parallel.close()
 

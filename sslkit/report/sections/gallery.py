@@ -91,6 +91,6 @@ def _neighbors(
 
 
 def _picture(looked: Looked, sample: Sample, row: int, alt: str, label: str | None, kind: str | None) -> Html:
-    image = thumbnail(sample.source, int(sample.indices[row]), looked.crop, looked.size, alt)
+    image = thumbnail(sample.source, int(sample.indices[row]), looked.crop, looked.size, alt, looked.show)
     caption = f"✗ {label}" if kind == "wrong" else label
     return tag("figure", image, tag("figcaption", caption) if caption else None, class_=kind, title=alt)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sslkit.core.augment import Augment, to_float
+from sslkit.errors import PluginError, reason_of
 from sslkit.runtime import seeds
 from sslkit.specs.families import AugmentSpec
 from sslkit.testing.kit_report import Checks, NotOffered, require
@@ -18,6 +19,8 @@ SLACK = 1e-5
 """Float error that is let pass, in pixels of range 1."""
 CUT_SLACK = 2.0
 """Mean difference of pixels of range 255 that integer arithmetic and rounding may make."""
+OTHER_CHANNELS = (1, 2, 4, 13)
+"""Numbers of channels that are tried."""
 STORED = {torch.uint8: CUT_SLACK, torch.uint16: SLACK * 255, torch.float32: SLACK * 255}
 """Types of decoded images, and the mean difference that their cuts may have; all but bytes stay floats."""
 
@@ -29,6 +32,7 @@ def checks(spec: AugmentSpec) -> Checks:
         "equal draws give equal images": partial(_repeats, spec),
         "an image depends on its own row only": partial(_independent, spec),
         "cuts decoded images alike": partial(_cuts, spec),
+        "changes any channels that it does not refuse": partial(_serves, spec),
     }
 
 
@@ -56,6 +60,24 @@ def _keeps_range(spec: AugmentSpec) -> None:
         f"gives values from {low:.3g} to {high:.3g}; clamp them to [0, 1]",
     )
     require(torch.equal(images, before), "changes the images it was given in place")
+
+
+def _serves(spec: AugmentSpec) -> None:
+    """Where `channel_problems` is silent, images of that many channels keep it, and their range."""
+    augment = spec.build(IMAGE)
+    for channels in OTHER_CHANNELS:
+        if list(spec.channel_problems(channels)):
+            continue
+        images = _images(augment)[:, :1] * torch.linspace(0.5, 1, channels)[:, None, None]
+        advice = "say in `channel_problems` which numbers of channels it cannot change"
+        try:
+            out = _run(augment, images)
+        except Exception as error:
+            raise PluginError(f"fails on {channels} channels: {reason_of(error)}; {advice}") from None
+        right = (
+            out.shape[:2] == images.shape[:2] and -SLACK <= float(out.min()) <= float(out.max()) <= 1 + SLACK
+        )
+        require(right, f"makes {tuple(out.shape)} of {channels} channels, or leaves [0, 1]; {advice}")
 
 
 def _repeats(spec: AugmentSpec) -> None:

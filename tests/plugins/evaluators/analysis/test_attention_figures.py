@@ -64,6 +64,17 @@ def test_images_of_any_number_of_channels_are_shown(tmp_path, channels):
     assert colored == (channels >= 3)
 
 
+def test_the_channels_that_are_asked_for_are_shown(tmp_path):
+    flat = torch.zeros(1, 5, 16, 16)
+    flat[:, 3] = 2.0  # of mean 0.5 and deviation 0.25: white
+    bands = maps(images=1, heads=1, channels=5)._replace(images=flat, show=(0, 3, 1))
+    draw_maps(bands, tmp_path / "maps.png")
+    found = pixels(tmp_path / "maps.png").astype(int)
+    middle = found[found.shape[0] * 2 // 3, found.shape[1] // 6]
+    assert middle[1] == 255
+    assert middle[0] == middle[2] < 140
+
+
 def test_normalization_is_undone(tmp_path):
     """An image of its mean is gray of that mean."""
     flat = maps(images=1, heads=1)._replace(images=torch.zeros(1, 3, 16, 16), mean=(0.2, 0.6, 0.4))

@@ -11,6 +11,7 @@ from PIL import Image
 from skimage.color import hsv2rgb, rgb2hsv
 from skimage.filters import gaussian
 
+from sslkit.functional.pixel_normalization import normalized, unnormalized
 from sslkit.runtime import seeds
 from sslkit_evaluators.images.corruptions import CORRUPTIONS, MANY, corrupt
 
@@ -18,7 +19,12 @@ COUNT, SIDE = 3, 32
 
 
 def images(channels=3, side=SIDE, seed=0):
-    """Smooth pictures in [0, 1]."""
+    """Smooth pictures of 8 bits in [0, 1]."""
+    return deep_images(channels, side, seed).mul(255).round().div(255)
+
+
+def deep_images(channels=3, side=SIDE, seed=0):
+    """The same as floats."""
     coarse = torch.rand(COUNT, channels, 5, 5, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(coarse, (side, side), mode="bilinear")
 
@@ -57,6 +63,21 @@ def test_an_image_is_spoiled_alike_in_any_batch(name):
     torch.testing.assert_close(whole[2:], alone, atol=1 / 254, rtol=0)
     again = corrupt(given, name, 3, draw("x"))
     assert torch.equal(whole, again)
+
+
+@pytest.mark.parametrize("name", [name for name in CORRUPTIONS if name != "jpeg"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 13])
+def test_images_of_more_than_8_bits_keep_them(name, channels):
+    """Image by image, whatever stands beside it."""
+    batch = deep_images(channels)
+    batch[0] = images(channels)[0]
+    back = unnormalized(
+        normalized(batch, (0.1,) * channels, (0.07,) * channels), (0.1,) * channels, (0.07,) * channels
+    )
+    spoiled = corrupt(back, name, 2, draw(name))
+    apart = (spoiled * 255 - (spoiled * 255).round()).abs().amax((1, 2, 3))
+    assert float(apart[0]) < 1e-3
+    assert bool((apart[1:] > 0.1).all()) or name == "impulse_noise"
 
 
 def test_noise_has_its_deviation():
