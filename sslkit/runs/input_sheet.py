@@ -38,6 +38,8 @@ class ShownCrop(NamedTuple):
     """`[C, S, S]`, as the network reads it."""
     pixels: Tensor
     """The same in [0, 1]."""
+    show: tuple[int, int, int] | None = None
+    """Channels that are drawn as red, green and blue, of the original too where it is the first crop."""
 
 
 class SheetRow(NamedTuple):
@@ -52,7 +54,8 @@ class SheetRow(NamedTuple):
 def save_sheet(path: Path, rows: Sequence[SheetRow]) -> None:
     """Write `rows` below each other: original, crops, and histograms of both, with the name beneath.
 
-    One channel is gray; of two the first is shown, of more than three the first three. Histograms are of all channels.
+    One channel is gray; of two the first is shown, of more than three the first three, or those of `show`.
+    Histograms are of all channels.
 
     Args:
         path: the PNG; it is replaced as a whole, and its folder is made.
@@ -92,13 +95,14 @@ def _shown_side(image: Tensor) -> int:
 
 def _strip(row: SheetRow, side: int) -> Tensor:
     """`[side + gap + name, width, 3]` uint8."""
-    cells = [_cell(row.original, side), *(_cell(crop.pixels, side) for crop in row.crops)]
+    originals = _cell(row.original, side, row.crops[0].show)
+    cells = [originals, *(_cell(crop.pixels, side, crop.show) for crop in row.crops)]
     return F.pad(mosaic(torch.stack(cells)[None]), (0, 0, 0, 0, 0, NAME), value=255)
 
 
-def _cell(image: Tensor, side: int) -> Tensor:
+def _cell(image: Tensor, side: int, show: Sequence[int] | None) -> Tensor:
     """`[C, H, W]` in [0, 1] as `[3, side, side]` uint8: made smaller where it is too large, on white."""
-    pixels = as_rgb(image.float().cpu()).nan_to_num(0).clamp(0, 1)
+    pixels = as_rgb(image.float().cpu(), show).nan_to_num(0).clamp(0, 1)
     height, width = pixels.shape[-2:]
     factor = side / max(height, width)
     if factor >= 1:

@@ -125,3 +125,12 @@ def test_constant_images_have_a_histogram_too(tmp_path, monkeypatch):
     sheet[0] = SheetRow("flat", flat, [ShownCrop("view 0", flat * 0, flat)])
     _, network = figure_of(sheet, tmp_path, monkeypatch).axes
     assert network.get_title() == "network: mean 0.00, std 0.00\n0 to 0"
+
+
+def test_the_channels_that_are_asked_for_are_shown(tmp_path):
+    sheet = rows(count=1, channels=13)
+    shown = [row._replace(crops=[crop._replace(show=(3, 12, 1)) for crop in row.crops]) for row in sheet]
+    save_sheet(tmp_path / "s.png", shown)
+    picture = read(tmp_path / "s.png")
+    assert np.array_equal(cell(picture, 0, 0), enlarged(sheet[0].original[[3, 12, 1]]))
+    assert np.array_equal(cell(picture, 0, 1), enlarged(sheet[0].crops[0].pixels[[3, 12, 1]]))

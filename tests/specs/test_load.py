@@ -69,7 +69,9 @@ def runs(draw: st.DrawFn) -> RunSpec:
         "batch_size": draw(st.integers(1, 4096)),
     }
     nets = draw(
-        st.dictionaries(KEYS.filter(lambda name: name != "student"), st.builds(NetSpec, momentum=VALUES))
+        st.dictionaries(
+            KEYS.filter(lambda name: name != "student"), st.builds(NetSpec, momentum=VALUES), max_size=8
+        )  # of `max_parts`
     )
     fields["nets"] = nets
     fields["readout"] = Readout(net=draw(st.sampled_from(["student", *nets])), crop=draw(UNIT))

@@ -130,7 +130,9 @@ def _row(one: NetworkInput, spec: HasImages) -> SheetRow:
     channels, height, width = one.image.shape
     name = f"{one.name}   {height} x {width}, {channels} x {str(one.image.dtype).removeprefix('torch.')}"
     crops = [
-        ShownCrop(f"{view} {number}", crop, unnormalized(crop, normalize.mean, normalize.std))
+        ShownCrop(
+            f"{view} {number}", crop, unnormalized(crop, normalize.mean, normalize.std), spec.views[view].show
+        )
         for view, some in one.crops.items()
         for normalize in [spec.views[view].normalize]
         for number, crop in enumerate(some)

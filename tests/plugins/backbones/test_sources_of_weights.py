@@ -98,7 +98,9 @@ def test_weights_of_three_channels_are_read_by_any_number(tmp_path, cls, fields,
     image = torch.rand(1, 2, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     gray, bands_alike = image.expand(-1, -1, 3, -1, -1), image.expand(-1, -1, channels, -1, -1)
     with torch.no_grad():
-        one, other = (net.eval()([Request(x, None, "drop", ())])[0] for net, x in ((trained, gray), (read, bands_alike)))
+        one, other = (
+            net.eval()([Request(x, None, "drop", ())])[0] for net, x in ((trained, gray), (read, bands_alike))
+        )
     if channels == 1:  # the same answer to an image that has one channel, or three alike
         torch.testing.assert_close(one.patch, other.patch, rtol=1e-3, atol=1e-4)
 
