@@ -62,7 +62,7 @@ def fields(**changes):
         "batch_size": 32,
         "steps": 8,
         "checkpoint": {"every": "3 steps"},
-        "log": {"every": 1, "flops": False},
+        "log": {"every": 1, "flops": False, "figures": False},
         **changes,
     }
 

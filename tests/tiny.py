@@ -20,6 +20,8 @@ ONE_BLOCK = {**VIT, "depth": 1}
 DECODER = {"width": 16, "depth": 1, "heads": 2}
 AUGMENT = [{"kind": "random_resized_crop", "scale": [0.5, 1.0]}, {"kind": "flip"}]
 VIEW = {"size": 8, "augment": AUGMENT, "normalize": {"mean": [0.3], "std": [0.4]}}
+DRAWN = {"every": 1, "flops": False}
+"""The `log` of a run whose figures are looked at; drawing takes longer than all else in a tiny run."""
 CPU = Single(torch.device("cpu"))
 
 
@@ -38,7 +40,7 @@ def fields(out: Path | None = None, **changes: Any) -> dict[str, Any]:
         "batch_size": 32,
         "steps": 8,
         "checkpoint": {"every": "3 steps"},
-        "log": {"every": 1, "flops": False},
+        "log": {**DRAWN, "figures": False},
     }
     return {**base, **({} if out is None else {"out": str(out)}), **changes}
 

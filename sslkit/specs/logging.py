@@ -26,6 +26,8 @@ class LogSpec(Spec):
     """How often the gradients of the objectives are compared (`100 steps`), at a backward for each. Default: never."""
     flops: bool = True
     """Count the floating-point operations of a step before the first, for the summary; takes about half a second."""
+    figures: bool = True
+    """Draw curves and pictures of held-out images, at most once a minute and at the end; takes about a second."""
     loggers: tuple[LoggerField, ...] = ()
     """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""
 

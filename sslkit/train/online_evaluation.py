@@ -118,7 +118,7 @@ class OnlineEvaluation:
         run_dir, warn = self._spec.run_dir, self._progress.warn
         with self._stepper.full_weights():
             recent = done < self._length.steps and time.monotonic() - self._drawn < REDRAWN
-            if self._first and not recent:
+            if self._first and self._spec.log.figures and not recent:
                 paths = draw_pictures(self.composed, self._reading, self._sources, self._spec, run_dir, warn)
                 self._show(done, paths + draw_curves(run_dir, warn))
                 self._drawn = time.monotonic()

@@ -216,7 +216,9 @@ def test_tokens_of_one_run_are_the_targets_of_the_next(tokenizer, tmp_path, caps
     """Until its file is moved: the run says which, and goes on when it is back."""
     file = Path(shutil.copy(tokenizer, tmp_path / "tokens.safetensors"))
     every = {"every": "2 steps"}
-    spec = write(tmp_path / "spec.yaml", views=VIEWS, objective=beit(file), steps=4, checkpoint=every)
+    spec = write(
+        tmp_path / "spec.yaml", views=VIEWS, objective=beit(file), steps=4, checkpoint=every, log=tiny.DRAWN
+    )
     code, out, _ = call(capsys, "run", spec, "--out", tmp_path / "run")
     assert code == OK
     assert "reconstruction.png" in out
@@ -317,7 +319,7 @@ def test_every_target_leaves_a_figure(tmp_path, target, columns):
 
     objective = {"kind": "simmim", "masker": {"kind": "random", "ratio": 0.5}, "target": target}
     fields = {"objective": objective, "nets": {"teacher": {}}, "backbone": {**tiny.VIT, "depth": 1}}
-    train(tiny.spec(tmp_path, views=VIEWS, steps=1, **fields), silent)
+    train(tiny.spec(tmp_path, views=VIEWS, steps=1, log=tiny.DRAWN, **fields), silent)
     with Image.open(tmp_path / "figures/reconstruction.png") as picture:
         width, height = picture.size
         values = torch.tensor(picture.convert("L").get_flattened_data()).view(height, width)

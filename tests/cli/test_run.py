@@ -12,11 +12,12 @@ import yaml
 from sslkit.cli.main import OK, USER_ERROR
 from sslkit.runs import metrics_log
 from sslkit.runs.evaluations import evaluations
+from tests import tiny
 from tests.cli.specs import call, folder, images, write
 
 
 def test_a_run_is_made_and_summed_up(tmp_path, capsys):
-    spec = write(tmp_path / "spec.yaml", evaluate=[{"kind": "knn", "baselines": True}])
+    spec = write(tmp_path / "spec.yaml", evaluate=[{"kind": "knn", "baselines": True}], log=tiny.DRAWN)
     code, out, err = call(capsys, "run", spec, "--out", tmp_path / "run", "seed=5", "optimizer.lr=2e-2")
     assert code == OK
     assert "Traceback" not in err

@@ -22,7 +22,7 @@ EVALUATE = [
 def run_dir(tmp_path_factory):
     """A finished tiny run with five evaluators."""
     out = tmp_path_factory.mktemp("report") / "run"
-    train(tiny.spec(out, evaluate=EVALUATE), say=silent)
+    train(tiny.spec(out, evaluate=EVALUATE, log=tiny.DRAWN), say=silent)
     return out
 
 

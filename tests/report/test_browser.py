@@ -54,7 +54,9 @@ def driver():
 def pages(run_dir, tmp_path_factory):
     """The page of a run, and that of a comparison."""
     root = tmp_path_factory.mktemp("pages")
-    other = tiny.spec(root / "other", name="a-longer-name-of-a-run", steps=4, evaluate=EVALUATE)
+    other = tiny.spec(
+        root / "other", name="a-longer-name-of-a-run", steps=4, evaluate=EVALUATE, log=tiny.DRAWN
+    )
     train(other, say=silent)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sslkit.report.sections.feature_maps.find_spec", lambda name: None)

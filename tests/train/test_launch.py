@@ -29,14 +29,14 @@ def whole(tmp_path_factory):
     return out, train(tiny.spec(out, evaluate=[KNN]), silent)
 
 
-def stopped_at(step, out, monkeypatch):
+def stopped_at(step, out, monkeypatch, **changes):
     with monkeypatch.context() as patch:
         stop_at(patch, step, lambda: os.kill(os.getpid(), signal.SIGTERM))
-        return train(tiny.spec(out, evaluate=[KNN]), silent)
+        return train(tiny.spec(out, evaluate=[KNN], **changes), silent)
 
 
 def test_a_signal_in_the_last_step_leaves_the_final_evaluation_to_resume(whole, tmp_path, monkeypatch):
-    stopped = stopped_at(8, tmp_path, monkeypatch)
+    stopped = stopped_at(8, tmp_path, monkeypatch, log=tiny.DRAWN)
     assert (stopped["finished"], stopped["step"], stopped["stopped_by"]) == (False, 8, "SIGTERM")
     assert stopped["best"] == {}
     resumed = resume(tmp_path, silent)

@@ -146,7 +146,7 @@ def test_a_picture_that_cannot_be_drawn_is_a_warning(
     whole, tmp_path, monkeypatch, capsys, cls, method, wrong
 ):
     monkeypatch.setattr(cls, method, wrong)
-    summary = train(tiny.spec(**fields(tmp_path)), silent)
+    summary = train(tiny.spec(**fields(tmp_path), log=tiny.DRAWN), silent)
     assert summary["finished"]
     assert read_summary(tmp_path) == summary
     assert summary["weights_sha256"] == whole[1]["weights_sha256"]
@@ -166,7 +166,7 @@ def test_a_figure_of_an_evaluator_that_cannot_be_drawn_is_a_warning(whole, tmp_p
         )
 
     monkeypatch.setattr(KNNEvaluator, "__call__", drawing)
-    summary = train(tiny.spec(**fields(tmp_path)), silent)
+    summary = train(tiny.spec(**fields(tmp_path), log=tiny.DRAWN), silent)
     assert summary["best"] == whole[1]["best"]
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {"curves.png", "reconstruction.png"}
     stored = json.loads((tmp_path / "evaluations/step-00000008/knn.json").read_text())
@@ -180,7 +180,7 @@ def test_a_figure_of_an_evaluator_that_cannot_be_drawn_is_a_warning(whole, tmp_p
 
 def test_curves_that_cannot_be_drawn_are_a_warning(whole, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sslkit.train.pictures.save_curves", lambda *args: 1 / 0)
-    assert train(tiny.spec(**fields(tmp_path)), silent)["best"] == whole[1]["best"]
+    assert train(tiny.spec(**fields(tmp_path), log=tiny.DRAWN), silent)["best"] == whole[1]["best"]
     assert "warning: figure curves.png failed: ZeroDivisionError" in capsys.readouterr().err
 
 
@@ -215,6 +215,14 @@ def test_figures_are_drawn_now_and_then_and_at_the_end(tmp_path, monkeypatch, pa
     monkeypatch.setattr(online_evaluation, "draw_curves", draw)
     monkeypatch.setattr(online_evaluation, "REDRAWN", pause)
     monkeypatch.setattr(online_evaluation.time, "monotonic", lambda: 5.0)
-    train(tiny.spec(**fields(tmp_path)), silent)
+    train(tiny.spec(**fields(tmp_path), log=tiny.DRAWN), silent)
     assert steps == [*[3, 6][: drawings - 1], 8]
     assert (tmp_path / "figures" / "curves.png").stat().st_size > 0
+
+
+def test_a_run_without_figures_draws_none_and_is_the_same_otherwise(whole, tmp_path):
+    summary = train(tiny.spec(**fields(tmp_path), log={**tiny.DRAWN, "figures": True}), silent)
+    assert len(list((tmp_path / "figures").iterdir())) == 2
+    assert not list((whole[0] / "figures").iterdir())
+    assert summary["weights_sha256"] == whole[1]["weights_sha256"]
+    assert summary["best"] == whole[1]["best"]
