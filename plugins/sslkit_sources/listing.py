@@ -261,7 +261,7 @@ def _split_message(root: Path, divided: Mapping[str, Mapping[str, Sequence[str]]
     others = f", as are those of {len(divided) - 1} more folders" if len(divided) > 1 else ""
     return (
         f"{root / first}: its folders are splits ({', '.join(names)}), not classes{others}; {advice(places, 'root')}. "
-        "Where they are classes, or classes lie around them, tell labels and splits by `listing`"
+        "Where they are classes, rename them, as splits are known by name"
     )
 
 

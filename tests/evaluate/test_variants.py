@@ -43,7 +43,7 @@ def run(tmp_path):
     """A finished run with two evaluations, and two folders of other images."""
     out = tmp_path / "run"
     checkpoint = {"every": "4 steps", "keep": 9}
-    train(tiny.spec(out, steps=8, evaluate=[KNN], checkpoint=checkpoint), silent)
+    train(tiny.spec(out, steps=8, evaluate=[KNN], checkpoint=checkpoint, log=tiny.DRAWN), silent)
     digits(tmp_path / "OTHER")
     digits(tmp_path / "third", flip=True)
     return out
