@@ -25,7 +25,11 @@ class PluginConflictError(PluginError):
     """A name that several plugins offer was asked for."""
 
 
-class PluginConflictWarning(UserWarning):
+class SslkitWarning(UserWarning):
+    """Something that may not be meant, and stops nothing. The command line shows it without the place in the code."""
+
+
+class PluginConflictWarning(SslkitWarning):
     """Several plugins offer the same kind of the same family, which can be used once all but one are blocked."""
 
 

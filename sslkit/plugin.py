@@ -13,6 +13,7 @@ from sslkit.errors import (
     PluginError,
     SpecError,
     SslkitError,
+    SslkitWarning,
     WorkerError,
     reason_of,
 )
@@ -134,6 +135,7 @@ __all__ += [
     "PluginError",
     "SpecError",
     "SslkitError",
+    "SslkitWarning",
     "WorkerError",
     "reason_of",
     "spec_error",

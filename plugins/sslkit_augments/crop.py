@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sslkit.functional.resize import Box, Interpolation, resize_bytes, resize_center, resize_crop
-from sslkit.interfaces import Augment, Draw, as_stored, to_float
+from sslkit.interfaces import Augment, Draw, to_float, to_uint8
 
 BYTES_SIDE = 64
 """On a CPU, images with a longer side than this are cut one by one, by kernels for bytes."""
@@ -61,8 +61,8 @@ class RandomResizedCropAugment(Augment):
     def _batch(self, images_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
         """`[B, C, size, size]`: uint8 from uint8, rounded once; else float32."""
         sides = (self.size, self.size)
-        crops = resize_crop(to_float(images_BCHW), boxes_B4, sides, self.interpolation).clamp(0, 1)
-        return as_stored(crops, images_BCHW)
+        crops = resize_crop(to_float(images_BCHW), boxes_B4, sides, self.interpolation)
+        return to_uint8(crops) if images_BCHW.dtype == torch.uint8 else crops.clamp(0, 1)
 
 
 @final

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from sslkit.interfaces import resolve_range
-from sslkit.plugin import DataError, Range
+from sslkit.plugin import DataError, Range, SslkitWarning
 from sslkit_sources.decode import Decoder, Read
 from sslkit_sources.raw_image import ChannelsError, Pixels
 
@@ -61,9 +61,9 @@ def settled(decoder: Decoder, setting: Range, images: Images, train: Callable[[]
     pixel_range = resolve_range(setting, seen.samples, "data.range")
     for text, (name, count) in seen.notes.items():
         also = f" (so do {count} of the {seen.looked_at} images that were looked at)" if count > 1 else ""
-        warnings.warn(f"{name}: {text}{also}", stacklevel=2)
+        warnings.warn(f"{name}: {text}{also}", SslkitWarning, stacklevel=2)
     if setting == "auto" and (hint := _few_bits(seen.samples)):
-        warnings.warn(hint, stacklevel=2)
+        warnings.warn(hint, SslkitWarning, stacklevel=2)
     return decoder._replace(pixel_range=pixel_range, deep=seen.deep)
 
 

@@ -9,7 +9,7 @@ from typing import final
 
 from pydantic import BaseModel, TypeAdapter
 
-from sslkit.plugin import DataError, JsonFile
+from sslkit.plugin import DataError, JsonFile, SslkitWarning
 
 KEY = b"huggingface"
 """Of the metadata."""
@@ -47,5 +47,5 @@ def class_names(path: Path, metadata: Mapping[bytes, bytes], column: str) -> tup
             case Mapping() as feature:
                 return _CLASS_LABEL.check(feature, f"{where}: feature {column!r}").names or ()
     except DataError as error:
-        warnings.warn(str(error), stacklevel=2)
+        warnings.warn(str(error), SslkitWarning, stacklevel=2)
     return ()

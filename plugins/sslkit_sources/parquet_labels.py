@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslkit.plugin import DataError
+from sslkit.plugin import DataError, SslkitWarning
 from sslkit_sources.hugging_face import class_names
 from sslkit_sources.parquet_columns import read_column, read_metadata
 
@@ -103,6 +103,7 @@ def _require_comparable(coded: Sequence[_Coded], classes: tuple[str, ...], colum
     warnings.warn(
         f"{unnamed.path}: has no names for the numbers in column {column!r}, so they are taken for those of the other "
         f"files: 0 is {classes[0]!r}. Where they are not, write the names into the column",
+        SslkitWarning,
         stacklevel=2,
     )
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import NoReturn, TextIO, final
 
-from sslkit.errors import Interrupted, PluginConflictWarning, SslkitError
+from sslkit.errors import Interrupted, SslkitError, SslkitWarning
 
 COMMANDS = {
     "run": "Train what a spec says, and evaluate it.",
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _guarded(command: str, words: Sequence[str], debug: bool) -> int:
     """Run `command`; errors become a message and an exit code."""
     try:
-        with _conflicts_on_one_line():
+        with _warnings_for_people():
             code = _execute(command, words)
         sys.stdout.flush()  # a closed pipe shows itself here and not at exit
         return code
@@ -98,8 +98,8 @@ def _guarded(command: str, words: Sequence[str], debug: bool) -> int:
 
 
 @contextlib.contextmanager
-def _conflicts_on_one_line() -> Iterator[None]:
-    """Say which plugins clash without the place in the code where it showed."""
+def _warnings_for_people() -> Iterator[None]:
+    """Say what is odd without the place in the code where it showed."""
     with warnings.catch_warnings():
         otherwise = warnings.showwarning
 
@@ -107,7 +107,7 @@ def _conflicts_on_one_line() -> Iterator[None]:
             message: Warning | str, category: type[Warning], filename: str, lineno: int,
             file: TextIO | None = None, line: str | None = None,
         ) -> None:  # fmt: skip
-            if issubclass(category, PluginConflictWarning):
+            if issubclass(category, SslkitWarning):
                 print(f"warning: {message}", file=sys.stderr)
             else:
                 otherwise(message, category, filename, lineno, file, line)

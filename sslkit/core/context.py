@@ -37,6 +37,10 @@ class View(NamedTuple):
     show: tuple[int, int, int] | None = None
     """Channels that figures show as red, green and blue. None: the first three; of one or two the first, as gray."""
 
+    def seen(self) -> dict[str, object]:
+        """What decides what the network sees: all but `show`."""
+        return {name: value for name, value in self._asdict().items() if name != "show"}
+
 
 class NetInfo(NamedTuple):
     """A backbone, as objectives and targets need to know it."""

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypedDict
 from sslkit.core.context import Env
 from sslkit.core.evaluator import Scores
 from sslkit.core.system import System
-from sslkit.errors import SpecError, StorageError
+from sslkit.errors import SpecError, SslkitWarning, StorageError
 from sslkit.evaluate.evaluation_sources import Sources, require_splits
 from sslkit.evaluate.feature_cache import FEATURES, FeatureStore
 from sslkit.evaluate.open_network import Network, of_run, open_network
@@ -160,7 +160,7 @@ def _measured(
 
 def _tell_shared(wanted: Mapping[int, EvaluatorSpec], spec: RunSpec, sources: Sources) -> None:
     for line in require_unseen(wanted, spec.data, sources, spec.max_duplicates):
-        warnings.warn(line, stacklevel=2)
+        warnings.warn(line, SslkitWarning, stacklevel=2)
 
 
 def _opened(network: Network, parallel: Parallel) -> Callable[[], tuple[System, Env]] | None:
@@ -202,7 +202,7 @@ def kept_features(network: Network, reading: Reading, digest: str) -> FeatureSto
         "versions": {**package_versions(), **used_plugins(part for _, part in walk(network.spec.backbone))},
         "head": None if reading.head is None else weights_sha256(reading.head),
         "readout": reading.readout.model_dump(mode="json"),
-        "view": network.view._asdict(),
+        "view": network.view.seen(),
         "precision": resolved_precision(network.spec, device),
         "device": device.type,
     }

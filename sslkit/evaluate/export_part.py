@@ -154,7 +154,7 @@ def _state(restored: Restored, part: Part) -> dict[str, Tensor]:
 
 def _metadata(restored: Restored, part: Part, name: str) -> dict[str, str]:
     backbone = restored.spec.backbone.model_dump(mode="json", exclude={"checkpoint"})  # the weights are here
-    view = restored.env.view(part.view)._asdict()
+    view = restored.env.view(part.view).seen()
     # the backbone was made for the first view; its positions have that size
     size = restored.env.view(restored.spec.first_view).size
     description = {

@@ -14,7 +14,7 @@ import torch
 
 from sslkit.core.evaluator import Rows
 from sslkit.core.source import Source
-from sslkit.errors import StorageError
+from sslkit.errors import SslkitWarning, StorageError
 from sslkit.files.regular import require_regular
 from sslkit.runtime.array_file import read_arrays
 from sslkit.runtime.atomic_files import write_whole
@@ -43,7 +43,7 @@ class FeatureStore:
                 try:
                     self._write(path, rows)
                 except StorageError as error:  # the next evaluation makes them again
-                    warnings.warn(f"{error}; features are not kept", stacklevel=2)
+                    warnings.warn(f"{error}; features are not kept", SslkitWarning, stacklevel=2)
         return rows
 
     def find(self, source: Source, layer: int) -> Rows | None:

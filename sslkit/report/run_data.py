@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sslkit.errors import CheckpointError
+from sslkit.errors import CheckpointError, SslkitWarning
 from sslkit.runs import metrics_log
 from sslkit.runs.checkpoint import FOLDER, Checkpoints, read_meta
 from sslkit.runs.evaluations import Evaluation, evaluations, steps
@@ -80,7 +80,7 @@ def read_run(run_dir: Path) -> RunData:
     """
     lock = read_lock(run_dir)
     if changed := _changed_records(run_dir):
-        warnings.warn(changed, stacklevel=2)
+        warnings.warn(changed, SslkitWarning, stacklevel=2)
     results = evaluations(run_dir) if steps(run_dir) else {}
     return RunData(
         run_dir, lock, require_summary(run_dir), metrics_log.read(run_dir), _in_order(results, lock)

@@ -125,13 +125,13 @@ def test_images_that_only_evaluation_meets_are_counted_or_told(tmp_path, capsys)
     for root in roots:
         for name in ("a", "b"):
             images(root / name, 40)
-        (root / "b" / "0007.png").write_bytes(b"no image")
+        (root / "b" / "0007.png").write_text(f"no image for {root.name}")
     data = {**folder(roots[0]), "test": str(roots[1])}
     spec = write(
         tmp_path / "spec.yaml", data=data, steps=1, batch_size=4, max_corrupt=0.1, evaluate=[{"kind": "knn"}]
     )
     code, out, err = call(capsys, "run", spec, "--out", tmp_path / "run")
-    assert code == OK
+    assert code == OK, err
     assert [line.split("\t")[1] for line in (tmp_path / "run/skipped.txt").read_text().splitlines()] == [
         "b/0007.png"
     ]

@@ -88,6 +88,7 @@ def run(tmp_path_factory):
         evaluate=[{"kind": "knn", "every": "2 steps", "baselines": True}],
         checkpoint={"every": "2 steps"},
         optimizer={"lr": 0.01, "clip": 1.0},
+        log=tiny.DRAWN,
     )
     (folder / "spec.yaml").write_text(yaml.safe_dump(fields))
     on_ranks(sslkit, "run", folder / "spec.yaml", "parallel=fsdp", "--out", folder / "fsdp")

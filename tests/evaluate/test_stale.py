@@ -68,14 +68,18 @@ def test_the_same_folder_with_other_images_of_the_same_sizes(folders, tmp_path):
 
 
 def test_a_parquet_file_with_other_labels_of_equal_length(tmp_path):
-    rows = [picture(level) for level in (*range(20), *range(200, 220))]
+    first = {"train": 0, "test": 20}
+    rows = {
+        name: [picture(level) for level in (*range(i, i + 20), *range(i + 200, i + 220))]
+        for name, i in first.items()
+    }
     labels = [0] * 20 + [1] * 20
     mixed = [int(i) for i in np.random.default_rng(0).permutation(labels)]
     for name in ("train", "test"):
-        pq.write_table(pa.table({"image": rows, "label": labels}), tmp_path / f"{name}.parquet")
+        pq.write_table(pa.table({"image": rows[name], "label": labels}), tmp_path / f"{name}.parquet")
     data = {"kind": "parquet", "files": tmp_path / "train.parquet", "test": tmp_path / "test.parquet"}
     assert accuracy(tmp_path, data) == 1
-    pq.write_table(pa.table({"image": rows, "label": mixed}), tmp_path / "test.parquet")
+    pq.write_table(pa.table({"image": rows["test"], "label": mixed}), tmp_path / "test.parquet")
     expected = np.mean(np.array(mixed) == labels)
     assert accuracy(tmp_path, data) == accuracy(tmp_path, data, keep=False) == pytest.approx(expected)
 

@@ -63,7 +63,7 @@ def test_a_kind_of_two_plugins_is_set_apart_and_all_others_work(two):
     assert full.clashes("target") == {}
     assert full.conflicts == [BOTH.replace("masker kind 'shapes'", "masker/shapes")]
     clash = Clash("masker", "shapes", ("sslkit-one:main", "sslkit-two:main"))
-    one, other = [found for found in full.plugins if not found.name.startswith("sslkit:")]
+    one, other = [plugin for plugin in full.plugins if plugin.name.startswith(("sslkit-one:", "sslkit-two:"))]
     assert (one.kinds, one.clashes) == ((("masker", "one"),), (clash,))
     assert (other.kinds, other.clashes) == ((), (clash,))
 
@@ -108,7 +108,11 @@ def test_a_spec_that_asks_for_the_kind_is_refused_and_names_both(two):
 
 @pytest.mark.filterwarnings("ignore::sslkit.errors.PluginConflictWarning")
 def test_the_kit_fails_both_and_the_table_shows_both(two):
-    rows = [" ".join(row.split()) for row in plugins._table(registry().plugins)][-2:]
+    rows = [
+        " ".join(row.split())
+        for row in plugins._table(registry().plugins)
+        if row.startswith(("sslkit-one ", "sslkit-two "))
+    ]
     assert rows[0].endswith("main masker/one masker/shapes (clashes with sslkit-two:main)")
     assert rows[1].endswith("main masker/shapes (clashes with sslkit-one:main)")
     (check,) = [check for check in check_plugin("sslkit-two").failures if check.subject == "masker/shapes"]

@@ -252,12 +252,20 @@ def moody(source, split):
 @pytest.mark.parametrize(
     ("change", "check", "match"),
     [
-        (lambda source, split: None, "uint8", "has no training split"),
-        (changed(images=torch.zeros(20, 3, 8, 8)), "uint8", r"`resident` is torch.float32 \(20, 3, 8, 8\)"),
-        (changed(channels=1), "uint8", r"expected uint8 \[N, 1, H, W\]"),
-        (changed(sizes=frozenset({(8, 8)})), "uint8", "a size that `sizes` leaves out"),
-        (changed(resident=lambda: torch.zeros(20, 3, 32, 32, dtype=torch.uint8)), "uint8", "differs between"),
-        (moody, "uint8", "differs when it is loaded again"),
+        (lambda source, split: None, "one scale", "has no training split"),
+        (
+            changed(images=torch.zeros(20, 3, 8, 8).double()),
+            "one scale",
+            r"this is torch.float64 \(3, 8, 8\)",
+        ),
+        (changed(channels=1), "one scale", r"\[1, H, W\], but this is torch.uint8 \(3, 32, 32\)"),
+        (changed(sizes=frozenset({(8, 8)})), "one scale", "a size that `sizes` leaves out"),
+        (
+            changed(resident=lambda: torch.zeros(20, 3, 32, 32, dtype=torch.uint8)),
+            "one scale",
+            "differs between",
+        ),
+        (moody, "one scale", "differs when it is loaded again"),
         (
             changed(labels=torch.zeros(3, dtype=torch.int64)),
             "labels",

@@ -27,7 +27,7 @@ def drawn(monkeypatch):
     monkeypatch.setattr(
         pictures,
         "save_pictures",
-        lambda path, pictures, mean, std: saved.append((path.name, pictures, mean, std)),
+        lambda path, pictures, mean, std, show: saved.append((path.name, pictures, mean, std)),
     )
     return saved
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sslkit.plugin import Problem, Range, SourceSpec
+from sslkit.plugin import Problem, Range, SourceSpec, SslkitWarning
 from sslkit_sources import listing
 from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 from sslkit_sources.specs.places import Paths, learns_from, placed
@@ -118,7 +118,7 @@ class Folder(SourceSpec):
         attributes = self._attributes(split, listed)
         source = FolderSource(where.base, listed, decoder_of(self), attributes)
         for message in () if self.extensions else left_out(where, listed.files):
-            warnings.warn(message, stacklevel=2)
+            warnings.warn(message, SslkitWarning, stacklevel=2)
         source.decoder = settled(
             source.decoder, self.range, source, partial(self._training_images, source, split)
         )
