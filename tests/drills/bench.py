@@ -33,6 +33,7 @@ CHANGES: dict[str, Any] = {
     "batch_size": 8,
     "checkpoint": {"every": "1 steps"},
     "evaluate": [{"kind": "knn", "every": "2 steps"}],
+    "log": tiny.DRAWN,
 }
 _NO_RUN = re.compile(r"holds no run|no such folder")
 
