@@ -9,7 +9,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -23,6 +23,8 @@ STORING = ".storing"
 """As `OWNER`, for as long as evaluations are written: also beside a run that trains."""
 LOOK = 0.1
 """Seconds between two tries."""
+AFTERLIFE = 10.0
+"""Seconds to wait for a lock whose holder has ended: the child that it was forking lets go as it begins."""
 
 Warn = Callable[[str], None]
 
@@ -31,8 +33,9 @@ Warn = Callable[[str], None]
 def owned(folder: Path, warn: Warn, file: str = OWNER, wait: float = 0.0) -> Iterator[None]:
     """Keep `folder`, which is made, to this process. Where nothing else was put into it nothing of it stays.
 
-    The lock ends with the process, SIGKILL included; worker processes do not have it. Where the file system knows no
-    locks `warn` is told, and nothing is kept.
+    The lock ends with the process, SIGKILL included; worker processes do not have it. One that was being forked just
+    then lets go as it begins, which is waited for. Where the file system knows no locks `warn` is told, and nothing is
+    kept.
 
     Args:
         folder: the run's.
@@ -72,9 +75,10 @@ def _locked(path: Path, warn: Warn, until: float) -> int:
             )
             return descriptor
         close_alone(descriptor)
-        if time.monotonic() >= until:
+        holder = _holder(path)
+        if time.monotonic() >= until + AFTERLIFE * _has_ended(holder):
             raise InUseError(
-                f"{path.parent}: {_holder(path)} is writing it. Wait until that has ended, or choose another folder"
+                f"{path.parent}: {_named(holder)} is writing it. Wait until that has ended, or choose another folder"
             )
         time.sleep(LOOK)
 
@@ -100,13 +104,32 @@ def _sign(descriptor: int) -> None:
         os.write(descriptor, json.dumps(holder).encode())
 
 
-def _holder(path: Path) -> str:
+def _holder(path: Path) -> dict[str, object]:
     """Who holds the lock, as far as its file says."""
     try:
-        holder = json.loads(path.read_bytes())
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return {}
+
+
+def _named(holder: Mapping[str, object]) -> str:
+    try:
         return "process {pid} on {host}, since {since} (`{command}`),".format_map(holder)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except KeyError:
         return "another process"
+
+
+def _has_ended(holder: Mapping[str, object]) -> bool:
+    """Whether the process of this machine that took the lock is no more."""
+    if os.name != "posix" or holder.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(int(str(holder.get("pid"))), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError, OverflowError):
+        return False
+    return False
 
 
 def _tidy(path: Path, missing: Sequence[Path]) -> None:

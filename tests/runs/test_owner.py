@@ -26,11 +26,13 @@ from tests import tiny
 
 HOLD = """
 import os, sys, time
+if sys.argv[2] == "late":
+    os.register_at_fork(after_in_child=lambda: time.sleep(1))  # before the descriptor is closed
 from pathlib import Path
 from sslkit.runs.owner import owned
 with owned(Path(sys.argv[1]), print):
     child = os.getpid()
-    if sys.argv[2] == "fork":
+    if sys.argv[2] in ("fork", "late"):
         child = os.fork()
     elif sys.argv[2] == "run":
         child = os.spawnlp(os.P_NOWAIT, "sleep", "sleep", "60")
@@ -76,7 +78,7 @@ def test_a_second_process_is_refused_and_told_who_has_the_folder(tmp_path, other
     assert text.endswith("is writing it. Wait until that has ended, or choose another folder")
 
 
-@pytest.mark.parametrize("child", ["none", "fork", "run"])
+@pytest.mark.parametrize("child", ["none", "fork", "late", "run"])
 def test_sigkill_frees_the_folder_though_workers_live_on(tmp_path, other, child):
     process, pid = other(tmp_path / "run", child)
     process.kill()
@@ -85,6 +87,22 @@ def test_sigkill_frees_the_folder_though_workers_live_on(tmp_path, other, child)
         os.kill(pid, 0)  # it lives
     with owned(tmp_path / "run", silent):
         pass
+
+
+def test_a_lock_that_outlives_its_process_is_waited_for_and_then_refused(tmp_path, monkeypatch):
+    """As in another container that goes by the name of this one."""
+    monkeypatch.setattr("sslkit.runs.owner.AFTERLIFE", 0.3)
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    holder = json.dumps({"host": socket.gethostname(), "pid": process.pid, "since": "then", "command": "x"})
+    monkeypatch.setattr(
+        "sslkit.runs.owner._sign", lambda descriptor: os.pwrite(descriptor, holder.encode(), 0)
+    )
+    with owned(tmp_path, silent):
+        begun = time.monotonic()
+        with pytest.raises(InUseError, match=f"process {process.pid} on"), owned(tmp_path, silent):
+            pass
+        assert time.monotonic() - begun >= 0.3
 
 
 def test_a_child_that_is_forked_takes_nothing_from_its_parent(tmp_path):
