@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from sslkit.errors import DataError
 from sslkit.statistics.input_checks import Floats, require_level
@@ -39,10 +39,10 @@ def friedman(scores: ArrayLike, level: float = 0.95) -> Ranking:
             f"Friedman's test needs two data sets and three settings at least, got {table.shape[0]} and "
             f"{table.shape[1]}; two settings are compared by win, tie and loss"
         )
-    ranks = stats.rankdata(-table, axis=1).mean(0)
+    ranks = scipy.stats.rankdata(-table, axis=1).mean(0)
     statistic, p = 0.0, 1.0
     if (np.ptp(table, axis=1) > 0).any():  # ties everywhere leave nothing to test
-        result = stats.friedmanchisquare(*table.T)
+        result = scipy.stats.friedmanchisquare(*table.T)
         statistic, p = float(result.statistic), float(result.pvalue)
     critical = nemenyi_difference(table.shape[1], len(table), level)
     return Ranking(tuple(map(float, ranks)), statistic, p, critical, level)
@@ -58,7 +58,7 @@ def nemenyi_difference(settings: int, datasets: int, level: float = 0.95) -> flo
     require_level(level)
     if settings < 2 or datasets < 1:
         raise DataError(f"ranks need two settings and a data set at least, got {settings} and {datasets}")
-    q = float(stats.studentized_range.ppf(level, settings, np.inf)) / 2**0.5
+    q = float(scipy.stats.studentized_range.ppf(level, settings, np.inf)) / 2**0.5
     return float(q * (settings * (settings + 1) / (6 * datasets)) ** 0.5)
 
 

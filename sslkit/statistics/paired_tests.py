@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from sslkit.statistics.bootstrap_means import RESAMPLES, resampled_means
 from sslkit.statistics.input_checks import Floats, require_level, require_pairs, vector, zero_one
@@ -53,7 +53,7 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> McNemar:
     require_pairs(a, b)
     only_first, only_second = int((a > b).sum()), int((a < b).sum())
     fewer, coin = min(only_first, only_second), (only_first + only_second, 0.5)
-    p = 2 * stats.binom.cdf(fewer, *coin) - stats.binom.pmf(fewer, *coin)
+    p = 2 * scipy.stats.binom.cdf(fewer, *coin) - scipy.stats.binom.pmf(fewer, *coin)
     return McNemar(only_first, only_second, min(1.0, float(p)))
 
 

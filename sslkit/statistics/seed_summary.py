@@ -6,8 +6,8 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from sslkit.errors import DataError
 from sslkit.statistics.input_checks import Floats, require_level, require_pairs, vector
@@ -39,7 +39,7 @@ def seed_summary(values: ArrayLike, level: float = 0.95) -> SeedSummary:
     if count == 1:
         return SeedSummary(1, mean, None, None, None, level)
     std = float(array.std(ddof=1))
-    reach = float(stats.t.ppf((1 + level) / 2, count - 1)) * std / count**0.5
+    reach = float(scipy.stats.t.ppf((1 + level) / 2, count - 1)) * std / count**0.5
     return SeedSummary(count, mean, std, mean - reach, mean + reach, level)
 
 
@@ -93,7 +93,7 @@ def _tested(
     if _constant(a - b) if paired else _constant(a) and _constant(b):
         return Difference(estimate, estimate, estimate, level, 1.0, method)
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of one group without spread
-        test = stats.ttest_rel(a, b) if paired else stats.ttest_ind(a, b, equal_var=equal_var)
+        test = scipy.stats.ttest_rel(a, b) if paired else scipy.stats.ttest_ind(a, b, equal_var=equal_var)
     bounds = test.confidence_interval(level)
     return Difference(estimate, float(bounds.low), float(bounds.high), level, float(test.pvalue), method)
 

@@ -1,4 +1,7 @@
-"""Figures of a run: pictures of held-out images by its objectives, and the curves of its metrics."""
+"""Figures of a run: pictures of held-out images by its objectives, and the curves of its metrics.
+
+Matplotlib is imported by the first that is drawn: it takes half a second.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from sslkit.functional.resize import resize_center
 from sslkit.nn.modes import evaluating
 from sslkit.runs import metrics_log
 from sslkit.runs.evaluations import evaluations, steps
-from sslkit.runs.figures import save_conflict, save_curves, save_pictures
 from sslkit.runtime.line_file import Warn
 from sslkit.runtime.optional_work import component, optional
 from sslkit.specs.run import RunSpec
@@ -44,6 +46,8 @@ def draw_pictures(
 
     One that cannot be drawn is left out, and `warn` is told the component.
     """
+    from sslkit.runs.figures import save_pictures
+
     system, stepper = composed.step.reading, composed.step
     paths: list[Path] = []
     with optional("figures of held-out images", warn), evaluating(system), stepper.autocast():
@@ -67,6 +71,8 @@ def draw_curves(run_dir: Path, warn: Warn = warnings.warn) -> list[Path]:
 
     One that cannot be drawn is left out, and `warn` is told.
     """
+    from sslkit.runs.figures import save_conflict, save_curves
+
     folder, records, paths = run_dir / FIGURES, metrics_log.read(run_dir), list[Path]()
     with optional("figure curves.png", warn):
         scores = evaluations(run_dir) if steps(run_dir) else {}

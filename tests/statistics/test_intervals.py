@@ -71,6 +71,14 @@ def test_wilson_by_hand():
     assert (interval.level, interval.method) == (0.95, "wilson")
 
 
+@given(st.integers(1, 10_000), st.floats(0, 1), st.floats(0.5, 0.999))
+def test_wilson_is_scipys(count, share, level):
+    hits = round(share * count)
+    interval, expected = accuracy_interval(correct(hits, count), level), stats.binomtest(hits, count)
+    bounds = expected.proportion_ci(level, "wilson")
+    assert (interval.low, interval.high) == pytest.approx((bounds.low, bounds.high), abs=1e-12)
+
+
 def test_the_bootstrap_is_what_resampling_comes_to():
     right = correct(870, 1000)
     interval = accuracy_interval(right, method="bootstrap")

@@ -179,7 +179,7 @@ def test_a_figure_of_an_evaluator_that_cannot_be_drawn_is_a_warning(whole, tmp_p
 
 
 def test_curves_that_cannot_be_drawn_are_a_warning(whole, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sslkit.train.pictures.save_curves", lambda *args: 1 / 0)
+    monkeypatch.setattr("sslkit.runs.figures.save_curves", lambda *args: 1 / 0)
     assert train(tiny.spec(**fields(tmp_path), log=tiny.DRAWN), silent)["best"] == whole[1]["best"]
     assert "warning: figure curves.png failed: ZeroDivisionError" in capsys.readouterr().err
 

@@ -9,7 +9,6 @@ import torch
 
 from sslkit.evaluate.evaluation_sources import Sources
 from sslkit.evaluate.readout import reading_of
-from sslkit.train import pictures
 from sslkit.train.compose import compose
 from sslkit.train.pictures import SHOWN, draw_curves, draw_pictures
 from sslkit_sources.specs.images import Digits
@@ -25,8 +24,7 @@ def drawn(monkeypatch):
     """What was to be saved: (file name, pictures, mean, std), in place of files."""
     saved = []
     monkeypatch.setattr(
-        pictures,
-        "save_pictures",
+        "sslkit.runs.figures.save_pictures",
         lambda path, pictures, mean, std, show: saved.append((path.name, pictures, mean, std)),
     )
     return saved
