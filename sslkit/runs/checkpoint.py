@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, final
 
 from sslkit.errors import CheckpointError, StorageError
 from sslkit.runs.file_shapes import META_FILE
-from sslkit.runs.seal import RUN, sealed, unsealed
+from sslkit.runs.seal import RUN, read_sealed, sealed
 from sslkit.runtime.atomic_files import sync_folder, write_json, write_whole
 from sslkit.runtime.readable import listed, present, reading
 
@@ -184,11 +184,9 @@ def read_meta(path: Path) -> Entries:
         StorageError: it cannot be read.
     """
     try:
-        with reading(path / META):
-            content = (path / META).read_bytes()
+        meta: Entries = read_sealed(path / META, META_FILE)
     except FileNotFoundError:
         raise CheckpointError(f"{path / META}: is missing; the checkpoint is incomplete") from None
-    meta: Entries = unsealed(META_FILE.parse(content, str(path / META)), path / META)
     if meta["step"] != step_of(path):
         raise CheckpointError(
             f"{path / META}: is of step {meta['step']}, not of this folder's; it was copied or changed"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sslkit.errors import CheckpointError
 from sslkit.runs.file_shapes import EVALUATION_FILE
 from sslkit.runs.lock import LOCK, read_lock
-from sslkit.runs.seal import RUN, unsealed
+from sslkit.runs.seal import RUN, read_sealed
 from sslkit.runtime.array_file import arrays_in
 from sslkit.runtime.atomic_files import storing
 from sslkit.runtime.readable import listed, present, reading
@@ -228,9 +228,7 @@ def _files(run_dir: Path, step: int) -> list[Path]:
 
 def read_evaluation(path: Path) -> Evaluation:
     """The results in one file. Raises CheckpointError where it is damaged, StorageError where it cannot be read."""
-    with reading(path):
-        content = path.read_bytes()
-    record = unsealed(EVALUATION_FILE.parse(content, str(path)), path, f"; {AGAIN}")
+    record = read_sealed(path, EVALUATION_FILE, f"; {AGAIN}")
     if "better" not in record:  # of before directions were declared
         record["better"] = directions_of_settings(record["settings"], record["metrics"])
     fields = {name: record[name] for name in Evaluation._fields if name in record}

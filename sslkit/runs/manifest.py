@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sslkit.runs.file_shapes import MANIFEST_FILE
-from sslkit.runs.seal import RUN, sealed, unsealed
+from sslkit.runs.seal import RUN, read_sealed, sealed
 from sslkit.runtime.atomic_files import write_json
-from sslkit.runtime.readable import reading
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -43,13 +42,10 @@ def read_manifest(run_dir: Path) -> Manifest | None:
         CheckpointError: it is damaged.
         StorageError: it cannot be read.
     """
-    path = run_dir / MANIFEST
     try:
-        with reading(path):
-            content = path.read_bytes()
+        fields = read_sealed(run_dir / MANIFEST, MANIFEST_FILE, REMEDY)
     except FileNotFoundError:
         return None
-    fields = unsealed(MANIFEST_FILE.parse(content, str(path)), path, REMEDY)
     return Manifest(fields[RUN], fields["files"], fields["saved"])
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sslkit.errors import CheckpointError
+from sslkit.files.typed_json import JsonFile
+from sslkit.runtime.readable import reading
 
 CHECKSUM = "checksum"
 RUN = "run"
@@ -30,12 +32,17 @@ def sealed(fields: Mapping[str, object]) -> Fields:
     return {**plain, CHECKSUM: digest(plain)}
 
 
-def unsealed(fields: Mapping[str, object], path: Path, remedy: str = "") -> Fields:
-    """`fields`, read from `path`, without their checksum; those of earlier versions have none, and no run's id.
+def read_sealed(path: Path, shape: JsonFile[Any], remedy: str = "") -> Fields:
+    """What the JSON file at `path` says, without its checksum; those of earlier versions have none, and no run's id.
 
     Raises:
-        CheckpointError: they are not what was written; `remedy` says what to do.
+        CheckpointError: it has another shape, or is not what was written; `remedy` says what to do.
+        FileNotFoundError: it is not there.
+        StorageError: it cannot be read.
     """
+    with reading(path):
+        content = path.read_bytes()
+    fields: Fields = shape.parse(content, str(path))
     plain = {key: value for key, value in fields.items() if key != CHECKSUM}
     if (CHECKSUM in fields or RUN in fields) and fields.get(CHECKSUM) != digest(plain):
         raise CheckpointError(f"{path}: is damaged or was edited, as its checksum is another{remedy}")

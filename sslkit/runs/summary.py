@@ -8,9 +8,8 @@ from typing import Any
 
 from sslkit.errors import CheckpointError
 from sslkit.runs.file_shapes import SUMMARY_FILE
-from sslkit.runs.seal import sealed, unsealed
+from sslkit.runs.seal import read_sealed, sealed
 from sslkit.runtime.atomic_files import write_json
-from sslkit.runtime.readable import reading
 
 SUMMARY = "summary.json"
 Summary = dict[str, Any]
@@ -41,10 +40,7 @@ def require_summary(run_dir: Path) -> Summary:
         CheckpointError: it is damaged.
         StorageError: it cannot be read.
     """
-    path = run_dir / SUMMARY
     try:
-        with reading(path):
-            content = path.read_bytes()
+        return read_sealed(run_dir / SUMMARY, SUMMARY_FILE)
     except FileNotFoundError:
         return {}
-    return unsealed(SUMMARY_FILE.parse(content, str(path)), path)
