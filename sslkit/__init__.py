@@ -37,6 +37,7 @@ _PUBLIC = {
     "Normalize": "sslkit.specs.views",
     "NetSpec": "sslkit.specs.nets",
     "OptimizerSpec": "sslkit.specs.optimizer",
+    "SplitSpec": "sslkit.specs.split",
     "Readout": "sslkit.specs.readout",
     "CheckpointSpec": "sslkit.specs.checkpoints",
     "LogSpec": "sslkit.specs.logging",

@@ -55,6 +55,7 @@ from sslkit.specs.readout import Readout
 from sslkit.specs.references import AverageName, NetName, Reference, ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule, Ramp, Shape, Value, eased, ends
+from sslkit.specs.split import SplitSpec
 from sslkit.specs.terms import odd_names
 from sslkit.specs.views import ViewSpec
 
@@ -154,6 +155,7 @@ __all__ += [
     "NetSpec",
     "OptimizerSpec",
     "Readout",
+    "SplitSpec",
     "ViewSpec",
 ]
 

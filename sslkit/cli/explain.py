@@ -10,6 +10,9 @@ from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
 from sslkit.cli.validate import augmentations
 
 if TYPE_CHECKING:
+    from sslkit.core.source import Source
+    from sslkit.evaluate.evaluation_sources import Sources
+    from sslkit.specs.run import RunSpec
     from sslkit.train.cost.tokens import Facts
 
 
@@ -35,6 +38,8 @@ def execute(args: argparse.Namespace) -> int:
         parallel.close()
     print(dump(spec, full=True))
     print("\n".join(lines(facts)))
+    if (test := tested(spec, parts.sources)) is not None:
+        print(f"test        {len(test):,} images")
     print("\n".join(first_image_lines(spec, parts.source, parts.env.views)))
     print("augmentations:")
     for name, view in spec.views.items():
@@ -42,6 +47,16 @@ def execute(args: argparse.Namespace) -> int:
     for note in parts.notes:
         print(f"note: {note}")
     return 0
+
+
+def tested(spec: RunSpec, sources: Sources) -> Source | None:
+    """The test split of the data; None where there is none."""
+    from sslkit.errors import DataError
+
+    try:
+        return sources.get(spec.data, "test")
+    except DataError:
+        return None
 
 
 def lines(facts: Facts) -> Iterator[str]:

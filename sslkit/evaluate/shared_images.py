@@ -11,6 +11,8 @@ from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.evaluate.evaluation_sources import Sources, source_of
 from sslkit.specs.families import EvaluatorSpec, SourceSpec
+from sslkit.specs.split import SplitSpec
+from sslkit.specs.walk import walk
 
 NAMED = 3
 """Images that are named as examples."""
@@ -69,10 +71,14 @@ def require_unseen(
     shared = list(_shared(evaluators, data, sources, trained))
     refused = [f"{place}: {one.words}" for place, one in shared if one.images > most * one.total]
     if refused:
+        drawn = any(
+            isinstance(part, SplitSpec) for one in (data, *evaluators.values()) for _, part in walk(one)
+        )
+        together = ", keep those that belong together in one split by `split: {by: folder}` or `{by: group}`"
         raise DataError(
             "\n".join(dict.fromkeys(refused))
-            + f"\nThat is more than max_duplicates={most:g}: name test images of their own, remove the equal ones from "
-            "one split, or raise the field `max_duplicates` where that is meant"
+            + f"\nThat is more than max_duplicates={most:g}: name test images of their own{together * drawn}, remove "
+            "the equal ones from one split, or raise the field `max_duplicates` where that is meant"
         )
     notes = {one.words: f"{place}: {one.words}" for place, one in shared}
     return list(notes.values())

@@ -34,6 +34,7 @@ def test_a_spec_is_shown_whole_and_resolved(tmp_path, capsys):
     assert "betas:" in shown
     said = resolved.splitlines()
     assert "images      1,437 (1 channels)" in said
+    assert "test        360 images" in said
     assert "steps       8 (44 an epoch)" in said
     assert "lr          0.0625 (0.5 /256 at batch 32), 0.4 steps of warm-up" in said
     assert (

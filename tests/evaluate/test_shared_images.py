@@ -80,6 +80,18 @@ def test_a_run_whose_test_images_it_learns_from_is_refused(data: Folder, tmp_pat
     assert not any("test images are" in line for line in run(tmp_path / "other", data, evaluate=[]))
 
 
+def test_where_a_split_parted_equal_images_it_says_what_keeps_them_together(data: Folder) -> None:
+    for path in sorted(data.root.rglob("*.bmp")):
+        path.with_name(f"again{path.name}").write_bytes(path.read_bytes())
+    evaluators = {0: KNN(k=1)}
+    drawn = Folder(root=data.root, channels=1, split={"test": 0.5})
+    with pytest.raises(DataError, match=r"training images too .*\n.*in one split by `split: {by: folder}`"):
+        require_unseen(evaluators, drawn, Sources(), 0.01, drawn.build("train"))
+    copied(data.root, data.test, 20)
+    with pytest.raises(DataError, match="name test images of their own, remove the equal ones"):
+        require_unseen(evaluators, data, Sources(), 0.01, data.build("train"))
+
+
 def test_test_images_of_an_evaluator_are_held_against_the_training_images(
     data: Folder, tmp_path: Path
 ) -> None:

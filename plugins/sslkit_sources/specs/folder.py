@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sslkit.plugin import Problem, Range, SourceSpec, SslkitWarning
+from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec, SslkitWarning
 from sslkit_sources import listing
+from sslkit_sources.drawn_split import drawn
 from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 from sslkit_sources.specs.places import Paths, learns_from, placed
 
@@ -45,6 +46,8 @@ class Folder(SourceSpec):
     """
     test: Paths | None = None
     """Folder of the test split, or several, with the same classes. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the images of `root`."""
     channels: int = Field(3, ge=1)
     """Channels of every image. 1 and 3: gray and color. Others: as many samples of a pixel, or pages, as files have."""
     convert: bool = True
@@ -74,6 +77,8 @@ class Folder(SourceSpec):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         require_fitting(self)
+        if self.split is not None and self.test is not None:
+            raise ValueError("`split` draws the test split from `root`, and `test` names one; leave one out")
         return self
 
     @classmethod
@@ -113,21 +118,30 @@ class Folder(SourceSpec):
         if not where.roots:
             return None
         listing.require_apart(where)
-        classes = () if split == "train" else listing.class_names(self._where("train"))
-        listed = listing.list_folder(where, classes)
-        attributes = self._attributes(split, listed)
-        source = FolderSource(where.base, listed, decoder_of(self), attributes)
-        for message in () if self.extensions else left_out(where, listed.files):
+        whole = self._whole(split)
+        listed = self._part(whole, split)
+        source = FolderSource(where.base, listed, decoder_of(self), self._attributes(split, listed))
+        for message in () if self.extensions else left_out(where, whole.files):
             warnings.warn(message, SslkitWarning, stacklevel=2)
         source.decoder = settled(
             source.decoder, self.range, source, partial(self._training_images, source, split)
         )
         return source
 
+    def _whole(self, split: str) -> listing.Listing:
+        """The images in the folders of `split`."""
+        other = split != "train" and self.split is None
+        classes = listing.class_names(self._where("train")) if other else ()
+        return listing.list_folder(self._where(split), classes)
+
+    def _part(self, whole: listing.Listing, split: str) -> listing.Listing:
+        """Those of them that are of `split`."""
+        return drawn(whole, self.split, split, str(self._where(split).base)) if self.split else whole
+
     def _where(self, split: str) -> listing.Where:
         """The folders of `split`; none where there is no such split."""
         test = tuple(folder for _, folder in placed("test", self.test))
-        if split != "train":
+        if split != "train" and self.split is None:
             return listing.Where(test, self._endings())
         return listing.Where(tuple(folder for _, folder in placed("root", self.root)), self._endings(), test)
 
@@ -141,20 +155,20 @@ class Folder(SourceSpec):
 
         if split == "train":
             return source
-        where = self._where("train")
-        return FolderSource(where.base, listing.list_folder(where), source.decoder)
+        listed = self._part(self._whole("train"), "train")
+        return FolderSource(self._where("train").base, listed, source.decoder)
 
     def _attributes(self, split: str, listed: listing.Listing) -> dict[str, Tensor]:
-        """Attributes of the images of `split`; their values are those of the training images."""
+        """Attributes of the images of `split`; their values are those of `_whole("train")`."""
         from sslkit_sources.attributes import encode, names_of, read_csv
 
         if self.attributes is None:
             return {}
         train_csv = self.attributes.expanduser()
         test_csv = (self.test_attributes or self.attributes).expanduser()
-        train = listed if split == "train" else listing.list_folder(self._where("train"))
+        train = listed if split == "train" and self.split is None else self._whole("train")
         columns = read_csv(train_csv, train.files)
         names = {column: names_of(values) for column, values in columns.items()}
-        if split != "train":
+        if train is not listed:
             columns = read_csv(test_csv, listed.files)
         return encode(columns, names, str(test_csv if split != "train" else train_csv))
