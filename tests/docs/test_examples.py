@@ -44,7 +44,7 @@ COMMAND = re.compile(r"^(?:torchrun [\w\s-]*-m )?sslkit ([^#\n&|]+)", re.MULTILI
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, with the images that the examples speak of."""
-    for place in ("photos/train", "photos/test", "images/train", "images/val"):
+    for place in ("photos/train", "photos/test", "images/train", "images/val", "scans"):
         for kind in ("cats", "dogs"):
             (tmp_path / place / kind).mkdir(parents=True)
             for i in range(3):
