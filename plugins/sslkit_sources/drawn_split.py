@@ -29,6 +29,7 @@ def drawn(listed: Listing, draw: SplitSpec, split: str, where: str, groups: Sequ
             "`listing`, or write `by: folder` or `by: image`"
         )
     paths = _below_roots(listed)
+    names: Sequence[str]
     if draw.by == "folder":
         listed, names = _by_folder(listed, paths, where)
     else:

@@ -74,7 +74,9 @@ class SplitSpec(Spec):
                 f"data.split: {share:.1%} of the images are in the test split, where `test: {self.test:g}` of the "
                 f"{self.by}s were to be: there are few, or they differ in size; another `seed` may do better"
             )
-        for side, wanted in (("test", True), ("training", False)) if labels is not None else ():
+        for side, wanted in (("test", True), ("training", False)):
+            if labels is None:
+                continue
             present = {label for label, drawn in zip(labels, are_test, strict=True) if drawn is wanted}
             lacking = [name for label, name in enumerate(classes) if label not in present]
             if lacking:

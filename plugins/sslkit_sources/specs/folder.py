@@ -94,7 +94,7 @@ class Folder(SourceSpec):
             message = listing.nested_problem([root for _, root in placed(field, roots)])
             if message:
                 yield Problem(field, message)
-        if learns_from(run, self):
+        if learns_from(run, self) and self.split is None:
             message = listing.overlap_problem(self._where("train").roots, self._where("test").roots)
             if message:
                 yield Problem("test", message)

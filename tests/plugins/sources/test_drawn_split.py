@@ -17,6 +17,7 @@ from sslkit.errors import DataError, SpecError, SslkitWarning
 from sslkit.specs.load import parse_as
 from sslkit_sources.drawn_split import drawn
 from sslkit_sources.listing import Listing
+from tests import tiny
 from tests.plugins.sources.test_folder import write
 
 NAMES = st.lists(
@@ -108,6 +109,7 @@ def test_groups_are_never_divided(draw: SplitSpec, rows: list[tuple[str, int]]) 
 
 def test_a_folder_is_divided_without_rest(tmp_path: Path) -> None:
     spec = Folder(root=tree(tmp_path, 12, 2), split={"test": 0.3, "by": "folder", "seed": 1})
+    assert tiny.spec(tmp_path / "run", data=spec.model_dump()), "validate finds nothing"
     train, test = names(spec, "train"), names(spec, "test")
     assert sorted(train + test) == names(Folder(root=tmp_path), "train")
     assert {name.split("/")[1] for name in train}.isdisjoint(name.split("/")[1] for name in test)
