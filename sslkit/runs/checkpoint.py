@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -89,10 +90,14 @@ class Checkpoints:
         self.prune(best)
 
     def prune(self, best: int | None) -> None:
-        """Drop checkpoints that are neither among the newest nor the best, and half-written ones, where that can be."""
+        """Drop checkpoints that are neither among the newest nor the best, and half-written ones, where that can be.
+
+        One whose folder may not be written stays whole and under its name: somebody may have protected it.
+        """
         with contextlib.suppress(OSError):
             for path in self.all()[: -self.keep]:
-                if step_of(path) != best:  # moved aside first: half of one would pass for one
+                if step_of(path) != best and _may_be_written(path):
+                    # moved aside first: half of one would pass for one
                     path.rename(_fresh(self.folder / f".writing-old-{step_of(path):08d}"))
         self.tidy()
 
@@ -116,6 +121,10 @@ class Checkpoints:
                 damaged.append(str(error))
         reasons = "".join(f"\n  {reason}" for reason in damaged)
         raise CheckpointError(f"{self.folder}: no checkpoint that can be read{reasons}")
+
+
+def _may_be_written(folder: Path) -> bool:
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def step_of(path: Path) -> int:

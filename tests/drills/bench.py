@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -145,20 +145,22 @@ class Bench:
         shutil.copytree(source, target)
         return target
 
-    def continued(self, run: Path, *, by: str = "resume", more: bool = False) -> str | None:
+    def continued(
+        self, run: Path, *, by: str = "resume", more: bool = False, aside: Collection[str] = ()
+    ) -> str | None:
         """Go on with the run in `run` to its end; what was harmed, if anything was.
 
         Nothing that was saved may be lost: it goes on from the newest whole checkpoint. `more`: it was evaluated
-        in between.
+        in between. Files `aside` may be there or not.
         """
         saved = newest_step(run)
         words = ["run", self.spec, "--out", run] if by == "run" else ["resume", run]
         ended = call(command(*words), run.parent)
         if by == "resume" and ended.code == 2 and saved == 0 and _NO_RUN.search(ended.output):
-            return self.continued(run, by="run", more=more)
+            return self.continued(run, by="run", more=more, aside=aside)
         if wrong := fault(ended, allowed=(0,)):
             return f"{by}: {wrong}"
-        return lost(saved, ended) or difference(self.expected, run, more=more)
+        return lost(saved, ended) or difference(self.expected, run, aside, more=more)
 
     def start(self, run: Path, by: str) -> Child:
         """`run` or `resume` in `run`, to be disturbed."""

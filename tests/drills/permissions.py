@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, final
 
 from sslkit.cli.main import main
+from sslkit.runs.checkpoint import FOLDER
 from tests.drills.bench import CUT
 from tests.drills.drill import Drill, Result, judged
 from tests.drills.forks import call, fault
@@ -54,7 +55,10 @@ class Permissions(Drill):
             return judged(f"{where}: {wrong}")
         if newest_step(run) < CUT:
             return judged(f"{where}: lost: the checkpoint of step {CUT} is gone")
-        wrong = self.bench.continued(run, more=words[0] == "evaluate")
+        protected = (
+            {str(path.relative_to(run)) for path in place.rglob("*")} if place.parent.name == FOLDER else ()
+        )
+        wrong = self.bench.continued(run, more=words[0] == "evaluate", aside=protected)
         return judged(f"{where}, then allowed: {wrong}" if wrong else None)
 
 

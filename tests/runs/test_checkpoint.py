@@ -107,6 +107,21 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     assert seen[7] == [4, 7, 100000000], "by number and not by name"
 
 
+def test_one_that_is_protected_is_not_dropped(tmp_path, monkeypatch):
+    """Half removed and under another name it would be neither protected nor gone."""
+    checkpoints, protected = Checkpoints(tmp_path, keep=1), []
+    monkeypatch.setattr(
+        checkpoint, "_may_be_written", lambda path: path not in protected
+    )  # root may do anything
+    protected.append(checkpoints.save(1, STATE_DICT, {}, None))
+    checkpoints.save(2, STATE_DICT, {}, None)
+    checkpoints.save(3, STATE_DICT, {}, None)
+    assert kept(checkpoints) == [1, 3]
+    assert load(protected.pop()).step == 1
+    checkpoints.prune(None)
+    assert everything(tmp_path) == ["step-00000003"]
+
+
 def test_what_an_evaluation_found_is_put_into_the_checkpoint_before_it(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
     for step in (1, 2, 3):
