@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from sslkit.build.restore import load_loss_scale, load_masking, load_optimizer, load_system
+from sslkit.build.saved_state import load_loss_scale, load_masking, load_optimizer, load_system
 from sslkit.errors import TrainingError
 from sslkit.runs.checkpoint import Entries, Loaded
 from sslkit.runs.run_loggers import Loggers

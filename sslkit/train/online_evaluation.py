@@ -16,7 +16,7 @@ from sslkit.evaluate.readout import Reading, reading_of
 from sslkit.evaluate.subject import evaluate
 from sslkit.evaluate.write_results import About, store
 from sslkit.runs.best_checkpoint import Best
-from sslkit.runs.metrics_log import Recorder
+from sslkit.runs.recorder import Recorder
 from sslkit.runs.weights import weights_sha256
 from sslkit.runtime.line_file import Warn
 from sslkit.runtime.parallel import Parallel

@@ -13,6 +13,7 @@ from sslkit.evaluate.shared_images import require_unseen
 from sslkit.runs import metrics_log
 from sslkit.runs.best_checkpoint import Best
 from sslkit.runs.checkpoint import Entries, Loaded
+from sslkit.runs.recorder import Recorder
 from sslkit.runs.run_loggers import open_loggers
 from sslkit.runtime.parallel import Parallel
 from sslkit.runtime.rank_agreement import Agreement, on_first_rank
@@ -78,7 +79,7 @@ class Trainer:
         loggers = open_loggers(spec.log.loggers if parallel.first else (), self.run_dir, spec.name, warn)
         self.collapse = CollapseGuard(spec.log.collapse, self.stepper.peak_lr)
         self.collapse.restore(self.meta.get("collapse", {}))
-        self.recorder = metrics_log.Recorder(self.run_dir, loggers, parallel, self.collapse.look, warn)
+        self.recorder = Recorder(self.run_dir, loggers, parallel, self.collapse.look, warn)
         self.saver = Saver(self.run_dir, spec.checkpoint.keep, self.recorder.file, warn, run)
         self.checkpointing = Checkpointing(self.stepper, self.saver, loggers, parallel, self.start)
         self.evaluation = OnlineEvaluation(

@@ -11,7 +11,8 @@ import torch
 import yaml
 
 from sslkit.api import load_backbone
-from sslkit.build.restore import find, load_masking, load_net, load_optimizer, load_system, restore
+from sslkit.build.restore import find, restore
+from sslkit.build.saved_state import load_masking, load_net, load_optimizer, load_system
 from sslkit.errors import CheckpointError
 from sslkit.evaluate.evaluate_network import evaluate_run
 from sslkit.evaluate.export import export

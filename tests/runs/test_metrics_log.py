@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from sslkit.core.logger import Logger
-from sslkit.runs import metrics_log
-from sslkit.runs.metrics_log import METRICS, Recorder, read, rewind
+from sslkit.runs.metrics_log import METRICS, read, rewind
+from sslkit.runs.recorder import Recorder
 from sslkit.runs.run_loggers import Loggers
 from tests import tiny
 
@@ -88,7 +88,7 @@ def test_what_is_not_finite_is_null_and_the_file_stays_json(tmp_path):
 
 def test_reading_is_due_once_a_second(tmp_path, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(metrics_log.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("sslkit.runs.recorder.time.monotonic", lambda: now[0])
     recorder = Recorder(tmp_path, NOBODY, tiny.CPU)
     assert not recorder.due
     now[0] += 1.5

@@ -10,7 +10,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from sslkit import catalog
-from sslkit.build import restore
+from sslkit.build import saved_state
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
 from sslkit.errors import CheckpointError, SpecError
@@ -104,8 +104,8 @@ def test_a_checkpoint_of_one_process_goes_on_in_shards(mesh, tmp_path):
     alone, _ = tiny.steps(spec, 2)
     state = alone.step.state_dict()
     loaded = Loaded(2, state, {}, tmp_path)
-    restore.load_system(composed.system, loaded)
-    restore.load_optimizer(composed.step.optimizer, loaded)
+    saved_state.load_system(composed.system, loaded)
+    saved_state.load_optimizer(composed.step.optimizer, loaded)
     again = composed.step.state_dict()
     assert again["system"].keys() == state["system"].keys()
     assert all(torch.equal(again["system"][key], value) for key, value in state["system"].items())
@@ -125,7 +125,7 @@ def test_a_checkpoint_of_another_network_is_refused(mesh, tmp_path):
     first = next(iter(state["system"]))
     wrong = {**state, "system": {**state["system"], first: torch.zeros(5, 5)}}
     with pytest.raises(CheckpointError, match="does not fit this run's network"):
-        restore.load_system(composed.system, Loaded(2, wrong, {}, tmp_path))
+        saved_state.load_system(composed.system, Loaded(2, wrong, {}, tmp_path))
 
 
 def test_a_system_is_read_through_a_stand_in(mesh):

@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from sslkit.build.restore import load_loss_scale, restore
+from sslkit.build.restore import restore
+from sslkit.build.saved_state import load_loss_scale
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.optim.lars import LARS
 from sslkit.runs.checkpoint import Checkpoints

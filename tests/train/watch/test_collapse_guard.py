@@ -371,7 +371,7 @@ def test_a_run_that_is_cut_warns_as_a_whole_one_does(
 def test_stop_saves_and_ends_the_run_and_resume_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics_log, "FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr("sslkit.runs.recorder.FLUSH_SECONDS", -1.0)
     spec = tiny.spec(tmp_path, **fields(WARM, **QUICK, log={"every": 2, "collapse": "stop"}))
     with pytest.raises(TrainingError, match=r"collapse: simclr/loss_share .*`sslkit resume .*` goes on"):
         train(spec, silent)
