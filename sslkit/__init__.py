@@ -6,15 +6,13 @@ are attributes of this package: they are looked up in the registry at first use.
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from sslkit import catalog
 
 if TYPE_CHECKING:
     from sslkit.catalog import Clashes, Kinds
-
-__version__ = metadata.version("sslkit")
 
 _PUBLIC = {
     "Run": "sslkit.api",
@@ -67,6 +65,10 @@ def __getattr__(name: str) -> object:
     """Public names of the core, then spec classes of installed plugins (PEP 562)."""
     if name in _PUBLIC:
         return getattr(import_module(_PUBLIC[name]), name)
+    if name == "__version__":  # what reads metadata takes longer to import than all else that `--help` needs
+        from importlib import metadata
+
+        return metadata.version("sslkit")
     if not name.startswith("_"):
         from sslkit.registry.manager import registry
 

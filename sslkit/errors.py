@@ -5,9 +5,6 @@ Every `SslkitError` is a user error: the command line prints its message without
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
-
 
 class SslkitError(Exception):
     """Base of every error that a user can mend."""
@@ -73,6 +70,9 @@ def reason_of(error: BaseException) -> str:
     """What `error` says or, where that is nothing, its type, its place and the line of code that raised it."""
     if message := str(error).strip():
         return f"KeyError: {message}" if isinstance(error, KeyError) else message
+    import traceback  # both take longer to import than all that `--help` does
+    from pathlib import Path
+
     name, frames = type(error).__name__, traceback.extract_tb(error.__traceback__)
     if not frames:
         return name

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import errno
 import gc
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
@@ -117,14 +115,13 @@ def _warnings_for_people() -> Iterator[None]:
 
 
 def _execute(command: str, words: Sequence[str]) -> int:
-    module = import_module(f"sslkit.cli.{command}")
-    parser = _Parser(prog=f"sslkit {command}", description=COMMANDS[command], allow_abbrev=False)
-    parser.words = words
-    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
-    module.add_arguments(parser)
-    args = parser.parse_args(words)
     with _uncollected() if command in BRIEF else contextlib.nullcontext():
-        return int(module.execute(args))
+        module = import_module(f"sslkit.cli.{command}")
+        parser = _Parser(prog=f"sslkit {command}", description=COMMANDS[command], allow_abbrev=False)
+        parser.words = words
+        parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+        module.add_arguments(parser)
+        return int(module.execute(parser.parse_args(words)))
 
 
 @contextlib.contextmanager
@@ -180,17 +177,24 @@ def _top_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
-    parser.add_argument("--version", action="version", version=f"sslkit {_version()}")
+    parser.add_argument("--version", action=_Version, nargs=0, help="show program's version number and exit")
     return parser
 
 
-def _version() -> str:
-    from sslkit import __version__
+@final
+class _Version(argparse.Action):
+    """Looks the version up when it is asked for; argparse's own action takes it whenever a parser is made."""
 
-    return __version__
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from sslkit import __version__
+
+        print(f"sslkit {__version__}")
+        parser.exit()
 
 
 def _unknown(word: str) -> str:
+    import difflib  # here and below: what only a mistake needs
+
     close = difflib.get_close_matches(word, COMMANDS, n=1)
     hint = f"Did you mean {close[0]!r}? " if close else ""
     return f"{word!r} is not a command. {hint}Known: {', '.join(COMMANDS)}."
@@ -209,6 +213,8 @@ def _notes(error: BaseException) -> Sequence[str]:
 
 def _fail(message: str | None, code: int, debug: bool) -> int:
     if debug:
+        import traceback
+
         traceback.print_exc()
     if message:
         print(message, file=sys.stderr)

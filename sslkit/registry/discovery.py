@@ -26,12 +26,13 @@ def name_and_version(installed: metadata.Distribution | None) -> tuple[str, str]
 
 @functools.cache
 def _read(installed: metadata.Distribution) -> tuple[str, str]:
-    """`metadata` parses the whole file at every access, and the built-ins share one."""
+    """`metadata` parses the whole file as an email at every access, and the built-ins share one."""
     folder = Path(str(getattr(installed, "_path", "unknown"))).name
     try:
-        fields = dict(installed.metadata.items())  # type: ignore[attr-defined]
-    except Exception:  # the file is missing, or no text
-        fields = {}
+        head = (installed.read_text("METADATA") or installed.read_text("PKG-INFO") or "").partition("\n\n")[0]
+    except Exception:  # the file is no text
+        head = ""
+    fields = {key: value.strip() for key, _, value in (line.partition(":") for line in head.splitlines())}
     return fields.get("Name") or folder.partition("-")[0], fields.get("Version") or "0"
 
 

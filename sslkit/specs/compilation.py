@@ -45,8 +45,8 @@ class CompileSpec(Spec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Names that torch would refuse at the first step."""
-        backends = [*BACKENDS, *_added_backends()]
-        if self.backend not in backends:
+        if self.backend not in BACKENDS and self.backend not in (added := list(_added_backends())):
+            backends = [*BACKENDS, *added]
             yield Problem(
                 "backend", f"{self.backend[:40]!r} is no backend. {suggest(self.backend, backends)}"
             )
