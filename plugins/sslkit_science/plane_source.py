@@ -23,7 +23,7 @@ from sslkit.interfaces import (
     resolve_range,
     stacked,
 )
-from sslkit.plugin import DataError, Range
+from sslkit.plugin import DataError, Range, suggest
 from sslkit_science.image_files import Files
 from sslkit_science.layout import Window
 from sslkit_science.reader import Pixels, Plane, Reader, native
@@ -33,8 +33,14 @@ SAMPLES = 16
 """Images, spread over all, that tell the range of values."""
 LEAST_SHARE = 0.02
 """Of the values that a file can hold, what images use at least where no range is set."""
+MOST_NAMES = 16
+"""Names of channels in a message at most."""
 PASSED_ON = ("uint8", "uint16", "int16")
 """Types that need no mapping: the whole range of the type stands for 0 to 1."""
+
+
+class ChannelsError(DataError):
+    """An image has other channels than are asked for; all of its kind have."""
 
 
 class Reading(NamedTuple):
@@ -43,8 +49,8 @@ class Reading(NamedTuple):
     range: Range
     channels: int | None = None
     """Of every image. None: as many as the first image has."""
-    bands: tuple[int, ...] = ()
-    """Which channels are read; all where it is empty."""
+    bands: tuple[int | str, ...] = ()
+    """Which channels are read, by place or name; all where it is empty."""
     max_pixels: int = 89_478_485
     """Pixels of an image, or of a tile of one, at most."""
     tile: int | None = None
@@ -110,7 +116,7 @@ class PlaneSource(Source):
         """Image `index` as its file has it, `[C, H, W]`.
 
         Raises:
-            DataError: it cannot be decoded, is too large, or has other channels than the source.
+            DataError: it cannot be decoded, is too large, or (a `ChannelsError`) has other channels than the source.
         """
         file, plane, window = self._entries[index]
         assert plane is not None, "a file that cannot be read has no pixels"
@@ -122,14 +128,14 @@ class PlaneSource(Source):
             )
         pixels = native(self.reader.read(self.files.path(file), plane, window))
         if self.reading.bands:
-            self._require_bands(plane, where)
-            pixels = pixels[list(self.reading.bands)]
+            pixels = pixels[[_place(band, plane, where) for band in self.reading.bands]]
         if self.reading.channels and len(pixels) == 1:
             pixels = np.repeat(pixels, self.reading.channels, axis=0)
         if len(pixels) != self.channels:
-            raise DataError(
-                f"{where}: has {len(pixels)} channels, and these images are of {self.channels}; choose channels that "
-                "all images have with the field `bands`, as in bands: [0]"
+            asked = f"channels: {self.channels} asks for others" * bool(self.reading.channels)
+            raise ChannelsError(
+                f"{where}: has {len(pixels)} channels, and {asked or f'these images are of {self.channels}'}; choose "
+                "channels that all images have with the field `bands`, as in bands: [0]"
             )
         return pixels
 
@@ -195,10 +201,6 @@ class PlaneSource(Source):
         plane = next(entry.plane for entry in self._entries if entry.plane)
         return len(self.reading.bands) or plane.channels
 
-    def _require_bands(self, plane: Plane, where: str) -> None:
-        if (highest := max(self.reading.bands)) >= plane.channels:
-            raise DataError(f"{where}: has {plane.channels} channels, counted from 0; bands names {highest}")
-
     def _resolved(self) -> PixelRange | None:
         """The mapping of values that the first images, and what files say of their values, call for."""
         whole = [i for i, entry in enumerate(self._entries) if entry.plane]
@@ -206,7 +208,7 @@ class PlaneSource(Source):
         planes = [plane for i in some if (plane := self._entries[i].plane)]
         if all(plane.shown for plane in planes):
             return None
-        samples = [sample for i in some if (sample := self._sample(i)) is not None]
+        samples = self._samples(some)
         limits = [plane.limits for plane in planes if plane.limits]
         if self.reading.range not in ("auto", "type") or len(limits) < len(planes) or not samples:
             return resolve_range(self.reading.range, samples, "range")
@@ -215,11 +217,23 @@ class PlaneSource(Source):
             _require_share(samples, low, high, str(self.files.root))
         return PixelRange((low,), (high,))
 
-    def _sample(self, index: int) -> Pixels | None:
-        try:
-            return self.pixels(index)
-        except DataError:  # counted as unreadable when its turn comes
-            return None
+    def _samples(self, indices: Sequence[int]) -> list[Pixels]:
+        """Those that can be read. The others are counted as unreadable when their turn comes.
+
+        Raises:
+            ChannelsError: none has the channels that are asked for.
+        """
+        samples, faults = list[Pixels](), list[ChannelsError]()
+        for index in indices:
+            try:
+                samples.append(self.pixels(index))
+            except ChannelsError as error:
+                faults.append(error)
+            except DataError:
+                pass
+        if faults and not samples:
+            raise faults[0]
+        return samples
 
     def _file_digests(self) -> NDArray[np.uint8]:
         """`[files, 16]`; of several parts as one."""
@@ -250,6 +264,22 @@ def tell(text: str) -> None:
 
 
 _PRINTED = set[str]()
+
+
+def _place(band: int | str, plane: Plane, where: str) -> int:
+    """Of a channel among those of `plane`."""
+    if band in plane.channel_names:
+        return plane.channel_names.index(str(band))
+    if band in range(plane.channels):
+        return int(band)
+    if plane.channel_names and band == str(band):
+        raise ChannelsError(f"{where}: has no channel {band!r}. {suggest(str(band), plane.channel_names)}")
+    names = ", without names" * (band == str(band))
+    if plane.channel_names:
+        names = f" ({', '.join(plane.channel_names[:MOST_NAMES])})"
+    raise ChannelsError(
+        f"{where}: has {plane.channels} channels, counted from 0{names}; bands names {band!r}"
+    )
 
 
 def _within(of_file: NDArray[np.uint8], entry: Entry) -> bytes:

@@ -43,6 +43,8 @@ class Plane(NamedTuple):
     """Where the file has labels."""
     order: tuple[str | float, ...] = ()
     """By what images are sorted before their files' names, as slices of a series are."""
+    channel_names: tuple[str, ...] = ()
+    """One for each channel, where the file has them."""
 
 
 class Reader(ABC):

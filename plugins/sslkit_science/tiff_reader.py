@@ -11,6 +11,7 @@ import numpy as np
 
 from sslkit.plugin import DataError, require_regular
 from sslkit_science.axes import SYNONYMS
+from sslkit_science.channel_names import channel_names
 from sslkit_science.layout import Layout, Window
 from sslkit_science.libraries import library
 from sslkit_science.reader import Handles, Pixels, Plane, Reader, decoding, require_numbers
@@ -87,12 +88,13 @@ class TIFFReader(Reader):
         require_numbers(np.dtype(series.dtype), str(path))
         layout, page = self._layout(series), series.keyframe
         channels = 3 if _is_palette(page) else layout.channels
+        names = channel_names(file, number, channels)
         for image in range(layout.images):
             if series.dataoffset is None and _page(series, layout, image) is None:
                 continue  # its pixels lie in another file, which is an image of its own
             name = " ".join(filter(None, [f"series {number}" * (len(file.series) > 1), layout.name(image)]))
             yield Plane((number, self.choice.level, image), name, channels, *layout.size, _limits(page),
-                        inverted=page.photometric == 0)  # fmt: skip
+                        inverted=page.photometric == 0, channel_names=names)  # fmt: skip
 
     def _layout(self, series: TiffPageSeries) -> Layout:
         axes = "".join(SYNONYMS.get(axis, axis) for axis in series.axes)

@@ -89,10 +89,25 @@ class Multiscale(BaseModel):
 
 
 @final
+class Channel(BaseModel):
+    """How one is shown."""
+
+    label: str = ""
+
+
+@final
+class Rendering(BaseModel):
+    """How an image is shown."""
+
+    channels: tuple[Channel, ...] = ()
+
+
+@final
 class Attributes(BaseModel):
     """Those of a group: OME-Zarr up to 0.4 has images at the top, and from 0.5 on inside `ome`."""
 
     multiscales: tuple[Multiscale, ...] = ()
+    omero: Rendering = Rendering()
     ome: Attributes | None = None
 
 
@@ -108,6 +123,7 @@ class Place(NamedTuple):
 
     array: str
     axes: str | None
+    channel_names: tuple[str, ...] = ()
 
 
 ADVICE = "expected the metadata of a Zarr store; write the store anew"
@@ -125,7 +141,10 @@ class ZarrReader(Reader):
 
     def planes(self, path: Path) -> list[Plane]:
         with decoding(path):
-            return labeled_planes(self._layout(self._opened(path).array, path), None, str(path))
+            layout, names = self._layout(self._opened(path).array, path), self._place(path).channel_names
+            named = len(names) == layout.channels == len(set(names)) and all(names)
+            planes = labeled_planes(layout, None, str(path))
+            return [plane._replace(channel_names=names) for plane in planes] if named else planes
 
     def read(self, path: Path, plane: Plane, window: Window) -> Pixels:
         with decoding(path, plane.name):
@@ -146,7 +165,11 @@ class ZarrReader(Reader):
 
     def _place(self, path: Path) -> Place:
         """The array that is read, and its axes."""
-        images = _multiscales(path) if self.array is None else ()
+        attributes = _attributes(path) if self.array is None else Attributes()
+        images, names = (
+            attributes.multiscales,
+            tuple(channel.label for channel in attributes.omero.channels),
+        )
         if not images:
             return Place(self.array or _only_array(path), self.axes)
         levels = images[0].datasets
@@ -155,7 +178,7 @@ class ZarrReader(Reader):
         axes = self.axes or "".join(axis.name.upper() for axis in images[0].axes) or "TCZYX"
         if problem := axes_problem(axes):
             raise DataError(f"{path}: {problem}; name the axes with the field `axes`")
-        return Place(levels[self.level].path, axes)
+        return Place(levels[self.level].path, axes, names)
 
 
 @final
@@ -203,15 +226,15 @@ def _names(codecs: list[Codec]) -> Iterator[str]:
             yield from _names([*codec.configuration.codecs, *codec.configuration.index_codecs])
 
 
-def _multiscales(store: Path) -> tuple[Multiscale, ...]:
-    """The images that the attributes of a store tell of."""
+def _attributes(store: Path) -> Attributes:
+    """What a store tells of its images."""
     if (store / ".zattrs").is_file():
         attributes = JsonFile(TypeAdapter(Attributes), DataError, ADVICE).read(store / ".zattrs")
     elif (store / "zarr.json").is_file():
         attributes = JsonFile(TypeAdapter(GroupV3), DataError, ADVICE).read(store / "zarr.json").attributes
     else:
-        return ()
-    return (attributes.ome or attributes).multiscales
+        return Attributes()
+    return attributes.ome or attributes
 
 
 def _only_array(store: Path) -> str:

@@ -21,6 +21,7 @@ from sslkit_science.specs.fields import (
     Extensions,
     Share,
     Tile,
+    band_problems,
     build,
     problems,
 )
@@ -47,7 +48,7 @@ class Zarr(SourceSpec):
     channels: Channels | None = None
     """Channels of every image; one is copied to as many. Default: as many as the first image has."""
     bands: Bands = ()
-    """Which channels are read, counted from 0, in this order. Default: all."""
+    """Which channels are read, by place from 0 or by the name that files give them, in this order. Default: all."""
     array: str | None = None
     """Path of the array inside each store. Default: the image of OME-Zarr, or else the only array."""
     axes: Axes | None = None
@@ -128,7 +129,8 @@ class HDF5(SourceSpec):
         return cls(root=SAMPLES / "phantoms.h5", axes="NYX", labels="label")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        return problems(self, self._kind)
+        yield from problems(self, self._kind)
+        yield from band_problems(self.bands, self._kind)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.tile is None:
@@ -190,7 +192,8 @@ class NumPy(SourceSpec):
         return cls(root=SAMPLES / "phantoms.npy", axes="NYX")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        return problems(self, self._kind)
+        yield from problems(self, self._kind)
+        yield from band_problems(self.bands, self._kind)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.tile is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StringConstraints
 
 from sslkit.plugin import Problem, Range
 from sslkit_science.axes import axes_problem
@@ -30,9 +30,10 @@ def _named(axes: str) -> str:
     return axes
 
 
-def _rising(bands: tuple[int, ...]) -> tuple[int, ...]:
-    if len(set(bands)) < len(bands):
-        raise ValueError("names a channel twice")
+def _distinct(bands: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    twice = next((band for band in bands if bands.count(band) > 1), None)
+    if twice is not None:
+        raise ValueError(f"names the channel {twice!r} twice")
     return bands
 
 
@@ -41,7 +42,9 @@ def _dotted(ends: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Axes = Annotated[str, AfterValidator(_named)]
-Bands = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_rising)]
+Band = Annotated[int, Field(ge=0)] | Annotated[str, StringConstraints(min_length=1)]
+Bands = Annotated[tuple[Band, ...], AfterValidator(_distinct)]
+"""Channels by place from 0, or by the names that files give them."""
 Channels = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
 Extensions = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_dotted)]
@@ -80,6 +83,16 @@ def problems(spec: Common, kind: Kind) -> Iterator[Problem]:
         message = root_problem(root.expanduser(), kind) if root else None
         if message:
             yield Problem(field, message)
+
+
+def band_problems(bands: tuple[int | str, ...], kind: Kind) -> Iterator[Problem]:
+    """Names of channels, for a format that has none."""
+    names = [band for band in bands if band == str(band)]
+    if names:
+        yield Problem(
+            "bands",
+            f"{kind.title}s have no names of channels, so {names[0]!r} is none; count them from 0, as in bands: [0, 2]",
+        )
 
 
 def build(

@@ -19,6 +19,7 @@ from sslkit_science.specs.fields import (
     Channels,
     Extensions,
     Percent,
+    band_problems,
     build,
     problems,
 )
@@ -111,6 +112,7 @@ class NIfTI(SourceSpec):
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from problems(self, self._kind)
+        yield from band_problems(self.bands, self._kind)
         if self.volume_percentile and not self.volume_percentile[0] < self.volume_percentile[1]:
             yield Problem("volume_percentile", "must be [low, high], with low below high")
 

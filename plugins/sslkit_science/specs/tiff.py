@@ -44,7 +44,7 @@ class TIFF(SourceSpec):
     channels: Channels | None = None
     """Channels of every image; one is copied to as many. Default: as many as the first image has."""
     bands: Bands = ()
-    """Which channels are read, counted from 0, in this order. Default: all."""
+    """Which channels are read, by place from 0 or by the name that files give them, in this order. Default: all."""
     pages: Literal["images", "channels"] = "images"
     """What pages, and other axes than rows, columns and channels, are."""
     series: Annotated[int, Field(ge=0)] | Literal["all"] = 0

@@ -312,6 +312,7 @@ def test_other_channels_are_refused_with_the_field(tmp_path):
     source = TIFF(root=tmp_path, bands=(2,), range="type").build("train")
     with pytest.raises(DataError, match=r"a\.tif: has 1 channels, counted from 0; bands names 2"):
         source.load(0)
+    assert source.load(1).shape == (1, 9, 8)
 
 
 def test_too_large_images_are_refused(tmp_path):
@@ -372,7 +373,7 @@ def test_fingerprints_follow_content(tmp_path):
 
 
 def test_fields_say_what_they_expect():
-    with pytest.raises(SpecError, match="names a channel twice"):
+    with pytest.raises(SpecError, match="names the channel 1 twice"):
         TIFF(root="x", bands=(1, 1))
     with pytest.raises(SpecError, match="pages"):
         TIFF(root="x", pages="both")
