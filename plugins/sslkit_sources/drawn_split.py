@@ -10,35 +10,48 @@ from sslkit.plugin import DataError, SplitSpec, SslkitWarning
 from sslkit_sources.listing import Listing
 
 
-def drawn(listed: Listing, draw: SplitSpec, split: str, where: str, groups: Sequence[str] = ()) -> Listing:
-    """The images of `listed` that `draw` puts into `split`; what is odd about it is told with the training images.
+def drawn(listed: Listing, draw: SplitSpec, split: str, where: str) -> Listing:
+    """The images of `listed` that `draw` puts into `split`.
 
     Args:
         listed: the images of both splits.
         draw: how they are divided.
         split: "train" or "test".
         where: what holds them, for messages.
-        groups: of each image, where they have any.
 
     Raises:
         DataError: a split would be empty, or images have no folders or groups to stay together in.
     """
-    if draw.by == "group" and not groups:
+    if draw.by == "group":
         raise DataError(
             f"{where}: `split` goes by group, and the images have none; name a CSV file with a column `group` in "
             "`listing`, or write `by: folder` or `by: image`"
         )
     paths = _below_roots(listed)
-    names: Sequence[str]
+    names = paths
     if draw.by == "folder":
-        listed, names = _by_folder(listed, paths, where)
-    else:
-        names = groups if draw.by == "group" else paths
+        listed, names = by_folder(listed, paths, where)
+    return at_places(listed, places_of(listed, draw, split, names, where))
+
+
+def places_of(listed: Listing, draw: SplitSpec, split: str, names: Sequence[str], where: str) -> list[int]:
+    """Which images of `listed` are of `split`; what is odd about it is told with the training images.
+
+    Args:
+        listed: the images of both splits.
+        draw: how they are divided.
+        split: "train" or "test".
+        names: of each image, or of what it stays together with.
+        where: what holds them, for messages.
+
+    Raises:
+        DataError: a split would be empty.
+    """
     are_test = draw.divided(names, where)
     if split == "train":
         for note in draw.notes(are_test, listed.labels, listed.classes):
             warnings.warn(note, SslkitWarning, stacklevel=2)
-    return at_places(listed, [place for place, test in enumerate(are_test) if test == (split == "test")])
+    return [place for place, test in enumerate(are_test) if test == (split == "test")]
 
 
 def at_places(listed: Listing, places: Sequence[int]) -> Listing:
@@ -58,7 +71,7 @@ def _below_roots(listed: Listing) -> list[str]:
     return paths if os.sep == "/" else [path.replace(os.sep, "/") for path in paths]
 
 
-def _by_folder(listed: Listing, paths: Sequence[str], where: str) -> tuple[Listing, list[str]]:
+def by_folder(listed: Listing, paths: Sequence[str], where: str) -> tuple[Listing, list[str]]:
     """The folder of each image right below its class folder, whatever the class: a patient may be in several of them.
 
     Where images lie in folders of one level, these are what stays together, and no classes.

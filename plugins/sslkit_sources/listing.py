@@ -138,24 +138,51 @@ def list_folder(where: Where, classes: tuple[str, ...] = ()) -> Listing:
         every += [prefix + path for path in files] if prefix else files
         owners += its
         keys += [f"{position}/{path}" for path in files] if len(where.roots) > 1 else []
+    return _labeled(str(where.base), every, owners, classes, keys or None)
+
+
+def list_named(root: Path, files: list[str], classes: tuple[str, ...] = ()) -> Listing:
+    """The images `files` below `root`, sorted as in `list_folder`, with the labels of their class folders.
+
+    Raises:
+        DataError: as `list_folder`.
+    """
+    owners = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
+    _check_layout(root, files, owners)
+    return _labeled(str(root), files, owners, classes, None)
+
+
+def sort_key(path: str) -> str:
+    """By what images are sorted: folder by folder."""
+    return path.replace(os.sep, "\0")
+
+
+def _labeled(
+    where: str,
+    files: list[str],
+    owners: Sequence[str | None],
+    classes: tuple[str, ...],
+    keys: list[str] | None,
+) -> Listing:
+    """`files` with their class folders as labels, where all have one."""
     if None in owners:
-        return Listing(every, None, (), keys or None)
+        return Listing(files, None, (), keys)
     named = {owner for owner in owners if owner is not None}
     classes = classes or tuple(sorted(named))
     unknown = sorted(named - set(classes))
     if unknown:
         raise DataError(
-            f"{where.base}: class {unknown[0]!r} is not a class of the training images: {some(classes)}"
+            f"{where}: class {unknown[0]!r} is not a class of the training images: {some(classes)}"
         )
     index = {name: i for i, name in enumerate(classes)}
-    return Listing(every, [index[owner] for owner in owners if owner is not None], classes, keys or None)
+    return Listing(files, [index[owner] for owner in owners if owner is not None], classes, keys)
 
 
 def _sorted_images(where: Where, root: Path) -> list[str]:
     """Path below `root` of its images that are of this split."""
     _require(folder_problem(root, where.extensions))
     images = _kept(where, root, images_below(root, where.extensions))
-    files = sorted(images, key=lambda path: path.replace(os.sep, "\0"))
+    files = sorted(images, key=sort_key)
     if not files:
         raise DataError(
             f"{root}: holds no image beside those of the test split ({some(map(str, where.without))})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 from pydantic import AfterValidator, Field, model_validator
 
 from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec, SslkitWarning
-from sslkit_sources import listing
 from sslkit_sources.drawn_split import drawn
+from sslkit_sources.listing import (
+    Listing,
+    Where,
+    class_names,
+    folder_problem,
+    list_folder,
+    nested_problem,
+    overlap_problem,
+    require_apart,
+    split_problem,
+)
+from sslkit_sources.specs.listing_columns import ListingColumns
 from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 from sslkit_sources.specs.places import Paths, learns_from, placed
 
@@ -22,6 +33,7 @@ if TYPE_CHECKING:
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
     from sslkit_sources.folder import FolderSource
+    from sslkit_sources.listed_images import Images
 
 
 def _dotted(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,6 +60,14 @@ class Folder(SourceSpec):
     """Folder of the test split, or several, with the same classes. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the images of `root`."""
+    listing: Path | None = None
+    """File that names the images, below `root`, in place of all: CSV with a header, whose columns have labels, splits,
+    groups and attributes; or a text file of a path on each line, where class folders give the labels."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `test`, or else `root`. Default: `listing` says which images are
+    tests, in a column `split`, or `split` draws them."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     channels: int = Field(3, ge=1)
     """Channels of every image. 1 and 3: gray and color. Others: as many samples of a pixel, or pages, as files have."""
     convert: bool = True
@@ -77,88 +97,123 @@ class Folder(SourceSpec):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         require_fitting(self)
-        if self.split is not None and self.test is not None:
-            raise ValueError("`split` draws the test split from `root`, and `test` names one; leave one out")
+        if self.split is not None and (other := self._named(("test", "test_listing"))):
+            raise ValueError(
+                f"`split` draws the test split from `root`, and `{other}` names one; leave one out"
+            )
+        if self.listing is not None and (other := self._named(("attributes", "extensions"))):
+            raise ValueError(
+                f"`{other}` has no effect with `listing`, whose rows and columns say it; leave one out"
+            )
+        if self.listing is not None and self.test is not None and self.test_listing is None:
+            raise ValueError("`listing` names the training images, so `test` needs a `test_listing`")
+        if self.listing is not None and max(len(placed("", self.root)), len(placed("", self.test))) > 1:
+            raise ValueError("paths of a `listing` are below one folder; name one that all of them lie in")
         return self
+
+    def _named(self, fields: Iterable[str]) -> str | None:
+        """The first of `fields` that is set."""
+        return next((field for field in fields if getattr(self, field) is not None), None)
 
     @classmethod
     def example(cls) -> Self | None:
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
+        files = (self.listing, self.test_listing, self.attributes, self.test_attributes)
+        for field, file in zip(
+            ("listing", "test_listing", "attributes", "test_attributes"), files, strict=True
+        ):
+            if file and not file.expanduser().is_file():
+                yield Problem(field, f"{file}: no such file; expected a CSV file with a column 'path'")
         for field, roots in (("root", self.root), ("test", self.test)):
             for path, root in placed(field, roots):
-                message = listing.folder_problem(root, self._endings()) or listing.split_problem(root)
+                message = folder_problem(root, self._endings()) or (
+                    None if self.listing else split_problem(root)
+                )
                 if message:
                     yield Problem(path, message)
-            message = listing.nested_problem([root for _, root in placed(field, roots)])
+            message = nested_problem([root for _, root in placed(field, roots)])
             if message:
                 yield Problem(field, message)
-        if learns_from(run, self) and self.split is None:
-            message = listing.overlap_problem(self._where("train").roots, self._where("test").roots)
+        if learns_from(run, self) and self.split is None and self.listing is None:
+            message = overlap_problem(self._where("train").roots, self._where("test").roots)
             if message:
                 yield Problem("test", message)
-        for field, table in (("attributes", self.attributes), ("test_attributes", self.test_attributes)):
-            if table and not table.expanduser().is_file():
-                yield Problem(field, f"{table}: no such file; expected a CSV file with a column 'path'")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        for field in ("test", "attributes"):
-            if getattr(self, field) is None:
-                yield Problem(
-                    "test_attributes", f"has no effect without `{field}`; give that too, or leave this out"
-                )
+        needs = {
+            "test_attributes": ("test", "attributes"),
+            "test_listing": ("listing",),
+            "columns": ("listing",),
+        }
+        for field, others in needs.items():
+            for other in others:
+                if getattr(self, other) is None:
+                    yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
 
     def build(self, split: str) -> Source | None:
         from sslkit_sources.first_images import settled
         from sslkit_sources.folder import FolderSource
-        from sslkit_sources.image_endings import left_out
 
-        where = self._where(split)
-        if not where.roots:
+        images = self._images(split)
+        if images is None:
             return None
-        listing.require_apart(where)
-        whole = self._whole(split)
-        listed = self._part(whole, split)
-        source = FolderSource(where.base, listed, decoder_of(self), self._attributes(split, listed))
-        for message in () if self.extensions else left_out(where, whole.files):
-            warnings.warn(message, SslkitWarning, stacklevel=2)
+        source = FolderSource(images.root, images.listed, decoder_of(self), images.attributes)
         source.decoder = settled(
             source.decoder, self.range, source, partial(self._training_images, source, split)
         )
         return source
 
-    def _whole(self, split: str) -> listing.Listing:
+    def _images(self, split: str) -> Images | None:
+        """What `split` consists of; None where there is no such split."""
+        from sslkit_sources.listed_images import Named, listed_images
+
+        if self.listing is None:
+            return self._in_folders(split)
+        ((_, root),) = placed("root", self.root)
+        others = [folder for _, folder in placed("test", self.test)] or [root]
+        test = None if self.test_listing is None else Named(self.test_listing.expanduser(), others[0])
+        return listed_images(Named(self.listing.expanduser(), root), test, self.columns, self.split, split)
+
+    def _in_folders(self, split: str) -> Images | None:
+        from sslkit_sources.image_endings import left_out
+        from sslkit_sources.listed_images import Images
+
+        where = self._where(split)
+        if not where.roots:
+            return None
+        require_apart(where)
+        whole = self._whole(split)
+        listed = drawn(whole, self.split, split, str(where.base)) if self.split else whole
+        for message in () if self.extensions else left_out(where, whole.files):
+            warnings.warn(message, SslkitWarning, stacklevel=2)
+        return Images(where.base, listed, self._attributes(split, listed))
+
+    def _whole(self, split: str) -> Listing:
         """The images in the folders of `split`."""
         other = split != "train" and self.split is None
-        classes = listing.class_names(self._where("train")) if other else ()
-        return listing.list_folder(self._where(split), classes)
+        return list_folder(self._where(split), class_names(self._where("train")) if other else ())
 
-    def _part(self, whole: listing.Listing, split: str) -> listing.Listing:
-        """Those of them that are of `split`."""
-        return drawn(whole, self.split, split, str(self._where(split).base)) if self.split else whole
-
-    def _where(self, split: str) -> listing.Where:
+    def _where(self, split: str) -> Where:
         """The folders of `split`; none where there is no such split."""
         test = tuple(folder for _, folder in placed("test", self.test))
         if split != "train" and self.split is None:
-            return listing.Where(test, self._endings())
-        return listing.Where(tuple(folder for _, folder in placed("root", self.root)), self._endings(), test)
+            return Where(test, self._endings())
+        return Where(tuple(folder for _, folder in placed("root", self.root)), self._endings(), test)
 
     def _endings(self) -> tuple[str, ...]:
         from sslkit_sources.image_endings import readable_endings
 
-        return self.extensions or readable_endings()
+        return ("",) if self.listing else self.extensions or readable_endings()
 
     def _training_images(self, source: FolderSource, split: str) -> FolderSource:
         from sslkit_sources.folder import FolderSource
 
-        if split == "train":
-            return source
-        listed = self._part(self._whole("train"), "train")
-        return FolderSource(self._where("train").base, listed, source.decoder)
+        images = None if split == "train" else self._images("train")
+        return FolderSource(images.root, images.listed, source.decoder) if images else source
 
-    def _attributes(self, split: str, listed: listing.Listing) -> dict[str, Tensor]:
+    def _attributes(self, split: str, listed: Listing) -> dict[str, Tensor]:
         """Attributes of the images of `split`; their values are those of `_whole("train")`."""
         from sslkit_sources.attributes import encode, names_of, read_csv
 

@@ -1,0 +1,184 @@
+"""Tables that name images: CSV files with a header, and text files of one path a line. Torch-free."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sslkit.plugin import DataError, read_text, suggest
+
+DELIMITERS = ",;\t"
+TABLES = frozenset({".csv", ".tsv"})
+"""Endings of files that are tables, whatever their first line is."""
+_ODD = re.compile(r"(?:^|/)(?:/|\.{0,2}(?:/|$))|\\")
+"""What a path has that is not written as simply as it can be."""
+
+
+class Table(NamedTuple):
+    """A listing as it is written."""
+
+    file: Path
+    header: tuple[str, ...]
+    """Names of the columns; none of a text file."""
+    columns: Mapping[str, Sequence[str]]
+    """By name, a cell for each row."""
+    paths: Sequence[str]
+    lines: Sequence[int]
+    """Of each row in the file, from 1."""
+
+    def where(self, row: int) -> str:
+        """The file and line of a row, for messages."""
+        return f"{self.file}: line {self.lines[row]}"
+
+
+def read_table(file: Path, path_column: str) -> Table:
+    """The rows of a listing.
+
+    Raises:
+        DataError: it cannot be read, is empty, has no column `path_column`, or a row of another length.
+    """
+    text = read_text(file, advice="save it in UTF-8")
+    if not text.strip():
+        raise DataError(
+            f"{file}: is empty; expected a header and a row for each image, or a path on each line"
+        )
+    first = next(line for line in text.splitlines() if line.strip())
+    headers = {delimiter: _cells(first, delimiter) for delimiter in DELIMITERS}
+    fitting = [delimiter for delimiter, header in headers.items() if path_column in header]
+    if fitting:
+        return _table(file, text, path_column, max(fitting, key=lambda delimiter: len(headers[delimiter])))
+    if file.suffix.lower() in TABLES:
+        header = max(headers.values(), key=len)
+        raise DataError(
+            f"{file}: line 1: has no column {path_column!r}. {suggest(path_column, filter(None, header))} Name the "
+            "one that holds the paths of the images, as in `columns: {path: file}`, or write a header"
+        )
+    numbered = [(line.strip(), number) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    return Table(file, (), {}, [line for line, _ in numbered], [number for _, number in numbered])
+
+
+def files_of(table: Table, root: Path) -> list[str]:
+    """Path below `root` of the image of each row, as this system writes it.
+
+    Raises:
+        DataError: one leads out of `root`, is there twice, or is not there at all.
+    """
+    written = table.paths
+    files = [path if path and not _ODD.search(path) else "" for path in written]
+    bases = {str(base).replace("\\", "/").rstrip("/") + "/" for base in (root.absolute(), root.resolve())}
+    for row, path in enumerate(files):
+        if not path:
+            files[row] = _simplified(table, row, root, bases)
+    if len(set(files)) < len(files):
+        first = dict[str, int]()
+        row = next(i for i, path in enumerate(files) if first.setdefault(path, i) != i)
+        raise DataError(
+            f"{table.where(row)}: names {written[row]!r}, as line {table.lines[first[files[row]]]} does; an image has "
+            "one row, so remove one"
+        )
+    _require_existing(table, files, root)
+    return files if os.sep == "/" else [path.replace("/", os.sep) for path in files]
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    try:
+        return [
+            cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        ]
+    except csv.Error:
+        return []
+
+
+def _table(file: Path, text: str, path_column: str, delimiter: str) -> Table:
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+    )
+    rows, lines = list[list[str]](), list[int]()
+    try:
+        for row in reader:
+            if row:
+                rows.append(row)
+                lines.append(reader.line_num)
+    except csv.Error as error:
+        raise DataError(f"{file}: line {reader.line_num}: cannot be read as CSV: {error}") from None
+    header = [name.strip() for name in rows.pop(0)]
+    del lines[0]
+    if twice := next((name for name in header if name and header.count(name) > 1), None):
+        raise DataError(f"{file}: line 1: has the column {twice!r} twice; rename one")
+    if not rows:
+        raise DataError(f"{file}: has a header and no rows; expected one for each image")
+    odd = next((place for place, row in enumerate(rows) if len(row) != len(header)), None)
+    if odd is not None:
+        raise DataError(
+            f"{file}: line {lines[odd]}: has {len(rows[odd])} cells, but the header has {len(header)} "
+            f"({', '.join(header)}); write as many, with quotation marks around text that holds {delimiter!r}"
+        )
+    columns = {
+        name: list(map(str.strip, cells)) for name, cells in zip(header, zip(*rows, strict=True), strict=True)
+    }
+    columns.pop("", None)  # the row numbers that pandas writes
+    return Table(file, tuple(columns), columns, columns[path_column], lines)
+
+
+def _simplified(table: Table, row: int, root: Path, bases: Iterable[str]) -> str:
+    """The path of a row that is not written simply. Raises DataError where it is empty or leads out of `root`."""
+    written = table.paths[row]
+    if not written:
+        raise DataError(f"{table.where(row)}: names no image; expected a path below {root}, or no row")
+    path = written.replace("\\", "/")
+    path = next((path.removeprefix(base) for base in bases if path.startswith(base)), path)
+    path = posixpath.normpath(path)
+    if path.startswith(("/", "../")) or path in ("..", "."):
+        raise DataError(
+            f"{table.where(row)}: names {written!r}, which does not lie below {root}; a listing names files "
+            "below `root` only. Write `root` so that all of them do"
+        )
+    return path
+
+
+def _require_existing(table: Table, files: Sequence[str], root: Path) -> None:
+    """Pass where every file is there; each folder is listed once."""
+    inside = dict[str, set[str]]()
+    missing = list[int]()
+    for row, path in enumerate(files):
+        folder, _, name = path.rpartition("/")
+        names = inside.get(folder)
+        if names is None:
+            names = inside[folder] = _files_in(root / folder)
+        if name not in names:
+            missing.append(row)
+    if missing:
+        row = missing[0]
+        count = f" ({len(missing):,} of {len(files):,} are missing)" if len(missing) > 1 else ""
+        raise DataError(
+            f"{table.where(row)}: names {table.paths[row]!r}, and there is no such file below {root}{count}; "
+            f"{_advice(table, files[row], root, inside)}"
+        )
+
+
+def _files_in(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if not entry.is_dir()}
+    except (OSError, ValueError):  # which is no folder, or no name of one
+        return set()
+
+
+def _advice(table: Table, path: str, root: Path, inside: dict[str, set[str]]) -> str:
+    """What may be meant by a path that is not there."""
+    folder, _, name = path.rpartition("/")
+    longer = min((other for other in inside[folder] if other.startswith(f"{name}.")), default=None)
+    if longer:
+        return f"{longer!r} is, so write paths with their endings"
+    for other in dict.fromkeys((table.file.parent, root.parent)):
+        if os.path.isfile(other / path):  # noqa: PTH113 -- a name with a null character is no file
+            return f"it is below {other}, so write `root: {other}`"
+    if not table.header and any(delimiter in path for delimiter in " ,;\t"):
+        return "a text file has a path on each line and no more; for labels write CSV with the header `path,label`"
+    return "correct the path, or remove the row"
