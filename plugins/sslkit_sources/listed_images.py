@@ -237,4 +237,4 @@ def _tell_unread(file: Path, kinds: Sequence[str], read: set[str]) -> None:
 
 
 def _at(values: Sequence[T], places: Sequence[int]) -> list[T]:
-    return [values[place] for place in places]
+    return list(map(values.__getitem__, places))
