@@ -8,24 +8,16 @@ import re
 from abc import ABC
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from statistics import median, quantiles
 from typing import is_typeddict
 
-import pytest
-
 from tests.test_layers import MODULES, ROOT
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
-TREES = {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 LINES = {module: len(path.read_text(encoding="utf-8").splitlines()) for module, path in MODULES.items()}
-LENGTHS = {
-    f"{module}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
-    for module, tree in TREES.items()
-    for node in ast.walk(tree)
-    if isinstance(node, Function)
-}
 
 DIALECT = frozenset({"found", "made", "said", "told", "own", "known", "given", "chosen"})
 """Words that stand for anything: a variable is called what it holds."""
@@ -41,7 +33,9 @@ def own_classes() -> Iterator[type]:
                 yield item
 
 
-CLASSES = list(own_classes())
+@cache
+def tree_of(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
 
 
 def public(tree: ast.Module) -> Iterator[tuple[str, ast.ClassDef | Function]]:
@@ -82,32 +76,51 @@ def test_files_are_short() -> None:
 
 
 def test_functions_are_short() -> None:
-    assert {name: length for name, length in LENGTHS.items() if length > 80} == {}
-    assert median(LENGTHS.values()) <= 12
-    assert quantiles(LENGTHS.values(), n=10)[-1] <= 35
+    lengths = {
+        f"{module}.{node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for module in MODULES
+        for node in ast.walk(tree_of(module))
+        if isinstance(node, Function)
+    }
+    assert {name: length for name, length in lengths.items() if length > 80} == {}
+    assert median(lengths.values()) <= 12
+    assert quantiles(lengths.values(), n=10)[-1] <= 35
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
-def test_every_class_is_abstract_or_final(cls: type) -> None:
-    abstract = inspect.isabstract(cls) or ABC in cls.__bases__
-    abstract = abstract or getattr(cls, "_is_protocol", False)
-    record = issubclass(cls, tuple | BaseException) or is_typeddict(cls)  # these are what they are
-    assert abstract or record or getattr(cls, "__final__", False), "derive from ABC, or decorate with @final"
+def is_settled(cls: type) -> bool:
+    """Whether `cls` is abstract, final, or what it is: a record or an error."""
+    abstract = inspect.isabstract(cls) or ABC in cls.__bases__ or getattr(cls, "_is_protocol", False)
+    record = issubclass(cls, tuple | BaseException) or is_typeddict(cls)
+    return bool(abstract or record or getattr(cls, "__final__", False))
 
 
-@pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: f"{cls.__module__}.{cls.__name__}")
-def test_inheritance_is_at_most_two_deep(cls: type) -> None:
-    own = [base.__name__ for base in cls.__mro__[1:] if base.__module__ in MODULES]
-    assert len(own) <= 2, f"{cls.__name__} derives from {own}"
+def test_every_class_is_abstract_or_final() -> None:
+    unsettled = [f"{cls.__module__}.{cls.__name__}" for cls in own_classes() if not is_settled(cls)]
+    assert unsettled == [], "derive from ABC, or decorate with @final"
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_every_public_name_is_documented_and_annotated(module: str) -> None:
-    assert ast.get_docstring(TREES[module]), f"{module} has no docstring"
-    for name, node in public(TREES[module]):
-        assert ast.get_docstring(node) or overrides(module, name), f"{module}.{name} has no docstring"
-        if isinstance(node, Function):
-            assert bare_arguments(node) == [], f"{module}.{name} lacks annotations"
+def test_inheritance_is_at_most_two_deep() -> None:
+    deep = {}
+    for cls in own_classes():
+        bases = [base.__name__ for base in cls.__mro__[1:] if base.__module__ in MODULES]
+        if len(bases) > 2:
+            deep[f"{cls.__module__}.{cls.__name__}"] = bases
+    assert deep == {}
+
+
+def undocumented(module: str) -> Iterator[str]:
+    """Public names of `module`, and itself, that lack a docstring or annotations."""
+    if not ast.get_docstring(tree_of(module)):
+        yield f"{module} has no docstring"
+    for name, node in public(tree_of(module)):
+        if not (ast.get_docstring(node) or overrides(module, name)):
+            yield f"{module}.{name} has no docstring"
+        if isinstance(node, Function) and bare_arguments(node):
+            yield f"{module}.{name} lacks annotations of {bare_arguments(node)}"
+
+
+def test_every_public_name_is_documented_and_annotated() -> None:
+    assert [line for module in MODULES for line in undocumented(module)] == []
 
 
 def test_a_base_class_speaks_for_its_overrides() -> None:
@@ -144,9 +157,9 @@ def f(a, *b):
     assert sorted(variables(ast.parse(text))) == list("abcdefghi")
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_variables_are_called_what_they_hold(module: str) -> None:
-    assert [name for name in variables(TREES[module]) if name.strip("_") in DIALECT] == []
+def test_variables_are_called_what_they_hold() -> None:
+    names = ((module, name) for module in MODULES for name in variables(tree_of(module)))
+    assert [(module, name) for module, name in names if name.strip("_") in DIALECT] == []
 
 
 def test_no_rule_is_silenced_often() -> None:
@@ -192,7 +205,7 @@ issubclass(B, D)
 
 
 def test_values_are_rarely_asked_what_they_are() -> None:
-    counts = {module: sum(1 for _ in type_tests(tree)) for module, tree in TREES.items()}
+    counts = {module: sum(1 for _ in type_tests(tree_of(module))) for module in MODULES}
     total = sum(counts.values())
     most = sorted(counts, key=counts.__getitem__)[-8:]
     assert 1000 * total / sum(LINES.values()) <= 4, f"{total} times, most in {', '.join(most)}"
@@ -201,7 +214,7 @@ def test_values_are_rarely_asked_what_they_are() -> None:
 def test_a_training_step_asks_no_value_what_it_is() -> None:
     loop = [module for module in MODULES if module.startswith(("sslkit.train.step.", "sslkit.train.trainer"))]
     assert len(loop) > 10
-    assert [module for module in loop if any(True for _ in type_tests(TREES[module]))] == []
+    assert [module for module in loop if any(True for _ in type_tests(tree_of(module)))] == []
 
 
 def test_there_are_more_lines_of_tests_than_of_source() -> None:

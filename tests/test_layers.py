@@ -168,24 +168,32 @@ IN_SSLKIT = [m for m in MODULES if floor_of(m) not in ("", "__main__") and m.sta
 IN_PLUGINS = [m for m in MODULES if m.split(".")[0] in PLUGINS]
 
 
-@pytest.mark.parametrize("module", IN_SSLKIT)
-def test_a_module_imports_its_own_floor_and_those_below(module: str) -> None:
+def test_a_module_imports_its_own_floor_and_those_below() -> None:
+    assert [line for module in IN_SSLKIT for line in out_of_order(module)] == []
+
+
+def out_of_order(module: str) -> Iterator[str]:
+    """What `module` imports and may not."""
     height = FLOORS.index(floor_of(module))
     names = {name for name in graph()[module] if name != "sslkit"}  # for `sslkit.__version__`
-    plugins = {i.module for i in imports(module) if i.module.split(".")[0] in PLUGINS}
-    assert not plugins, f"{module} imports a plugin package: {plugins}"
-    above = {name for name in names if FLOORS.index(floor_of(name)) > height}
-    assert not above, f"{module} stands on {floor_of(module)!r} and imports {above}"
+    if plugins := {i.module for i in imports(module) if i.module.split(".")[0] in PLUGINS}:
+        yield f"{module} imports a plugin package: {plugins}"
+    if above := {name for name in names if FLOORS.index(floor_of(name)) > height}:
+        yield f"{module} stands on {floor_of(module)!r} and imports {above}"
 
 
-@pytest.mark.parametrize("module", IN_PLUGINS)
-def test_plugins_read_the_doors_and_no_other_plugin(module: str) -> None:
+def test_plugins_read_the_doors_and_no_other_plugin() -> None:
+    assert [line for module in IN_PLUGINS for line in past_the_doors(module)] == []
+
+
+def past_the_doors(module: str) -> Iterator[str]:
+    """What `module` of a plugin imports and may not."""
     package = module.split(".")[0]
     names = {i.module for i in imports(module)}
-    others = {name for name in names if name.split(".")[0] in PLUGINS and name.split(".")[0] != package}
-    assert not others, f"{module} imports another plugin package: {others}"
-    inner = {name for name in names if name.startswith("sslkit.") and not is_door(name)}
-    assert not inner, f"{module} imports {inner}; plugins read {', '.join(DOORS)} and nothing else of sslkit"
+    if others := {name for name in names if name.split(".")[0] in PLUGINS and name.split(".")[0] != package}:
+        yield f"{module} imports another plugin package: {others}"
+    if inner := {name for name in names if name.startswith("sslkit.") and not is_door(name)}:
+        yield f"{module} imports {inner}; plugins read {', '.join(DOORS)} and nothing else of sslkit"
 
 
 def is_door(name: str) -> bool:
@@ -235,12 +243,10 @@ def about_others(names: set[str]) -> set[str]:
     return {name for name in names if {"cli", "specs"} & set(name.split(".")[:-1])}
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in MODULES if floor_of(m) in LIGHT or m == "sslkit" or m.endswith(".plugin")]
-)
-def test_light_modules_import_nothing_heavy(module: str) -> None:
-    heavy = {name for name in top(module) if name.split(".")[0] in HEAVY}
-    assert not heavy, f"{module} imports {heavy} at its top level"
+def test_light_modules_import_nothing_heavy() -> None:
+    light = [m for m in MODULES if floor_of(m) in LIGHT or m == "sslkit" or m.endswith(".plugin")]
+    heavy = {m: {name for name in top(m) if name.split(".")[0] in HEAVY} for m in light}
+    assert {module: names for module, names in heavy.items() if names} == {}
 
 
 def test_there_is_something_to_hold() -> None:
