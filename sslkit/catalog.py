@@ -9,6 +9,11 @@ Kinds = Mapping[str, type]
 Clashes = Mapping[str, str]
 """kind -> who offers it and how to choose, within one family."""
 
+ELSEWHERE: Mapping[str, Mapping[str, str]] = {
+    "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science"),
+}
+"""Kinds of this project that a distribution of its own brings."""
+
 _providers: tuple[Callable[[str], Kinds], Callable[[str], Clashes]] | None = None
 
 
@@ -30,7 +35,9 @@ def kinds(family: str) -> Kinds:
 
 
 def missing(family: str, kind: str, otherwise: str) -> str:
-    """Why `kind` is not among `kinds`: several plugins offer it, or `otherwise`."""
+    """Why `kind` is not among `kinds`: several plugins offer it, a distribution is not installed, or `otherwise`."""
     if _providers is None:
         raise AssertionError("`sslkit/__init__.py` names the providers at import")
+    if distribution := ELSEWHERE.get(family, {}).get(kind):
+        otherwise = f"{kind!r} is a {family} of {distribution}; install it: pip install {distribution}"
     return _providers[1](family).get(kind, otherwise)

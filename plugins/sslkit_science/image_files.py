@@ -22,6 +22,8 @@ class Kind(NamedTuple):
     """What they are called in messages."""
     extensions: tuple[str, ...]
     """Ends of their names, lower case; an empty one stands for names without an end."""
+    library: str
+    """What reads them."""
     folders: bool = False
     """Whether a folder may be one of them, as a Zarr store is."""
 

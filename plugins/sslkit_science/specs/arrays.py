@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
 from sslkit.plugin import Problem, Range, SourceSpec
 from sslkit_science.image_files import Kind
+from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 class Zarr(SourceSpec):
     """Arrays in Zarr stores of format 2 or 3, and images of OME-Zarr, read chunk by chunk."""
 
+    unchecked: ClassVar[str] = missing("zarr")
     kind: Literal["zarr"] = "zarr"
     root: Path
     """A store, or a folder of stores at any depth."""
@@ -68,7 +70,7 @@ class Zarr(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        return cls(root=SAMPLES / "phantoms.zarr", axes="NYX")
+        return None if cls.unchecked else cls(root=SAMPLES / "phantoms.zarr", axes="NYX")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         return problems(self, self._kind)
@@ -79,7 +81,7 @@ class Zarr(SourceSpec):
 
     @property
     def _kind(self) -> Kind:
-        return Kind("Zarr store", self.extensions, folders=True)
+        return Kind("Zarr store", self.extensions, "zarr", folders=True)
 
     def build(self, split: str) -> Source | None:
         from sslkit_science.plane_source import Reading
@@ -93,6 +95,7 @@ class Zarr(SourceSpec):
 class HDF5(SourceSpec):
     """The images of one data set of each HDF5 file."""
 
+    unchecked: ClassVar[str] = missing("h5py")
     kind: Literal["hdf5"] = "hdf5"
     root: Path
     """A file, or a folder of files at any depth."""
@@ -126,7 +129,7 @@ class HDF5(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        return cls(root=SAMPLES / "phantoms.h5", axes="NYX", labels="label")
+        return None if cls.unchecked else cls(root=SAMPLES / "phantoms.h5", axes="NYX", labels="label")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from problems(self, self._kind)
@@ -138,7 +141,7 @@ class HDF5(SourceSpec):
 
     @property
     def _kind(self) -> Kind:
-        return Kind("HDF5 file", self.extensions)
+        return Kind("HDF5 file", self.extensions, "h5py")
 
     def build(self, split: str) -> Source | None:
         from sslkit_science.hdf5_reader import HDF5Reader
@@ -201,7 +204,7 @@ class NumPy(SourceSpec):
 
     @property
     def _kind(self) -> Kind:
-        return Kind("NumPy file", self.extensions)
+        return Kind("NumPy file", self.extensions, "numpy")
 
     def build(self, split: str) -> Source | None:
         from sslkit_science.npy_reader import NumPyReader

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from sslkit.plugin import Problem, Range
 from sslkit_science.axes import axes_problem
 from sslkit_science.image_files import Kind, list_files, root_problem
+from sslkit_science.libraries import missing
 
 if TYPE_CHECKING:
     from sslkit_science.plane_source import PlaneSource, Reading
@@ -78,7 +79,9 @@ class Common(Protocol):
 
 
 def problems(spec: Common, kind: Kind) -> Iterator[Problem]:
-    """What is wrong with `root` and `test`."""
+    """A library that is missing, and what is wrong with `root` and `test`."""
+    if message := missing(kind.library):
+        yield Problem("kind", message)
     for field, root in (("root", spec.root), ("test", spec.test)):
         message = root_problem(root.expanduser(), kind) if root else None
         if message:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
 from sslkit.plugin import Problem, Range, SourceSpec
 from sslkit_science.image_files import Kind
+from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
     MAX_BYTES,
     MAX_PIXELS,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 class DICOM(SourceSpec):
     """Images in DICOM files: one for each frame, in the units that the file says, slices of a series in their order."""
 
+    unchecked: ClassVar[str] = missing("pydicom")
     kind: Literal["dicom"] = "dicom"
     root: Path
     """A file, or a folder of files at any depth."""
@@ -54,7 +56,7 @@ class DICOM(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        return cls(root=SAMPLES / "phantoms.dcm")
+        return None if cls.unchecked else cls(root=SAMPLES / "phantoms.dcm")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         return problems(self, self._kind)
@@ -65,7 +67,7 @@ class DICOM(SourceSpec):
 
     @property
     def _kind(self) -> Kind:
-        return Kind("DICOM file", self.extensions)
+        return Kind("DICOM file", self.extensions, "pydicom")
 
     def build(self, split: str) -> Source | None:
         from sslkit_science.dicom_reader import DICOMReader
@@ -79,6 +81,7 @@ class DICOM(SourceSpec):
 class NIfTI(SourceSpec):
     """Slices of the volumes in NIfTI files, standing as on a radiologist's screen."""
 
+    unchecked: ClassVar[str] = missing("nibabel")
     kind: Literal["nifti"] = "nifti"
     root: Path
     """A file, or a folder of files at any depth."""
@@ -108,7 +111,7 @@ class NIfTI(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        return cls(root=SAMPLES / "phantoms.nii")
+        return None if cls.unchecked else cls(root=SAMPLES / "phantoms.nii")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from problems(self, self._kind)
@@ -122,7 +125,7 @@ class NIfTI(SourceSpec):
 
     @property
     def _kind(self) -> Kind:
-        return Kind("NIfTI file", self.extensions)
+        return Kind("NIfTI file", self.extensions, "nibabel")
 
     def build(self, split: str) -> Source | None:
         from sslkit_science.nifti_reader import Cut, NIfTIReader

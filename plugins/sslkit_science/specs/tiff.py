@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
 from sslkit.plugin import Problem, Range, SourceSpec
 from sslkit_science.image_files import Kind
+from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
     MAX_PIXELS,
     SAMPLES,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 class TIFF(SourceSpec):
     """Images in TIFF files of any pixel type: pages, series, OME, ImageJ, GeoTIFF, whole slides."""
 
+    unchecked: ClassVar[str] = missing("tifffile")
     kind: Literal["tiff"] = "tiff"
     root: Path
     """A file, or a folder of files at any depth."""
@@ -63,7 +65,7 @@ class TIFF(SourceSpec):
 
     @classmethod
     def example(cls) -> Self | None:
-        return cls(root=SAMPLES / "phantoms.tif")
+        return None if cls.unchecked else cls(root=SAMPLES / "phantoms.tif")
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         return problems(self, self._kind)
@@ -74,7 +76,7 @@ class TIFF(SourceSpec):
 
     @property
     def _kind(self) -> Kind:
-        return Kind("TIFF file", self.extensions)
+        return Kind("TIFF file", self.extensions, "tifffile")
 
     def build(self, split: str) -> Source | None:
         from sslkit_science.plane_source import Reading

@@ -7,9 +7,9 @@ import pytest
 from sslkit.errors import DataError
 from sslkit_science.image_files import Kind, list_files, root_problem
 
-TIFF = Kind("TIFF file", (".tif", ".tiff"))
-ANY = Kind("DICOM file", (".dcm", ""))
-STORE = Kind("Zarr store", (".zarr",), folders=True)
+TIFF = Kind("TIFF file", (".tif", ".tiff"), "tifffile")
+ANY = Kind("DICOM file", (".dcm", ""), "pydicom")
+STORE = Kind("Zarr store", (".zarr",), "zarr", folders=True)
 
 
 def touch(root, *names: str) -> None:

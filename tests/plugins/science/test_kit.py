@@ -13,11 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sslkit.errors import DataError
+from sslkit import catalog
+from sslkit.errors import DataError, SpecError
+from sslkit.specs.load import parse
+from sslkit.specs.schema import component
 from sslkit_science import libraries
 from sslkit_science.plugin import sslkit_specs
 from tests.conftest import ROOT
 from tests.plugins.science.sample_files import phantoms, write_samples
+from tests.specs.valid import small
 
 PACKAGE = ROOT / "plugins" / "sslkit_science"
 KINDS = {cls.kind_name(): cls for cls in sslkit_specs()}
@@ -29,6 +33,7 @@ NEEDS = {
     "hdf5": "h5py",
     "npy": "numpy",
 }
+ENDS = {"tiff": "tif", "dicom": "dcm", "nifti": "nii", "zarr": "zarr", "hdf5": "h5"}
 PAGE = ROOT / "docs" / "science.md"
 
 
@@ -111,6 +116,39 @@ def test_a_library_that_is_missing_is_told_with_its_command(monkeypatch):
         libraries.library("h5py")
     with pytest.raises(DataError, match="pip install h5py"):
         KINDS["hdf5"].example().build("train")
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"npy"}))
+def test_validate_says_which_library_is_missing(monkeypatch, kind):
+    data = {"kind": kind, "root": str(next((PACKAGE / "samples").glob(f"phantoms.*{ENDS[kind]}")))}
+    monkeypatch.setitem(sys.modules, NEEDS[kind], None)
+    with pytest.raises(
+        SpecError, match=rf"data\.kind: {NEEDS[kind]} is not installed.*: pip install {NEEDS[kind]}"
+    ):
+        parse(small(data=data))
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"npy"}))
+def test_the_kit_leaves_out_what_cannot_be_read_here(monkeypatch, kind):
+    assert not KINDS[kind].unchecked
+    monkeypatch.setattr(KINDS[kind], "unchecked", "h5py is not installed")
+    assert KINDS[kind].example() is None
+
+
+def test_a_run_without_the_distribution_is_told_to_install_it(monkeypatch):
+    kinds, clashes = catalog._providers
+    assert set(catalog.ELSEWHERE["source"]) == set(KINDS)
+    monkeypatch.setattr(catalog, "_providers", (lambda family: without(KINDS, kinds(family)), clashes))
+    with pytest.raises(
+        SpecError, match=r"^'dicom' is a source of sslkit-science; install it: pip install sslkit-sc"
+    ):
+        component("source", "dicom")
+    with pytest.raises(SpecError, match=r"'dicmo' is not a kind of source\. .*Known: cifar10, "):
+        component("source", "dicmo")
+
+
+def without(kinds, others):
+    return {kind: cls for kind, cls in others.items() if kind not in kinds}
 
 
 @pytest.mark.parametrize("kind", KINDS)
