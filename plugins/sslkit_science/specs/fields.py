@@ -80,8 +80,8 @@ class Common(Protocol):
 
 def problems(spec: Common, kind: Kind) -> Iterator[Problem]:
     """A library that is missing, and what is wrong with `root` and `test`."""
-    if message := missing(kind.library):
-        yield Problem("kind", message)
+    if advice := missing(kind.library):
+        yield Problem("kind", advice)
     for field, root in (("root", spec.root), ("test", spec.test)):
         message = root_problem(root.expanduser(), kind) if root else None
         if message:
