@@ -31,6 +31,8 @@ class Rescale(NamedTuple):
 class DICOMReader(Reader):
     """Frames, rescaled; MONOCHROME1 is inverted once its range is mapped."""
 
+    together = "slices and frames of one patient"
+
     def __init__(self, window: bool) -> None:
         """`window`: whether each image has the range that its file asks to be shown."""
         library("pydicom")
@@ -61,6 +63,19 @@ class DICOMReader(Reader):
             )
             arranged: Pixels = pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)
             return arranged[:, rows, columns]
+
+    def group(self, path: Path) -> str:
+        """The patient. A file that cannot be read is one of its own."""
+        try:
+            with decoding(path):
+                patient = str(self._header(path).get("PatientID") or "")
+        except DataError:  # counted as unreadable when its turn comes
+            return str(path)
+        if not patient:
+            raise DataError(
+                f"{path}: has no patient (PatientID); write `by: folder` or `by: image` in `split`"
+            )
+        return patient
 
     def _header(self, path: Path) -> Dataset:
         require_regular(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -24,6 +25,7 @@ from sslkit.interfaces import (
     stacked,
 )
 from sslkit.plugin import DataError, Range, suggest
+from sslkit_science.drawn_files import Part
 from sslkit_science.image_files import Files
 from sslkit_science.layout import Window
 from sslkit_science.reader import Pixels, Plane, Reader, native
@@ -73,12 +75,26 @@ class PlaneSource(Source):
     """Images by file, place in it, and window."""
 
     def __init__(
-        self, files: Files, reader: Reader, reading: Reading, train: PlaneSource | None = None
+        self,
+        files: Files,
+        reader: Reader,
+        reading: Reading,
+        train: PlaneSource | None = None,
+        part: Part | None = None,
     ) -> None:
-        """`train`: the source of the training images, whose classes, channels and ranges are this one's too."""
+        """List the images, without their pixels.
+
+        Args:
+            files: that hold them.
+            reader: of their format.
+            reading: what is made of them.
+            train: the source of the training images, whose classes, channels and ranges are this one's too.
+            part: which of the images are read. Default: all.
+        """
         self.files, self.reader, self.reading = files, reader, reading
         self._faults: dict[int, str] = {}
-        self._entries = self._listed()
+        entries = self._listed()
+        self._entries = list(compress(entries, part([_key(entry) for entry in entries]))) if part else entries
         self.labels, self.classes = self._labeled(train)
         self.sizes = frozenset(
             (entry.window.height, entry.window.width) for entry in self._entries if entry.plane
@@ -280,6 +296,11 @@ def _place(band: int | str, plane: Plane, where: str) -> int:
     raise ChannelsError(
         f"{where}: has {plane.channels} channels, counted from 0{names}; bands names {band!r}"
     )
+
+
+def _key(entry: Entry) -> str:
+    """The place of an image in its file."""
+    return " ".join(map(str, map(int, (*(entry.plane.place if entry.plane else ()), *entry.window))))
 
 
 def _within(of_file: NDArray[np.uint8], entry: Entry) -> bytes:

@@ -52,6 +52,8 @@ class Reader(ABC):
 
     settings: tuple[object, ...] = ()
     """What decides which images are read, for the fingerprint."""
+    together: str = ""
+    """What files of one group are, which resemble one another; empty where files of this format tell no group."""
 
     @abstractmethod
     def planes(self, path: Path) -> list[Plane]:
@@ -72,6 +74,16 @@ class Reader(ABC):
     def overview(self, path: Path, plane: Plane) -> Pixels | None:
         """`plane` at a smaller scale where the file has that, to see where nothing is; None where it has not."""
         return None
+
+    def group(self, path: Path) -> str:
+        """What a file stays together with, as slices of a patient do.
+
+        Raises:
+            DataError: files of this format do not say.
+        """
+        raise DataError(
+            f"{path}: has no group, as files of this format name none; write `by: folder` or `by: image` in `split`"
+        )
 
     def parts(self, path: Path) -> list[Path]:
         """The files that hold what `path` is, for its fingerprint."""

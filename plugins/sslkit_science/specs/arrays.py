@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, Range, SourceSpec
+from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec
 from sslkit_science.image_files import Kind
 from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
@@ -42,6 +42,8 @@ class Zarr(SourceSpec):
     """A store, or a folder of stores at any depth."""
     test: Path | None = None
     """Stores of the test split, in the same way. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -101,6 +103,8 @@ class HDF5(SourceSpec):
     """A file, or a folder of files at any depth."""
     test: Path | None = None
     """Files of the test split, in the same way. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -162,6 +166,8 @@ class NumPy(SourceSpec):
     """A file, or a folder of files at any depth."""
     test: Path | None = None
     """Files of the test split, in the same way. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
     label_folders: bool = True
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from sslkit.plugin import Problem, Range
+from sslkit.plugin import DataError, Problem, Range, SplitSpec
 from sslkit_science.axes import axes_problem
 from sslkit_science.image_files import Kind, list_files, root_problem
 from sslkit_science.libraries import missing
@@ -68,6 +68,11 @@ class Common(Protocol):
         ...
 
     @property
+    def split(self) -> SplitSpec | None:
+        """In place of them."""
+        ...
+
+    @property
     def label_folders(self) -> bool:
         """Whether folders are classes."""
         ...
@@ -86,6 +91,14 @@ def problems(spec: Common, kind: Kind) -> Iterator[Problem]:
         message = root_problem(root.expanduser(), kind) if root else None
         if message:
             yield Problem(field, message)
+    if message := _split_problem(spec):
+        yield Problem("split", message)
+
+
+def _split_problem(spec: Common) -> str | None:
+    if spec.split is not None and spec.test is not None:
+        return "draws the test split from `root`, and `test` names one; leave one out"
+    return None
 
 
 def band_problems(bands: tuple[int | str, ...], kind: Kind) -> Iterator[Problem]:
@@ -102,15 +115,24 @@ def build(
     spec: Common, split: str, kind: Kind, reader: Callable[[], Reader], reading: Reading
 ) -> PlaneSource | None:
     """The source of `split`; None for a test split that is not named."""
+    from sslkit_science.drawn_files import drawn_files
     from sslkit_science.plane_source import PlaneSource, tell
 
-    if split != "train" and spec.test is None:
+    if message := _split_problem(spec):
+        raise DataError(f"split: {message}")
+    if split != "train" and spec.test is None and spec.split is None:
         return None
     files = list_files(spec.root.expanduser(), kind, spec.label_folders)
     if files.left_out:
         tell(
             f"{files.root}: {files.left_out} files are no {kind.title} by their names, and are not read (`extensions`)"
         )
+    if spec.split is not None:
+        sides = drawn_files(files, spec.split, split, reader())
+        drawn, part = sides["train"]
+        train = PlaneSource(drawn, reader(), reading, part=part)
+        drawn, part = sides["test"]
+        return train if split == "train" else PlaneSource(drawn, reader(), reading, train, part)
     train = PlaneSource(files, reader(), reading)
     if split == "train" or spec.test is None:
         return train

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, Range, SourceSpec
+from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec
 from sslkit_science.image_files import Kind
 from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
@@ -40,6 +40,8 @@ class DICOM(SourceSpec):
     """A file, or a folder of files at any depth."""
     test: Path | None = None
     """Files of the test split, in the same way. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -87,6 +89,8 @@ class NIfTI(SourceSpec):
     """A file, or a folder of files at any depth."""
     test: Path | None = None
     """Files of the test split, in the same way. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
