@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
-from sslkit_augments.specs.colors import ColorJitter, GaussianBlur, Grayscale, Solarize
-from sslkit_augments.specs.shapes import HorizontalFlip, RandomAffine, RandomResizedCrop, Resize
-from sslkit_augments.specs.turns import Turn
+
+KINDS = {
+    "augment": {
+        "random_resized_crop": "sslkit_augments.specs.shapes:RandomResizedCrop",
+        "resize": "sslkit_augments.specs.shapes:Resize",
+        "flip": "sslkit_augments.specs.shapes:HorizontalFlip",
+        "random_affine": "sslkit_augments.specs.shapes:RandomAffine",
+        "turn": "sslkit_augments.specs.turns:Turn",
+        "color_jitter": "sslkit_augments.specs.colors:ColorJitter",
+        "grayscale": "sslkit_augments.specs.colors:Grayscale",
+        "gaussian_blur": "sslkit_augments.specs.colors:GaussianBlur",
+        "solarize": "sslkit_augments.specs.colors:Solarize",
+    },
+}
+"""Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The augments of this package."""
-    return [
-        RandomResizedCrop,
-        Resize,
-        HorizontalFlip,
-        RandomAffine,
-        Turn,
-        ColorJitter,
-        Grayscale,
-        GaussianBlur,
-        Solarize,
-    ]
+    from pkgutil import resolve_name
+
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
-from sslkit_backbones.specs.any_timm import Timm
-from sslkit_backbones.specs.convolutional import CNN
-from sslkit_backbones.specs.transformers import Swin, ViT
+
+KINDS = {
+    "backbone": {
+        "vit": "sslkit_backbones.specs.transformers:ViT",
+        "swin": "sslkit_backbones.specs.transformers:Swin",
+        "cnn": "sslkit_backbones.specs.convolutional:CNN",
+        "timm": "sslkit_backbones.specs.any_timm:Timm",
+    },
+}
+"""Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The backbones of this package."""
-    return [ViT, Swin, CNN, Timm]
+    from pkgutil import resolve_name
+
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

@@ -5,40 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
-from sslkit_maskers.specs.guided import (
-    AttentionMasker,
-    ComplexityMasker,
-    DifficultyMasker,
-    InformationMasker,
-    SemanticMasker,
-)
-from sslkit_maskers.specs.unguided import (
-    BernoulliMasker,
-    BlockMasker,
-    CurriculumMasker,
-    GridMasker,
-    InverseBlockMasker,
-    MixtureMasker,
-    RandomMasker,
-    UnitMasker,
-)
+
+KINDS = {
+    "masker": {
+        "random": "sslkit_maskers.specs.unguided:RandomMasker",
+        "bernoulli": "sslkit_maskers.specs.unguided:BernoulliMasker",
+        "block": "sslkit_maskers.specs.unguided:BlockMasker",
+        "inverse_block": "sslkit_maskers.specs.unguided:InverseBlockMasker",
+        "grid": "sslkit_maskers.specs.unguided:GridMasker",
+        "unit": "sslkit_maskers.specs.unguided:UnitMasker",
+        "mixture": "sslkit_maskers.specs.unguided:MixtureMasker",
+        "curriculum": "sslkit_maskers.specs.unguided:CurriculumMasker",
+        "complexity": "sslkit_maskers.specs.guided:ComplexityMasker",
+        "information": "sslkit_maskers.specs.guided:InformationMasker",
+        "attention": "sslkit_maskers.specs.guided:AttentionMasker",
+        "semantic": "sslkit_maskers.specs.guided:SemanticMasker",
+        "difficulty": "sslkit_maskers.specs.guided:DifficultyMasker",
+    },
+}
+"""Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The maskers of this package."""
-    return [
-        RandomMasker,
-        BernoulliMasker,
-        BlockMasker,
-        InverseBlockMasker,
-        GridMasker,
-        UnitMasker,
-        MixtureMasker,
-        CurriculumMasker,
-        ComplexityMasker,
-        InformationMasker,
-        AttentionMasker,
-        SemanticMasker,
-        DifficultyMasker,
-    ]
+    from pkgutil import resolve_name
+
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

@@ -5,40 +5,39 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
-from sslkit_objectives.specs.contrastive import InfoNCE, MoCoV2, MoCoV3, SimCLR
-from sslkit_objectives.specs.dino import DINO
-from sslkit_objectives.specs.hybrid import Hybrid
-from sslkit_objectives.specs.ibot import IBOT
-from sslkit_objectives.specs.joint_embedding import BYOL, BarlowTwins, Rotation, SimSiam, SwAV, VICReg
-from sslkit_objectives.specs.masked import MAE, BEiT, Data2Vec, MaskFeat, SimMIM
-from sslkit_objectives.specs.masked_distillation import MaskedDistillation
-from sslkit_objectives.specs.regularizers import KoLeo, Uniformity, VarianceCovariance
+
+KINDS = {
+    "objective": {
+        "mae": "sslkit_objectives.specs.masked:MAE",
+        "simmim": "sslkit_objectives.specs.masked:SimMIM",
+        "maskfeat": "sslkit_objectives.specs.masked:MaskFeat",
+        "data2vec": "sslkit_objectives.specs.masked:Data2Vec",
+        "beit": "sslkit_objectives.specs.masked:BEiT",
+        "infonce": "sslkit_objectives.specs.contrastive:InfoNCE",
+        "simclr": "sslkit_objectives.specs.contrastive:SimCLR",
+        "moco_v2": "sslkit_objectives.specs.contrastive:MoCoV2",
+        "moco_v3": "sslkit_objectives.specs.contrastive:MoCoV3",
+        "byol": "sslkit_objectives.specs.joint_embedding:BYOL",
+        "simsiam": "sslkit_objectives.specs.joint_embedding:SimSiam",
+        "barlow_twins": "sslkit_objectives.specs.joint_embedding:BarlowTwins",
+        "vicreg": "sslkit_objectives.specs.joint_embedding:VICReg",
+        "swav": "sslkit_objectives.specs.joint_embedding:SwAV",
+        "rotation": "sslkit_objectives.specs.joint_embedding:Rotation",
+        "dino": "sslkit_objectives.specs.dino:DINO",
+        "ibot": "sslkit_objectives.specs.ibot:IBOT",
+        "masked_distillation": "sslkit_objectives.specs.masked_distillation:MaskedDistillation",
+        "hybrid": "sslkit_objectives.specs.hybrid:Hybrid",
+        "variance_covariance": "sslkit_objectives.specs.regularizers:VarianceCovariance",
+        "uniformity": "sslkit_objectives.specs.regularizers:Uniformity",
+        "koleo": "sslkit_objectives.specs.regularizers:KoLeo",
+    },
+}
+"""Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The objectives of this package."""
-    return [
-        MAE,
-        SimMIM,
-        MaskFeat,
-        Data2Vec,
-        BEiT,
-        InfoNCE,
-        SimCLR,
-        MoCoV2,
-        MoCoV3,
-        BYOL,
-        SimSiam,
-        BarlowTwins,
-        VICReg,
-        SwAV,
-        Rotation,
-        DINO,
-        IBOT,
-        MaskedDistillation,
-        Hybrid,
-        VarianceCovariance,
-        Uniformity,
-        KoLeo,
-    ]
+    from pkgutil import resolve_name
+
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

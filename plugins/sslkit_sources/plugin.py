@@ -5,13 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
-from sslkit_sources.specs.folder import Folder
-from sslkit_sources.specs.images import CIFAR10, Digits
-from sslkit_sources.specs.parquet import Parquet
-from sslkit_sources.specs.segmentation_masks import Segmentation
+
+KINDS = {
+    "source": {
+        "digits": "sslkit_sources.specs.images:Digits",
+        "folder": "sslkit_sources.specs.folder:Folder",
+        "cifar10": "sslkit_sources.specs.images:CIFAR10",
+        "parquet": "sslkit_sources.specs.parquet:Parquet",
+        "segmentation": "sslkit_sources.specs.segmentation_masks:Segmentation",
+    },
+}
+"""Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The sources of this package."""
-    return [Digits, Folder, CIFAR10, Parquet, Segmentation]
+    from pkgutil import resolve_name
+
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

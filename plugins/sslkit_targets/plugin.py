@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
-from sslkit_targets.specs import HOG, Frequency, NormalizedPixel, Perceptual, Pixel, TeacherFeature
+
+KINDS = {
+    "target": {
+        "pixel": "sslkit_targets.specs:Pixel",
+        "normalized_pixel": "sslkit_targets.specs:NormalizedPixel",
+        "hog": "sslkit_targets.specs:HOG",
+        "frequency": "sslkit_targets.specs:Frequency",
+        "teacher_feature": "sslkit_targets.specs:TeacherFeature",
+        "perceptual": "sslkit_targets.specs:Perceptual",
+    },
+}
+"""Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The targets of this package."""
-    return [Pixel, NormalizedPixel, HOG, Frequency, TeacherFeature, Perceptual]
+    from pkgutil import resolve_name
+
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sslkit.plugin import Spec, hookimpl
-from sslkit_tokenizers.specs import VQKD, VQVAE, PatchColors, VQToken
+
+KINDS = {
+    "objective": {
+        "vq_kd": "sslkit_tokenizers.specs:VQKD",
+        "vq_vae": "sslkit_tokenizers.specs:VQVAE",
+    },
+    "target": {
+        "vq_token": "sslkit_tokenizers.specs:VQToken",
+        "patch_colors": "sslkit_tokenizers.specs:PatchColors",
+    },
+}
+"""Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
 
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The tokenizers and targets of this package."""
-    return [VQKD, VQVAE, VQToken, PatchColors]
+    from pkgutil import resolve_name
+
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

@@ -45,7 +45,7 @@ def execute(args: argparse.Namespace) -> int:
         family, _, kind = args.what.partition("/")
         lines = describe_kind(family, kind) if kind else describe_family(family)
     else:
-        lines = _table(registry().plugins)
+        lines = _table(registry().settled())
     print("\n".join(lines))
     return 0
 

@@ -18,6 +18,7 @@ from sslkit.core.ranks import ranks
 from sslkit.errors import PluginConflictError, PluginConflictWarning, PluginError
 from sslkit.registry.discovery import BUILT_IN, described, discover, name_and_version
 from sslkit.registry.loader import Loader
+from sslkit.registry.offers import Classes, Offer
 from sslkit.specs.base import Spec
 
 BLOCK_VARIABLE = "SSLKIT_BLOCK"
@@ -70,8 +71,8 @@ class Registry:
         self.loading = True
         """Whether there may be more plugins."""
         self._loader = Loader()
-        self._offers: dict[tuple[str, str], list[tuple[Plugin, type[Spec]]]] = defaultdict(list)
-        self._classes: dict[str, dict[str, type[Spec]]] = defaultdict(dict)
+        self._offers: dict[tuple[str, str], list[tuple[Plugin, Offer]]] = defaultdict(list)
+        self._classes: dict[str, Classes] = defaultdict(Classes)
         self._clashes: dict[str, dict[str, str]] = defaultdict(dict)
 
     def load(
@@ -89,7 +90,7 @@ class Registry:
             self.plugins.append(self._load(entry_point, blocked, allowed))
         for (family, kind), offers in self._offers.items():
             if len(offers) == 1:
-                self._classes[family][kind] = offers[0][1]
+                self._classes[family].add(offers[0][1])
             else:
                 self._set_apart(Clash(family, kind, tuple(plugin.name for plugin, _ in offers)))
         self.loading = False
@@ -121,30 +122,37 @@ class Registry:
             PluginConflictError: several are called so, or several plugins offer its kind.
         """
         named = [
-            (plugin, cls)
+            (plugin, offer)
             for offers in self._offers.values()
-            for plugin, cls in offers
-            if cls.__name__ == class_name
+            for plugin, offer in offers
+            if offer.class_name == class_name
         ]
         if not named:
             return None
-        first, cls = min(named, key=lambda offer: self._place(offer[0]))
-        if not self.loading and cls.kind_name() not in self._classes[cls.family]:
-            raise PluginConflictError(self._clashes[cls.family][cls.kind_name()])
+        first, offer = min(named, key=lambda pair: self._place(pair[0]))
+        if not self.loading and offer.kind not in self._classes[offer.family]:
+            raise PluginConflictError(self._clashes[offer.family][offer.kind])
         if len(named) > 1 and not _is_built_in(first):
-            places = " and ".join(f"{cls.__module__} ({plugin.name})" for plugin, cls in named)
+            places = " and ".join(f"{other.module} ({plugin.name})" for plugin, other in named)
             raise PluginConflictError(
                 f"sslkit.{class_name} could be a class of {places}; import it from its module, "
-                f"as in `from {cls.__module__} import {class_name}`"
+                f"as in `from {offer.module} import {class_name}`"
             )
-        return cls
+        return offer.spec
+
+    def settled(self) -> list[Plugin]:
+        """The plugins with every class imported that they list; one that cannot be is the error of its plugin."""
+        return [self._settled(plugin) for plugin in self.plugins]
 
     @property
     def class_names(self) -> list[str]:
         """The names for which `find` has one class."""
-        names = [cls.__name__ for classes in self._classes.values() for cls in classes.values()]
+        names = [name for classes in self._classes.values() for name in classes.class_names]
         built_in = {
-            cls.__name__ for offers in self._offers.values() for plugin, cls in offers if _is_built_in(plugin)
+            offer.class_name
+            for offers in self._offers.values()
+            for plugin, offer in offers
+            if _is_built_in(plugin)
         }
         return [name for name in dict.fromkeys(names) if names.count(name) == 1 or name in built_in]
 
@@ -177,16 +185,28 @@ class Registry:
             return Plugin(name, version, blocked=f"not in {ONLY_VARIABLE}")
         start = time.perf_counter()
         try:
-            specs = self._loader.load(entry_point, name, trusted=distribution == BUILT_IN)
+            offers = self._loader.load(entry_point, name, trusted=distribution == BUILT_IN)
         except KeyboardInterrupt:  # of the person at the keyboard
             raise
         except BaseException as error:  # panics of extensions are no Exceptions; none may end the program
             return Plugin(name, version, error=described(error))
-        offered = tuple((cls.family, cls.kind_name()) for cls in specs)
-        plugin = Plugin(name, version, offered, seconds=time.perf_counter() - start)
-        for key, cls in zip(offered, specs, strict=True):
-            self._offers[key].append((plugin, cls))
+        kinds = tuple((offer.family, offer.kind) for offer in offers)
+        plugin = Plugin(name, version, kinds, seconds=time.perf_counter() - start)
+        for key, offer in zip(kinds, offers, strict=True):
+            self._offers[key].append((plugin, offer))
         return plugin
+
+    def _settled(self, plugin: Plugin) -> Plugin:
+        start, kinds, errors = time.perf_counter(), list[tuple[str, str]](), list[str]()
+        for family, kind in plugin.kinds:
+            try:
+                self._classes[family][kind]
+                kinds.append((family, kind))
+            except PluginError as error:
+                errors.append(str(error))
+        seconds = plugin.seconds + time.perf_counter() - start
+        text = plugin.error or "; ".join(errors) or None
+        return replace(plugin, kinds=tuple(kinds), error=text, seconds=seconds)
 
     def _set_apart(self, clash: Clash) -> None:
         """Note a kind that is not to be used, in the plugins that offer it as well."""

@@ -72,7 +72,7 @@ def main_check(args: argparse.Namespace) -> int:
 def _checks(distribution: str) -> Iterator[Check]:
     modules = _modules(distribution)
     tried, kinds = 0, 0
-    for plugin in registry().plugins:
+    for plugin in registry().settled():
         if plugin.name in modules:
             kinds += len(plugin.kinds)
             for check in _plugin(plugin, modules[plugin.name]):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import partial
+from importlib import import_module
 from typing import Annotated, Any
 
 import yaml
@@ -28,7 +29,10 @@ EXAMPLE = "makes an example"
 
 def module_checks(module: str) -> Checks:
     """The checks of the module that an entry point names."""
-    return {"imports without torch": partial(_imports_without_torch, module)}
+    return {
+        "imports without torch": partial(_imports_without_torch, module),
+        "lists the kinds that it returns": partial(_lists_its_kinds, module),
+    }
 
 
 def class_checks(cls: type[Spec]) -> Checks:
@@ -49,7 +53,8 @@ def instance_checks(spec: Spec) -> Checks:
 
 
 def _imports_without_torch(module: str) -> None:
-    code = f"import sys; import {module}; sys.exit('torch' in sys.modules)"
+    hook = f"list(getattr({module}, 'sslkit_specs', list)())"  # imports what the module leaves for later
+    code = f"import sys; import {module}; {hook}; sys.exit('torch' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
@@ -60,6 +65,15 @@ def _imports_without_torch(module: str) -> None:
         done.returncode == 0,
         f"{module} imports torch; import it, and whatever needs it, inside `build` or under TYPE_CHECKING",
     )
+
+
+def _lists_its_kinds(module: str) -> None:
+    plugin = import_module(module)
+    listed = getattr(plugin, "KINDS", None)
+    returned: dict[str, dict[str, str]] = {}
+    for cls in plugin.sslkit_specs() if listed is not None else ():
+        returned.setdefault(cls.family, {})[cls.kind_name()] = f"{cls.__module__}:{cls.__name__}"
+    require(listed is None or listed == returned, f"KINDS is {listed}, sslkit_specs() returns {returned}")
 
 
 def _has_schema(cls: type[Spec]) -> None:
