@@ -17,6 +17,7 @@ hookimpl = pluggy.HookimplMarker("sslkit")
 def sslkit_specs() -> Iterable[type[Spec]]:  # type: ignore[empty-body]
     """Return the spec classes that this plugin offers.
 
-    Called once, when the plugins are loaded, unless their module lists its classes as `KINDS`. Each class derives from one of the families (`MaskerSpec`,
-    `TargetSpec`, ...) and sets `kind` to a name that no other plugin uses in that family.
+    Called once, when the plugins are loaded, unless their module lists its classes as `KINDS`. Each class derives
+    from one of the families (`MaskerSpec`, `TargetSpec`, ...) and sets `kind` to a name that no other plugin uses in
+    that family.
     """

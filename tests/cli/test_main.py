@@ -171,6 +171,23 @@ def test_python_m_runs_the_command() -> None:
     assert "'nothing' is not a command" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "frozen"), [(["--help"], True), (["validate", "no.yaml"], True), ([], False)]
+)
+def test_a_command_without_torch_ends_without_a_last_search_for_garbage(
+    words: list[str], frozen: bool
+) -> None:
+    """In a process of its own: what is frozen stays so. A module of the name of torch stands for it."""
+    code = (
+        "import atexit, gc, sys\natexit.register(lambda: print('frozen', gc.get_freeze_count() > 0))\n"
+        "sys.modules.update({} if sys.argv[1:] else {'torch': gc})\n"
+        "from sslkit.__main__ import command\nsys.exit(command())"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith(f"frozen {frozen}\n"), done.stderr
+    assert done.returncode == (USER_ERROR if "no.yaml" in words else OK)
+
+
 def modules_after(*words: str) -> set[str]:
     """Names in `sys.modules` after the command line `words` ran in a process of its own."""
     code = (
