@@ -72,8 +72,8 @@ def require_labels(source: Source) -> Tensor:
     """The labels of `source`. Raises DataError where it has none."""
     if source.labels is None:
         raise DataError(
-            "these images have no labels, which evaluation needs: give class sub-folders or a label column "
-            f"(the first image is {source.name(0)})"
+            "these images have no labels, which evaluation needs: give class sub-folders, with `label_folders: true` "
+            f"where the source has that field, or a label column (the first image is {source.name(0)})"
         )
     return source.labels
 

@@ -103,8 +103,8 @@ def refused(capsys, *words):
         ),
         (
             {".": 3}, {".": 3}, "linear",
-            "evaluate.1: these images have no labels, which evaluation needs: give class sub-folders or a label column "
-            "(the first image is 0.png)",
+            "evaluate.1: these images have no labels, which evaluation needs: give class sub-folders, with "
+            "`label_folders: true` where the source has that field, or a label column (the first image is 0.png)",
         ),
     ],
     ids=["one class", "one image a class", "an empty class", "no test split", "no labels"],

@@ -1,0 +1,121 @@
+"""Writes fluorescence microscopy: OME-TIFF stacks of 16 bits and three channels, a folder for each kind of cell.
+
+    python examples/science/cells.py data/cells
+
+Each file is a well: ten fields of 48 x 48 pixels with a cell in the middle, stained for DNA, actin and mitochondria.
+The camera has 12 bits, an offset of 100 and shot noise. Stain and exposure differ from well to well, so brightness
+tells nothing of the kind.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+SIDE, FIELDS = 48, 10
+SIZES = {"train": 16, "test": 5}
+"""Wells of each class."""
+CHANNELS = ("DNA", "actin", "mitochondria")
+CLASSES = ("binucleate", "dying", "dividing", "resting", "spindle", "spread")
+Image = NDArray[np.float64]
+ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float64)
+
+
+def smooth(rng: np.random.Generator, scale: float) -> Image:
+    """Noise without detail below about `scale` pixels, mean 0, deviation 1."""
+    frequencies = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.fftfreq(SIDE)[None])
+    spectrum = np.fft.fft2(rng.normal(size=(SIDE, SIDE))) * np.exp(-2 * (frequencies * scale) ** 2)
+    noise = np.fft.ifft2(spectrum).real
+    return (noise - noise.mean()) / noise.std()
+
+
+def ellipse(
+    center: tuple[float, float], long: float, short: float, angle: float, edge: Image | float = 0.0
+) -> Image:
+    """1 inside, 0 outside, with an edge of about a pixel; `edge` makes the outline uneven."""
+    y, x = ROWS - center[0], COLUMNS - center[1]
+    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    inside = 1 - np.hypot(along / long, across / short) + edge
+    return 1 / (1 + np.exp(-inside * min(long, short) * 1.5))
+
+
+def beside(center: tuple[float, float], distance: float, angle: float) -> tuple[float, float]:
+    """A point at a distance from another."""
+    return center[0] + distance * np.sin(angle), center[1] + distance * np.cos(angle)
+
+
+def cell(rng: np.random.Generator, kind: str) -> tuple[Image, Image, Image]:
+    """DNA, actin and mitochondria of one cell, 0 to about 1."""
+    angle = rng.uniform(0, 2 * np.pi)
+    center = beside((SIDE / 2, SIDE / 2), rng.uniform(0, 7), rng.uniform(0, 2 * np.pi))
+    uneven, size = 0.12 * smooth(rng, 5.0), rng.uniform(0.85, 1.15)
+    match kind:
+        case "spindle":
+            body = ellipse(center, 19 * size, 5 * size, angle, uneven)
+            nuclei = [ellipse(center, 6 * size, 3 * size, angle)]
+        case "spread":
+            body = ellipse(center, 19 * size, 15 * size, angle, 1.6 * uneven)
+            nuclei = [ellipse(center, 6 * size, 5 * size, angle)]
+        case "binucleate":
+            body = ellipse(center, 16 * size, 11 * size, angle, uneven)
+            nuclei = [ellipse(beside(center, side * 5 * size, angle), 4.2, 3.8, angle) for side in (-1, 1)]
+        case "dividing":  # two bright plates across a round cell
+            body = ellipse(center, 11 * size, 9.5 * size, angle, 0.3 * uneven)
+            half = rng.uniform(1.5, 4.5)
+            nuclei = [1.8 * ellipse(beside(center, side * half, angle), 1.3, 5, angle) for side in (-1, 1)]
+        case "dying":  # crumbs of DNA, blebs
+            body = ellipse(center, 8 * size, 7 * size, angle, 2 * uneven)
+            nuclei = [
+                1.8 * ellipse(beside(center, rng.uniform(2, 7), rng.uniform(0, 7)), 1.6, 1.4, 0.0)
+                for _ in range(rng.integers(4, 8))
+            ]
+        case _:
+            body = ellipse(center, 12 * size, 10.5 * size, angle, uneven)
+            nuclei = [ellipse(center, 5.2 * size, 4.6 * size, angle)]
+    dna = np.max(nuclei, axis=0) * (1 + 0.15 * smooth(rng, 2.0))
+    rim = body * (1 - body) * 3
+    fibers = (
+        0.35 * body * (1 + np.sin(1.6 * (np.cos(angle) * ROWS - np.sin(angle) * COLUMNS) + smooth(rng, 6.0)))
+    )
+    nucleus = np.clip(np.max(nuclei, axis=0), 0, 1)
+    mitochondria = body * (1 - nucleus) * np.clip(smooth(rng, 1.5), 0, None)
+    return dna, rim + fibers, mitochondria
+
+
+def field(rng: np.random.Generator, kind: str, exposure: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """One field `[3, H, W]`: photons counted by a camera of 12 bits, the edge of a neighbor now and then."""
+    stains = np.stack(cell(rng, kind))
+    if rng.random() < 0.3:
+        away = beside((SIDE / 2, SIDE / 2), 30, rng.uniform(0, 2 * np.pi))
+        stains[1] += ellipse(away, 10, 9, 0.0) * 0.5
+    photons = (stains.clip(0) + 0.06 + 0.02 * smooth(rng, 12.0)) * exposure[:, None, None]
+    counts = 100 + 4 * rng.poisson(photons.clip(0)) + rng.normal(scale=5, size=photons.shape)
+    return np.clip(counts, 0, 4095).astype(np.uint16)
+
+
+def main(root: Path, sizes: dict[str, int] = SIZES) -> None:
+    """Write the wells of both splits below `root`."""
+    for split, count in sizes.items():
+        for number, kind in enumerate(CLASSES):
+            folder = root / split / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            rng = np.random.default_rng([len(split), number])
+            for well in range(count):
+                exposure = rng.uniform(80, 400, 3)
+                stack = np.stack([field(rng, kind, exposure) for _ in range(FIELDS)])
+                metadata = {
+                    "axes": "TCYX",
+                    "Channel": {"Name": list(CHANNELS)},
+                    "PhysicalSizeX": 0.65,
+                    "PhysicalSizeXUnit": "µm",
+                }
+                path = folder / f"well-{well:02d}.ome.tif"
+                tifffile.imwrite(path, stack, photometric="minisblack", compression="zlib", metadata=metadata)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/cells"))
