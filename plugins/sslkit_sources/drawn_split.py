@@ -74,16 +74,17 @@ def _below_roots(listed: Listing) -> list[str]:
 def by_folder(listed: Listing, paths: Sequence[str], where: str) -> tuple[Listing, list[str]]:
     """The folder of each image right below its class folder, whatever the class: a patient may be in several of them.
 
-    Where images lie in folders of one level, these are what stays together, and no classes.
+    Where images lie in folders of one level, or have no labels, the first folders stay together, and are no classes.
     """
     parts = [path.split("/", 2) for path in paths]
-    loose = [path for path, names in zip(paths, parts, strict=True) if len(names) < 3]
-    if len(loose) == len(parts) and all(len(names) == 2 for names in parts):
-        return Listing(listed.files, None, (), listed.keys), [names[0] for names in parts]
+    depth = 0 if listed.labels is None or all(len(names) == 2 for names in parts) else 1
+    loose = [path for path, names in zip(paths, parts, strict=True) if len(names) < depth + 2]
     if loose:
         expected = "folders of them inside class folders, or folders of images and no classes"
         raise DataError(
             f"{where}: `split` goes by folder, and {len(loose):,} of {len(parts):,} images lie in none that could stay "
             f"together, such as {loose[0]!r}; expected {expected}. Write `by: image`, or move them"
         )
-    return listed, [names[1] for names in parts]
+    if depth == 0:
+        listed = Listing(listed.files, None, (), listed.keys)
+    return listed, [names[depth] for names in parts]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, final
@@ -65,8 +66,20 @@ class SegmentationSource(Source):
     labels = None
     classes = ()
 
-    def __init__(self, root: Path, regions: Regions, decoder: Decoder) -> None:
-        """`root` holds the folders `images` and `masks`.
+    def __init__(
+        self,
+        root: Path,
+        regions: Regions,
+        decoder: Decoder,
+        part: Callable[[listing.Listing], listing.Listing] | None = None,
+    ) -> None:
+        """Pair images and masks.
+
+        Args:
+            root: holds the folders `images` and `masks`.
+            regions: what values of masks mean.
+            decoder: of the images.
+            part: which images are read. Default: all.
 
         Raises:
             DataError: a folder is missing or empty, or an image has no mask.
@@ -81,9 +94,12 @@ class SegmentationSource(Source):
                 f"expected {root / MASKS / Path(lacking[0]).with_suffix('.png')}"
             )
         _require_single(root, files, stems)
+        listed = listing.Listing(files, None, ())
+        listed = part(listed) if part else listed
+        stems = [Path(name).with_suffix("").as_posix() for name in listed.files]
         self.root, self._meaning = root, regions
         self.masks = [masks[stem] for stem in stems]
-        self.images = FolderSource(root / IMAGES, listing.Listing(files, None, ()), decoder)
+        self.images = FolderSource(root / IMAGES, listed, decoder)
         self.channels, self.regions = decoder.channels, regions.names
 
     @cached_property

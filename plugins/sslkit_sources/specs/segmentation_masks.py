@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from sslkit.plugin import DataError, Problem, SourceSpec
+from sslkit.plugin import DataError, Problem, SourceSpec, SplitSpec
 from sslkit_sources import listing
+from sslkit_sources.drawn_split import drawn
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class Segmentation(SourceSpec):
     """Folder that holds the folders `images` and `masks`."""
     test: Path | None = None
     """Such a folder of the test split. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the images of `root`."""
     regions: Annotated[int, Field(ge=2, le=255)] | Path
     """What values mean: a text file with a name on each line, the first for value 0; or how many there are, which are
     then called by their numbers."""
@@ -44,6 +48,12 @@ class Segmentation(SourceSpec):
     """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
     max_pixels: int = Field(89_478_485, ge=1)
     """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.split is not None and self.test is not None:
+            raise ValueError("`split` draws the test split from `root`, and `test` names one; leave one out")
+        return self
 
     @classmethod
     def example(cls) -> Self | None:
@@ -65,7 +75,7 @@ class Segmentation(SourceSpec):
         from sslkit_sources.decode import Decoder
         from sslkit_sources.segmentation import Regions, SegmentationSource, names_in
 
-        root = self.root if split == "train" else self.test
+        root = self.root if split == "train" or self.split is not None else self.test
         if root is None:
             return None
         names = (
@@ -79,6 +89,7 @@ class Segmentation(SourceSpec):
             )
         ignored = None if self.ignore_index in values else self.ignore_index
         regions = Regions(names, ignored, values)
-        return SegmentationSource(
-            root.expanduser(), regions, Decoder(self.channels, self.convert, self.max_pixels)
-        )
+        decoder = Decoder(self.channels, self.convert, self.max_pixels)
+        where = str(root.expanduser() / IMAGES)
+        part = partial(drawn, draw=self.split, split=split, where=where) if self.split else None
+        return SegmentationSource(root.expanduser(), regions, decoder, part)

@@ -51,6 +51,45 @@ def build(root: Path, split: str = "train", **fields: object):
     return Segmentation(root=root, **{"regions": 3, **fields}).build(split)
 
 
+def test_a_drawn_split_keeps_images_with_their_masks(root):
+    for street in range(8):
+        for i in range(2):
+            name = f"street {street}/{i}.png"
+            save(root / "images" / name, picture(street))
+            save(root / "masks" / name, np.roll(VALUES, street))
+    split = {"test": 0.4, "seed": 1}
+    spec = Segmentation(root=root, regions=3, split=split)
+    whole, sides = build(root), [spec.build(side) for side in ("train", "test")]
+    places = {whole.name(i): i for i in range(len(whole))}
+    drawn = [[places[source.name(i)] for i in range(len(source))] for source in sides]
+    assert sorted(drawn[0] + drawn[1]) == list(range(len(whole)))
+    for source, indices in zip(sides, drawn, strict=True):
+        for i, place in enumerate(indices):
+            assert torch.equal(source.load(i), whole.load(place))
+            assert torch.equal(source.mask(i), whole.mask(place))
+    assert len({source.fingerprint for source in (whole, *sides)}) == 3
+    assert tiny.spec(root / "run", data=spec.model_dump())
+
+
+def test_images_of_a_street_stay_together(root):
+    split = {"test": 0.4, "by": "folder", "seed": 1}
+    spec = Segmentation(root=root, regions=3, split=split)
+    with pytest.raises(DataError, match=r"2 of 3 images lie in none .* such as 'a\.jpg'"):
+        spec.build("train")
+    for name in ("a.jpg", "b.png"):
+        (root / "images" / name).unlink()
+    for street in range(8):
+        for name in (f"street {street}/0.png", f"street {street}/deep/1.png"):
+            save(root / "images" / name, picture(street))
+            save(root / "masks" / name, VALUES)
+    sides = [spec.build(side) for side in ("train", "test")]
+    streets = [{source.name(i).split("/")[0] for i in range(len(source))} for source in sides]
+    assert not streets[0] & streets[1]
+    assert len(streets[0] | streets[1]) == 9
+    with pytest.raises(SpecError, match="leave one out"):
+        Segmentation(root=root, test=root, regions=3, split=split)
+
+
 def test_each_image_has_the_mask_of_its_name(root):
     source = build(root)
     assert [source.name(i) for i in range(len(source))] == ["a.jpg", "b.png", "street/0.png"]
