@@ -69,15 +69,17 @@ def unfinished(folder: Path, step: int = 3) -> Path:
     return folder
 
 
-def refused(folder: Path, *words: str, spec=None) -> None:
-    """Neither `run` nor `resume` take it, both say why, and nothing is changed."""
-    before = contents(folder)
+def refused(folder: Path, *words: str, spec=None) -> list[str]:
+    """What `run` and `resume` say, neither of which takes it: both say why, and nothing is changed."""
+    before, messages = contents(folder), []
     for begin in (lambda: train(spec or spec_of(folder), silent), lambda: resume(folder, silent)):
         with pytest.raises(CheckpointError) as error:
             begin()
+        messages.append(str(error.value))
         for word in words:
-            assert word in str(error.value)
+            assert word in messages[-1]
     assert contents(folder) == before
+    return messages
 
 
 def test_a_whole_folder_is_of_one_run(one, two):
@@ -161,7 +163,8 @@ def test_a_checkpoint_of_another_run_is_refused(one, two):
 def test_a_checkpoint_of_an_earlier_version_is_of_another_run(one):
     unfinished(one)
     shutil.copytree(OLD / FOLDER / "step-00000004", one / FOLDER / "step-00000004")
-    refused(one, "step-00000004 of a run of an earlier version")
+    messages = refused(one, "step-00000004 of a run of an earlier version")
+    assert all(str(one) in message for message in messages)
 
 
 @pytest.mark.parametrize("name", [LOCK, MANIFEST, SUMMARY])
@@ -192,7 +195,8 @@ def renamed(folder: Path, step: int) -> None:
 def test_a_checkpoint_beyond_the_last_step_is_no_end(one):
     unfinished(one)
     renamed(one, 99)
-    refused(one, "step-00000099 is beyond the last step of the run, 6")
+    messages = refused(one, "step-00000099 is beyond the last step of the run, 6")
+    assert all(str(one) in message for message in messages)
 
 
 def test_a_spec_that_was_edited_is_refused_with_the_way_to_change_it(one):

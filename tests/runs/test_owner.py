@@ -29,7 +29,7 @@ import os, sys, time
 if sys.argv[2] == "late":
     os.register_at_fork(after_in_child=lambda: time.sleep(1))  # before the descriptor is closed
 from pathlib import Path
-from sslkit.runs.owner import owned
+from sslkit.runs.owner import OWNER, owned
 with owned(Path(sys.argv[1]), print):
     child = os.getpid()
     if sys.argv[2] in ("fork", "late"):
@@ -86,7 +86,8 @@ def test_sigkill_frees_the_folder_though_workers_live_on(tmp_path, other, child)
     if child != "none":
         os.kill(pid, 0)  # it lives
     with owned(tmp_path / "run", silent):
-        pass
+        holder = json.loads((tmp_path / "run" / OWNER).read_text())
+    assert holder["pid"] == os.getpid()
 
 
 def test_a_lock_that_outlives_its_process_is_waited_for_and_then_refused(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from tests.testing.broken import (
     SourceOf,
     StagedSpec,
 )
+from tests.testing.outcomes import unmet
 
 
 def caught(spec, check, match):
@@ -94,7 +95,7 @@ def test_a_mask_that_depends_on_its_row_in_the_batch(sample, check, match):
 
 def test_a_fair_masker_has_no_habits():
     fair = MaskerOf(sample=lambda draw, patches: draw.permutation(patches) < 98, hidden=98)
-    checks(fair)["a row has no habits of its own"]()
+    assert unmet(checks(fair), "a row has no habits of its own") == []
 
 
 PICTURES = "draws pictures of the image's shape"
@@ -156,13 +157,13 @@ def test_targets(wrong, check, match):
 
 def test_a_sound_target_passes():
     spec = SketchOf(wrong={"image": lambda seen: seen.image, "metrics": lambda guess: {"mean": guess.mean()}})
-    for name in (
+    names = (
         SHAPES,
         PICTURES,
         "its goals depend on images and its passes only",
         "tells metrics as scalars",
-    ):
-        checks(spec)[name]()
+    )
+    assert unmet(checks(spec), *names) == []
 
 
 PURE = "its forward only reads"
@@ -307,7 +308,7 @@ def scaled(scale, dtype, held=True):
 )
 @pytest.mark.parametrize("held", [True, None])
 def test_sources_of_16_bits_and_floats(scale, dtype, held):
-    checks(SourceOf(change=scaled(scale, dtype, held)))[PIXELS]()
+    assert unmet(checks(SourceOf(change=scaled(scale, dtype, held))), PIXELS) == []
 
 
 @pytest.mark.parametrize("held", [True, None])

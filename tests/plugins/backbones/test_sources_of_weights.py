@@ -68,7 +68,8 @@ def test_the_settings_of_a_training_script_are_no_objects(tmp_path):
     """timm's own checkpoints hold them, as a plain namespace."""
     net = Timm(name="test_resnet").build(VIEW).module
     torch.save({"state_dict": net.state_dict(), "args": argparse.Namespace(lr=0.1)}, tmp_path / "net.pth")
-    Timm(name="test_resnet", checkpoint=tmp_path / "net.pth").build(VIEW)
+    read = Timm(name="test_resnet", checkpoint=tmp_path / "net.pth").build(VIEW).module.state_dict()
+    assert all(torch.equal(read[name], value) for name, value in net.state_dict().items())
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 13])

@@ -34,8 +34,8 @@ def train():
     return clusters(48, CLASSES, DIM, 0.8, generator(1))
 
 
-@pytest.fixture
-def test():
+@pytest.fixture(name="test")
+def held_out():
     return clusters(30, CLASSES, DIM, 0.8, generator(2))
 
 

@@ -403,5 +403,5 @@ def test_a_million_rows_are_read_in_seconds(tmp_path: Path) -> None:
 def test_nothing_is_warned_of_that_is_right(root: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for split in ("train", "test"):
-            listed(root, TABLE).build(split)
+        counts = [len(listed(root, TABLE).build(split)) for split in ("train", "test")]
+    assert min(counts) > 0
