@@ -9,16 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from sslkit.plugin import AugmentSpec, Problem
+from sslkit_augments.specs.ranges import Range
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Augment
     from sslkit.plugin import RunSpec
-
-
-def _ordered(value: tuple[float, float]) -> tuple[float, float]:
-    if not 0 < value[0] <= value[1]:
-        raise ValueError(f"a range is [low, high] with 0 < low <= high, found {list(value)}")
-    return value
 
 
 def _kernel(value: str) -> str:
@@ -28,7 +23,6 @@ def _kernel(value: str) -> str:
 
 
 Kernel = Annotated[str, BeforeValidator(lambda v: str(v) if type(v) is int else v), AfterValidator(_kernel)]
-Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
 
 
 @final

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, final
 from pydantic import AfterValidator, Field
 
 from sslkit.plugin import AugmentSpec, Problem
-from sslkit_augments.specs.colors import Range
+from sslkit_augments.specs.ranges import Range
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Augment
