@@ -205,5 +205,6 @@ def test_validate_imports_and_builds_what_the_spec_names_and_no_more() -> None:
         "dino",
         "parquet",
         "arrays",
+        "colors",
     }
     assert not unnamed & {name.rpartition(".")[2] for name in modules if ".specs." in name}
