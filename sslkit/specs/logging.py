@@ -27,7 +27,8 @@ class LogSpec(Spec):
     flops: bool = True
     """Count the floating-point operations of a step before the first, for the summary; takes about half a second."""
     figures: bool = True
-    """Draw curves and pictures of held-out images, at most once a minute and at the end; takes about a second."""
+    """Draw curves and pictures of held-out images, at most once a minute and at the end, and what evaluators show of
+    their results; takes about a second each time."""
     loggers: tuple[LoggerField, ...] = ()
     """Further places for metrics: `tensorboard`, `wandb`, or a plugin's."""
 

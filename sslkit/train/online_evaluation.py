@@ -135,6 +135,8 @@ class OnlineEvaluation:
         if not self._first:
             return
         spec, unreadable = self._spec, tuple(sorted(self._left_out.reasons))
+        if not spec.log.figures:
+            results = {label: scores._replace(figures={}) for label, scores in results.items()}
         about = About(spec.run_dir, done, weights_sha256(self.net), None, unreadable, self._saver.run)
 
         def write() -> None:

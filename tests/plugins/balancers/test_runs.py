@@ -52,7 +52,8 @@ def test_what_acts_in_the_forward_is_part_of_its_graph(name: str) -> None:
     counters.clear()
     spec = run_of(name)
     eager = train(spec, composed(spec), 0, 3)
-    compiled = run_of(name, compile={"enabled": True, "backend": "aot_eager"})
+    backend = "aot_eager" if name == "uncertainty" else "eager"  # traces only, in half the time
+    compiled = run_of(name, compile={"enabled": True, "backend": backend})
     for one, two in zip(eager, train(compiled, composed(compiled), 0, 3), strict=True):
         for key, value in one.items():
             assert torch.allclose(two[key], value, rtol=1e-4, atol=1e-6), key

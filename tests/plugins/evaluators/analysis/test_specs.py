@@ -83,7 +83,7 @@ def test_baselines_are_refused_for_attention_only():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "run"
-    train(tiny.spec(out, evaluate=[{**TEN, "baselines": True}, LOOK]), lambda text: None)
+    train(tiny.spec(out, evaluate=[{**TEN, "baselines": True}, LOOK], log=tiny.DRAWN), lambda text: None)
     return out
 
 

@@ -322,6 +322,7 @@ def test_training_is_the_same_with_and_without_it(tmp_path):
     for name, extra in (("with", evaluate), ("without", [])):
         out = tmp_path / name
         changes = {"backbone": {**tiny.VIT, "drop_path": 0.3}, "checkpoint": {"every": "4 steps", "keep": 9}}
+        changes["log"] = tiny.DRAWN
         train(tiny.spec(out, evaluate=extra, steps=6, **changes), lambda text: None)
         runs[name] = out
     assert losses(runs["with"]) == losses(runs["without"])
