@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sslkit.functional.resize import Box, Interpolation, resize_bytes, resize_center, resize_crop
+from sslkit.functional.resize_floats import resize_floats, widened
 from sslkit.interfaces import Augment, Draw, to_float, to_uint8
 
 BYTES_SIDE = 64
@@ -55,8 +56,9 @@ class RandomResizedCropAugment(Augment):
         box = Box(*box_4.tolist())
         if image.dtype == torch.uint8:
             return resize_bytes(image, box, self.size, self.interpolation)
-        part = image[:, box.top : box.top + box.height, box.left : box.left + box.width]
-        return self._batch(part[None], torch.tensor([[0, 0, box.height, box.width]]))[0]
+        near = widened(box, image.shape[-1])
+        inside = box._replace(top=0, left=box.left - near.left)
+        return resize_floats(to_float(near.of(image)), inside, self.size, self.interpolation).clamp_(0, 1)
 
     def _batch(self, images_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
         """`[B, C, size, size]`: uint8 from uint8, rounded once; else float32."""

@@ -24,6 +24,10 @@ class Box(NamedTuple):
     height: int
     width: int
 
+    def of(self, images: Tensor) -> Tensor:
+        """A view of this part of `[..., H, W]`."""
+        return images[..., self.top : self.top + self.height, self.left : self.left + self.width]
+
 
 def resize_crop(
     images_BCHW: Tensor, boxes_B4: Tensor, size: tuple[int, int], interpolation: Interpolation = "bicubic"
@@ -58,7 +62,7 @@ def resize_bytes(image_CHW: Tensor, box: Box, size: int, interpolation: Interpol
 
     Both ways are rounded to bytes, as in PIL; `resize_crop` of the floats, rounded once, differs by 1/255 in places.
     """
-    crop = image_CHW[None, :, box.top : box.top + box.height, box.left : box.left + box.width]
+    crop = box.of(image_CHW[None])
     return F.interpolate(crop, (size, size), mode=interpolation, align_corners=False, antialias=True)[0]
 
 
@@ -116,8 +120,7 @@ def enlarged(images: Tensor, factor: int) -> Tensor:
 
 def _sliced(images_BCHW: Tensor, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
     """`resize_crop` where all images share one box."""
-    crop = images_BCHW[..., box.top : box.top + box.height, box.left : box.left + box.width]
-    return F.interpolate(crop, size, mode=interpolation, align_corners=False, antialias=True)
+    return F.interpolate(box.of(images_BCHW), size, mode=interpolation, align_corners=False, antialias=True)
 
 
 def _weights(
@@ -129,7 +132,7 @@ def _weights(
     center = scale_B11 * (torch.arange(size, device=start_B.device)[:, None] + 0.5)
     distance = (pixel_B1L + 0.5 - center).div_(scale_B11.clamp(min=1)).abs_()
     inside = (pixel_B1L >= 0) & (pixel_B1L < length_B[:, None, None])
-    weights = _KERNELS[interpolation](distance).mul_(inside.float())
+    weights = KERNELS[interpolation](distance).mul_(inside.float())
     return weights.div_(weights.sum(-1, keepdim=True))
 
 
@@ -148,4 +151,7 @@ def _cubic(x: Tensor) -> Tensor:
     return inner.add_(outer)
 
 
-_KERNELS = {"bicubic": _cubic, "bilinear": _triangle}
+KERNELS = {"bicubic": _cubic, "bilinear": _triangle}
+"""Weight by distance from the center, in pixels, or in those of the result where that has fewer; changes its input."""
+SUPPORT = {"bicubic": 2, "bilinear": 1}
+"""Distance from which on the weight is 0."""
