@@ -110,6 +110,7 @@ class Decoder(NamedTuple):
                 if raw := self._deep(image, data, name):
                     raw = raw._replace(pixels=turned(raw.pixels, _orientation(image)))
                     return self._selected(raw, name)
+                lost = deep_formats.lost_bits(image.format, data)
                 if self.shrink:
                     image.draft(None, (self.shrink, self.shrink))
                 image.load()
@@ -118,7 +119,8 @@ class Decoder(NamedTuple):
                     array = np.array(self._in_mode(image, name))
                     pixels = array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
                     return Read(pixels, ordinary=self.pixel_range is None)
-                return self._selected(_raw(image), name)
+                read = self._selected(_raw(image), name)
+                return read._replace(unread="; ".join(filter(None, (lost, read.unread))))
 
     def look(self, data: bytes, name: str) -> Read | None:
         """As `read`, but of ordinary 8-bit images only what their header tells; None where that is all of it."""
@@ -130,7 +132,8 @@ class Decoder(NamedTuple):
         ):
             plain = self.wanted.plain and image.mode not in _NUMBERS
             if plain and not _is_deep(data, image):
-                text = _unread_by_pil(image)
+                lost = deep_formats.lost_bits(image.format, data)
+                text = "; ".join(filter(None, (lost, _unread_by_pil(image))))
                 return Read(np.zeros((0, 0, 0), np.uint8), unread=text) if text else None
         return self.read(data, name)
 

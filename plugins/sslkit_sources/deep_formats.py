@@ -1,4 +1,4 @@
-"""Files other than TIFF that hold more than 8 bits, of which PIL keeps 8: PNG, PNM and JPEG 2000."""
+"""Files other than TIFF that hold more than 8 bits, of which PIL keeps 8: PNG, PNM, JPEG 2000, and AVIF and HEIC."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from sslkit_sources.raw_image import Pixels, Raw
 PNG = b"\x89PNG\r\n\x1a\n"
 PNM = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
 """Kind, width, height and highest value."""
+BIT_DEPTHS = re.compile(rb"pixi\0\0\0\0([\1-\4])(.)", re.DOTALL)
+"""Of AVIF and HEIC: how many channels there are, and the bits of the first (ISO 23008-12, PixelInformationProperty)."""
 SIZE_MARKER = b"\xff\x4f\xff\x51"
 """What a JPEG 2000 codestream begins with."""
 
@@ -79,6 +81,15 @@ def read_jpeg2000(data: bytes, name: str, max_pixels: int) -> Raw:
     bits = (data[at + 34] & 0x7F) + 1
     whole = pixels.dtype.kind != "u" or bits == 8 * pixels.dtype.itemsize
     return _by_count(pixels)._replace(high=None if whole else float(2**bits - 1))
+
+
+def lost_bits(kind: str | None, data: bytes) -> str:
+    """What PIL does not keep of an AVIF or HEIC image; empty where it has 8 bits, or is of another kind."""
+    depths = BIT_DEPTHS.search(data[: 1 << 16]) if kind in ("AVIF", "HEIF") else None
+    bits = depths[2][0] if depths else 8
+    if bits <= 8:
+        return ""
+    return f"has {bits} bits a sample, of which 8 are read; convert it to PNG or TIFF of 16 bits to keep all"
 
 
 def _planes(array: Pixels) -> Pixels:

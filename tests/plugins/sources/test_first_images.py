@@ -17,6 +17,7 @@ from sslkit.errors import DataError, SpecError
 from sslkit.interfaces import Source
 from sslkit_sources.decode import Decoder
 from sslkit_sources.first_images import LOOKED_AT, seen_of
+from sslkit_sources.image_endings import readable_endings
 from tests.plugins.sources.files_of_every_kind import hwc, pil, png16, pnm, tiff, values
 
 
@@ -228,3 +229,22 @@ def test_fields_that_do_not_fit_are_refused(kind: type, fields: dict[str, object
     where = {"root": "x"} if kind is Folder else {"files": "x"}
     with pytest.raises(SpecError, match=words):
         kind(**where, **fields)
+
+
+@pytest.mark.parametrize("fields", [{}, {"channels": 4}], ids=["color", "with alpha"])
+@pytest.mark.parametrize(("bits", "messages"), [(8, 0), (10, 1), (12, 1)])
+def test_bits_of_avif_beyond_8_are_told_once(tmp_path: Path, bits, messages, fields) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    if ".avif" not in readable_endings():
+        pytest.skip("this PIL reads no AVIF")
+    channels = fields.get("channels", 3)
+    for i in range(3):
+        pixels = np.random.default_rng(i).integers(0, 1 << bits, (24, 32, channels))
+        data = imagecodecs.avif_encode(pixels.astype("uint8" if bits == 8 else "uint16"), bitspersample=bits)
+        (tmp_path / f"{i}.avif").write_bytes(data)
+    source, warned = built(root=tmp_path, **fields)
+    assert source.load(0).dtype == torch.uint8
+    assert len(warned) == messages
+    assert all(
+        f"has {bits} bits a sample, of which 8 are read" in text and ".avif" in text for text in warned
+    )
