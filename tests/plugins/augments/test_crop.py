@@ -107,3 +107,16 @@ def test_default_is_maes():
     assert RandomResizedCrop().scale == (0.2, 1.0)
     assert RandomResizedCrop().ratio == (0.75, 4 / 3)
     assert RandomResizedCrop().interpolation == "bicubic"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", [40, 100, 230])
+def test_floats_are_cut_alike_one_by_one_and_together(side, channels):
+    """Small images and those of one channel go another way than large ones of several."""
+    augment = RandomResizedCrop().build(24)
+    images = torch.rand(3, channels, side, side + 10, generator=torch.Generator().manual_seed(side))
+    together = augment(images, Draw(4, torch.arange(3)))
+    torch.testing.assert_close(
+        augment.cut(list(images), Draw(4, torch.arange(3))), together, rtol=0, atol=1e-5
+    )
+    assert together.std() > 0.01
