@@ -18,7 +18,7 @@ from sslkit.registry.discovery import discover
 from sslkit.registry.manager import Clash, Registry, registry
 from sslkit.specs.load import parse
 from sslkit.testing import check_plugin
-from tests.registry.test_manager import install, masker
+from tests.registry.test_manager import forget, install, masker
 from tests.specs.valid import valid
 
 CHOICE = "Block one of them: SSLKIT_BLOCK=sslkit-two:main or SSLKIT_BLOCK=sslkit-one:main"
@@ -29,13 +29,10 @@ BOTH = f"masker kind 'shapes' is offered by both sslkit-one:main and sslkit-two:
 def site(tmp_path, monkeypatch):
     """A folder on `sys.path` for distributions; this process's plugins are loaded anew before and after."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
     registry.cache_clear()
     yield tmp_path
     registry.cache_clear()
-    for name in set(sys.modules) - before:
-        if name.endswith("_module"):
-            del sys.modules[name]
+    forget(tmp_path)
 
 
 @pytest.fixture

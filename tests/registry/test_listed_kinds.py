@@ -24,7 +24,7 @@ from sslkit.specs.walk import walk
 from sslkit.testing import check_plugin
 from sslkit.testing.promises import spec_promises
 from tests.registry.test_clashes import command
-from tests.registry.test_manager import install, masker
+from tests.registry.test_manager import forget, install, masker
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "examples" / "quickstart.yaml"
@@ -52,8 +52,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     registry.cache_clear()
     yield Site(tmp_path)
     registry.cache_clear()
-    for name in [name for name in sys.modules if name.endswith("_module")]:
-        del sys.modules[name]
+    forget(tmp_path)
 
 
 SHAPES = {"masker": {"shapes": "specs_module:Made"}}

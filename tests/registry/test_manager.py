@@ -77,15 +77,19 @@ def install(folder: Path, name: str, source: str, entry: str = "main", version: 
     return module
 
 
+def forget(folder: Path) -> None:
+    """Drop the modules that were imported from `folder`, and no others: a second copy of torch's is another torch."""
+    for name, module in [*sys.modules.items()]:
+        if str(getattr(module, "__file__", None)).startswith(f"{folder}{os.sep}"):
+            del sys.modules[name]
+
+
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """`install`, into a folder on `sys.path`; what it makes is forgotten after the test."""
     monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
     yield lambda *args, **fields: install(tmp_path, *args, **fields)  # type: ignore[misc]
-    for name in set(sys.modules) - before:
-        if name.endswith("_module"):
-            del sys.modules[name]
+    forget(tmp_path)
 
 
 def load(*block: str) -> Registry:
