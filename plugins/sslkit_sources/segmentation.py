@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import final
 
 import numpy as np
 import torch
@@ -14,49 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.interfaces import Source, digest, digests_of_files, fingerprint_of, stacked
-from sslkit.plugin import DataError, read_text, require_regular
+from sslkit.plugin import DataError, require_regular
 from sslkit_sources import listing
 from sslkit_sources.decode import Decoder
 from sslkit_sources.folder import FolderSource
 from sslkit_sources.image_limits import opened
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
+from sslkit_sources.mask_regions import Regions
 
-UNKNOWN = 255
-"""Value of unlabeled pixels in a mask."""
 ORIENTATION, TURNED = 0x0112, frozenset({5, 6, 7, 8})
 """EXIF tag, and those of its values that swap height and width."""
 INDEXED = frozenset({"P", "L", "1"})
 """Modes whose values are numbers of regions."""
-
-
-class Regions(NamedTuple):
-    """What the values of masks mean."""
-
-    names: tuple[str, ...]
-    ignored: int | None
-    """Value of pixels that are not counted."""
-    values: tuple[int, ...] = ()
-    """Value of each region in a mask. Default: its number."""
-
-    def numbered(self, values: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-        """Numbers of regions, `UNKNOWN` where pixels are not counted, for `values` as a mask has them.
-
-        Raises:
-            DataError: a value is neither of a region nor ignored; the message names `where`.
-        """
-        table = np.full(256, -1)
-        table[list(self.values or range(len(self.names)))] = np.arange(len(self.names))
-        if self.ignored is not None:
-            table[self.ignored] = UNKNOWN
-        numbers = table[values]
-        if numbers.min(initial=0) < 0:
-            places = f"of values {', '.join(map(str, self.values))}" if self.values else "from 0"
-            ignored = "none" if self.ignored is None else str(self.ignored)
-            raise DataError(
-                f"{where}: has the value {values[numbers < 0].max()}, but there are {len(self.names)} regions, "
-                f"{places}, and {ignored} is ignored; give `regions` its name, or set `ignore_index`, or `values`"
-            )
-        return numbers.astype(np.uint8)
 
 
 @final
@@ -137,22 +106,6 @@ class SegmentationSource(Source):
                 f"{expected[0]} x {expected[1]}; a mask has the size of its image"
             )
         return torch.from_numpy(self._meaning.numbered(values, str(path)))
-
-
-def names_in(path: Path) -> tuple[str, ...]:
-    """The lines of a text file; empty ones at its end are left out.
-
-    Raises:
-        DataError: it cannot be read, or does not hold 2 to 255 different names.
-    """
-    lines = read_text(path.expanduser()).rstrip().splitlines()
-    names = tuple(line.strip() for line in lines)
-    if not 2 <= len(names) <= UNKNOWN or len(set(names)) < len(names):
-        raise DataError(
-            f"{path}: holds {len(names)} names, {len(set(names))} of them different; expected 2 to 255 different ones, "
-            "one on each line"
-        )
-    return names
 
 
 def _list(folder: Path, extensions: tuple[str, ...]) -> list[str]:

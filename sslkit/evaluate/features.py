@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import NamedTuple, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from sslkit.core.augment import as_stored, to_float
-from sslkit.core.backbone import Backbone
 from sslkit.core.context import View
 from sslkit.core.evaluator import Make, Rows
-from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source, pixels
 from sslkit.data import decoding_workers as processes
 from sslkit.data.unreadable import Decoded, Reasons, decoded
@@ -24,13 +21,9 @@ from sslkit.functional.pixel_normalization import normalized
 from sslkit.functional.resize import resize_center
 from sslkit.runtime.mps import exact_device
 from sslkit.runtime.parallel import Parallel
-from sslkit.specs.readout import Readout
 
 MOST_DIMENSIONS = 6
 """Of a row; ranks exchange its shape as a vector that long."""
-
-Encoder = Callable[[Tensor], Tensor]
-"""Normalized images `[B, C, S, S]` -> features `[B, D]`."""
 
 
 Unreadable = Callable[[Source, int, str], None]
@@ -170,35 +163,3 @@ def _readable(items: list[tuple[int, Decoded]]) -> tuple[Tensor, Tensor, Reasons
     reasons = [(index, one.reason) for index, one in items if one.image is None]
     indices = torch.tensor([index for index, _ in kept], dtype=torch.int64)
     return indices, torch.stack(images) if images else torch.empty(0), reasons
-
-
-def net_encoder(
-    net: Backbone,
-    readout: Readout,
-    autocast: Callable[[], AbstractContextManager[object]],
-    head: nn.Module | None = None,
-) -> Encoder:
-    """The readout of `net`: the class token or the mean patch token of one block, through `head` if there is one."""
-    after = head or nn.Identity()
-
-    def encode(images: Tensor) -> Tensor:
-        layers = () if readout.layer == -1 else (readout.layer,)
-        with autocast():
-            tokens: Tokens = net([Request(images[None], None, "drop", layers)])[0]
-            features: Tensor = after(_pooled(tokens, readout))
-        return features
-
-    return encode
-
-
-def _pooled(tokens: Tokens, readout: Readout) -> Tensor:
-    """`[B, D]` of tokens whose one layer is the readout's, or that have none."""
-    if tokens.layers:
-        inner = tokens.layers[0][0]
-        return inner[:, 0] if readout.pool == "cls" else inner[:, 1:].mean(1)
-    return tokens.cls[0] if readout.pool == "cls" else tokens.patch[0].mean(1)
-
-
-def pixel_encoder(images: Tensor) -> Tensor:
-    """The baseline: the normalized pixels themselves."""
-    return images.flatten(1)

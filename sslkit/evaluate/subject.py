@@ -14,9 +14,10 @@ from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.errors import DataError, SslkitError
+from sslkit.evaluate.encoders import Encoder, net_encoder, pixel_encoder
 from sslkit.evaluate.evaluation_sources import Sources, source_of
 from sslkit.evaluate.feature_cache import FeatureStore
-from sslkit.evaluate.features import Encoder, net_encoder, pixel_encoder, require_labels, rows
+from sslkit.evaluate.features import require_labels, rows
 from sslkit.evaluate.readout import Reading
 from sslkit.nn.modes import evaluating
 from sslkit.runtime import seeds

@@ -14,7 +14,8 @@ from sslkit.core.context import Length, View
 from sslkit.core.passes import Request
 from sslkit.core.source import Source
 from sslkit.errors import DataError
-from sslkit.evaluate.features import Loading, net_encoder, pixel_encoder, require_labels, rows
+from sslkit.evaluate.encoders import net_encoder, pixel_encoder
+from sslkit.evaluate.features import Loading, require_labels, rows
 from sslkit.functional.resize import resize_center
 from sslkit.specs.readout import Readout
 from sslkit_sources.resident_source import ResidentSource

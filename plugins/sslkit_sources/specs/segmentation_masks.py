@@ -73,7 +73,8 @@ class Segmentation(SourceSpec):
 
     def build(self, split: str) -> Source | None:
         from sslkit_sources.decode import Decoder
-        from sslkit_sources.segmentation import Regions, SegmentationSource, names_in
+        from sslkit_sources.mask_regions import Regions, names_in
+        from sslkit_sources.segmentation import SegmentationSource
 
         root = self.root if split == "train" or self.split is not None else self.test
         if root is None:

@@ -11,10 +11,11 @@ from torch import Tensor
 from sslkit.core.evaluator import Rows, Split
 from sslkit.core.source import Source
 from sslkit.errors import DataError
+from sslkit.evaluate.encoders import net_encoder
 from sslkit.evaluate.evaluate_network import kept_features, reading_for
 from sslkit.evaluate.evaluation_sources import Sources
 from sslkit.evaluate.feature_cache import FeatureStore
-from sslkit.evaluate.features import net_encoder, rows
+from sslkit.evaluate.features import rows
 from sslkit.evaluate.open_network import Network, of_run
 from sslkit.evaluate.readout import Reading
 from sslkit.nn.modes import evaluating

@@ -15,7 +15,7 @@ from sslkit.errors import DataError, SpecError
 from sslkit.testing.promises import source_promises
 from sslkit_evaluators.segmentation.dense import constant_masks
 from sslkit_evaluators.specs.dense import Dense
-from sslkit_sources.segmentation import names_in
+from sslkit_sources.mask_regions import names_in
 from tests import tiny
 
 VALUES = np.array([[0, 0, 1, 2], [0, 1, 1, 255], [2, 2, 0, 255]], dtype=np.uint8)
