@@ -109,8 +109,8 @@ class Saver:
                 return
             del self._held[0]
 
-    def finish(self) -> None:
-        """The end of a run.
+    def finish(self, best: int | None) -> None:
+        """The end of a run, whose `best` step is known: drops what a process left that was killed before it could.
 
         Raises:
             TrainingError: something that was handed in is not on the disk.
@@ -118,6 +118,8 @@ class Saver:
         self.retry()
         self._records.retry()
         self._records.sync()
+        with contextlib.suppress(StorageError):
+            self.checkpoints.prune(best)
         if self._held or self._records.held:
             raise TrainingError(
                 f"{self._run_dir}: results could not be written, as the disk is full. Free some space. "

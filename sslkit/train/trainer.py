@@ -135,7 +135,7 @@ class Trainer:
                 with self.clock.paused(), self.stop.abandoning():
                     self.evaluation.figures(self.done)
             if self.parallel.first:
-                self.saver.finish()
+                self.saver.finish(self.evaluation.best.step)
             return stopped
         except Abandoned:
             self._abandoned = True

@@ -102,11 +102,11 @@ def test_what_cannot_be_stored_is_stored_later_and_its_order_kept(tmp_path):
     with pytest.raises(
         TrainingError, match=r"results could not be written, as the disk is full\. Free some space"
     ):
-        saver.finish()
+        saver.finish(None)
     full[0] = False
     saver.store(write("c"))
     assert (stored, saver.complete) == (["a", "b", "c"], True)
-    saver.finish()
+    saver.finish(None)
     assert set(told) == {"a: could not be written; it is held in memory until then"}
 
 

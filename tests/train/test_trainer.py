@@ -10,7 +10,7 @@ import torch
 
 from sslkit.errors import CheckpointError, SpecError, TrainingError
 from sslkit.runs import lock, metrics_log
-from sslkit.runs.checkpoint import Checkpoints
+from sslkit.runs.checkpoint import FOLDER, Checkpoints
 from sslkit.runs.summary import read_summary
 from sslkit.train.launch import resume, train
 from sslkit.train.prepare import Parts
@@ -135,6 +135,20 @@ def test_a_crash_between_checkpoints_costs_only_time(tmp_path, monkeypatch):
         file.write('{"step": 4, "loss": 99.0}\n{"step": 5, "lo')
     assert resume(tmp_path / "cut", silent)["weights_sha256"] == whole["weights_sha256"]
     assert numbers(tmp_path / "cut") == numbers(tmp_path / "whole")
+
+
+def test_checkpoints_that_a_killed_process_could_not_drop_go_at_the_end(tmp_path, monkeypatch):
+    train(tiny.spec(tmp_path / "whole"), silent)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "prune", lambda checkpoints, best: None)
+        train(tiny.spec(tmp_path / "cut"), silent)
+    (tmp_path / "cut" / "summary.json").unlink()
+    left, expected = (
+        sorted(p.name for p in (tmp_path / name / FOLDER).iterdir()) for name in ("cut", "whole")
+    )
+    assert len(left) > len(expected)
+    assert resume(tmp_path / "cut", silent)["finished"]
+    assert sorted(path.name for path in (tmp_path / "cut" / FOLDER).iterdir()) == expected
 
 
 def test_a_crash_before_the_first_checkpoint_starts_over(tmp_path, monkeypatch):
