@@ -52,9 +52,9 @@ def all_blocks(*languages: str) -> list[Block]:
     return [block for page in PAGES for block in blocks(page, *languages)]
 
 
-def hooks() -> ModuleType:
-    """docs/hooks.py, as mkdocs loads it."""
-    spec = importlib.util.spec_from_file_location("sslkit_docs_hooks", ROOT / "docs" / "hooks.py")
+def hooks(name: str = "hooks") -> ModuleType:
+    """docs/NAME.py, as mkdocs loads it."""
+    spec = importlib.util.spec_from_file_location(f"sslkit_docs_{name}", ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 import subprocess
 import sys
@@ -193,12 +192,6 @@ def test_commands_are_documented_with_their_help(made: ModuleType) -> None:
         assert COMMANDS[command].split(":")[0] in " ".join(section.split())
 
 
-def test_every_page_of_a_folder_is_in_the_navigation() -> None:
-    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("\nnav:")[1]
-    pages = [path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")]
-    assert [page for page in pages if not re.search(rf"\s{re.escape(page)}$", navigation, re.MULTILINE)] == []
-
-
 def test_decisions_are_numbered_listed_and_complete() -> None:
     pages = sorted((DOCS / "decisions").glob("[0-9]*.md"))
     assert [path.name[:4] for path in pages] == [f"{i:04d}" for i in range(1, len(pages) + 1)]
@@ -240,26 +233,3 @@ def sslkit(folder: Path, *words: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-@pytest.mark.slow
-def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
-    """Links, anchors, navigation and the generated reference; `SITE` names where it was built so just now."""
-    site = Path(os.environ.get("SITE") or build_site(tmp_path / "site"))
-    page = (site / "interfaces" / "masker" / "index.html").read_text(encoding="utf-8")
-    assert 'id="random"' in page
-    assert "fonts.googleapis" not in page
-    picture = site / "maskers" / "kind-random-ratio-0.75.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
-    assert "../kind-random-ratio-0.75.png" in (site / "maskers/random/index.html").read_text(encoding="utf-8")
-
-
-def build_site(site: Path) -> Path:
-    for tool in ("mkdocs", "mkdocstrings"):
-        pytest.importorskip(tool, reason="the site's tools are not installed: pip install '.[docs]'")
-    words = ["mkdocs", "build", "--strict", "--quiet", "--site-dir", str(site)]
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return site
