@@ -43,6 +43,14 @@ EXACT = ("tests/functional/", "tests/nn/", "tests/train/test_cuts.py", "tests/di
 """Where results are compared to the last digits, beside the tests that read a golden."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`-m exact` imports only the files that have such tests: importing all of them takes longer than to run these."""
+    if config.option.markexpr != "exact" or not collection_path.name.startswith("test_"):
+        return None
+    exact = collection_path.relative_to(ROOT).as_posix().startswith(EXACT)
+    return None if exact or "golden" in collection_path.read_text(encoding="utf-8") else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is run once more with the arithmetic of a lesser processor."""
     for item in items:

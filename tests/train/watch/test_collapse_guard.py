@@ -241,6 +241,8 @@ def test_the_reason_to_stop_names_the_way_on(tmp_path: Path) -> None:
 
 
 VIEWS = {"global": {**tiny.VIEW, "crops": 2}}
+QUIET = {"flops": False, "figures": False}
+"""What is neither looked at here nor cheap."""
 SMALL = {**tiny.VIT, "depth": 1}
 SEED = 31
 """Of no run that the thresholds were chosen or judged on."""
@@ -269,7 +271,7 @@ def fields(objective: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
         "steps": 200,
         "batch_size": 32,
         "optimizer": {"lr": 1e-3, "scale": "absolute"},
-        "log": {"every": 10},
+        "log": {**QUIET, "every": 10},
         "checkpoint": {"every": "end"},
     }
     return {**base, **changes}
@@ -353,7 +355,7 @@ QUICK = {
 def test_a_run_that_is_cut_warns_as_a_whole_one_does(
     cut: int, said: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    changes = fields(WARM, **QUICK, log={"every": 2})
+    changes = fields(WARM, **QUICK, log={**QUIET, "every": 2})
     whole = train(tiny.spec(tmp_path / "whole", **changes), silent)
     assert [warning["step"] for warning in whole["warnings"]] == [18]
     capsys.readouterr()
@@ -372,7 +374,7 @@ def test_stop_saves_and_ends_the_run_and_resume_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sslkit.runs.recorder.FLUSH_SECONDS", -1.0)
-    spec = tiny.spec(tmp_path, **fields(WARM, **QUICK, log={"every": 2, "collapse": "stop"}))
+    spec = tiny.spec(tmp_path, **fields(WARM, **QUICK, log={**QUIET, "every": 2, "collapse": "stop"}))
     with pytest.raises(TrainingError, match=r"collapse: simclr/loss_share .*`sslkit resume .*` goes on"):
         train(spec, silent)
     (warning,) = [entry["warning"] for entry in metrics_log.read(tmp_path) if "warning" in entry]
@@ -388,7 +390,9 @@ def test_stop_saves_and_ends_the_run_and_resume_goes_on(
 @pytest.mark.parametrize("mode", ["off", "stop"])
 def test_the_end_of_a_run_is_judged_too(mode: str, tmp_path: Path) -> None:
     """What the last records complete is said, and with `stop` still an error; off is silent to the end."""
-    spec = tiny.spec(tmp_path, **fields(WARM, **{**QUICK, "steps": 18}, log={"every": 2, "collapse": mode}))
+    spec = tiny.spec(
+        tmp_path, **fields(WARM, **{**QUICK, "steps": 18}, log={**QUIET, "every": 2, "collapse": mode})
+    )
     if mode == "off":
         assert train(spec, silent)["warnings"] == []
     else:
