@@ -59,7 +59,8 @@ class RandomResizedCropAugment(Augment):
         if image.dtype == torch.uint8:
             return resize_bytes(image, box, self.size, self.interpolation)
         if image.shape[0] == 1 or max(image.shape[-2:]) < SUMS_SIDE:
-            return self._batch(box.of(image)[None], torch.tensor([[0, 0, box.height, box.width]]))[0]
+            crop = box.of(image).contiguous()[None]  # so that its layout changes no bit
+            return self._batch(crop, torch.tensor([[0, 0, box.height, box.width]]))[0]
         near = widened(box, image.shape[-1])
         inside = box._replace(top=0, left=box.left - near.left)
         return resize_floats(to_float(near.of(image)), inside, self.size, self.interpolation).clamp_(0, 1)

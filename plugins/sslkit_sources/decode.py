@@ -108,7 +108,8 @@ class Decoder(NamedTuple):
                 return self._selected(read_tiff(data, name, self.wanted.whole, self.max_pixels), name)
             with opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
                 if raw := self._deep(image, data, name):
-                    raw = raw._replace(pixels=turned(raw.pixels, _orientation(image)))
+                    if deep_formats.may_be_turned(data):
+                        raw = raw._replace(pixels=turned(raw.pixels, _orientation(image)))
                     return self._selected(raw, name)
                 lost = deep_formats.lost_bits(image.format, data)
                 if self.shrink:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from sslkit_sources.image_limits import require_pixels
 from sslkit_sources.raw_image import Pixels, Raw
 
 PNG = b"\x89PNG\r\n\x1a\n"
+TURNING = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
+"""Chunks of a PNG that may hold an EXIF orientation, the latter three as text."""
 PNM = re.compile(rb"P([56])(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
 """Kind, width, height and highest value."""
 BIT_DEPTHS = re.compile(rb"pixi\0\0\0\0([\1-\4])(.)", re.DOTALL)
@@ -23,6 +26,11 @@ SIZE_MARKER = b"\xff\x4f\xff\x51"
 def is_deep_png(data: bytes) -> bool:
     """Whether `data` is a PNG of 16 bits."""
     return data.startswith(PNG) and data[12:16] == b"IHDR" and data[24:25] == b"\x10"
+
+
+def may_be_turned(data: bytes) -> bool:
+    """Whether `data` has a place for an EXIF orientation: to look for one, PIL decodes all pixels of a PNG."""
+    return not data.startswith(PNG) or not TURNING.isdisjoint(_chunks(data))
 
 
 def read_png(data: bytes) -> Raw:
@@ -51,7 +59,7 @@ def read_pnm(data: bytes, name: str) -> Raw:
     if len(data) - header.end() < 2 * width * height * samples:
         raise DataError(f"{name}: cannot be decoded: the file is truncated")
     values = np.frombuffer(data, ">u2", width * height * samples, header.end()).astype(np.uint16)
-    pixels = np.ascontiguousarray(values.reshape(height, width, samples).transpose(2, 0, 1))
+    pixels = _planes(values.reshape(height, width, samples))
     return _by_count(pixels)._replace(high=None if high == 65535 else float(high))
 
 
@@ -92,9 +100,17 @@ def lost_bits(kind: str | None, data: bytes) -> str:
     return f"has {bits} bits a sample, of which 8 are read; convert it to PNG or TIFF of 16 bits to keep all"
 
 
+def _chunks(data: bytes) -> Iterator[bytes]:
+    """The kinds of the chunks of a PNG."""
+    at = len(PNG)
+    while at + 8 <= len(data):
+        yield data[at + 4 : at + 8]
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+
+
 def _planes(array: Pixels) -> Pixels:
-    """`[H, W]` or `[H, W, C]` as `[C, H, W]`."""
-    return np.ascontiguousarray(array.reshape(*array.shape[:2], -1).transpose(2, 0, 1))
+    """`[H, W]` or `[H, W, C]` as `[C, H, W]`; channels stay side by side in memory, as crops take them."""
+    return array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
 
 
 def _by_count(pixels: Pixels) -> Raw:

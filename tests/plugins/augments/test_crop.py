@@ -8,7 +8,7 @@ from scipy.stats import ks_2samp
 from torchvision.transforms import RandomResizedCrop as TorchvisionCrop
 from torchvision.transforms.v2 import functional as V
 
-from sslkit import RandomResizedCrop
+from sslkit import RandomResizedCrop, Resize
 from sslkit.core.augment import to_uint8
 from sslkit.core.random_stream import Draw
 from sslkit_augments.crop import random_boxes
@@ -120,3 +120,17 @@ def test_floats_are_cut_alike_one_by_one_and_together(side, channels):
         augment.cut(list(images), Draw(4, torch.arange(3))), together, rtol=0, atol=1e-5
     )
     assert together.std() > 0.01
+
+
+@pytest.mark.parametrize("side", [40, 100, 150, 200])
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.float32])
+def test_the_layout_of_deep_images_changes_no_bit(side, dtype):
+    """Decoders leave channels side by side, and memory holds planes: workers and memory cut the same crops."""
+    values = torch.rand(3, side, side, generator=torch.Generator().manual_seed(side))
+    planar = values if dtype == torch.float32 else (values * 65535).to(dtype)
+    interleaved = planar.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    assert planar.stride() != interleaved.stride()
+    for augment in (RandomResizedCrop(), Resize()):
+        step = augment.build(64)
+        crops = [step.cut([image], Draw(3, torch.arange(1))) for image in (planar, interleaved)]
+        assert torch.equal(*crops), augment

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from sslkit.errors import DataError
 from sslkit.interfaces import PixelRange, to_float
@@ -131,3 +134,75 @@ def test_large_texts_of_png_have_a_field(monkeypatch: pytest.MonkeyPatch) -> Non
         Decoder(3, max_metadata=1000)(file.getvalue(), "x")
     assert np.array_equal(Decoder(3, max_metadata=6000)(file.getvalue(), "x").numpy(), values("uint8", 3))
     assert unit(values("uint8", 3)).max() == 1
+
+
+@pytest.mark.parametrize("kind", ["none", "zlib", "lzw"])
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "float32"])
+def test_channels_lie_side_by_side_as_they_are_stored(kind: str, dtype: str) -> None:
+    """A copy by planes costs as much as a crop, and crops would undo it."""
+    image = hwc(values(dtype, 3))
+    compression = None if kind == "none" else kind
+    decoded = Decoder(3)(tiff(image, photometric="rgb", compression=compression), "x")
+    assert decoded.stride() == (1, 3 * image.shape[1], 3)
+    assert np.array_equal(decoded.numpy(), image.transpose(2, 0, 1))
+
+
+def test_channels_of_deep_pngs_lie_side_by_side() -> None:
+    image = hwc(values("uint16", 3))
+    assert Decoder(3)(png16(image), "x").stride() == (1, 3 * image.shape[1], 3)
+
+
+@pytest.mark.parametrize("kind", ["zlib", "lzw"])
+def test_compressed_tiffs_are_unpacked_by_libtiff(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which takes half of tifffile's time; what tifffile alone reads, such as several pages, stays with it."""
+    calls: list[object] = []
+    decode = imagecodecs.tiff_decode
+    monkeypatch.setattr(
+        imagecodecs, "tiff_decode", lambda data, **options: calls.append(data) or decode(data, **options)
+    )
+    image = values("uint16", 3)
+    one, pages = tiff(hwc(image), photometric="rgb", compression=kind), tiff(image, compression=kind)
+    plain = tiff(hwc(image), photometric="rgb")
+    for channels, data in ((3, one), (3, pages), (3, plain)):
+        assert np.array_equal(
+            Decoder(channels)(data, "x").numpy(), image if data != pages else image[:1].repeat(3, 0)
+        )
+    assert calls == [one, pages]
+    assert np.array_equal(Decoder(2, bands=(2, 0))(pages, "x").numpy(), image[[2, 0]])
+    assert calls == [one, pages], "all pages are read by tifffile"
+
+
+def test_what_libtiff_refuses_is_read_by_tifffile(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no libtiff")
+
+    monkeypatch.setattr(imagecodecs, "tiff_decode", refuse)
+    image = values("uint16", 3)
+    data = tiff(hwc(image), photometric="rgb", compression="lzw")
+    assert np.array_equal(Decoder(3)(data, "x").numpy(), image)
+
+
+def with_exif(png: bytes, orientation: int, *, last: bool) -> bytes:
+    exif = Image.Exif()
+    exif[274] = orientation
+    body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    at = len(png) - 12 if last else 33  # before the end, or behind the header
+    return png[:at] + chunk + png[at:]
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_deep_pngs_are_turned_upright(last: bool) -> None:
+    image = values("uint16", 3)
+    decoded = Decoder(3)(with_exif(png16(hwc(image)), 6, last=last), "x")
+    assert np.array_equal(decoded.numpy(), np.rot90(image, -1, (1, 2)))
+
+
+def test_deep_pngs_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for the EXIF orientation, PIL decodes a PNG to its end, which took as long again."""
+    loads: list[object] = []
+    load = PngImagePlugin.PngImageFile.load
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load", lambda self: loads.append(1) or load(self))
+    image = values("uint16", 3)
+    assert np.array_equal(Decoder(3)(png16(hwc(image)), "x").numpy(), image)
+    assert not loads
