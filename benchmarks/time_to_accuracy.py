@@ -170,7 +170,7 @@ def race(
 
 def splits(args: argparse.Namespace, spec: RunSpec) -> tuple[Source, torch.Tensor, Source, torch.Tensor]:
     """The labeled images that vote and those that are scored: a source and places in it, twice."""
-    whole = parse(with_changes(spec.model_dump(mode="json"), [("data.limit", None)])).data
+    whole = spec.data.model_copy(update={"limit": None})
     train = whole.build("train")
     assert train is not None, "CIFAR-10 has one"
     places = torch.arange(len(train))
@@ -219,7 +219,11 @@ def scored(args: argparse.Namespace, spec: RunSpec, slices: Mapping[str, turns.S
             if any((mark.side, mark.step) == (one.side, one.step) for one in kept):
                 continue
             images = images or splits(args, spec)
-            kept.append(mark._replace(accuracy=score(spec, backbone_of(spec, folder, mark), images)))
+            first = [
+                one.accuracy for one in kept if one.step == mark.step == 0
+            ]  # both begin with the same network
+            accuracy = first[0] if first else score(spec, backbone_of(spec, folder, mark), images)
+            kept.append(mark._replace(accuracy=accuracy))
             with file.open("a") as lines:
                 lines.write(json.dumps(kept[-1]._asdict()) + "\n")
             print(

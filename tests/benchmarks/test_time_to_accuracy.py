@@ -103,6 +103,9 @@ def test_scores_are_those_of_the_evaluator_and_each_is_made_once(
     assert all(a.seconds < b.seconds for a, b in pairwise(seen))
     monkeypatch.setattr(small, "score", None)
     assert small.scored(args, spec, {"sslkit": [(0.0, 1e12)]}) == seen
+    (args.out / "race" / "lightly").mkdir()
+    both = small.scored(args, spec, {"sslkit": [(0.0, 1e12)], "lightly": [(0.0, 1e12)]})
+    assert both[0] == seen[0]._replace(side="lightly"), "both begin with the same network"
     small.draw(seen, tmp_path / "figure.png")
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
 
