@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import textwrap
 from importlib import invalidate_caches, metadata
@@ -9,13 +10,15 @@ from importlib import invalidate_caches, metadata
 import pytest
 from PIL import Image
 
+from sslkit import catalog
 from sslkit.cli.main import main
 from sslkit.errors import PluginError
 from sslkit.registry.discovery import GROUP
 from sslkit.registry.manager import registry
-from sslkit.testing import Check, Report, check_plugin, check_spec, conformance
+from sslkit.testing import Check, Report, check_plugin, check_spec, conformance, families
 from sslkit.testing.promises import training_promises
 from sslkit_sources.specs.folder import Folder
+from tests.conftest import ROOT
 
 SHAPES = '''
     """Specs with a fault each, and one without."""
@@ -212,11 +215,45 @@ NOT_ITS_OWN = {
     "compares images",
 }
 """Reasons of checks that are about what only some kinds of a family do."""
+CHECKS, GRAPH = families.checks, "compiles to one graph"
+TRACED_ELSEWHERE = {
+    "tests/plugins/objectives/test_product.py": {
+        "objective": {"mae", "simmim", "maskfeat", "data2vec", "beit"},  # one engine, and every target of it
+        "target": {"pixel", "normalized_pixel", "hog", "frequency", "teacher_feature", "perceptual"},
+    },
+    "tests/plugins/objectives/contrastive/test_infonce.py": {"objective": {"simclr", "moco_v2"}},
+    "tests/plugins/objectives/regularizers/test_regularization.py": {
+        "objective": {"variance_covariance", "uniformity"},  # the rest of their graph is that of `koleo`
+    },
+    "tests/plugins/objectives/specs/test_hybrid.py": {"objective": {"hybrid"}},
+    "tests/plugins/balancers/test_runs.py": {
+        # The last six weigh what leaves a graph, which is that of `pcgrad`.
+        "balancer": {"uncertainty", "dwa", "gradnorm", "cagrad", "mgda", "imtl_g", "nash", "torchjd"},
+    },
+    "tests/plugins/backbones/test_variants.py": {"backbone": {"vit"}},
+    "tests/plugins/backbones/test_swin.py": {"backbone": {"swin"}},
+    "tests/plugins/backbones/test_cnn.py": {"backbone": {"cnn"}},
+}
+"""Kinds whose graph another test traces, by the file of that test: it takes two seconds each."""
+
+
+def but_traced(spec):
+    """The kit's checks of `spec`, without a graph that is traced elsewhere."""
+    traced = any(spec.kind_name() in kinds.get(spec.family, ()) for kinds in TRACED_ELSEWHERE.values())
+    return {name: check for name, check in CHECKS(spec).items() if not (traced and name == GRAPH)}
+
+
+def test_graphs_that_are_left_out_are_of_kinds_that_there_are_and_traced_by_tests():
+    for file, kinds in TRACED_ELSEWHERE.items():
+        assert re.search(r"def test_\w*(graph|compile)", (ROOT / file).read_text()), file
+        for family, names in kinds.items():
+            assert names <= set(catalog.kinds(family))
 
 
 @pytest.mark.parametrize("plugin", BUILT_IN)
 def test_the_built_in_plugins_pass(plugin, monkeypatch):
     """One at a time, so that they can be spread over processes."""
+    monkeypatch.setattr(families, "checks", but_traced)
     name, modules = f"sslkit:{plugin}", conformance._modules("sslkit")
     monkeypatch.setattr(conformance, "_modules", lambda _: {name: modules[name]})
     monkeypatch.setattr(
