@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -13,16 +15,16 @@ from sslkit.specs.schema import component_schema, json_schema
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ([], json_schema()),
-        (["masker"], component_schema("masker")),
-        (["masker", "random"], component_schema("masker", "random")),
+        ([], json_schema),
+        (["masker"], partial(component_schema, "masker")),
+        (["masker", "random"], partial(component_schema, "masker", "random")),
     ],
 )
 def test_it_prints_the_schema_as_json(
-    words: list[str], expected: object, capsys: pytest.CaptureFixture[str]
+    words: list[str], expected: Callable[[], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["schema", *words]) == OK
-    assert json.loads(capsys.readouterr().out) == expected
+    assert json.loads(capsys.readouterr().out) == expected()
 
 
 @pytest.mark.parametrize(
