@@ -39,7 +39,7 @@ RESULTS = "results.jsonl"
 UNFINISHED = 3
 TRIES = 2
 """Failures after which a measurement is given up."""
-LEAST = 60.0
+LEAST = 120.0
 """Seconds that must be left for a measurement to begin."""
 PEAKS = {
     "B200": 2250, "H200": 989, "H100 PCIe": 756, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "RTX 4090": 165,

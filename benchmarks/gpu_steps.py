@@ -155,15 +155,18 @@ def spec_of(name: str, mode: str, how: How, batch: int) -> RunSpec:
     return parse(fields)
 
 
-def built(spec: RunSpec, how: How) -> tuple[Stepper, int]:
-    """The trainer's step, and the FLOPs of one."""
+def built(spec: RunSpec, how: How) -> tuple[Stepper, Callable[[], int]]:
+    """The trainer's step, and what counts the FLOPs of one."""
     views = make_views(spec, CHANNELS)
     torch.manual_seed(0)
     system, env = make_system(spec, views, LONG)
-    maskers = make_maskers(system, env)
-    stepper = Stepper(spec, system, maskers, LONG, Single(how.device))
-    stages = timeline(stepper.masking.maskers, LONG.steps)
-    return stepper, step_flops(system, env, stages, spec.batch_size, spec.batch_size, how.device)[0]
+    stepper = Stepper(spec, system, make_maskers(system, env), LONG, Single(how.device))
+
+    def flops() -> int:
+        stages = timeline(stepper.masking.maskers, LONG.steps)
+        return step_flops(system, env, stages, spec.batch_size, spec.batch_size, how.device)[0]
+
+    return stepper, flops
 
 
 def crops_of(spec: RunSpec, how: How) -> dict[str, torch.Tensor]:
@@ -202,7 +205,8 @@ def measured_step(name: str, mode: str, how: How) -> dict[str, Any]:
 
     def measure(batch: int) -> dict[str, Any]:
         spec = spec_of(name, mode, how, batch)
-        stepper, flops = built(spec, how)
+        stepper, count = built(spec, how)
+        flops = count()
         crops, rows = crops_of(spec, how), torch.arange(batch, device=how.device)
 
         def step(number: int) -> None:

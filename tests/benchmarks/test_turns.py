@@ -62,7 +62,7 @@ def test_one_that_fails_is_told_with_its_last_lines_and_the_other_ends(turns, tm
             {"A": words(other), "B": words("print('out of luck'); raise SystemExit(3)")},
             tmp_path,
             {},
-            seconds=0.5,
+            seconds=1.5,
         )
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid.read_text()), 0)
