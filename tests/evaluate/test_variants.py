@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 
 import pytest
 from PIL import Image
@@ -38,15 +39,21 @@ def digits(root, flip=False):
     return root
 
 
-@pytest.fixture
-def run(tmp_path):
-    """A finished run with two evaluations, and two folders of other images."""
-    out = tmp_path / "run"
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run with two evaluations. Tests must not change it."""
+    out = tmp_path_factory.mktemp("runs") / "run"
     checkpoint = {"every": "4 steps", "keep": 9}
     train(tiny.spec(out, steps=8, evaluate=[KNN], checkpoint=checkpoint, log=tiny.DRAWN), silent)
+    return out
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of it, beside two folders of other images."""
     digits(tmp_path / "OTHER")
     digits(tmp_path / "third", flip=True)
-    return out
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def on(tmp_path, name="OTHER"):

@@ -29,8 +29,9 @@ def run(tmp_path):
     return made
 
 
-def says(error, message):
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
+def says(message):
+    """A pattern for the whole message."""
+    return f"^{re.escape(message)}$"
 
 
 def test_the_lock_says_what_ran_and_with_what(run, tmp_path):
@@ -63,9 +64,11 @@ def test_the_locked_spec_follows_its_folder(run, tmp_path):
 
 def test_an_empty_folder_holds_no_run(tmp_path):
     require_same_run(tiny.spec(tmp_path), tmp_path)
-    with says(
+    with pytest.raises(
         CheckpointError,
-        f"{tmp_path}: holds no run (no spec.lock.yaml); give the folder that `sslkit run` printed",
+        match=says(
+            f"{tmp_path}: holds no run (no spec.lock.yaml); give the folder that `sslkit run` printed"
+        ),
     ):
         lock.read_lock(tmp_path)
 
@@ -104,10 +107,12 @@ def test_the_same_run_may_continue_elsewhere_with_other_workers_and_name(run, tm
 )
 def test_another_run_is_refused_by_what_differs(run, tmp_path, changes, named):
     other = tiny.spec(tmp_path, **{"evaluate": [{"kind": "knn"}], **changes})
-    with says(
+    with pytest.raises(
         SpecError,
-        f"{tmp_path}: holds a different run ({named}). Choose another folder with --out, "
-        f"continue that run with `sslkit resume {tmp_path}`, or delete the folder",
+        match=says(
+            f"{tmp_path}: holds a different run ({named}). Choose another folder with --out, "
+            f"continue that run with `sslkit resume {tmp_path}`, or delete the folder"
+        ),
     ):
         require_same_run(other, tmp_path)
 

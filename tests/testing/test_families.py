@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 import pytest
 import torch
@@ -25,17 +26,11 @@ from tests.testing.broken import (
     ObjectiveOf,
     SourceOf,
 )
+from tests.testing.outcomes import caught
 
 
 def exactly(count):
     return lambda draw, patches: draw.permutation(patches) < count
-
-
-def caught(spec, check, match):
-    """What the check called `check` says, which `match` fits."""
-    with pytest.raises(PluginError, match=match) as error:
-        checks(spec)[check]()
-    return str(error.value)
 
 
 def test_all_families_are_checked_on_a_run_of_their_own():
@@ -72,8 +67,7 @@ def test_all_families_are_checked_on_a_run_of_their_own():
 )
 def test_maskers(fields, check, match):
     spec = MaskerOf(**fields)
-    (name,) = [name for name in checks(spec) if check in name]
-    caught(spec, name, match)
+    assert re.search(match, caught(spec, check))
 
 
 def counted(module, said):
@@ -107,8 +101,7 @@ def counted(module, said):
 )
 def test_objectives(fields, check, match):
     spec = ObjectiveOf(**fields)
-    (name,) = [name for name in checks(spec) if check in name]
-    caught(spec, name, match)
+    assert re.search(match, caught(spec, check))
 
 
 def test_a_parameter_without_gradient():
@@ -132,20 +125,21 @@ def test_graphs_that_break(loss, match):
 
 def test_a_compiled_loss_must_be_the_eager_one():
     spec = ObjectiveOf(loss=lambda m, x: x.square().mean() + float(torch.compiler.is_compiling()))
-    message = caught(spec, "compiles to one graph", "compiled and .* eager at step 0")
-    assert "loss" in message
+    assert re.search("loss.* compiled and .* eager at step 0", caught(spec, "compiles to one graph"))
 
 
 def test_targets_train_in_a_masked_autoencoder():
-    message = caught(DiceSpec(), "repeats under a seed", "two runs of one seed differ at step 0")
-    assert "loss" in message
+    assert re.search(
+        "two runs of one seed differ at step 0.*loss", caught(DiceSpec(), "repeats under a seed")
+    )
 
 
 def test_balancers():
-    caught(
-        BalancerOf(join=lambda losses: losses.sum() * torch.nan),
-        "trains every parameter, all finite",
+    assert re.search(
         "not finite at step 0: loss = nan",
+        caught(
+            BalancerOf(join=lambda losses: losses.sum() * torch.nan), "trains every parameter, all finite"
+        ),
     )
 
 
@@ -208,8 +202,7 @@ def attending(request, tokens, asked=False, count=0, scale=1.0, dtype=torch.floa
 )
 def test_backbones(fields, check, match):
     spec = BackboneOf(**fields)
-    (name,) = [name for name in checks(spec) if check in name]
-    caught(spec, name, match)
+    assert re.search(match, caught(spec, check))
 
 
 def test_an_exported_backbone_is_one_of_timm():
@@ -286,8 +279,7 @@ def moody(source, split):
 )
 def test_sources(change, check, match):
     spec = SourceOf(change=change)
-    (name,) = [name for name in checks(spec) if check in name]
-    caught(spec, name, match)
+    assert re.search(match, caught(spec, check))
 
 
 @pytest.mark.parametrize(
@@ -303,8 +295,7 @@ def test_sources(change, check, match):
 )
 def test_augments(fields, check, match):
     spec = AugmentOf(**fields)
-    (name,) = [name for name in checks(spec) if check in name]
-    caught(spec, name, match)
+    assert re.search(match, caught(spec, check))
 
 
 def spoils(change):
@@ -375,8 +366,7 @@ def leave_a_gradient(net):
 )
 def test_evaluators(fields, check, match):
     spec = EvaluatorOf(**fields)
-    (name,) = [name for name in checks(spec) if check in name]
-    caught(spec, name, match)
+    assert re.search(match, caught(spec, check))
 
 
 def test_evaluators_see_features_of_labeled_images():
@@ -412,7 +402,7 @@ def test_a_logger_must_start_again_where_a_run_goes_on():
 
 def test_problems_of_a_spec_in_the_kits_run():
     spec = helper("objective", "mae").model_copy(update={"view": "nowhere"})
-    caught(spec, "fits the kit's run", r"objectives\.check\.view: 'nowhere' is not a view")
+    assert re.search(r"objectives\.check\.view: 'nowhere' is not a view", caught(spec, "fits the kit's run"))
 
 
 def test_a_kind_that_the_kit_needs_is_missing():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from sslkit.core.augment import to_float, to_uint8
 from sslkit.core.problem import Problem
-from sslkit.errors import PluginError
 from sslkit.specs.metrics import Metric
 from sslkit.testing.families import checks
 from sslkit.testing.kit_report import NotOffered
@@ -25,12 +26,7 @@ from tests.testing.broken import (
     SourceOf,
     StagedSpec,
 )
-from tests.testing.outcomes import unmet
-
-
-def caught(spec, check, match):
-    with pytest.raises(PluginError, match=match):
-        checks(spec)[check]()
+from tests.testing.outcomes import caught, unmet
 
 
 def plain(masker, rows):
@@ -49,19 +45,23 @@ BUFFERS, ROWS = "keeps what it learned in buffers", "learns alike from micro-bat
 
 
 def test_a_masker_that_learns_into_a_plain_attribute():
-    caught(LearnerOf(learn=plain), BUFFERS, "masks of a resumed run differ at step 3; keep what `observe`")
+    assert re.search(
+        "masks of a resumed run differ at step 3; keep what `observe`",
+        caught(LearnerOf(learn=plain), BUFFERS),
+    )
     for name in (BUFFERS, ROWS):
         checks(LearnerOf(learn=buffered))[name]()
 
 
 def test_a_masker_that_learns_from_means_of_a_micro_batch():
     spec = LearnerOf(learn=by_halves, rows=lambda mask: mask.hidden.float().mean((0, 1))[None])
-    caught(spec, ROWS, "depends on how the batch is cut into micro-batches: memory")
+    assert re.search("depends on how the batch is cut into micro-batches: memory", caught(spec, ROWS))
 
 
 def test_a_masker_whose_stage_is_unknown():
-    caught(
-        StagedSpec(), "its stages are those that it goes through", r"`at\(0.5\)` gives a masker that is not"
+    assert re.search(
+        r"`at\(0.5\)` gives a masker that is not",
+        caught(StagedSpec(), "its stages are those that it goes through"),
     )
 
 
@@ -90,7 +90,7 @@ def by_place(draw, patches):
     ],
 )
 def test_a_mask_that_depends_on_its_row_in_the_batch(sample, check, match):
-    caught(MaskerOf(sample=sample, hidden=98), check, match)
+    assert re.search(match, caught(MaskerOf(sample=sample, hidden=98), check))
 
 
 def test_a_fair_masker_has_no_habits():
@@ -152,7 +152,7 @@ def counted(target, goal, seen):
     ],
 )  # fmt: skip
 def test_targets(wrong, check, match):
-    caught(SketchOf(wrong=wrong), check, match)
+    assert re.search(match, caught(SketchOf(wrong=wrong), check))
 
 
 def test_a_sound_target_passes():
@@ -204,7 +204,7 @@ def generated(module, x):
     ids=["buffer", "randn", "generator", "compares", "part"],
 )
 def test_objectives(loss, check, match):
-    caught(ObjectiveOf(loss=loss), check, match)
+    assert re.search(match, caught(ObjectiveOf(loss=loss), check))
 
 
 @pytest.mark.parametrize(
@@ -220,14 +220,17 @@ def test_objectives(loss, check, match):
     ],
 )
 def test_backbones(check, match):
-    caught(HeldSpec(), check, match)
+    assert re.search(match, caught(HeldSpec(), check))
 
 
 def test_a_backbone_whose_tokens_depend_on_the_batch():
     spec = BackboneOf(
         change=lambda request, tokens: tokens._replace(cls=tokens.cls - tokens.cls.mean((0, 1)))
     )
-    caught(spec, "an image's tokens depend on itself only", "depend on the others of its batch in evaluation")
+    assert re.search(
+        "depend on the others of its batch in evaluation",
+        caught(spec, "an image's tokens depend on itself only"),
+    )
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,7 @@ def test_a_backbone_whose_tokens_depend_on_the_batch():
     ],
 )  # fmt: skip
 def test_balancers(fields, check, match):
-    caught(BalancerOf(**fields), check, match)
+    assert re.search(match, caught(BalancerOf(**fields), check))
 
 
 def test_a_balancer_may_leave_out_what_it_does_not_do():
@@ -288,7 +291,9 @@ def images(dtype, **more):
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint32, torch.int64, torch.bool])
 @pytest.mark.parametrize("more", [{}, {"loaded": True}, {"loaded": True, "first": 7}], ids=str)
 def test_sources_of_types_that_none_may_give(dtype, more):
-    caught(SourceOf(change=images(dtype, **more)), PIXELS, f"gives images as uint8.*but this is {dtype}")
+    assert re.search(
+        f"gives images as uint8.*but this is {dtype}", caught(SourceOf(change=images(dtype, **more)), PIXELS)
+    )
 
 
 def scaled(scale, dtype, held=True):
@@ -314,12 +319,15 @@ def test_sources_of_16_bits_and_floats(scale, dtype, held):
 @pytest.mark.parametrize("held", [True, None])
 @pytest.mark.parametrize("scale", [1.0, -1 / 255, float("nan")])
 def test_sources_of_floats_outside_0_to_1(scale, held):
-    caught(SourceOf(change=scaled(scale, torch.float32, held)), PIXELS, "has values from .*; `to_pixels` of")
+    assert re.search(
+        "has values from .*; `to_pixels` of",
+        caught(SourceOf(change=scaled(scale, torch.float32, held)), PIXELS),
+    )
 
 
 def test_sources_of_one_type_in_memory_and_of_another_one_by_one():
     change = scaled(1 / 255, torch.int16, "float")
-    caught(SourceOf(change=change), PIXELS, "differs between `load` and `resident`")
+    assert re.search("differs between `load` and `resident`", caught(SourceOf(change=change), PIXELS))
 
 
 def attributed(**values):
@@ -348,7 +356,7 @@ def unnamed(source, split):
     ],
 )
 def test_sources(change, check, match):
-    caught(SourceOf(change=change), check, match)
+    assert re.search(match, caught(SourceOf(change=change), check))
 
 
 CUT = "cuts decoded images alike"
@@ -378,7 +386,7 @@ def corner(images, draw):
     ],
 )
 def test_cuts(cut, match):
-    caught(AugmentOf(change=corner, fixes=True, cut=cut), CUT, match)
+    assert re.search(match, caught(AugmentOf(change=corner, fixes=True, cut=cut), CUT))
 
 
 def test_a_sound_cut():
@@ -389,7 +397,7 @@ def test_a_sound_cut():
 
 def test_an_augmentation_by_place():
     spec = AugmentOf(change=lambda x, draw: x * (1 - 0.1 * (torch.arange(len(x)) == 5))[:, None, None, None])
-    caught(spec, "an image depends on its own row only", "depends on")
+    assert re.search("depends on", caught(spec, "an image depends on its own row only"))
 
 
 @pytest.mark.parametrize(
@@ -405,7 +413,7 @@ def test_an_augmentation_by_place():
 )
 def test_evaluators_report_what_they_declare(declares, match):
     spec = EvaluatorOf(score=lambda subject: {"accuracy": 1.0}, declares=declares)
-    caught(spec, "reports the metrics that it declares", match)
+    assert re.search(match, caught(spec, "reports the metrics that it declares"))
 
 
 def asks(source):
@@ -426,6 +434,11 @@ def test_evaluators_say_before_a_run_what_they_need():
     checks(EvaluatorOf(score=None, asks=asks))[check]()
     with pytest.raises(KeyError):
         checks(EvaluatorOf(score=None, asks=crashes))[check]()
-    caught(EvaluatorOf(score=None, asks=refuses), check, "`check` refuses what it can score: k: is too large")
+    assert re.search(
+        "`check` refuses what it can score: k: is too large",
+        caught(EvaluatorOf(score=None, asks=refuses), check),
+    )
     checks(EvaluatorOf(score=None, idle="protocol"))[check]()
-    caught(EvaluatorOf(score=None, idle="probes"), check, "`unused` names probes, which are no fields")
+    assert re.search(
+        "`unused` names probes, which are no fields", caught(EvaluatorOf(score=None, idle="probes"), check)
+    )

@@ -30,7 +30,8 @@ ENV = Env(
 
 
 def says(message):
-    return pytest.raises(SpecError, match=f"^{re.escape(message)}$")
+    """A pattern for the whole message."""
+    return f"^{re.escape(message)}$"
 
 
 def mae(**masker):
@@ -79,15 +80,20 @@ def test_equal_requests_of_two_objectives_run_once():
 
 def test_statistics_must_fit_the_channels():
     view = {**tiny.VIEW, "normalize": {"mean": [0.5] * 3, "std": [0.5] * 3}}
-    with says(
-        "views.global.normalize: gives statistics of 3 channels but the images have 1; "
-        "give `mean` and `std` with one number a channel"
+    with pytest.raises(
+        SpecError,
+        match=says(
+            "views.global.normalize: gives statistics of 3 channels but the images have 1; "
+            "give `mean` and `std` with one number a channel"
+        ),
     ):
         compose(tiny.spec(views={"global": view}), tiny.CPU)
 
 
 def test_a_batch_must_not_be_larger_than_the_data():
-    with says("batch_size: 1438 is more than the 1437 training images; use at most 1437"):
+    with pytest.raises(
+        SpecError, match=says("batch_size: 1438 is more than the 1437 training images; use at most 1437")
+    ):
         compose(tiny.spec(batch_size=1438), tiny.CPU)
 
 
@@ -99,16 +105,21 @@ def test_data_without_a_training_split_is_refused(monkeypatch):
 
 @pytest.mark.parametrize(("ratio", "hidden"), [(0.9, 4), (0.76, 4)])
 def test_a_mask_that_hides_everything_is_refused(ratio, hidden):
-    with says(
-        f"masker: ratio {ratio} hides {hidden} of 4 patches (2 x 2); at least one must stay and one be hidden: "
-        "change the ratio or the patch"
+    with pytest.raises(
+        SpecError,
+        match=says(
+            f"masker: ratio {ratio} hides {hidden} of 4 patches (2 x 2); at least one must stay and one be hidden: "
+            "change the ratio or the patch"
+        ),
     ):
         compose(tiny.spec(objective=mae(ratio=ratio)), tiny.CPU)
 
 
 @pytest.mark.parametrize("layer", [2, 7, -3])
 def test_a_readout_of_a_block_that_does_not_exist_is_refused_before_training(layer):
-    with says(f"readout.layer: {layer} does not exist; the backbone has 2 blocks, from 0"):
+    with pytest.raises(
+        SpecError, match=says(f"readout.layer: {layer} does not exist; the backbone has 2 blocks, from 0")
+    ):
         compose(tiny.spec(readout={"layer": layer}), tiny.CPU)
 
 
@@ -117,9 +128,9 @@ def test_an_error_of_an_objective_names_its_place(monkeypatch):
         raise SpecError("the view is too small")
 
     monkeypatch.setattr(MAE, "build", refuse)
-    with says("objective: the view is too small"):
+    with pytest.raises(SpecError, match=says("objective: the view is too small")):
         compose(tiny.spec(), tiny.CPU)
-    with says("objectives.second: the view is too small"):
+    with pytest.raises(SpecError, match=says("objectives.second: the view is too small")):
         compose(tiny.spec(objective=None, objectives={"second": mae(ratio=0.5)}), tiny.CPU)
 
 
@@ -132,7 +143,9 @@ def test_too_few_crops_are_refused(monkeypatch):
         return objective
 
     monkeypatch.setattr(MAE, "build", greedy)
-    with says("objective: needs 2 crops of view 'global'; set `views.global.crops` to 2"):
+    with pytest.raises(
+        SpecError, match=says("objective: needs 2 crops of view 'global'; set `views.global.crops` to 2")
+    ):
         compose(tiny.spec(), tiny.CPU)
     run = tiny.spec(views={"global": {**tiny.VIEW, "crops": 2}})
     assert compose(run, tiny.CPU).env.views["global"].crops == 2
@@ -140,8 +153,9 @@ def test_too_few_crops_are_refused(monkeypatch):
 
 def test_an_unknown_net_is_refused(monkeypatch):
     monkeypatch.setattr(MAE, "build", lambda self, env: Everything(16, 8))
-    with says("nets: an objective reads net 'teacher', which the run does not have. Known: student, ema"):
-        run = tiny.spec(nets={"ema": {}})
+    run = tiny.spec(nets={"ema": {}})
+    message = "nets: an objective reads net 'teacher', which the run does not have. Known: student, ema"
+    with pytest.raises(SpecError, match=says(message)):
         make_system(run, make_views(run, 1), Length(8, 4))
 
 
