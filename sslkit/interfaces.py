@@ -35,6 +35,7 @@ from sslkit.evaluate.evaluator_checks import (
     holdout_problems,
     layer_problems,
 )
+from sslkit.evaluate.matched_names import matched_by_name
 from sslkit.functional.all_gather import all_rows
 from sslkit.functional.patches import patchify, unpatchify
 from sslkit.nn.token_target import TokenTarget, token_target
@@ -116,6 +117,7 @@ __all__ += [
     "class_problems",
     "holdout_problems",
     "layer_problems",
+    "matched_by_name",
     "mean_interval",
     "save_pictures",
 ]

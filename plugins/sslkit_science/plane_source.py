@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import compress
 from pathlib import Path
@@ -100,6 +101,7 @@ class PlaneSource(Source):
             (entry.window.height, entry.window.width) for entry in self._entries if entry.plane
         )
         self.channels = train.channels if train else reading.channels or self._first_channels()
+        self.channel_names = train.channel_names if train else self._first_names()
         self.mapping: PixelRange | None = train.mapping if train else self._resolved()
 
     @cached_property
@@ -212,6 +214,15 @@ class PlaneSource(Source):
                 f"{self.files.root}: the label {strange!r} is none of the {len(classes)} training classes"
             )
         return torch.tensor([index[str(label)] for label in in_files]), classes
+
+    def _first_names(self) -> tuple[str, ...]:
+        """Of the channels, as the first file that can be read has them; those of `bands`, where they are chosen."""
+        plane = next((entry.plane for entry in self._entries if entry.plane), None)
+        names = plane.channel_names if plane else ()
+        if plane and names and self.reading.bands:
+            with suppress(ChannelsError):  # which is told when the image is read
+                names = tuple(names[_place(band, plane, "")] for band in self.reading.bands)
+        return names if len(names) == self.channels else ()
 
     def _first_channels(self) -> int:
         plane = next(entry.plane for entry in self._entries if entry.plane)

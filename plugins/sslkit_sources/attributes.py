@@ -6,6 +6,8 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,6 +43,20 @@ def encode(
             raise DataError(f"{where}: attribute {column!r} is {strange!r}, which no training image has")
         encoded[column] = torch.tensor([index[value] for value in values])
     return encoded
+
+
+class Coded(NamedTuple):
+    """The attributes of a source."""
+
+    numbers: Mapping[str, Tensor] = MappingProxyType({})
+    """`[N]` int64 of each, -1 where it is unknown."""
+    values: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    """What the numbers of each stand for."""
+
+
+def coded(columns: Mapping[str, Values], names: Mapping[str, tuple[str, ...]], where: str) -> Coded:
+    """As `encode`, with the names of what is encoded."""
+    return Coded(encode(columns, names, where), {column: names.get(column, ()) for column in columns})
 
 
 def read_csv(path: Path, files: Sequence[str]) -> dict[str, Values]:

@@ -16,8 +16,9 @@ from sslkit.interfaces import PixelRange, to_pixels
 from sslkit.plugin import DataError
 from sslkit_sources import deep_formats
 from sslkit_sources.image_limits import MOST_METADATA, MOST_PIXELS, metadata_advice, opened
-from sslkit_sources.raw_image import Alpha, Pixels, Raw, Wanted, select, turned, unread
-from sslkit_sources.tiff_pixels import MAGIC, WHITE_IS_ZERO, read_tiff
+from sslkit_sources.jpeg_xl import is_deep_jpegxl, read_jpegxl
+from sslkit_sources.raw_image import SIDEWAYS, Alpha, Pixels, Raw, Wanted, select, turned, unread
+from sslkit_sources.tiff_pixels import MAGIC, WHITE_IS_ZERO, read_tiff, tiff_size
 
 MODES = {1: "L", 3: "RGB"}
 _BITS, _PHOTOMETRIC, _SAMPLES, _FORMAT = 258, 262, 277, 339
@@ -70,6 +71,11 @@ class Decoder(NamedTuple):
         """The channels."""
         return Wanted(self.channels, self.convert, self.bands, self.alpha)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the channels, where bands are asked for."""
+        return tuple(str(band) if band == str(band) else f"band {band}" for band in self.bands)
+
     def settings(self) -> tuple[object, ...]:
         """What changes the values of images, for a fingerprint; empty where that are the defaults."""
         values = self._asdict()
@@ -107,6 +113,8 @@ class Decoder(NamedTuple):
             if data[:4] in MAGIC and not self._is_for_pil(data, name):
                 return self._selected(read_tiff(data, name, self.wanted.whole, self.max_pixels), name)
             with opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
+                if image.format == "JXL" and is_deep_jpegxl(data):
+                    return self._selected(read_jpegxl(data), name)
                 if raw := self._deep(image, data, name):
                     if deep_formats.may_be_turned(data):
                         raw = raw._replace(pixels=turned(raw.pixels, _orientation(image)))
@@ -137,6 +145,20 @@ class Decoder(NamedTuple):
                 text = "; ".join(filter(None, (lost, _unread_by_pil(image))))
                 return Read(np.zeros((0, 0, 0), np.uint8), unread=text) if text else None
         return self.read(data, name)
+
+    def size(self, data: bytes, name: str) -> tuple[int, int]:
+        """Height and width of the upright image in `data`, whose pixels are not decoded; `shrink` does not count.
+
+        Raises:
+            DataError: as for a call, as far as the header tells.
+        """
+        with _reasons(data, name):
+            if data[:4] in MAGIC and not self._is_for_pil(data, name):
+                return tiff_size(data)
+            with opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
+                width, height = image.size
+                turns = deep_formats.may_be_turned(data) and _orientation(image) in SIDEWAYS
+                return (width, height) if turns else (height, width)
 
     def _selected(self, raw: Raw, name: str) -> Read:
         return Read(select(raw, self.wanted, name), raw.high, raw.inverted, unread(raw, self.wanted))
@@ -182,6 +204,8 @@ class Decoder(NamedTuple):
 def _is_deep(data: bytes, image: Image.Image) -> bool:
     if deep_formats.is_deep_png(data) or deep_formats.is_deep_pnm(data):
         return True
+    if image.format == "JXL":
+        return is_deep_jpegxl(data)
     return image.format == "JPEG2000" and bool(deep_formats.deep_jpeg2000(data))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from sslkit.plugin import DataError
 from sslkit_sources.image_limits import require_pixels
-from sslkit_sources.raw_image import Pixels, Raw
+from sslkit_sources.raw_image import Pixels, Raw, by_count
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TURNING = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})
@@ -37,7 +37,7 @@ def read_png(data: bytes) -> Raw:
     """A PNG of 16 bits, whose size was looked at."""
     import imagecodecs
 
-    return _by_count(_planes(np.asarray(imagecodecs.png_decode(data))))
+    return by_count(_planes(np.asarray(imagecodecs.png_decode(data))))
 
 
 def is_deep_pnm(data: bytes) -> bool:
@@ -60,7 +60,7 @@ def read_pnm(data: bytes, name: str) -> Raw:
         raise DataError(f"{name}: cannot be decoded: the file is truncated")
     values = np.frombuffer(data, ">u2", width * height * samples, header.end()).astype(np.uint16)
     pixels = _planes(values.reshape(height, width, samples))
-    return _by_count(pixels)._replace(high=None if high == 65535 else float(high))
+    return by_count(pixels)._replace(high=None if high == 65535 else float(high))
 
 
 def deep_jpeg2000(data: bytes) -> int:
@@ -88,7 +88,7 @@ def read_jpeg2000(data: bytes, name: str, max_pixels: int) -> Raw:
     pixels = _planes(np.asarray(imagecodecs.jpeg2k_decode(data)))
     bits = (data[at + 34] & 0x7F) + 1
     whole = pixels.dtype.kind != "u" or bits == 8 * pixels.dtype.itemsize
-    return _by_count(pixels)._replace(high=None if whole else float(2**bits - 1))
+    return by_count(pixels)._replace(high=None if whole else float(2**bits - 1))
 
 
 def lost_bits(kind: str | None, data: bytes) -> str:
@@ -111,10 +111,3 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 def _planes(array: Pixels) -> Pixels:
     """`[H, W]` or `[H, W, C]` as `[C, H, W]`; channels stay side by side in memory, as crops take them."""
     return array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
-
-
-def _by_count(pixels: Pixels) -> Raw:
-    """Gray or color, with alpha where there is one sample more."""
-    count = len(pixels)
-    colors = {1: 1, 2: 1, 3: 3, 4: 3}.get(count, 0)
-    return Raw(pixels, colors, colors if count in (2, 4) else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from sslkit.interfaces import Source, digests_of_files, fingerprint_of
 from sslkit.plugin import read_bytes
+from sslkit_sources.attributes import Coded
 from sslkit_sources.decode import Decoder
 from sslkit_sources.listing import Listing
 
@@ -24,7 +24,7 @@ class FolderSource(Source):
     """Images decoded from files on access."""
 
     def __init__(
-        self, root: Path, listing: Listing, decoder: Decoder, attributes: Mapping[str, Tensor] | None = None
+        self, root: Path, listing: Listing, decoder: Decoder, attributes: Coded | None = None
     ) -> None:
         """`root` is what the files of `listing` are relative to."""
         self.root = root
@@ -33,8 +33,8 @@ class FolderSource(Source):
         self.labels = None if listing.labels is None else torch.tensor(listing.labels)
         self.classes = listing.classes
         self.decoder = decoder
-        self.channels = decoder.channels
-        self.attributes = attributes or {}
+        self.channels, self.channel_names = decoder.channels, decoder.names
+        self.attributes, self.attribute_values = attributes or Coded()
 
     @cached_property
     def fingerprint(self) -> str:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from torch import Tensor
-
 from sslkit.plugin import DataError, SplitSpec, SslkitWarning, suggest
-from sslkit_sources.attributes import Values, encode, names_of
+from sslkit_sources.attributes import Coded, Values, coded, names_of
 from sslkit_sources.drawn_split import by_folder, places_of
 from sslkit_sources.listing import Listing, list_named, sort_key
 from sslkit_sources.listing_table import Table, files_of, read_table
@@ -35,7 +33,7 @@ class Images(NamedTuple):
     root: Path
     """What the files of `listed` are relative to."""
     listed: Listing
-    attributes: Mapping[str, Tensor]
+    attributes: Coded
 
 
 class _Rows(NamedTuple):
@@ -90,7 +88,7 @@ def listed_images(
         present = tuple(name for name in names if name in rows.table.header)
         values = _attributes(rows, columns.model_copy(update={"attributes": present}))
         return Images(
-            test.root, _listing(rows, test.root, columns, classes), encode(values, names, str(test.file))
+            test.root, _listing(rows, test.root, columns, classes), coded(values, names, str(test.file))
         )
     drawn = _drawn(rows, train.root, columns, classes, draw, split) if draw else None
     places = drawn or _stated(rows, splits, columns, split)
@@ -100,7 +98,7 @@ def listed_images(
     if draw and draw.by == "folder" and not rows.table.header and _flat(rows):
         listed = listed._replace(labels=None, classes=())
     values = {name: _at(cells, places) for name, cells in attributes.items()}
-    return Images(train.root, listed, encode(values, names, str(train.file)))
+    return Images(train.root, listed, coded(values, names, str(train.file)))
 
 
 def _rows(listing: Named, columns: ListingColumns) -> _Rows:

@@ -75,7 +75,7 @@ class ParquetSource(Source):
         self.files = list(files)
         self.columns = columns
         self.decoder = decoder
-        self.channels = decoder.channels
+        self.channels, self.channel_names = decoder.channels, decoder.names
         self._states = [state_of(path) for path in self.files]
         self._parts = [read_images(path, columns.image) for path in self.files]
         self._ends = torch.tensor([len(part) for part in self._parts]).cumsum(0).tolist()
@@ -83,12 +83,12 @@ class ParquetSource(Source):
             raise DataError(f"{self.files[0]}: holds no rows; expected an image in each")
         self.labels, self.classes = read_labels(self.files, columns.label, classes, columns.max_classes)
         self.attributes = encode(read_attributes(self.files, columns.attributes), names, str(self.files[0]))
-        self._names = {name: tuple(names[name]) for name in self.attributes}
+        self.attribute_values = {name: tuple(names[name]) for name in self.attributes}
 
     @cached_property
     def fingerprint(self) -> str:
         """Over the encoded images, labels and attributes; not over how the files store them."""
-        return fingerprint_of(self, self._names, *self.decoder.settings())
+        return fingerprint_of(self, self.attribute_values, *self.decoder.settings())
 
     def digests(self) -> NDArray[np.uint8]:
         """`[N, 16]` of the encoded images."""

@@ -15,6 +15,8 @@ Pixels = NDArray[np.generic]
 Alpha = Literal["drop", "composite", "channel"]
 LUMA = (0.299, 0.587, 0.114)
 """Weights of ITU-R 601, which PIL takes for gray too."""
+SIDEWAYS = frozenset({5, 6, 7, 8})
+"""EXIF orientations that swap height and width."""
 WHITE = 1.0
 """What transparent pixels are laid over, as a share of full scale."""
 
@@ -72,6 +74,13 @@ class Wanted(NamedTuple):
         return not self.whole and self.alpha == "drop"
 
 
+def by_count(pixels: Pixels) -> Raw:
+    """Gray or color, with alpha where there is one sample more."""
+    count = len(pixels)
+    colors = {1: 1, 2: 1, 3: 3, 4: 3}.get(count, 0)
+    return Raw(pixels, colors, colors if count in (2, 4) else None)
+
+
 def select(raw: Raw, wanted: Wanted, name: str) -> Pixels:
     """The channels of `raw` that are `wanted`, `[channels, H, W]` of the file's type.
 
@@ -119,7 +128,7 @@ def _of_alpha(samples: int) -> str:
 
 def turned(pixels: Pixels, orientation: int) -> Pixels:
     """`pixels` `[C, H, W]` upright, given the EXIF orientation of what is stored, 1 to 8."""
-    if orientation in (5, 6, 7, 8):
+    if orientation in SIDEWAYS:
         pixels = pixels.swapaxes(1, 2)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[:, ::-1]

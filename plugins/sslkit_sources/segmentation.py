@@ -22,8 +22,6 @@ from sslkit_sources.image_limits import opened
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 from sslkit_sources.mask_regions import Regions
 
-ORIENTATION, TURNED = 0x0112, frozenset({5, 6, 7, 8})
-"""EXIF tag, and those of its values that swap height and width."""
 INDEXED = frozenset({"P", "L", "1"})
 """Modes whose values are numbers of regions."""
 
@@ -70,6 +68,7 @@ class SegmentationSource(Source):
         self.masks = [masks[stem] for stem in stems]
         self.images = FolderSource(root / IMAGES, listed, decoder)
         self.channels, self.regions = decoder.channels, regions.names
+        self.channel_names = decoder.names
 
     @cached_property
     def fingerprint(self) -> str:
@@ -98,8 +97,8 @@ class SegmentationSource(Source):
     def mask(self, index: int) -> Tensor:
         path = self.root / MASKS / self.masks[index]
         decoder = self.images.decoder
-        values = _values(path, decoder.max_pixels)
-        expected = _size(self.images.root / self.images.files[index], decoder.max_pixels)
+        values = _values(path, decoder)
+        expected = decoder.size(*self.images.encoded(index))
         if values.shape != expected:
             raise DataError(
                 f"{path}: is {values.shape[0]} x {values.shape[1]} pixels, but its image, upright, "
@@ -124,11 +123,11 @@ def _require_single(root: Path, files: list[str], stems: list[str]) -> None:
         owner[stem] = name
 
 
-def _values(path: Path, max_pixels: int) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+def _values(path: Path, decoder: Decoder) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     """`[H, W]` numbers as the file has them."""
     require_regular(path)
     try:
-        with opened(path, str(path), max_pixels) as image:
+        with opened(path, str(path), decoder.max_pixels, decoder.max_metadata) as image:
             image.load()
             mode, values = image.mode, np.array(image)
     except DataError:
@@ -140,17 +139,3 @@ def _values(path: Path, max_pixels: int) -> np.ndarray[tuple[int, int], np.dtype
             f"{path}: is a {mode} image; expected a palette or 8-bit gray PNG of numbers of regions"
         )
     return values.astype(np.uint8)
-
-
-def _size(path: Path, max_pixels: int) -> tuple[int, int]:
-    """Height and width of the upright image, from its header."""
-    require_regular(path)
-    try:
-        with opened(path, str(path), max_pixels) as image:
-            width, height = image.size
-            turned = image.getexif().get(ORIENTATION) in TURNED
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path}: cannot be decoded: {error}") from None
-    return (width, height) if turned else (height, width)

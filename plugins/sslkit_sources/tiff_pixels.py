@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sslkit.plugin import DataError
 from sslkit_sources.image_limits import require_pixels
-from sslkit_sources.raw_image import Pixels, Raw, stacked_planes, turned
+from sslkit_sources.raw_image import SIDEWAYS, Pixels, Raw, stacked_planes, turned
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """What TIFF and BigTIFF begin with."""
@@ -60,6 +60,15 @@ def read_tiff(data: bytes, name: str, whole: bool, max_pixels: int) -> Raw:
         return Raw(
             pixels, colors, alpha, premultiplied, channels, pages, _high(page), inverted, _names(file, planes)
         )
+
+
+def tiff_size(data: bytes) -> tuple[int, int]:
+    """Height and width of the first image of a TIFF file, upright."""
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.series[0].keyframe
+        turns = int(page.tags.valueof(ORIENTATION, 1)) in SIDEWAYS
+        height, width = page.imagelength, page.imagewidth
+        return (width, height) if turns else (height, width)
 
 
 def _whole_page(page: tifffile.TiffPage, data: bytes) -> NDArray[np.generic]:

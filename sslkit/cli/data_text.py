@@ -110,7 +110,8 @@ def _side(side: Side) -> str:
 
 def _channels(statistics: ImageStatistics) -> Iterator[list[str]]:
     for number, channel in enumerate(statistics.channels):
-        yield [str(number), *(f"{value:.4g}" for value in channel)]
+        name = statistics.channel_names[number : number + 1]
+        yield [" ".join([str(number), *name]), *(f"{value:.4g}" for value in channel)]
 
 
 def _classes(classes: Mapping[str, Mapping[str, int]]) -> Iterator[tuple[str, str]]:

@@ -26,12 +26,17 @@ class Source(ABC):
 
     channels: int
     """Channels of every image."""
+    channel_names: tuple[str, ...] = ()
+    """A name for each channel, where the files or the spec have them."""
     labels: Tensor | None
     """`[N]` int64, or None where the images have no labels."""
     classes: tuple[str, ...]
     """Names of the labels; empty without labels."""
     attributes: Mapping[str, Tensor] = {}
     """Further labels by name, each `[N]` int64 from 0, or -1 where it is unknown; for `probing`."""
+    attribute_values: Mapping[str, tuple[str, ...]] = {}
+    """Names of an attribute's values, in the order of their numbers. Evaluators match those of two sources by name;
+    an attribute that is not here is compared by its numbers."""
     regions: tuple[str, ...] = ()
     """Names of the values of masks; empty where images have none."""
     sizes: frozenset[tuple[int, int]] | None = None

@@ -50,6 +50,18 @@ def test_statistics_are_printed_and_their_last_line_is_pasted_into_a_view(spec, 
     assert yaml.safe_load("\n".join(out.splitlines()[-2:])) == pasted, "the lines between are comments"
 
 
+def test_channels_have_the_names_of_their_bands(spec, tmp_path, capsys):
+    assert call(capsys, "data", "stats", spec)[1].count("band") == 0
+    json_file = tmp_path / "stats.json"
+    code, out, _ = call(
+        capsys, "data", "stats", spec, "data.channels=2", "data.bands=[2, 0]", "--json", json_file
+    )
+    rows = [text for text in out.splitlines() if text.startswith(("0 ", "1 "))]
+    assert code == OK
+    assert [row.partition("  ")[0] for row in rows] == ["0 band 2", "1 band 0"]
+    assert json.loads(json_file.read_text())["channel_names"] == ["band 2", "band 0"]
+
+
 def test_json_has_everything(spec, tmp_path, capsys):
     call(capsys, "data", "stats", spec, "--json", tmp_path / "stats.json", "seed=3")
     data = json.loads((tmp_path / "stats.json").read_text())

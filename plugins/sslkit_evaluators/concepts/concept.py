@@ -22,6 +22,7 @@ from sslkit.interfaces import (
     Subject,
     attribute_problems,
     class_problems,
+    matched_by_name,
 )
 from sslkit.plugin import DataError, Problem
 from sslkit_evaluators.concepts.classify import Classifier, Search, auc, classify
@@ -88,6 +89,10 @@ class ConceptEvaluator(Evaluator):
         names = self.bottleneck.concepts or tuple(train.attributes)
         unknown = attribute_problems("concepts", "concept", names, setting._replace(sources={"train": train}))
         yield from unknown
+        try:
+            self._attributes(train, setting.sources["test"])
+        except DataError as error:
+            yield Problem(field, str(error))
         if len(train) < LEAST:
             yield Problem("holdout", _too_few(len(train)))
 
@@ -163,9 +168,18 @@ class ConceptEvaluator(Evaluator):
         if len(features.labels) != len(source):  # unreadable images have no features
             rows: Rows = subject.rows(split, lambda images, _: images.new_zeros(len(images), 1))
             places = rows.indices.to(device)
-        names = self.bottleneck.concepts or tuple(source.attributes)
+        attributes = self._attributes(subject.source("train"), source)
+        return {name: values.to(device)[places] for name, values in attributes.items()}
+
+    def _attributes(self, train: Source, source: Source) -> dict[str, Tensor]:
+        """Concept -> `[N]` of all images of `source`, counted as those of `train`, by name."""
+        names, counted = source.attribute_values, train.attribute_values
         return {
-            name: source.attributes[name].to(device)[places] for name in names if name in source.attributes
+            name: matched_by_name(
+                source.attributes[name], names.get(name, ()), counted.get(name, ()), f"concept {name!r}"
+            )
+            for name in self.bottleneck.concepts or tuple(source.attributes)
+            if name in source.attributes
         }
 
     def _held(self, train: Features, seed: int) -> Tensor:

@@ -22,6 +22,7 @@ from sslkit.interfaces import (
     Subject,
     attribute_problems,
     layer_problems,
+    matched_by_name,
 )
 from sslkit.plugin import DataError, Problem
 from sslkit_evaluators.probes.labeled_features import require_finite
@@ -83,19 +84,19 @@ class ProbingEvaluator(Evaluator):
         """The blocks are there, and the attributes, in both splits."""
         yield from layer_problems("layers", self.layers, setting.net)
         try:
-            train, test = (tuple(self._columns(setting.sources[split], split)) for split in self.needs)
+            columns = self._matched(setting.sources)
         except DataError as error:
             yield Problem("attributes" if self.attributes else "", str(error))
             return
-        for name in train:
-            if name not in test:
+        for name in columns["train"]:
+            if name not in columns["test"]:
                 yield Problem("attributes", _lacking(name))
-        yield from attribute_problems("attributes", "attribute", train, setting)
+        yield from attribute_problems("attributes", "attribute", tuple(columns["train"]), setting)
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy`, the mean over attributes at the selected layer; `NAME_accuracy` and `NAME_layer`."""
         layers = self.layers or (*range(subject.backbone().depth - 1), -1)
-        columns = {split: self._columns(subject.source(split), split) for split in self.needs}
+        columns = self._matched({split: subject.source(split) for split in self.needs})
         for name in columns["train"]:
             if name not in columns["test"]:
                 raise DataError(_lacking(name))
@@ -107,6 +108,20 @@ class ProbingEvaluator(Evaluator):
         single = probed[0].predictions[probed[0].best] if len(probed) == 1 else None
         table = _table(probed, layers)
         return Scores(metrics, single, table, {"layers": lambda path: draw_heat(path, table)})
+
+    def _matched(self, sources: Mapping[Split, Source]) -> dict[Split, dict[str, Tensor]]:
+        """The attributes to probe; their values are counted as those of the training images, by name."""
+        columns = {split: self._columns(sources[split], split) for split in self.needs}
+        names = {
+            split: {**sources[split].attribute_values, CLASS: sources[split].classes} for split in columns
+        }
+        columns["test"] = {
+            name: matched_by_name(
+                values, names["test"].get(name, ()), names["train"].get(name, ()), f"attribute {name!r}"
+            )
+            for name, values in columns["test"].items()
+        }
+        return columns
 
     def _columns(self, source: Source, split: Split) -> dict[str, Tensor]:
         """The attributes to probe."""

@@ -28,10 +28,9 @@ from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_
 from sslkit_sources.specs.places import Paths, learns_from, placed
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
+    from sslkit_sources.attributes import Coded
     from sslkit_sources.folder import FolderSource
     from sslkit_sources.listed_images import Images
 
@@ -213,12 +212,12 @@ class Folder(SourceSpec):
         images = None if split == "train" else self._images("train")
         return FolderSource(images.root, images.listed, source.decoder) if images else source
 
-    def _attributes(self, split: str, listed: Listing) -> dict[str, Tensor]:
+    def _attributes(self, split: str, listed: Listing) -> Coded:
         """Attributes of the images of `split`; their values are those of `_whole("train")`."""
-        from sslkit_sources.attributes import encode, names_of, read_csv
+        from sslkit_sources.attributes import Coded, coded, names_of, read_csv
 
         if self.attributes is None:
-            return {}
+            return Coded()
         train_csv = self.attributes.expanduser()
         test_csv = (self.test_attributes or self.attributes).expanduser()
         train = listed if split == "train" and self.split is None else self._whole("train")
@@ -226,4 +225,4 @@ class Folder(SourceSpec):
         names = {column: names_of(values) for column, values in columns.items()}
         if train is not listed:
             columns = read_csv(test_csv, listed.files)
-        return encode(columns, names, str(test_csv if split != "train" else train_csv))
+        return coded(columns, names, str(test_csv if split != "train" else train_csv))

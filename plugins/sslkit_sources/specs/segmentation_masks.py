@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field, model_validator
 
-from sslkit.plugin import DataError, Problem, SourceSpec, SplitSpec
+from sslkit.plugin import DataError, Problem, Range, SourceSpec, SplitSpec
 from sslkit_sources import listing
 from sslkit_sources.drawn_split import drawn
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
+from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
+    from sslkit_sources.folder import FolderSource
+    from sslkit_sources.mask_regions import Regions
+    from sslkit_sources.segmentation import SegmentationSource
 
 
 @final
@@ -42,15 +46,28 @@ class Segmentation(SourceSpec):
     is `ignore_index` is counted all the same. Default: 0, 1, 2 and so on."""
     ignore_index: int = Field(255, ge=0, le=255)
     """Value of pixels that are not counted (VOC, Cityscapes: 255; for ADE20K, whose 0 is `other`: 0)."""
-    channels: Literal[1, 3] = 3
-    """Channels of every image."""
+    channels: int = Field(3, ge=1)
+    """Channels of every image. 1 and 3: gray and color. Others: as many samples of a pixel, or pages, as files have."""
     convert: bool = True
     """Bring gray, palette, alpha and CMYK images to `channels`; false: such an image is an error."""
+    bands: Bands | None = None
+    """Which of a file's bands are the channels: places from 0 (samples of a pixel, then pages), or their names."""
+    alpha: Alpha = "drop"
+    """Transparency: its hidden color is kept (`drop`, as torchvision), white shows through (`composite`), or it is
+    the last channel (`channel`), opaque where a file has none."""
+    range: Range = "auto"
+    """Which stored values become 0 and 1, by type, by numbers or by percentiles of the first images."""
+    shrink: int | None = Field(None, ge=1)
+    """Decode JPEG files at 1/2, 1/4 or 1/8 of their size where both sides keep so many pixels: quicker, other values.
+    Twice the size of the crops is plenty. Default: whole."""
     max_pixels: int = Field(89_478_485, ge=1)
     """Pixels of an image at most, read from its header: past it, it is unreadable. Default: where PIL warns."""
+    max_metadata: int = Field(1_048_576, ge=1)
+    """Bytes of a text chunk or color profile of a PNG at most; past it, the image is unreadable. Default: PIL's."""
 
     @model_validator(mode="after")
-    def _one_way(self) -> Self:
+    def _fitting(self) -> Self:
+        require_fitting(self)
         if self.split is not None and self.test is not None:
             raise ValueError("`split` draws the test split from `root`, and `test` names one; leave one out")
         return self
@@ -72,13 +89,35 @@ class Segmentation(SourceSpec):
             )
 
     def build(self, split: str) -> Source | None:
-        from sslkit_sources.decode import Decoder
-        from sslkit_sources.mask_regions import Regions, names_in
+        from sslkit_sources.first_images import settled
+
+        source = self._read(split)
+        if source is None:
+            return None
+        training = partial(self._training_images, source, split)
+        source.images.decoder = settled(source.images.decoder, self.range, source.images, training)
+        return source
+
+    def _training_images(self, source: SegmentationSource, split: str) -> FolderSource:
+        train = source if split == "train" else self._read("train")
+        assert train is not None  # there is a `root`
+        return train.images
+
+    def _read(self, split: str) -> SegmentationSource | None:
+        """The images of `split` with their masks; None where there is no such split."""
         from sslkit_sources.segmentation import SegmentationSource
 
         root = self.root if split == "train" or self.split is not None else self.test
         if root is None:
             return None
+        where = str(root.expanduser() / IMAGES)
+        part = partial(drawn, draw=self.split, split=split, where=where) if self.split else None
+        return SegmentationSource(root.expanduser(), self._meaning(), decoder_of(self), part)
+
+    def _meaning(self) -> Regions:
+        """Of the values of masks. Raises DataError where they are not as many as the names."""
+        from sslkit_sources.mask_regions import Regions, names_in
+
         names = (
             names_in(self.regions) if isinstance(self.regions, Path) else tuple(map(str, range(self.regions)))
         )
@@ -88,9 +127,4 @@ class Segmentation(SourceSpec):
                 f"values: names {len(values)} values, {len(set(values))} of them different, for {len(names)} regions; "
                 "give each region one of its own"
             )
-        ignored = None if self.ignore_index in values else self.ignore_index
-        regions = Regions(names, ignored, values)
-        decoder = Decoder(self.channels, self.convert, self.max_pixels)
-        where = str(root.expanduser() / IMAGES)
-        part = partial(drawn, draw=self.split, split=split, where=where) if self.split else None
-        return SegmentationSource(root.expanduser(), regions, decoder, part)
+        return Regions(names, None if self.ignore_index in values else self.ignore_index, values)

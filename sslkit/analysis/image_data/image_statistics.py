@@ -61,6 +61,8 @@ class ImageStatistics(NamedTuple):
     """Over all images of all splits; None where a sample was read."""
     signal: str | None
     """The signal that ended it early."""
+    channel_names: tuple[str, ...] = ()
+    """Of `channels`, where the source knows them."""
 
     @property
     def constant(self) -> list[int]:
@@ -90,6 +92,7 @@ class ImageStatistics(NamedTuple):
             "pixels": "every pixel of whole images counts the same, in [0, 1], before crops and normalize",
             "normalize": self.normalize(),
             "channels": [channel._asdict() for channel in self.channels],
+            "channel_names": self.channel_names,
             "dtypes": self.dtypes,
             "sizes": {
                 **{name: side and side._asdict() for name, side in sides.items()},
@@ -134,6 +137,7 @@ def image_statistics(
         asked=seen.asked,
         seed=spec.seed,
         channels=seen.tally.summaries(),
+        channel_names=train.channel_names,
         dtypes=dict(Counter(image.dtype for image in seen.facts)),
         height=_side([image.height for image in seen.facts]),
         width=_side([image.width for image in seen.facts]),

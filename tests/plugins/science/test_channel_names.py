@@ -149,6 +149,21 @@ def test_formats_without_names_refuse_them_before_the_run(kind, sample, title):
     assert parse(small(data={**data, "bands": [0]})).data.bands == (0,)
 
 
+def test_sources_name_their_channels(tmp_path):
+    raw = pixels(2, 9, 8)
+    metadata = {"axes": "CYX", "Labels": ["DNA", "actin"]}
+    tifffile.imwrite(tmp_path / "a.tif", raw, imagej=True, metadata=metadata)
+    names = [
+        TIFF(root=tmp_path, test=tmp_path, range="type", **fields).build(split).channel_names
+        for fields in ({}, {"bands": ["actin"]}, {"bands": [1, 0]})
+        for split in ("train", "test")
+    ]
+    assert names == [("DNA", "actin")] * 2 + [("actin",)] * 2 + [("actin", "DNA")] * 2
+    (tmp_path / "plain").mkdir()
+    tifffile.imwrite(tmp_path / "plain" / "a.tif", raw, photometric="minisblack")
+    assert TIFF(root=tmp_path / "plain", range="type").build("train").channel_names == ()
+
+
 def test_all_images_without_the_channels_stop_the_start(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", pixels(9, 8, 3), photometric="rgb")
     with pytest.raises(DataError, match=r"a\.tif: has 3 channels, and channels: 4 asks for others"):

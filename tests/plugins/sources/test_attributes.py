@@ -36,6 +36,15 @@ def test_sources_have_none_by_default(root):
     assert Folder(root=root / "train").build("train").attributes == {}
 
 
+def test_sources_name_the_values_of_their_attributes(root, tmp_path):
+    source = folder(root, test_attributes=root / "test.csv").build("test")
+    assert source.attribute_values == {"color": ("blue", "red"), "legs": ("2", "4", "10")}
+    listing = "path,color\na/0.png,red\na/2.png,blue\nb/1.png,red\nb/3.png,blue\n"
+    (tmp_path / "list.csv").write_text(listing)
+    listed = Folder(root=root / "train", listing=tmp_path / "list.csv").build("train")
+    assert listed.attribute_values == {"color": ("blue", "red")}
+
+
 def test_a_csv_file_gives_codes_in_the_order_of_the_images(root):
     source = folder(root).build("train")
     assert [source.name(i) for i in range(4)] == ["a/0.png", "a/2.png", "b/1.png", "b/3.png"]

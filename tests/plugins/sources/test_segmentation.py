@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 from PIL import Image
 
@@ -262,3 +263,67 @@ def test_masks_of_one_region_are_told_before_the_run(root):
     for name in ("a", "b", "street/0"):
         save(root / "masks" / f"{name}.png", np.full_like(VALUES, 255))
     assert "all train masks have no labeled pixel" in constant_masks("train", build(root))
+
+
+def scientific(root: Path, image_HWC: np.ndarray, **options: object) -> None:
+    """Images `a.tif`, `b.tif` of any type, with masks of three regions."""
+    for name in ("a", "b"):
+        (root / "images").mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(root / "images" / f"{name}.tif", image_HWC, **options)
+        save(root / "masks" / f"{name}.png", VALUES)
+
+
+def test_float_images_have_a_range_and_masks_of_their_size(tmp_path):
+    """Their masks could not be read: PIL was asked for the size of the image."""
+    image = np.arange(12, dtype=np.float64).reshape(3, 4) * 100 - 300
+    scientific(tmp_path, image)
+    source = build(tmp_path, channels=1, range=(-300, 800))
+    assert torch.allclose(source.load(0), torch.from_numpy((image[None] + 300) / 1100).float())
+    assert np.array_equal(source.mask(0).numpy(), VALUES)
+
+
+def test_bands_of_satellite_tiles(tmp_path):
+    image = np.random.default_rng(0).integers(0, 4000, (3, 4, 5), dtype=np.uint16)
+    scientific(tmp_path, image, photometric="minisblack", planarconfig="contig")
+    source = build(tmp_path, channels=3, bands=(4, 0, 2), range=(0, 4000))
+    assert np.allclose(source.load(1).numpy(), image.transpose(2, 0, 1)[[4, 0, 2]] / 4000, atol=1e-6)
+    assert (source.channels, source.mask(1).shape) == (3, (3, 4))
+    assert source.fingerprint != build(tmp_path, channels=3, bands=(4, 0, 2), range="type").fingerprint
+    with pytest.raises(DataError, match=r"5 bands \(uint16\).*`bands: \[\.\.\]`"):
+        build(tmp_path)
+
+
+def test_masks_of_turned_tiffs_have_the_upright_size(tmp_path):
+    image = np.random.default_rng(0).integers(0, 60000, (4, 3), dtype=np.uint16)
+    scientific(tmp_path, image, extratags=[(274, 3, 1, 6, True)])
+    source = build(tmp_path, channels=1)
+    assert source.load(0).shape[1:] == source.mask(0).shape == (3, 4)
+    save(tmp_path / "masks" / "a.png", VALUES.T)
+    with pytest.raises(DataError, match=r"a\.png: is 4 x 3 pixels, but its image, upright, 3 x 4"):
+        source.mask(0)
+
+
+def test_test_images_have_the_range_of_the_training_images(tmp_path):
+    for side, factor in (("train", 100), ("test", 10)):
+        scientific(tmp_path / side, (np.arange(12).reshape(3, 4) * factor).astype(np.uint16))
+    spec = Segmentation(
+        root=tmp_path / "train", test=tmp_path / "test", regions=3, channels=1, range={"percentile": (0, 100)}
+    )
+    assert [float(spec.build(side).load(0).max()) for side in ("train", "test")] == [1.0, pytest.approx(0.1)]
+
+
+def test_transparency_and_fields_of_images(root):
+    rgba = np.dstack([picture(), np.full((3, 4), 51, np.uint8)])
+    save(root / "images" / "b.png", rgba)
+    assert build(root, channels=4, alpha="channel").load(1)[3].unique().tolist() == [51]
+    with pytest.raises(SpecError, match=r"`bands` names 2 but channels is 3"):
+        Segmentation(root=root, regions=3, bands=(0, 1))
+
+
+def test_a_shrunk_image_keeps_its_mask(root):
+    large = np.kron(picture(), np.ones((20, 20, 1), np.uint8))
+    save(root / "images" / "a.jpg", large)
+    save(root / "masks" / "a.png", np.kron(VALUES, np.ones((20, 20), np.uint8)))
+    source = build(root, shrink=15)
+    assert source.load(0).shape == (3, 15, 20)
+    assert source.mask(0).shape == (60, 80)

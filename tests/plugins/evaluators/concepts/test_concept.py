@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslkit import Concept
-from sslkit.core.evaluator import Features
+from sslkit.core.evaluator import Features, Setting
 from sslkit.core.source import Source
 from sslkit.errors import DataError
 from sslkit.evaluate.evaluation_sources import Sources, require_splits
@@ -174,6 +174,19 @@ def test_test_images_choose_nothing():
     assert right.tables["intervention"]["concepts"] == wrong.tables["intervention"]["concepts"]
     for key in ("strength", "holdout_accuracy"):
         assert [c[key] for c in right.tables["concepts"]] == [c[key] for c in wrong.tables["concepts"]]
+
+
+def test_values_of_separate_sources_are_matched_by_name():
+    world, other = World(both, 4, seen="ac"), World(both, 4, seen="ac")
+    for source in (*world.sources.values(), other.sources["train"]):
+        source.attribute_values = {"c": ("x", "y", "z")}
+    source = other.sources["test"]
+    source.attribute_values = {"c": ("z", "x", "y")}
+    source.attributes = source.attributes | {"c": (source.attributes["c"] + 1) % 3}
+    assert score(world).metrics == score(other).metrics
+    source.attribute_values = {"c": ("z", "x", "w")}
+    problems = list(Concept().build().check(Setting(other.sources, None, "cls")))
+    assert any("concept 'c' is 'w' in test images" in problem.message for problem in problems)
 
 
 def test_figures_are_drawn(tmp_path):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslkit import Probing
 from sslkit.core.context import View
-from sslkit.core.evaluator import Rows
+from sslkit.core.evaluator import Rows, Setting
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
 from sslkit.errors import DataError
@@ -121,6 +121,43 @@ def test_one_attribute_has_predictions_and_unknown_images_are_left_out():
     assert scores.metrics == {"accuracy": 1.0, "a1_accuracy": 1.0, "a1_layer": 1.0}
     assert len(scores.predictions.labels) == 80
     assert torch.equal(scores.predictions.labels, scores.predictions.guesses)
+
+
+def test_values_of_separate_sources_are_matched_by_name():
+    """Each source counts its own values: `red` may be 0 in one and 2 in the other."""
+    subject = Layered()
+    train, test = subject.sources["train"], subject.sources["test"]
+    train.attribute_values = {"a1": ("blue", "green", "red")}
+    test.attribute_values = {"a1": ("red", "blue", "green")}
+    right = dict(test.attributes)
+    make = subject.rows
+
+    def rows(split, read_rows):
+        test.attributes = right
+        features = make(split, read_rows)
+        test.attributes = right | {"a1": (right["a1"] + 1) % 3}
+        return features
+
+    subject.rows, test.attributes = rows, right | {"a1": (right["a1"] + 1) % 3}
+    scores = Probing(epochs=20).build()(subject)
+    assert [scores.metrics[f"a{i}_accuracy"] for i in range(3)] == [1.0, 1.0, 1.0]
+    test.attribute_values = {"a1": ("red", "blue", "pink")}
+    with pytest.raises(
+        DataError, match=r"attribute 'a1' is 'pink' in test images.*those have blue, green, red"
+    ):
+        Probing(epochs=1).build()(subject)
+    problems = list(Probing().build().check(Setting(subject.sources, None, "cls")))
+    assert any("'pink'" in problem.message for problem in problems)
+
+
+def test_classes_of_separate_sources_are_matched_by_name_too():
+    subject = Layered()
+    labels = torch.arange(120) % 2
+    train, test = subject.sources["train"], subject.sources["test"]
+    train.labels, train.classes = labels, ("cat", "dog")
+    test.labels, test.classes = 1 - labels, ("dog", "cat")
+    columns = Probing().build()._matched(subject.sources)
+    assert torch.equal(columns["train"]["class"], columns["test"]["class"])
 
 
 def test_errors_name_the_attribute():
