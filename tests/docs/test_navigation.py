@@ -49,9 +49,9 @@ def test_every_page_is_there_once(nav: Nav) -> None:
 
 
 def test_groups_are_small_and_shallow(nav: Nav) -> None:
-    found = dict(groups(nav))
-    assert {path: len(entries) for path, entries in found.items() if len(entries) > MOST} == {}
-    assert [path for path in found if len(path) > DEPTH - 1] == [], "a page lies at most three deep"
+    tree = dict(groups(nav))
+    assert {path: len(entries) for path, entries in tree.items() if len(entries) > MOST} == {}
+    assert [path for path in tree if len(path) > DEPTH - 1] == [], "a page lies at most three deep"
     assert len(nav) <= MOST + 2, "the tabs fit in one line of 1,280 pixels"
 
 

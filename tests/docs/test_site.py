@@ -6,9 +6,13 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -47,6 +51,29 @@ return [...document.querySelectorAll('.md-typeset__table td')].filter(e => e.inn
 """Cells of many words that are a column of single ones."""
 
 
+SEARCHES = {
+    "own dataset": "data/",
+    "custom data": "data/",
+    "notebook": "python/",
+    "embedding": "python/",
+    "fine-tune": "evaluation/finetune/",
+    "transfer learning": "evaluation/finetune/",
+    "pretrained": "backbones/timm/",
+    "segmentation": "evaluation/dense/",
+    "DICOM": "science/",
+    "multi-GPU": "distributed/",
+}
+"""What people look for, in words that are not ours, and the page that answers."""
+RESULTS = """
+const done = arguments[arguments.length - 1];
+const look = () => {
+  const links = [...document.querySelectorAll('.md-search-result__item > a')];
+  if (links.length) done(links.slice(0, 2).map(e => new URL(e.href).pathname)); else setTimeout(look, 50);
+};
+look();
+"""
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(os.environ.get("SITE") or build_site(tmp_path_factory.mktemp("site")))
@@ -67,6 +94,21 @@ def build_site(site: Path) -> Path:
 def driver() -> Iterator[Any]:
     with browser() as started:
         yield started
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Requests are told nobody."""
+
+
+@pytest.fixture(scope="module")
+def address(site: Path) -> Iterator[str]:
+    """Where the site is served; a browser's search needs that."""
+    handler = partial(Silent, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 def pages(site: Path) -> list[Path]:
@@ -123,3 +165,9 @@ def test_the_tabs_fit_in_one_line(site: Path, driver: Any) -> None:
     assert len(tabs) > 5
     assert len({top for top, _ in tabs}) == 1
     assert max(right for _, right in tabs) < DESK
+
+
+@pytest.mark.parametrize("words", SEARCHES)
+def test_the_search_finds_what_people_look_for(words: str, address: str, driver: Any) -> None:
+    driver.get(f"{address}/?q={quote(words)}")
+    assert f"/{SEARCHES[words]}" in driver.execute_async_script(RESULTS)
