@@ -106,7 +106,8 @@ def test_who_does_not_fit_says_what_to_do() -> None:
 
 @every_case
 def test_counts_are_within_the_declared_bounds(masker: Masker, grid: Grid) -> None:
-    counts = torch.cat([sample(masker, grid, key).sum(-1) for key in range(8)])
+    keys = range(8 if masker.visible is None else 2)  # a count that never varies needs no more
+    counts = torch.cat([sample(masker, grid, key).sum(-1) for key in keys])
     assert counts.max() <= masker.most <= grid.patches
     assert counts.double().mean() > 0
     if masker.visible is None:
