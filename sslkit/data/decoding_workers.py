@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import multiprocessing
 import multiprocessing.connection
@@ -9,6 +10,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from multiprocessing.util import Finalize
@@ -74,19 +76,28 @@ def batches(
     Raises:
         WorkerError: a worker died, cannot be started, has no shared memory or is stuck.
     """
-    loader = DataLoader(
-        dataset,
-        batch_sampler=plan,
-        num_workers=how.workers,
-        collate_fn=_Shared(collate) if how.workers else collate,
-        pin_memory=how.pin_memory,
-        prefetch_factor=PREFETCH if how.workers else None,
-        timeout=LOOK_EVERY if how.workers else 0,
-        worker_init_fn=leave_signals,
-        generator=torch.Generator(),  # otherwise starting it would advance torch's own
-    )
+    with _uncounted():
+        loader = DataLoader(
+            dataset,
+            batch_sampler=plan,
+            num_workers=how.workers,
+            collate_fn=_Shared(collate) if how.workers else collate,
+            pin_memory=how.pin_memory,
+            prefetch_factor=PREFETCH if how.workers else None,
+            timeout=LOOK_EVERY if how.workers else 0,
+            worker_init_fn=leave_signals,
+            generator=torch.Generator(),  # otherwise starting it would advance torch's own
+        )
     loaded = _Watched(loader, how).batches() if how.workers else iter(loader)
     return cast("Iterator[Batch]", loaded)
+
+
+@contextlib.contextmanager
+def _uncounted() -> Iterator[None]:
+    """Without torch's warning that workers are more than cores: they wait for files, and ours are watched."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")
+        yield
 
 
 def as_it_is(batch: Batch) -> Batch:
@@ -145,7 +156,8 @@ class _Watched:
     def _start(self) -> Iterator[object]:
         before = set(multiprocessing.active_children())
         try:
-            return iter(self._loader)
+            with _uncounted():
+                return iter(self._loader)
         except OSError as error:
             raise WorkerError(
                 f"{self._how.workers} worker processes cannot be started: {error.strerror}. {self._fewer()}"

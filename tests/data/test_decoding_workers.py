@@ -54,6 +54,13 @@ def gone():
     return not [process for process in multiprocessing.active_children() if process.daemon]
 
 
+def test_more_workers_than_cores_are_no_warning(monkeypatch, recwarn):
+    """The default of 4 on two cores; torch warns twice, when a loader is made and when it starts."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    assert len(list(batches(Counting(), plan(3), torch.stack, TWO))) == 3
+    assert [str(warning.message) for warning in recwarn if "worker" in str(warning.message)] == []
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_batches_come_in_order_and_leave_no_process(count):
     values = [b.tolist() for b in batches(Counting(), plan(), torch.stack, Loading(count, "batch_size"))]
