@@ -1,6 +1,6 @@
 """What the trainer costs over a hand-written loop of the same model, data and optimizer, side by side in one run.
 
-    python benchmarks/overhead.py [--steps 10] [--rounds 40] [--spec examples/quickstart.yaml]
+    python benchmarks/overhead.py [--steps 10] [--rounds 40] [--spec examples/digits_mae.yaml]
 
 Both loops make the same number of steps with the same network, batch size, augmentation and fused AdamW. They take
 turns of a few steps, and turns are compared pair by pair, so a machine whose speed drifts does not favor either.
@@ -137,7 +137,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--spec", type=Path, default=Path(__file__).parent.parent / "examples/quickstart.yaml"
+        "--spec", type=Path, default=Path(__file__).parent.parent / "examples/digits_mae.yaml"
     )
     parser.add_argument("--steps", type=int, default=10, help="steps in a turn")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each loop")

@@ -16,15 +16,21 @@ Padding = Literal["zeros", "border"]
 
 @final
 class RandomAffineAugment(Augment):
-    """Rotates and scales about the center, then shifts; bilinear."""
+    """Slants, rotates and scales about the center, then shifts; bilinear."""
 
     def __init__(
-        self, degrees: float, translate: float, scale: tuple[float, float], padding: Padding
+        self,
+        degrees: float,
+        translate: float,
+        scale: tuple[float, float],
+        padding: Padding,
+        shear: float = 0.0,
     ) -> None:
         self.degrees = degrees
         self.translate = translate
         self.scale = scale
         self.padding = padding
+        self.shear = shear
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         maps = self._maps(draw, images.shape[-2] / images.shape[-1])
@@ -43,4 +49,7 @@ class RandomAffineAugment(Augment):
         cos, sin = angle.cos() / scale, angle.sin() / scale
         x_row = torch.stack([cos, sin * aspect, -cos * shift_x - sin * aspect * shift_y], -1)
         y_row = torch.stack([-sin / aspect, cos, sin / aspect * shift_x - cos * shift_y], -1)
+        if self.shear:  # drawn last and only then: what has no shear keeps its random numbers
+            slant = draw.uniform(low=-self.shear, high=self.shear) * (math.pi / 180)
+            x_row = x_row + (slant.tan() * aspect).unsqueeze(-1) * y_row
         return torch.stack([x_row, y_row], -2)

@@ -89,6 +89,15 @@ def on_ranks(main: Callable[..., object], *arguments: object, world: int = 2) ->
         return printed
 
 
+def started(main: Callable[..., object], *arguments: object, output: Path) -> BaseProcess:
+    """Begin `main(*arguments)` in a process of its own, which writes to `output` and is no rank."""
+    process: BaseProcess = CONTEXT.Process(
+        target=_rank, args=(main, [*map(str, arguments)], dict(os.environ), output)
+    )
+    process.start()
+    return process
+
+
 def _exit_codes(ranks: list[BaseProcess]) -> list[int | None]:
     """Of all ranks once they are done; as soon as one has failed, as the others may wait for it forever."""
     deadline = time.monotonic() + PATIENCE

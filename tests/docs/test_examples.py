@@ -22,6 +22,7 @@ from sslkit.specs.evaluation import EvaluationSpec
 from sslkit.specs.load import load, override, parse, parse_as, read_yaml
 from sslkit.specs.sweep import SweepSpec, grid, read_axes, read_sweep_spec
 from sslkit.train import resolved_values
+from sslkit.train.online_evaluation import OnlineEvaluation
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, Block, all_blocks, blocks, hooks
 from tests.specs.valid import small
@@ -33,6 +34,7 @@ TINY = [
     (re.compile(r"\bdepth=\d+"), "depth=1"),
     (re.compile(r"\bwidth=\d+"), "width=16"),
     (re.compile(r"\bbatch_size=\d+"), "batch_size=8"),
+    (re.compile(r"\bMAE\((?![^\n]*(decoder|\.\.\.))"), 'MAE(decoder={"depth": 1, "width": 16, "heads": 2}, '),
 ]
 """What the tests change in the examples, to be quick."""
 WHOLE = {"data", "views", "backbone"}
@@ -58,7 +60,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "path,diagnosis,patient\ncats/0.png,healthy,p1\ndogs/0.png,tumor,p2\n"
     )
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(resolved_values, "flops_of", lambda *_: None)  # a third of the time of so short runs
+    # Counting operations and drawing take longer than runs so short.
+    monkeypatch.setattr(resolved_values, "flops_of", lambda *_: None)
+    monkeypatch.setattr(OnlineEvaluation, "figures", lambda *_: None)
     return tmp_path
 
 
@@ -143,13 +147,16 @@ def test_every_command_line_is_understood() -> None:
     assert {command for command, *_ in lines} >= set(COMMANDS)
 
 
-def test_overrides_on_the_command_line_are_fields() -> None:
+def test_overrides_on_the_command_line_are_fields(folder: Path) -> None:
     lines = [shlex.split(m[1]) for b in all_blocks("sh") for m in COMMAND.finditer(b.text)]
     words = [(command, w) for command, *rest in lines for w in rest if re.match(r"[\w.]+=", w)]
     assert words
     for assignment in (a for command, word in words for a in single(command, word)):
         base = small(evaluate=[{"kind": "knn"}])
         base.pop("epochs" if assignment.startswith("steps=") else "steps", None)
+        if assignment.startswith("data."):
+            base["data"] = {"kind": "folder", "root": "."}
+            (folder / assignment.partition("=")[2]).mkdir(parents=True, exist_ok=True)
         parse(override(base, [assignment]), began=True)  # the effect depends on the spec
 
 

@@ -27,7 +27,7 @@ from tests.registry.test_clashes import command
 from tests.registry.test_manager import forget, install, masker
 
 ROOT = Path(__file__).resolve().parents[2]
-QUICKSTART = ROOT / "examples" / "quickstart.yaml"
+DIGITS = ROOT / "examples" / "digits_mae.yaml"
 
 
 class Site(NamedTuple):
@@ -132,9 +132,9 @@ def test_commands_name_the_plugin_whose_class_cannot_be_had(
     site: Site, capsys: pytest.CaptureFixture[str]
 ) -> None:
     site.add(SHAPES, "1 / 0")  # a process that has built its unions would not know of it
-    unharmed = command(site.folder, "validate", str(QUICKSTART))
+    unharmed = command(site.folder, "validate", str(DIGITS))
     assert (unharmed.returncode, unharmed.stderr) == (OK, "")
-    asked = command(site.folder, "validate", str(QUICKSTART), "objective.masker.kind=shapes")
+    asked = command(site.folder, "validate", str(DIGITS), "objective.masker.kind=shapes")
     assert asked.returncode == USER_ERROR
     assert asked.stderr.startswith(
         "error: masker/shapes of sslkit-listed:main cannot be loaded: ZeroDivisionError"
@@ -181,12 +181,12 @@ print(json.dumps({
 def test_validate_imports_and_builds_what_the_spec_names_and_no_more() -> None:
     """Counted, as times depend on the machine; `benchmarks/start_up.py` takes them."""
     done = subprocess.run(
-        [sys.executable, "-c", LOOK, "validate", str(QUICKSTART)],
+        [sys.executable, "-c", LOOK, "validate", str(DIGITS)],
         capture_output=True, text=True, check=True, env=dict(os.environ),
     )  # fmt: skip
     seen = json.loads(done.stderr)
     assert seen["code"] == OK
-    named = {spec for _, spec in walk(load(QUICKSTART)) if "kind" in type(spec).model_fields}
+    named = {spec for _, spec in walk(load(DIGITS)) if "kind" in type(spec).model_fields}
     assert seen["built"] == sorted({f"{spec.family}/{spec.kind_name()}" for spec in named})
     every = sum(len(registry().kinds(family)) for family in FAMILIES)
     assert seen["imported"] <= every // 2, (

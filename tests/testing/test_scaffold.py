@@ -24,7 +24,8 @@ from pathlib import Path
 import pytest
 from sslkit.cli.main import main
 
-SMALL = ("steps=2", "log.every=1", "device=cpu", "compile.enabled=false", "workers=0")
+QUIET = ("log.every=1", "log.flops=false", "log.figures=false")
+SMALL = ("steps=2", "device=cpu", "compile.enabled=false", "workers=0", *QUIET)
 
 
 @pytest.mark.parametrize("folder", Path(__file__).parent.glob("sslkit-*-*"), ids=lambda path: path.name)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import pyarrow.parquet as pq
@@ -15,11 +13,7 @@ import yaml
 from sslkit.cli.main import main
 from sslkit.runs import metrics_log
 from tests import tiny
-
-
-def start(*arguments):
-    command = [sys.executable, "-m", "sslkit", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+from tests.distributed.forked import sslkit, started
 
 
 def finish(*arguments):
@@ -27,16 +21,16 @@ def finish(*arguments):
     assert main([*map(str, arguments)]) == 0
 
 
-def kill_after(process, run_dir, step):
+def kill_after(process, run_dir, step, output):
     """SIGKILL as soon as the record of `step` is in the file: it is then somewhere in a later step."""
     deadline = time.monotonic() + 400  # of a machine that does other things, too
     while not any(entry["step"] >= step for entry in metrics_log.read(run_dir)):
-        assert process.poll() is None, process.communicate()[0]
+        assert process.is_alive(), output.read_text()
         assert time.monotonic() < deadline, "the run never came to the step"
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
 
 
 def assert_killed_equals_whole(tmp_path, fields, kills, seed):
@@ -48,8 +42,10 @@ def assert_killed_equals_whole(tmp_path, fields, kills, seed):
     steps = sorted(
         choice.sample(range(2, json.loads((tmp_path / "whole/summary.json").read_text())["step"] - 6), kills)
     )
+    output = tmp_path / "output"
     for i, step in enumerate(steps):
-        kill_after(start("run", path, "--out", cut) if i == 0 else start("resume", cut), cut, step)
+        words = ("run", path, "--out", cut) if i == 0 else ("resume", cut)
+        kill_after(started(sslkit, *words, output=output), cut, step, output)
     finish("resume", cut)
     summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "cut")]
     assert summaries[0]["weights_sha256"] == summaries[1]["weights_sha256"]

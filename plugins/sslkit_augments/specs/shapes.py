@@ -72,7 +72,7 @@ class HorizontalFlip(AugmentSpec):
 
 @final
 class RandomAffine(AugmentSpec):
-    """Small rotations and scalings about the center, and shifts; bilinear."""
+    """Small slants, rotations and scalings about the center, and shifts; bilinear."""
 
     kind: Literal["random_affine"] = "random_affine"
     degrees: float = Field(10.0, ge=0, le=180)
@@ -81,14 +81,16 @@ class RandomAffine(AugmentSpec):
     """Largest shift either way, as a share of width and of height."""
     scale: Range = (0.9, 1.1)
     """Smallest and largest magnification."""
+    shear: float = Field(0.0, ge=0, lt=90)
+    """Largest slant of vertical lines either way, in degrees, as one number means for torchvision's `RandomAffine`."""
     padding: Literal["zeros", "border"] = "zeros"
     """What lies outside the image: black, or its edge repeated."""
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        if not (self.degrees or self.translate) and self.scale == (1.0, 1.0):
-            yield Problem("padding", "has no effect, as nothing is turned, shifted or scaled", note=True)
+        if not (self.degrees or self.translate or self.shear) and self.scale == (1.0, 1.0):
+            yield Problem("padding", "has no effect, as nothing is turned, shifted, scaled or slanted", note=True)
 
     def build(self, size: int) -> Augment:
         from sslkit_augments.affine import RandomAffineAugment
 
-        return RandomAffineAugment(self.degrees, self.translate, self.scale, self.padding)
+        return RandomAffineAugment(self.degrees, self.translate, self.scale, self.padding, self.shear)

@@ -118,18 +118,21 @@ def test_flip_mirrors_each_image_whole_with_the_stated_probability():
     assert torch.equal(HorizontalFlip(probability=1).build(3)(batch, Draw(9, rows)), batch.flip(-1))
 
 
-def test_affine_equals_torchvision_for_the_same_angle_scale_and_shift():
+@pytest.mark.parametrize("shear", [0.0, 20.0])
+def test_affine_equals_torchvision_for_the_same_angle_scale_shift_and_slant(shear):
     """On an image that is not square, where angles must not be skewed."""
     batch = images(24, 40)
-    spec = RandomAffine(degrees=30, translate=0.2, scale=(0.8, 1.3))
+    spec = RandomAffine(degrees=30, translate=0.2, scale=(0.8, 1.3), shear=shear)
     made = spec.build(24)(batch, Draw(6, ROWS))
     draw = Draw(6, ROWS)
     angles = draw.uniform(low=-30, high=30).tolist()
     shifts = draw.uniform(2, low=-0.2, high=0.2).tolist()
     scales = draw.uniform(low=0.8, high=1.3).tolist()
-    for image, result, angle, (x, y), scale in zip(batch, made, angles, shifts, scales, strict=True):
+    slants = draw.uniform(low=-shear, high=shear).tolist() if shear else [0.0] * len(ROWS)
+    drawn = zip(batch, made, angles, shifts, scales, slants, strict=True)
+    for image, result, angle, (x, y), scale, slant in drawn:
         expected = V.affine(
-            image, angle=angle, translate=[x * 40, y * 24], scale=scale, shear=[0.0, 0.0],
+            image, angle=angle, translate=[x * 40, y * 24], scale=scale, shear=[slant, 0.0],
             interpolation=V.InterpolationMode.BILINEAR,
         )  # fmt: skip
         torch.testing.assert_close(result, expected, atol=2e-3, rtol=0)
@@ -160,6 +163,7 @@ def test_resize_keeps_the_middle():
         (RandomResizedCrop, {"interpolation": "nearest"}, "bicubic"),
         (RandomAffine, {"scale": (-1.0, 1.0)}, "0 < low <= high"),
         (RandomAffine, {"degrees": -1}, "greater than or equal to 0"),
+        (RandomAffine, {"shear": 90}, "less than 90"),
         (RandomAffine, {"padding": "mirror"}, "border"),
         (HorizontalFlip, {"probability": 1.5}, "less than or equal to 1"),
         (Resize, {"crop": 0.0}, "greater than 0"),
