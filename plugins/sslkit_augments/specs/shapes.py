@@ -88,7 +88,9 @@ class RandomAffine(AugmentSpec):
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if not (self.degrees or self.translate or self.shear) and self.scale == (1.0, 1.0):
-            yield Problem("padding", "has no effect, as nothing is turned, shifted, scaled or slanted", note=True)
+            yield Problem(
+                "padding", "has no effect, as nothing is turned, shifted, scaled or slanted", note=True
+            )
 
     def build(self, size: int) -> Augment:
         from sslkit_augments.affine import RandomAffineAugment
