@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -48,9 +47,9 @@ def encode(
 class Coded(NamedTuple):
     """The attributes of a source."""
 
-    numbers: Mapping[str, Tensor] = MappingProxyType({})
+    numbers: Mapping[str, Tensor]
     """`[N]` int64 of each, -1 where it is unknown."""
-    values: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    values: Mapping[str, tuple[str, ...]]
     """What the numbers of each stand for."""
 
 

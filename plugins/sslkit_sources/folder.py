@@ -34,7 +34,9 @@ class FolderSource(Source):
         self.classes = listing.classes
         self.decoder = decoder
         self.channels, self.channel_names = decoder.channels, decoder.names
-        self.attributes, self.attribute_values = attributes or Coded()
+        self.attributes, self.attribute_values = attributes or Coded(
+            {}, {}
+        )  # not a shared view: workers begun by spawn pickle it
 
     @cached_property
     def fingerprint(self) -> str:

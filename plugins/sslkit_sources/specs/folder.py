@@ -217,7 +217,7 @@ class Folder(SourceSpec):
         from sslkit_sources.attributes import Coded, coded, names_of, read_csv
 
         if self.attributes is None:
-            return Coded()
+            return Coded({}, {})
         train_csv = self.attributes.expanduser()
         test_csv = (self.test_attributes or self.attributes).expanduser()
         train = listed if split == "train" and self.split is None else self._whole("train")
