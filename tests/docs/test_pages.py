@@ -6,6 +6,8 @@ import io
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
@@ -37,10 +39,17 @@ def text(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
+@pytest.fixture(scope="module")
+def interface_page(made: ModuleType) -> Callable[[str], str]:
+    """The page of a family, expanded once for all of its kinds."""
+    return lru_cache(lambda family: made.expand(text(f"interfaces/{family}.md"), f"interfaces/{family}.md"))
+
+
 @pytest.mark.parametrize(("family", "kind"), BUILT_IN, ids=lambda part: part)
-def test_every_built_in_kind_has_a_section_with_its_fields(family: str, kind: str, made: ModuleType) -> None:
-    page = f"interfaces/{family}.md"
-    section = made.expand(text(page), page).split(f"### `{kind}` {{ #{kind} }}\n")[1].split("\n##")[0]
+def test_every_built_in_kind_has_a_section_with_its_fields(
+    family: str, kind: str, interface_page: Callable[[str], str]
+) -> None:
+    section = interface_page(family).split(f"### `{kind}` {{ #{kind} }}\n")[1].split("\n##")[0]
     for name in registry().kinds(family)[kind].model_fields:
         assert name == "kind" or f"| `{name}` |" in section
 
