@@ -67,6 +67,29 @@ def make_mask(masker: Masker, draw: Draw, scene: Scene) -> Mask:
     return mask_of(masker.sample(draw, scene), masker.visible, masker.most)
 
 
+def broken_promise(masker: Masker, hidden: Tensor, expected: tuple[int, ...]) -> str | None:
+    """What of a sample is not as its masker promises; None where all is. Waits for the device.
+
+    `expected` is the shape, `[*rows, N]`.
+    """
+    if hidden.dtype != torch.bool or hidden.shape != expected:
+        return f"`sample` gives {hidden.dtype} {tuple(hidden.shape)}, expected bool {expected}"
+    count = hidden.sum(-1)
+    low, high, patches = int(count.min()), int(count.max()), expected[-1]
+    if not high <= masker.most <= patches:
+        return f"hides {high} patches of {patches}, but `most` says {masker.most}"
+    if masker.visible is None:
+        return None
+    fixed = patches - masker.visible
+    if not low == high == fixed:
+        return f"hides {low} to {high} patches, but `visible` {masker.visible} says {fixed}"
+    return (
+        None
+        if masker.most == fixed
+        else f"`most` is {masker.most}, but with a fixed count it must be {fixed}"
+    )
+
+
 def mask_of(hidden: Tensor, visible: int | None, most: int) -> Mask:
     """The forms of the hidden patches `[V, B, N]`, of shapes that the masker's counts fix, without a device sync."""
     keep = torch.sort(hidden.to(torch.int8), dim=-1, stable=True).indices[..., : visible or 0]

@@ -18,6 +18,7 @@ NO_EXAMPLE = (
     "`example` gives None, so nothing of it can be tried: give one, or say in `unchecked` why there is none and "
     "hold specs with files of yours against `check_spec` in a test"
 )
+NO_KIND = "its hook `sslkit_specs` returns no spec class; return every class that it offers"
 NOTHING = "no kind of it has an example, so nothing was tried; give one, or use `check_spec` in a test"
 
 
@@ -78,6 +79,8 @@ def _checks(distribution: str) -> Iterator[Check]:
             for check in _plugin(plugin, modules[plugin.name]):
                 tried += check.name == spec_promises.EXAMPLE and check.state == "passed"
                 yield check
+            if not (plugin.kinds or plugin.error):
+                yield Check(plugin.name, "offers a kind", "failed", NO_KIND)
     if kinds and not tried:
         yield Check(distribution, "has a kind that can be tried", "failed", NOTHING)
 

@@ -44,7 +44,7 @@ _PARTS: dict[str, Callable[..., dict[str, object]]] = {
 """Family -> the fields of a run that hold a spec of it."""
 
 FITS = "fits the kit's run"
-NEEDS: Needs = {"*": FITS, **training_promises.NEEDS}
+NEEDS: Needs = {"*": FITS, **training_promises.NEEDS, **masker_promises.NEEDS}
 """What must pass before another check makes sense."""
 
 _BY_FAMILY: dict[str, Callable[..., Checks]] = {

@@ -382,6 +382,18 @@ def test_a_plugin_of_which_nothing_was_tried_does_not_pass(fake, tmp_path, capsy
     assert capsys.readouterr().out.endswith("1 left out: it is not here (1)\n")
 
 
+def test_a_plugin_that_offers_nothing_does_not_pass(fake, tmp_path):
+    """Whoever forgets a class in the hook has a plugin that loads, and a kind that no spec knows."""
+    forgetful = EMPTY.replace("return [Elsewhere]", "return []")
+    (tmp_path / "sslkit_fake" / "plugin.py").write_text(textwrap.dedent(forgetful))
+    (tmp_path / "sslkit_fake-1.0.dist-info" / "entry_points.txt").write_text(
+        "[sslkit]\nplugin = sslkit_fake.plugin\n"
+    )
+    (failure,) = check_plugin(fake).failures
+    assert (failure.subject, failure.name) == ("sslkit-fake:plugin", "offers a kind")
+    assert "returns no spec class" in failure.detail
+
+
 def test_a_spec_with_files_of_a_test_is_checked_alone(tmp_path):
     for split in ("train", "test"):
         for name in "ab":

@@ -8,10 +8,11 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from sslkit.build.maskers import mask_key
-from sslkit.core.masker import Masker, Scene, make_mask, mask_of
+from sslkit.build.maskers import mask_key, masker_spec
+from sslkit.core.masker import Masker, Scene, broken_promise, mask_of
 from sslkit.core.passes import Encode, Mask, Tokens
 from sslkit.data.loaders import Batch
+from sslkit.errors import PluginError
 from sslkit.runtime import seeds
 
 Answers = Mapping[Encode, Tokens]
@@ -29,6 +30,7 @@ class Masking(nn.Module):
         self.plan, self.maskers, self.seed = tuple(plan), dict(maskers), seed
         self._first = {mask_key(plan[i]): i for i in sorted(maskers, reverse=True)}
         self._each = nn.ModuleList(maskers[i] for i in self._first.values())
+        self._looked_at: set[tuple[int, str, int | None, int]] = set()
         per_stage = [stage.passes for masker in maskers.values() for stage in masker.stages()]
         self.guides = tuple(dict.fromkeys(request for passes in per_stage for request in passes))
         """The passes that any masker reads."""
@@ -40,9 +42,24 @@ class Masking(nn.Module):
             view, masker = self.plan[i].view, self.maskers[i].at(progress)
             draw = seeds.draw(self.seed, step, "mask", name, rows=_rows(batch, view))
             image = batch.images[view]
-            mask = make_mask(masker, draw, _scene(masker, image.to(draw.device), answers))
+            hidden = masker.sample(draw, _scene(masker, image.to(draw.device), answers))
+            self._require_promised(masker, hidden, i, draw.rows.shape)
+            mask = mask_of(hidden, masker.visible, masker.most)
             masks[name] = Mask(*(part.to(image.device) for part in mask))  # drawn where the rows are
         return [None if request.mask is None else masks[mask_key(request)] for request in self.plan]
+
+    def _require_promised(self, masker: Masker, hidden: Tensor, place: int, rows: torch.Size) -> None:
+        """Once for each stage of a masker: wrong counts would train on other patches in silence."""
+        stage = (place, masker.label, masker.visible, masker.most)
+        if stage in self._looked_at:
+            return
+        patches = hidden.shape[-1] if masker.visible is None else masker.visible + masker.most
+        if broken := broken_promise(masker, hidden, (*rows, patches)):
+            kind = masker_spec(self.plan[place]).kind_name()
+            raise PluginError(
+                f"masker {kind!r}: {broken}. `sslkit plugins check` looks at all that it promises"
+            )
+        self._looked_at.add(stage)
 
     def joined(self, parts: Sequence[Sequence[Mask | None]], progress: float) -> list[Mask | None]:
         """The masks of the whole batch, one for each pass of the plan, from those of its micro-batches in order."""

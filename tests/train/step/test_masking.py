@@ -16,9 +16,10 @@ from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Mask, Output, Tokens
 from sslkit.core.random_stream import Draw
-from sslkit.errors import SpecError
+from sslkit.errors import PluginError, SpecError
 from sslkit.specs.families import MaskerSpec
 from sslkit.train.compose import Composed
+from sslkit.train.step import masking
 from tests import tiny
 from tests.fakes_train import compose_with
 
@@ -108,6 +109,34 @@ def test_a_pass_that_a_masker_and_an_objective_read_runs_once(monkeypatch):
     steps(parts, parts.step.spec, range(2))
     assert parts.step.masking.guides == (TEACHER,)
     assert asked == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            lambda hidden: hidden.unflatten(-1, (2, 2)),
+            r"gives torch\.bool \(1, 32, 2, 2\), expected bool \(1, 32, 4\)",
+        ),
+        (lambda hidden: hidden.float(), r"gives torch\.float32 \(1, 32, 4\), expected bool"),
+        (lambda hidden: hidden[0, 0], r"gives torch\.bool \(4,\), expected bool \(1, 32, 4\)"),
+        (lambda hidden: torch.ones_like(hidden), "hides 4 patches of 4, but `most` says 2"),
+        (lambda hidden: torch.zeros_like(hidden), "hides 0 to 0 patches, but `visible` 2 says 2"),
+    ],
+)
+def test_a_masker_that_breaks_its_promise_is_named_at_the_first_step(monkeypatch, fault, message):
+    """A wrong count trained on other patches in silence, and a wrong shape failed in torch's words."""
+    parts, right = composed(), Watching.sample
+    monkeypatch.setattr(Watching, "sample", lambda self, draw, scene: fault(right(self, draw, scene)))
+    with pytest.raises(PluginError, match=f"masker 'watching': .*{message}.*plugins check"):
+        steps(parts, parts.step.spec, range(1))
+
+
+def test_promises_of_masks_are_looked_at_once(monkeypatch):
+    parts, looked = composed(), []
+    monkeypatch.setattr(masking, "broken_promise", lambda *values: looked.append(values))
+    steps(parts, parts.step.spec, range(3))
+    assert len(looked) == 1
 
 
 def test_the_scene_is_the_crops_and_the_teachers_answer_without_gradients():
