@@ -194,12 +194,13 @@ def _baselines(records: Sequence[Mapping[str, float | None]], key: str) -> Itera
             yield name, finite[-1]
 
 
-_WHOSE = {
-    "loss": "each term",
-    "weight": "each term",
-    "gradient norm": "each term",
-    "cosine": "gradients of two terms",
+_TITLES = {
+    "loss": "loss of each term",
+    "weight": "balancer's weight of each term",
+    "gradient norm": "gradient norm of each term",
+    "cosine": "cosine of gradients of two terms",
 }
+"""Of panels; a term's own `weight` is no part of the balancer's."""
 
 
 def _conflict_panels(records: Sequence[Mapping[str, float | None]]) -> dict[str, list[Curve]]:
@@ -214,7 +215,7 @@ def _conflict_panels(records: Sequence[Mapping[str, float | None]]) -> dict[str,
     drawn = {title: [_of_term(records, key, title) for key in selected] for title, selected in wanted.items()}
     kept = {title: [curve for curve in curves if curve.steps] for title, curves in drawn.items()}
     kept["cosine"] = [_with_conflict(curve) for curve in kept["cosine"]]
-    return {f"{title} of {_WHOSE[title]}": curves for title, curves in kept.items() if curves}
+    return {_TITLES[title]: curves for title, curves in kept.items() if curves}
 
 
 def _of_term(records: Sequence[Mapping[str, float | None]], key: str, quantity: str) -> Curve:

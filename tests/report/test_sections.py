@@ -138,7 +138,7 @@ def test_conflict_says_how_often(tmp_path):
         for i, c in enumerate(cosines, start=1)
     ]
     page = Page(curves.conflict(recorded(tmp_path, records)))
-    assert titles(page) == ["Weight of each term", "Cosine of gradients"]
+    assert titles(page) == ["Balancer's weight of each term", "Cosine of gradients"]
     assert "a_b: gradients pulled apart (cosine below 0) in 67% of 3 measured steps." in page.text
 
 

@@ -252,7 +252,7 @@ def test_conflict_has_a_panel_for_each_quantity_and_tells_the_share_of_steps(tmp
     assert figures.save_conflict(tmp_path / "conflict.png", balanced(16))
     assert panels(drawn[0]) == {
         "loss of each term": ["mim", "in/a"],
-        "weight of each term": ["mim", "in"],
+        "balancer's weight of each term": ["mim", "in"],
         "gradient norm of each term": ["mim", "in"],
         "cosine of gradients of two terms": ["mim_in, in conflict 25%, last"],
     }
@@ -266,7 +266,7 @@ def test_conflict_has_a_panel_for_each_quantity_and_tells_the_share_of_steps(tmp
 def test_weights_alone_are_drawn_alone(tmp_path, drawn):
     rows = [{"step": 1, "loss/mim": 1.0, "balance/mim/weight": 1.0, "balance/mim_in/cosine": None}]
     assert figures.save_conflict(tmp_path / "conflict.png", rows)
-    assert list(panels(drawn[0])) == ["loss of each term", "weight of each term"]
+    assert list(panels(drawn[0])) == ["loss of each term", "balancer's weight of each term"]
 
 
 def test_runs_without_a_balance_have_no_conflict(tmp_path, drawn):

@@ -11,7 +11,7 @@ from sslkit.report.run_data import BASELINES, RunData
 EXTRA = ("gradient_norm", "images_per_s")
 """Further recorded quantities that have a panel."""
 CONFLICT = {
-    "weight": "Weight of each term",
+    "weight": "Balancer's weight of each term",
     "gradient_norm": "Gradient norm of each term",
     "cosine": "Cosine of gradients",
 }
