@@ -143,7 +143,7 @@ def _row(name: str, args: argparse.Namespace, deadline: float) -> dict[str, Any]
     """A published row, as far as it gets until `deadline`."""
     row = argparse.Namespace(out=args.out / "rows", root=args.root, set=[f"device={args.device}"])
     if args.tiny:
-        row.root, row.set = _tiny_cifar10(args.out), list(TINY_ROW)
+        row.root, row.set = noise_cifar10(args.out), list(TINY_ROW)
     cifar10_table.go_on(name, row, deadline)
     now = cifar10_table.summary(row.out / name)
     if not now:
@@ -162,8 +162,8 @@ def _row(name: str, args: argparse.Namespace, deadline: float) -> dict[str, Any]
     }
 
 
-def _tiny_cifar10(out: Path) -> Path:
-    """Noise in the layout of CIFAR-10."""
+def noise_cifar10(out: Path) -> Path:
+    """Noise in the official layout of CIFAR-10, below `out`: 200 training images and 40 of test, of ten classes."""
     folder = out / "noise" / "cifar-10-batches-py"
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)

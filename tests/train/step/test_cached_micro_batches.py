@@ -119,7 +119,8 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_steps_are_those_of_the_whole_batch(case):
-    require_same(run_of(**CASES[case]))
+    whole, _ = require_same(run_of(**CASES[case]))
+    assert all(step.total.isfinite() for step in whole)
 
 
 def test_the_loss_is_the_one_of_all_images():
@@ -129,12 +130,14 @@ def test_the_loss_is_the_one_of_all_images():
 
 
 def test_float32_keeps_six_digits():
-    require_same(run_of(), steps=1, dtype=torch.float32, bound=1e-6)
+    (whole,), (parts,) = require_same(run_of(), steps=1, dtype=torch.float32, bound=1e-6)
+    assert parts.total.item() == pytest.approx(whole.total.item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("micro", [1, 4, 16])
 def test_any_number_of_micro_batches_will_do(micro):
-    require_same(run_of(), micro, steps=2)
+    whole, parts = require_same(run_of(), micro, steps=2)
+    assert len(whole) == len(parts) == 2
 
 
 @pytest.mark.parametrize(
@@ -150,7 +153,11 @@ def test_any_number_of_micro_batches_will_do(micro):
     ids=str,
 )
 def test_balancers_weigh_the_whole_batch(balance):
-    require_same(run_of(objective=None, objectives=MIXED, balance=balance), bound=1e-9)
+    whole, parts = require_same(run_of(objective=None, objectives=MIXED, balance=balance), bound=1e-9)
+    weights = [name for name in whole[0].values if name.endswith("/weight")]
+    assert weights
+    for name in weights:
+        assert parts[0].values[name].item() == pytest.approx(whole[0].values[name].item(), rel=1e-9)
 
 
 def test_balancers_that_weigh_tokens_see_the_whole_batch_of_any_objective():
