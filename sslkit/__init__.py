@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sslkit import catalog
 
 if TYPE_CHECKING:
-    from sslkit.catalog import Clashes, Kinds
+    from sslkit.catalog import Kinds
 
 _PUBLIC = {
     "Run": "sslkit.api",
@@ -52,13 +52,13 @@ def _kinds(family: str) -> Kinds:
     return registry().kinds(family)
 
 
-def _clashes(family: str) -> Clashes:
+def _why_missing(family: str, kind: str) -> str:
     from sslkit.registry.manager import registry
 
-    return registry().clashes(family)
+    return registry().why_missing(family, kind)
 
 
-catalog.provide(_kinds, _clashes)
+catalog.provide(_kinds, _why_missing)
 
 
 def __getattr__(name: str) -> object:

@@ -6,21 +6,21 @@ from collections.abc import Callable, Mapping
 
 Kinds = Mapping[str, type]
 """kind -> spec class, within one family."""
-Clashes = Mapping[str, str]
-"""kind -> who offers it and how to choose, within one family."""
+WhyMissing = Callable[[str, str], str]
+"""Of a family and a kind: why it cannot be had and what to do, or nothing where that cannot be told."""
 
 ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science"),
 }
 """Kinds of this project that a distribution of its own brings."""
 
-_providers: tuple[Callable[[str], Kinds], Callable[[str], Clashes]] | None = None
+_providers: tuple[Callable[[str], Kinds], WhyMissing] | None = None
 
 
-def provide(kinds: Callable[[str], Kinds], clashes: Callable[[str], Clashes]) -> None:
-    """Name the functions that answer `kinds` and `clashes`. `sslkit/__init__.py` gives the registry's."""
+def provide(kinds: Callable[[str], Kinds], why_missing: WhyMissing) -> None:
+    """Name the functions that answer `kinds` and `missing`. `sslkit/__init__.py` gives the registry's."""
     global _providers
-    _providers = kinds, clashes
+    _providers = kinds, why_missing
 
 
 def kinds(family: str) -> Kinds:
@@ -35,9 +35,7 @@ def kinds(family: str) -> Kinds:
 
 
 def missing(family: str, kind: str, otherwise: str) -> str:
-    """Why `kind` is not among `kinds`: several plugins offer it, a distribution is not installed, or `otherwise`."""
+    """Why `kind` is not among `kinds`: several plugins offer it, its distribution is not in use, or `otherwise`."""
     if _providers is None:
         raise AssertionError("`sslkit/__init__.py` names the providers at import")
-    if distribution := ELSEWHERE.get(family, {}).get(kind):
-        otherwise = f"{kind!r} is a {family} of {distribution}; install it: pip install {distribution}"
-    return _providers[1](family).get(kind, otherwise)
+    return _providers[1](family, kind) or otherwise

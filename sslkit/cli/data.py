@@ -57,7 +57,7 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.analysis.image_data.data_fields import load_fields
     from sslkit.registry.manager import registry
 
-    fields = load_fields(args.spec, args.overrides, registry().failures)
+    fields = load_fields(args.spec, args.overrides, registry().absences)
     return {"stats": _stats, "show": _show, "check": _check}[args.action](fields, args)
 
 

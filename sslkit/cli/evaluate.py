@@ -57,7 +57,7 @@ def _spec(args: argparse.Namespace) -> EvaluationSpec:
     fields = _of_run(args.what, args.checkpoint or "last") if args.what.is_dir() else read_yaml(args.what)
     if args.checkpoint is not None:
         fields["checkpoint"] = args.checkpoint
-    return parse_as(EvaluationSpec, override(fields, args.overrides), registry().failures)
+    return parse_as(EvaluationSpec, override(fields, args.overrides), registry().absences)
 
 
 def _of_run(run_dir: Path, checkpoint: str) -> dict[str, object]:

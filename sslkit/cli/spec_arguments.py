@@ -37,4 +37,4 @@ def load_spec(args: argparse.Namespace) -> RunSpec:
         SpecError: the file cannot be read, or the spec is wrong.
         PluginConflictError: two plugins offer the same kind.
     """
-    return load(args.spec, args.overrides, notes=registry().failures)
+    return load(args.spec, args.overrides, notes=registry().absences)

@@ -81,7 +81,7 @@ def _grid(args: argparse.Namespace) -> Grid:
 
     spec = read_sweep_spec(args.spec)
     update = {"axes": {**spec.axes, **read_axes(args.axes)}, "out": args.out or spec.out}
-    return grid(spec.model_copy(update=update), registry().failures, read_assignments(args.set))
+    return grid(spec.model_copy(update=update), registry().absences, read_assignments(args.set))
 
 
 def _shared(share: CellShare) -> str:

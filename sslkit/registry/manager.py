@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from typing import NamedTuple, Self, final
 
-from sslkit.catalog import Clashes, Kinds
+from sslkit.catalog import ELSEWHERE, Kinds
 from sslkit.core.ranks import ranks
 from sslkit.errors import PluginConflictError, PluginConflictWarning, PluginError
 from sslkit.registry.discovery import BUILT_IN, described, discover, name_and_version
@@ -105,9 +105,25 @@ class Registry:
             )
         return self._classes[family]
 
-    def clashes(self, family: str) -> Clashes:
+    def clashes(self, family: str) -> Mapping[str, str]:
         """Kinds of `family` that several plugins offer: who, and how to choose."""
         return self._clashes[family]
+
+    def why_missing(self, family: str, kind: str) -> str:
+        """Why there is no such kind: several plugins offer it, or the distribution that brings it is not in use.
+
+        Empty where neither is so.
+        """
+        distribution = ELSEWHERE.get(family, {}).get(kind)
+        if kind in self._clashes[family] or distribution is None:
+            return self._clashes[family].get(kind, "")
+        plugin = next((p for p in self.plugins if p.name.partition(":")[0] == distribution), None)
+        which = f"{kind!r} is a {family} of {distribution}"
+        if plugin is None:
+            return f"{which}; install it: pip install {distribution}"
+        if plugin.blocked or plugin.error:
+            return f"{which}, which {f'is {plugin.blocked}' if plugin.blocked else 'failed to load'}"
+        return f"{which}, but not of its version {plugin.version}; pip install --upgrade {distribution}"
 
     def owner(self, spec: Spec) -> Plugin | None:
         """The plugin that offers the kind of `spec`; None for specs of the core."""
@@ -161,6 +177,13 @@ class Registry:
         """One line on the plugins that failed to load; empty if none did."""
         failed = [f"{p.name} ({p.error})" for p in self.plugins if p.error]
         return f"Plugins that failed to load: {'; '.join(failed)}" if failed else ""
+
+    @property
+    def absences(self) -> str:
+        """`failures`, and one line on the plugins that were left out; empty if all are in use."""
+        left_out = [f"{p.name} ({p.blocked})" for p in self.plugins if p.blocked]
+        lines = [self.failures, f"Plugins left out: {', '.join(left_out)}" if left_out else ""]
+        return "\n".join(filter(None, lines))
 
     @property
     def conflicts(self) -> list[str]:

@@ -1,7 +1,7 @@
 """Resolves locations of pydantic's errors: the path that a person wrote, and what the spec expects there.
 
-A location of pydantic holds more than the path: the tag of each tagged union, and the label of each branch of
-a plain union. Following the annotations from the root tells these from the keys and indices in the file.
+A location of pydantic holds more than the path: the kind of each slot, and the label of each branch of a plain
+union. Following the annotations from the root tells these from the keys and indices in the file.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from sslkit import catalog
-from sslkit.specs.slots import Slot
+from sslkit.specs.slots import Slot, by_kind
 
 
 class Place(NamedTuple):
@@ -115,7 +115,7 @@ def _family(annotation: object) -> str | None:
 
 
 def _branch(members: Sequence[object], label: str) -> object:
-    """The union member that pydantic labels `label`: a class by its name, a slot as `tagged-union[...]`."""
-    if label.startswith("tagged-union"):
+    """The union member that pydantic labels `label`: a class by its name, a slot by that of its validator."""
+    if by_kind.__name__ in label:
         return next((m for m in members if _family(m) is not None), None)
     return next((m for m in members if getattr(m, "__name__", "\0") in label), members[0])

@@ -66,7 +66,7 @@ def _spelling(word: str) -> str:
 def spec_error(error: ValidationError, root: type[BaseModel], notes: str = "", prefix: str = "") -> SpecError:
     """Turn pydantic's report on a spec of class `root` into one readable error.
 
-    `notes` (on plugins that failed to load) is added only where a kind is asked for that nobody offers.
+    `notes` (on plugins that are not in use) is added only where a kind is asked for that nobody offers.
     """
     items = error.errors(include_url=False)
     places = [locate(item["loc"], root) for item in items]

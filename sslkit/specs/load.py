@@ -183,7 +183,7 @@ def parse(data: Mapping[str, object], notes: str = "", *, began: bool = False) -
 
     Args:
         data: fields of a run.
-        notes: one line on plugins that failed to load, quoted where a kind is asked for that nobody offers.
+        notes: lines on plugins that are not in use, quoted where a kind is asked for that nobody offers.
         began: whether a run began with it, so that fields without effect were accepted and are not refused later.
 
     Raises:

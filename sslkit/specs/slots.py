@@ -14,7 +14,7 @@ from typing import ClassVar, Protocol, cast, final
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, PydanticKnownError, SchemaValidator, core_schema
 
 from sslkit import catalog
 from sslkit.errors import SpecError
@@ -39,18 +39,11 @@ class Slot:
     def __get_pydantic_core_schema__(
         self, source: type[_Family], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Build the tagged union of the names of the kinds that are registered now."""
+        """Validate by the union of the names of the kinds that are registered when a value is."""
         if _slots_are_open.get():
             return core_schema.any_schema()
-        kinds = catalog.kinds(source.family)
-        if not kinds:
-            return core_schema.no_info_plain_validator_function(lambda _: _no_kinds(source.family))
-        choices: dict[str, CoreSchema] = {
-            kind: core_schema.no_info_plain_validator_function(partial(_validated, kinds, kind))
-            for kind in sorted(kinds)
-        }
-        return core_schema.tagged_union_schema(
-            choices, discriminator="kind", metadata={_FAMILY: source.family}
+        return core_schema.no_info_plain_validator_function(
+            partial(by_kind, source.family), metadata={_FAMILY: source.family}
         )
 
     def __get_pydantic_json_schema__(
@@ -59,12 +52,16 @@ class Slot:
         """The kinds' union; nothing is valid where there is no kind."""
         while schema["type"] == "function-before":  # of a slot with a default
             schema = schema["schema"]
-        if schema["type"] != "tagged-union":
-            return {"not": {}} if schema["type"] == "function-plain" else handler(schema)
+        if schema["type"] != "function-plain":
+            return handler(schema)
         family = schema["metadata"][_FAMILY]
         with _described(family) as outside:
             whole = {kind: _whole(cls, reference=not outside) for kind, cls in _classes(family).items()}
-            return handler(core_schema.tagged_union_schema(whole, discriminator="kind"))
+            return (
+                handler(core_schema.tagged_union_schema(whole, discriminator="kind"))
+                if whole
+                else {"not": {}}
+            )
 
 
 _slots_are_open: ContextVar[bool] = ContextVar("slots_are_open", default=False)
@@ -85,6 +82,26 @@ def require_buildable(cls: type[BaseModel]) -> None:
         TypeAdapter(cls).rebuild(force=True, raise_errors=True, _parent_namespace_depth=0)
     finally:
         _slots_are_open.reset(token)
+
+
+_unions: dict[str, tuple[catalog.Kinds, SchemaValidator]] = {}
+"""family -> its registered kinds, and their union: plugins that are loaded anew make another."""
+
+
+def by_kind(family: str, value: object) -> object:
+    """The spec in `value`, by its `kind`."""
+    kinds = catalog.kinds(family)
+    if not kinds:
+        raise PydanticCustomError(NO_KINDS, "no plugin offers any kind of {family}", {"family": family})
+    of, union = _unions.get(family, (None, None))
+    if of is not kinds or union is None:
+        choices: dict[str, CoreSchema] = {
+            kind: core_schema.no_info_plain_validator_function(partial(_validated, kinds, kind))
+            for kind in sorted(kinds)
+        }
+        union = SchemaValidator(core_schema.tagged_union_schema(choices, discriminator="kind"))
+        _unions[family] = kinds, union
+    return union.validate_python(value)
 
 
 def _validated(kinds: catalog.Kinds, kind: str, value: object) -> BaseModel:
@@ -130,7 +147,3 @@ def _described(family: str) -> Iterator[bool]:
         yield family not in outer
     finally:
         _families.reset(token)
-
-
-def _no_kinds(family: str) -> None:
-    raise PydanticCustomError(NO_KINDS, "no plugin offers any kind of {family}", {"family": family})

@@ -121,7 +121,7 @@ def grid(sweep: SweepSpec, notes: str = "", last: Iterable[tuple[str, object]] =
 
     Args:
         sweep: with its base read.
-        notes: one line on plugins that failed to load.
+        notes: lines on plugins that are not in use.
         last: (dotted path, value) of changes of every cell that come after all others and are in no name.
 
     Raises:

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib import invalidate_caches
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 import sslkit
-from sslkit.cli.main import OK, USER_ERROR, main
+from sslkit.cli.main import OK, USER_ERROR
 from sslkit.errors import PluginError
 from sslkit.registry.discovery import discover
 from sslkit.registry.manager import Registry, registry
@@ -23,8 +22,8 @@ from sslkit.specs.load import load
 from sslkit.specs.walk import walk
 from sslkit.testing import check_plugin
 from sslkit.testing.promises import spec_promises
-from tests.registry.test_clashes import command
-from tests.registry.test_manager import forget, install, masker
+from tests.registry.plugins_anew import Command
+from tests.registry.test_manager import install, masker
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / "examples" / "digits_mae.yaml"
@@ -46,13 +45,9 @@ class Site(NamedTuple):
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+def site(site: Path) -> Site:
     """This process's plugins are loaded anew before and after."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    registry.cache_clear()
-    yield Site(tmp_path)
-    registry.cache_clear()
-    forget(tmp_path)
+    return Site(site)
 
 
 SHAPES = {"masker": {"shapes": "specs_module:Made"}}
@@ -128,19 +123,18 @@ def test_a_class_that_cannot_be_had_is_an_error_of_who_asks_for_it(
     assert registry().kinds("masker")["random"] is sslkit.RandomMasker, "nobody else is harmed"
 
 
-def test_commands_name_the_plugin_whose_class_cannot_be_had(
-    site: Site, capsys: pytest.CaptureFixture[str]
-) -> None:
-    site.add(SHAPES, "1 / 0")  # a process that has built its unions would not know of it
-    unharmed = command(site.folder, "validate", str(DIGITS))
-    assert (unharmed.returncode, unharmed.stderr) == (OK, "")
-    asked = command(site.folder, "validate", str(DIGITS), "objective.masker.kind=shapes")
-    assert asked.returncode == USER_ERROR
-    assert asked.stderr.startswith(
+def test_commands_name_the_plugin_whose_class_cannot_be_had(site: Site, command: Command) -> None:
+    site.add(SHAPES, "1 / 0")
+    unharmed = command("validate", str(DIGITS))
+    assert (unharmed.code, unharmed.err) == (OK, "")
+    asked = command("validate", str(DIGITS), "objective.masker.kind=shapes")
+    assert asked.code == USER_ERROR
+    assert asked.err.startswith(
         "error: masker/shapes of sslkit-listed:main cannot be loaded: ZeroDivisionError"
     )
-    assert main(["plugins", "list"]) == OK
-    assert "failed: masker/shapes of sslkit-listed:main cannot be loaded" in capsys.readouterr().out
+    listed = command("plugins", "list")
+    assert listed.code == OK
+    assert "failed: masker/shapes of sslkit-listed:main cannot be loaded" in listed.out
     report = check_plugin("sslkit-listed")
     assert [check.name for check in report.failures] == ["loads"]
 

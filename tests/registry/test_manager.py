@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from importlib import invalidate_caches, metadata
@@ -11,15 +10,22 @@ from pathlib import Path
 
 import pytest
 
+import sslkit
 from sslkit import MAE, RandomMasker, RunSpec, catalog
+from sslkit.errors import SpecError
+from sslkit.registry import manager
 from sslkit.registry.discovery import discover
 from sslkit.registry.manager import Plugin, Registry, registry, used_plugins
 from sslkit.specs.families import FAMILIES
+from sslkit.specs.load import load as load_file
 from sslkit.specs.load import parse
+from sslkit.specs.schema import component
 from sslkit.specs.walk import walk
+from tests.registry.plugins_anew import plugins_of
 from tests.specs.valid import valid
 
 Install = Callable[..., str]
+DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits_mae.yaml"
 
 MASKER = """
 from typing import Literal
@@ -296,41 +302,75 @@ def test_a_plugin_that_is_allowed_and_blocked_is_blocked(made: Install) -> None:
     assert [*loaded.kinds("masker")] == ["right"]
 
 
-def test_the_process_reads_its_allow_list_from_the_environment(tmp_path: Path) -> None:
-    install(tmp_path, "sslkit-shapes", masker("shapes"))
-    install(tmp_path, "sslkit-broken", "1 / 0")
-    code = """
-from sslkit.registry.manager import registry
-assert {p.name for p in registry().plugins if not p.blocked} == {"sslkit:targets", "sslkit-shapes:main"}
-assert [*registry().kinds("masker")] == ["shapes"]
-assert not registry().failures
-"""
-    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": path, "SSLKIT_ONLY": "sslkit:targets,sslkit-shapes"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_process_reads_its_allow_list_from_the_environment(made: Install) -> None:
+    made("sslkit-shapes", masker("shapes"))
+    made("sslkit-broken", "1 / 0")
+    with plugins_of(SSLKIT_ONLY="sslkit:targets,sslkit-shapes"):
+        in_use = {p.name for p in registry().plugins if not p.blocked}
+        assert in_use == {"sslkit:targets", "sslkit-shapes:main"}
+        assert [*registry().kinds("masker")] == ["shapes"]
+        assert not registry().failures
 
 
-def test_the_process_reads_its_block_list_from_the_environment(tmp_path: Path) -> None:
-    install(tmp_path, "sslkit-shapes", masker("shapes"))
-    install(tmp_path, "sslkit-broken", "1 / 0")
-    code = """
-from sslkit.registry.manager import registry
-blocked = [p.name for p in registry().plugins if p.blocked]
-assert blocked == ["sslkit:maskers", "sslkit-shapes:main"], blocked
-assert not {"random", "block", "shapes"} & set(registry().kinds("masker"))
-assert "ZeroDivisionError" in registry().failures
-import sslkit
-assert "MAE" in dir(sslkit) and "RandomMasker" not in dir(sslkit)
-"""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(tmp_path),
-        "SSLKIT_BLOCK": "sslkit:maskers, sslkit-shapes,",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_process_reads_its_block_list_from_the_environment(made: Install) -> None:
+    made("sslkit-shapes", masker("shapes"))
+    made("sslkit-broken", "1 / 0")
+    with plugins_of(SSLKIT_BLOCK="sslkit:maskers, sslkit-shapes,"):
+        blocked = [p.name for p in registry().plugins if p.blocked]
+        assert blocked == ["sslkit:maskers", "sslkit-shapes:main"]
+        assert not {"random", "block", "shapes"} & set(registry().kinds("masker"))
+        assert "ZeroDivisionError" in registry().failures
+        assert "MAE" in dir(sslkit)
+        assert "RandomMasker" not in dir(sslkit)
+
+
+def test_a_spec_takes_the_kinds_of_plugins_that_are_loaded_anew(made: Install) -> None:
+    """A notebook reads a spec, installs a plugin, and loads the plugins again."""
+
+    def read() -> RunSpec:
+        return load_file(DIGITS, ["objective.masker={kind: shapes}"])
+
+    with plugins_of(), pytest.raises(SpecError, match=r"^objective\.masker\.kind: 'shapes' is not a masker"):
+        read()
+    made("sslkit-shapes", masker("shapes"))
+    with plugins_of():
+        assert [type(spec) for _, spec in walk(read()) if isinstance(spec, sslkit.Made)] == [sslkit.Made]
+    with plugins_of(SSLKIT_BLOCK="sslkit-shapes"), pytest.raises(SpecError, match="'shapes' is not a masker"):
+        read()
+
+
+def test_a_kind_that_is_not_there_says_which_plugins_are_not_in_use(made: Install) -> None:
+    made("sslkit-broken", "1 / 0")
+    with plugins_of(SSLKIT_BLOCK="sslkit:maskers"), pytest.raises(SpecError) as caught:
+        load_file(DIGITS, notes=registry().absences)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "objective.masker: no plugin offers any kind of masker"
+    assert lines[1].startswith("Plugins that failed to load: sslkit-broken:main (ZeroDivisionError")
+    assert lines[2:] == ["Plugins left out: sslkit:maskers (blocked by SSLKIT_BLOCK)"]
+
+
+SCIENCE = "sslkit-science"
+
+
+@pytest.mark.parametrize(
+    ("source", "variables", "why"),
+    [
+        (None, {}, "; install it: pip install sslkit-science"),
+        (masker("shapes"), {"SSLKIT_BLOCK": SCIENCE}, ", which is blocked by SSLKIT_BLOCK"),
+        (masker("shapes"), {"SSLKIT_ONLY": "sslkit"}, ", which is not in SSLKIT_ONLY"),
+        ("1 / 0", {}, ", which failed to load"),
+        (masker("shapes"), {}, ", but not of its version 1.2; pip install --upgrade sslkit-science"),
+    ],
+    ids=["absent", "blocked", "not allowed", "broken", "old"],
+)
+def test_a_kind_of_a_distribution_of_ours_says_what_it_takes(
+    made: Install, monkeypatch: pytest.MonkeyPatch, source: str | None, variables: dict[str, str], why: str
+) -> None:
+    others = [point for point in discover() if point.dist is None or point.dist.name != SCIENCE]
+    if source is not None:
+        module = made(SCIENCE, source)
+        others += [point for point in discover() if point.value == module]
+    monkeypatch.setattr(manager, "discover", lambda: others)
+    with plugins_of(**variables), pytest.raises(SpecError) as caught:
+        component("source", "tiff")
+    assert str(caught.value) == f"'tiff' is a source of sslkit-science{why}"

@@ -315,7 +315,7 @@ def sweep(
     update = {"axes": {**spec.axes, **_axes(axes or {})}, "rows": {**spec.rows, **(rows or {})}}
     if out is not None:
         update["out"] = Path(out)
-    plan = grid(parse_as(SweepSpec, {**dict(spec), **update}), registry().failures)
+    plan = grid(parse_as(SweepSpec, {**dict(spec), **update}), registry().absences)
     require_own_folders(plan.cells)
     with Stop() as stop:
         ended = run_cells(plan, CellShare(), stop, say)

@@ -16,7 +16,6 @@ import pytest
 from sslkit import catalog
 from sslkit.errors import DataError, SpecError
 from sslkit.specs.load import parse
-from sslkit.specs.schema import component
 from sslkit_science import libraries
 from sslkit_science.plugin import sslkit_specs
 from tests.conftest import ROOT
@@ -135,20 +134,9 @@ def test_the_kit_leaves_out_what_cannot_be_read_here(monkeypatch, kind):
     assert KINDS[kind].example() is None
 
 
-def test_a_run_without_the_distribution_is_told_to_install_it(monkeypatch):
-    kinds, clashes = catalog._providers
-    assert set(catalog.ELSEWHERE["source"]) == set(KINDS)
-    monkeypatch.setattr(catalog, "_providers", (lambda family: without(KINDS, kinds(family)), clashes))
-    with pytest.raises(
-        SpecError, match=r"^'dicom' is a source of sslkit-science; install it: pip install sslkit-sc"
-    ):
-        component("source", "dicom")
-    with pytest.raises(SpecError, match=r"'dicmo' is not a kind of source\. .*Known: cifar10, "):
-        component("source", "dicmo")
-
-
-def without(kinds, others):
-    return {kind: cls for kind, cls in others.items() if kind not in kinds}
+def test_the_kinds_that_a_spec_without_the_distribution_names_are_its():
+    """`tests/registry/test_manager.py` holds what a spec is told."""
+    assert catalog.ELSEWHERE["source"] == dict.fromkeys(KINDS, "sslkit-science")
 
 
 @pytest.mark.parametrize("kind", KINDS)
