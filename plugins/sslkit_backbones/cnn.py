@@ -12,6 +12,7 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
+from sslkit.nn.wrapped_network import channels_last
 from sslkit.plugin import BatchNormMode, Grid, SpecError, View, reason_of
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
 from sslkit_backbones.timm_networks import create, load
@@ -22,6 +23,8 @@ class Network(NamedTuple):
     """A convolutional network of timm."""
 
     name: str
+    arguments: Mapping[str, object]
+    """Further ones of `timm.create_model`."""
     stem: Literal["named", "cifar"]
     """First layers: those of the name, or a ResNet's for small images."""
     batch_norm: BatchNormMode
@@ -47,7 +50,8 @@ class CNNBackbone(Backbone):
         super().__init__()
         self.views_apart = views_apart
         self.architecture = network.name
-        self.arguments = {"in_chans": view.channels, "num_classes": 0}
+        self.arguments: dict[str, object] = {"in_chans": view.channels, "num_classes": 0, **network.arguments}
+        self._channels = view.channels
         self.net: TimmModule = _created(network, self.arguments)
         self.changes: tuple[str, ...] = ()
         self.stride = int(self.net.feature_info[-1]["reduction"])
@@ -72,10 +76,9 @@ class CNNBackbone(Backbone):
         return self._maps[size]
 
     def _traced(self, size: int) -> tuple[int, int, int]:
-        channels = self.arguments["in_chans"]
         try:
             net = copy.deepcopy(self.net).eval().to("meta")
-            shape = net(torch.empty(1, channels, size, size, device="meta")).shape
+            shape = net(torch.empty(1, self._channels, size, size, device="meta")).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             raise SpecError(
                 f"backbone.name: {self.architecture!r} cannot read images of {size} pixels: {reason_of(error)}"
@@ -125,8 +128,8 @@ class CNNBackbone(Backbone):
     def _map(self, images: Tensor) -> Tensor:
         """The last feature map, `[V, B, D, h, w]`."""
         if self.views_apart:
-            return torch.stack([self.net(crop) for crop in images])
-        joined: Tensor = self.net(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+            return torch.stack([self.net(channels_last(crop)) for crop in images])
+        joined: Tensor = self.net(channels_last(images.flatten(0, 1))).unflatten(0, images.shape[:2])
         return joined
 
 

@@ -48,6 +48,15 @@ PLAIN = Layout()
 """No tokens but those of patches; maps have channels first."""
 
 
+def channels_last(images: Tensor) -> Tensor:
+    """The same images `[B, C, S, S]`, the channels of a pixel side by side in memory, for networks of convolutions.
+
+    What they compute keeps that order, which is faster on CPUs and GPUs (`docs/results/foundation.md`). Weights stay
+    as they are: FSDP2 takes no others, and averages and optimizers of old checkpoints fit them.
+    """
+    return images.contiguous(memory_format=torch.channels_last)
+
+
 @final
 class Wrapped(Backbone):
     """A network whose last features are read; it takes no masks. Its class token is the mean where it has none."""
@@ -85,6 +94,7 @@ class Wrapped(Backbone):
         self._layout, self._exported, self._pool = layout, exported, pool
         self._channels, self._size, self._advice = view.channels, view.size, advice
         self._patches: dict[int, int] = {}
+        self._has_map = False
         self._left_out: tuple[str, ...] = ()
         self.dim = self._tried(view.size)[0].shape[-1]
 
@@ -133,6 +143,7 @@ class Wrapped(Backbone):
         return self._exported(self.module)
 
     def _features(self, images: Tensor) -> Tensor:
+        images = channels_last(images) if self._has_map else images
         out: Tensor = self.module(images) if self._forward is None else self._forward(self.module, images)
         return out
 
@@ -188,6 +199,7 @@ class Wrapped(Backbone):
                 f"a {self._kind} gives {_described(out)} for one image; expected features [1, D], a map [1, D, h, w] "
                 "or tokens [1, N, D]; in Python, `evaluate_network` takes a `forward` that gives them"
             )
+        self._has_map = out.ndim == 4 and not self._layout.channels_last
         cls, patch = self._read(out)
         self._patches[size] = patch.shape[1]
         return cls, patch

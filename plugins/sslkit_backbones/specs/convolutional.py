@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, group_problems
-from sslkit_backbones.specs.timm_names import TimmName
+from sslkit_backbones.specs.timm_names import TimmName, network_settings
 from sslkit_backbones.specs.weights_file import weights_problems
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class CNN(BackboneSpec):
     kind: Literal["cnn"] = "cnn"
     name: TimmName = "resnet50"
     """Its name in timm (https://huggingface.co/docs/timm): `resnet18`, `convnext_tiny`, `efficientnet_b0`, ..."""
+    arguments: Annotated[Mapping[str, Any], AfterValidator(network_settings)] = {}
+    """Further arguments of `timm.create_model`, as `{channels: [16, 32, 64, 128], stem_width: 8}` for a quarter of
+    `resnet10t`'s width."""
     stem: Literal["named", "cifar"] = "named"
     """First layers: the named network's; or, of a ResNet, one 3 x 3 convolution of stride 1 and no pooling, for
     images of about 32 pixels (MoCo's CIFAR-10 notebook, lightly's benchmark)."""
@@ -76,6 +79,12 @@ class CNN(BackboneSpec):
         from sslkit_backbones.cnn import CNNBackbone, Network
 
         network = Network(
-            self.name, self.stem, self.batch_norm, self.splits, self.zero_init_last, self.drop_path
+            self.name,
+            self.arguments,
+            self.stem,
+            self.batch_norm,
+            self.splits,
+            self.zero_init_last,
+            self.drop_path,
         )
         return CNNBackbone(network, self.views_apart, self.checkpoint, view)

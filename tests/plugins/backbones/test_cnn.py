@@ -98,6 +98,32 @@ def test_every_batch_norm_is_replaced_and_computes_as_timms():
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("apart", [True, False])
+def test_images_are_read_channels_last(apart):
+    """The order of memory in which convolutions are fast; weights keep theirs, which FSDP2 asks for."""
+    net, maps = build(views_apart=apart), []
+    net.net.register_forward_hook(lambda _, inputs, out: maps.append((inputs[0], out)))
+    net([request(images())])
+    assert len(maps) == (2 if apart else 1)
+    for read, answered in maps:
+        assert read.is_contiguous(memory_format=torch.channels_last)
+        assert answered.is_contiguous(memory_format=torch.channels_last)
+    assert all(p.is_contiguous() for p in net.parameters())
+
+
+@pytest.mark.parametrize("stem", ["named", "cifar"])
+def test_a_network_may_be_narrower(stem, tmp_path):
+    """By timm's own arguments, which the export repeats."""
+    arguments = {"channels": [16, 24, 32, 48], "stem_width": 8}
+    net, path = build(name="resnet10t", stem=stem, arguments=arguments).eval(), tmp_path / "net.safetensors"
+    assert net.dim == 48
+    assert net.grid(32).patches == (1 if stem == "named" else 16)
+    torch.testing.assert_close(exported_again(net).eval()(images()[0]), net([request(images())])[0].cls[0])
+    save_file(dict(net.export().state), path)
+    again = CNN(name="resnet10t", stem=stem, arguments=arguments, checkpoint=path).build(view(32))
+    assert all(torch.equal(value, again.export().state[key]) for key, value in net.export().state.items())
+
+
 @pytest.mark.parametrize("size", [32, 16])
 def test_the_cifar_stem_keeps_small_images_large(size):
     """MoCo's CIFAR-10 notebook: `conv1` of 3 x 3, stride 1, no bias, and no pooling; all else is the ResNet's."""
@@ -106,10 +132,10 @@ def test_the_cifar_stem_keeps_small_images_large(size):
     assert net.dim == 512
     named = timm.create_model("resnet18", num_classes=0)
     shapes = {key: tuple(value.shape) for key, value in named.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in net.export().state.items()}
-    assert found.pop("conv1.weight") == (64, 3, 3, 3)
+    ours = {key: tuple(value.shape) for key, value in net.export().state.items()}
+    assert ours.pop("conv1.weight") == (64, 3, 3, 3)
     assert shapes.pop("conv1.weight") == (64, 3, 7, 7)
-    assert found == shapes
+    assert ours == shapes
     spread = net.net.conv1.weight.std().item()
     assert spread == pytest.approx(
         (2 / (64 * 9)) ** 0.5, rel=0.1

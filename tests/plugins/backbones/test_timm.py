@@ -20,6 +20,11 @@ def view(size=32):
     return View(size, 1, 3, (0.5,) * 3, (0.5,) * 3)
 
 
+def randn(*shape):
+    """Images in the memory order in which maps are computed: another changes the last bits of sums."""
+    return torch.randn(*shape).contiguous(memory_format=torch.channels_last)
+
+
 def read(net, images):
     with torch.no_grad():
         return net.eval()([Request(images[None], None, "drop", ())])[0]
@@ -38,7 +43,7 @@ def test_features_are_timms(name, arguments, grid, prefix):
     """Maps with channels first or last, and tokens: the same numbers as `forward_features`."""
     torch.manual_seed(0)
     net = Timm(name=name, arguments=arguments).build(view())
-    images = torch.randn(2, 3, 32, 32)
+    images = randn(2, 3, 32, 32)
     tokens = read(net, images)
     with torch.no_grad():
         expected = net.module.forward_features(images)
@@ -68,12 +73,24 @@ def test_the_class_token_is_the_vector_that_timms_classifier_reads(name, argumen
     torch.manual_seed(0)
     net = Timm(name=name, arguments=arguments).build(view(size))
     shift(net)
-    images = torch.randn(2, 3, size, size)
+    images = randn(2, 3, size, size)
     tokens = read(net, images)
     with torch.no_grad():
         theirs = net.module.forward_head(net.module.forward_features(images), pre_logits=True)
     assert theirs.shape == (2, net.dim)
     assert torch.equal(tokens.cls[0], theirs)
+
+
+@pytest.mark.parametrize(("name", "last"), [("test_resnet", True), ("test_vit", False)])
+def test_convolutions_read_channels_last(name, last):
+    """Faster for them; a transformer's one convolution does not repay the copy."""
+    net = Timm(name=name, arguments={} if last else {"img_size": 32}).build(view())
+    seen = []
+    hooked = next(m for m in net.modules() if isinstance(m, torch.nn.Conv2d))
+    hooked.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    read(net, torch.randn(2, 3, 32, 32))
+    assert seen[0].is_contiguous(memory_format=torch.channels_last) is last
+    assert all(p.is_contiguous() for p in net.parameters())
 
 
 def shift(net):
@@ -182,7 +199,7 @@ def test_what_is_left_out_is_told_at_the_start_of_a_run(tmp_path, capsys):
 def test_attention_biases_follow_the_weights_in_evaluation_mode():
     """timm keeps gathered biases until `train()` is called, so a moving average kept its first ones."""
     torch.manual_seed(0)
-    images = torch.randn(1, 3, 128, 128)
+    images = randn(2, 3, 128, 128)
     net = Timm(name="efficientvit_m0", arguments={"img_size": 128}).build(view(128))
     shift(net)  # its residual branches begin at 0
     first = read(net, images).patch
