@@ -21,6 +21,8 @@ _PUBLIC = {
     "compare": "sslkit.analysis.compare.compare_runs",
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",
+    "embed": "sslkit.evaluate.embeddings.embed_images",
+    "load_embeddings": "sslkit.evaluate.embeddings.embedding_file",
     "evaluate_network": "sslkit.evaluate.user_module",
     "draw_inputs": "sslkit.analysis.image_data.network_inputs",
     "image_statistics": "sslkit.analysis.image_data.image_statistics",

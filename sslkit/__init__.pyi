@@ -13,6 +13,8 @@ from sslkit.api import load_backbone as load_backbone
 from sslkit.api import resume_run as resume_run
 from sslkit.errors import Interrupted as Interrupted
 from sslkit.errors import SslkitError as SslkitError
+from sslkit.evaluate.embeddings.embed_images import embed as embed
+from sslkit.evaluate.embeddings.embedding_file import load_embeddings as load_embeddings
 from sslkit.evaluate.user_module import evaluate_network as evaluate_network
 from sslkit.registry.hookspecs import hookimpl as hookimpl
 from sslkit.specs.checkpoints import CheckpointSpec as CheckpointSpec

@@ -34,6 +34,19 @@ def net_encoder(
     return encode
 
 
+def patch_encoder(
+    net: Backbone, layer: int, autocast: Callable[[], AbstractContextManager[object]]
+) -> Encoder:
+    """The patch tokens `[B, N, D]` of one block of `net`; -1 is the last, after the final norm."""
+
+    def encode(images: Tensor) -> Tensor:
+        with autocast():
+            tokens: Tokens = net([Request(images[None], None, "drop", () if layer == -1 else (layer,))])[0]
+        return tokens.layers[0][0][:, 1:] if tokens.layers else tokens.patch[0]
+
+    return encode
+
+
 def _pooled(tokens: Tokens, readout: Readout) -> Tensor:
     """`[B, D]` of tokens whose one layer is the readout's, or that have none."""
     if tokens.layers:

@@ -93,7 +93,7 @@ def evaluator_problems(
         for split in evaluator.needs:
             try:
                 source = sources.get(source_of(spec, data, split), split)
-                _require_channels(source, split, channels)
+                require_channels(source, split, channels)
                 _require_images(source, split)
                 if evaluator.labeled:
                     require_labels(source)
@@ -126,7 +126,8 @@ def _require_images(source: Source, split: Split) -> None:
         raise DataError(f"the {split} split has no images to evaluate on")
 
 
-def _require_channels(source: Source, split: Split, channels: int | None) -> None:
+def require_channels(source: Source, split: Split, channels: int | None) -> None:
+    """Pass where the images are of `channels`, or that is None. Raises DataError otherwise."""
     if channels not in (None, source.channels):
         raise DataError(
             f"the {split} images have {source.channels} channels but the network reads {channels}; give images of "

@@ -74,18 +74,15 @@ def require_labels(source: Source) -> Tensor:
 @torch.no_grad()
 def _values(source: Source, make: Make, loading: Loading, selection: Tensor) -> tuple[Tensor, Tensor]:
     """`[N, ...]` rows of the `selection` and `[N]` whether each was readable; every rank has its share of batches."""
-    parallel, view, count = loading.parallel, loading.view, len(selection)
+    parallel, count = loading.parallel, len(selection)
     starts = list(range(0, count, loading.batch_size))[parallel.rank :: parallel.world]
     values: Tensor | None = None
     readable = torch.zeros(count, device=parallel.device)
-    with contextlib.closing(
-        _batches(source, loading, selection, starts)
-    ) as batches:  # no worker outlives an error
-        for batch, images in batches:
-            places, indices = batch.to(parallel.device), selection[batch].to(parallel.device)
-            output = make(
-                normalized(to_float(images.to(parallel.device)), view.mean, view.std), indices
-            ).float()
+    with contextlib.closing(outputs(source, make, loading, selection, starts)) as batches:
+        for batch, output in batches:
+            if output is None:
+                continue
+            places = batch.to(parallel.device)
             if values is None:
                 values = torch.zeros(count, *output.shape[1:], device=parallel.device)
             values[places] = output
@@ -97,6 +94,27 @@ def _values(source: Source, make: Make, loading: Loading, selection: Tensor) -> 
     values = torch.zeros(count, *shape, device=parallel.device) if values is None else values
     exact = exact_device(parallel.device)  # protocols compute in float64
     return parallel.total(values).to(exact), (parallel.total(readable) > 0).to(exact)
+
+
+def outputs(
+    source: Source, make: Make, loading: Loading, selection: Tensor, starts: Sequence[int]
+) -> Generator[tuple[Tensor, Tensor | None], None, None]:
+    """What `make` makes of each batch of the `selection` that begins at one of `starts`, in their order.
+
+    Close it, so that no worker outlives an error. `loading.unreadable` is told of images before their batch comes.
+
+    Yields:
+        `[B]` places in the selection of the images that can be read, and their rows `[B, ...]` float32 on the device;
+        None of a batch of which no image can be read.
+    """
+    device, view = loading.parallel.device, loading.view
+    with contextlib.closing(_batches(source, loading, selection, starts)) as batches:
+        for places, images in batches:
+            if not len(places):
+                yield places, None
+                continue
+            pixels = normalized(to_float(images.to(device)), view.mean, view.std)
+            yield places, make(pixels, selection[places].to(device)).float()
 
 
 def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:
@@ -111,7 +129,7 @@ def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:
 def _batches(
     source: Source, loading: Loading, selection: Tensor, starts: Sequence[int]
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
-    """(places in `selection`, images at the view's size) of the batches that begin at `starts`."""
+    """(places in `selection`, images at the view's size) of the batches that begin at `starts`; none of some batch."""
     resident = source.resident()
     if resident is None:
         yield from _decoded(source, loading, selection, starts)
@@ -137,8 +155,7 @@ def _decoded(
     for places, images, reasons in processes.batches(centers, plan, _readable, options):
         for place, reason in reasons:
             loading.unreadable(source, int(selection[place]), reason)
-        if len(places):
-            yield places, images
+        yield places, images
 
 
 @final

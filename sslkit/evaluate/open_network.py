@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from sslkit import catalog
-from sslkit.build.restore import restore
+from sslkit.build.restore import Restored, restore
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env, View
 from sslkit.core.system import System
@@ -78,14 +78,14 @@ def open_network(spec: EvaluationSpec) -> Network:
     if spec.run is not None:
         return of_run(spec.run, spec.checkpoint, spec)
     if spec.file is not None:
-        backbone, view, readout = _exported(spec.file)
+        backbone, view, readout = exported(spec.file)
         if spec.size is not None or spec.normalize is not None:
             view = _with(view, spec)
-        return _of_backbone(spec, backbone, view, spec.readout or readout)
+        return of_backbone(spec, backbone, view, spec.readout or readout)
     assert spec.backbone is not None, "the spec checks itself"
     assert spec.size is not None, "the spec checks itself"
     view = ViewSpec(size=spec.size, normalize=spec.normalize or Normalize())
-    return _of_backbone(spec, spec.backbone, view, spec.readout or Readout())
+    return of_backbone(spec, spec.backbone, view, spec.readout or Readout())
 
 
 def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None = None) -> Network:
@@ -96,7 +96,7 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         SpecError: what is set does not fit.
     """
     restored = restore(run_dir, checkpoint)
-    run, loaded = restored.spec, restored.loaded
+    run = restored.spec
     if spec is not None:
         overrides = {
             name: getattr(spec, name) for name in ("data", "readout", "precision") if getattr(spec, name)
@@ -107,6 +107,16 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         )
         run = _resized(run, spec)
         check(run, effects="evaluate")
+    return read_as(restored, run, spec.out if spec is not None and spec.out is not None else run_dir)
+
+
+def read_as(restored: Restored, run: RunSpec, folder: Path) -> Network:
+    """The network of a run as `run` reads it, which differs from the restored spec in no part that was trained.
+
+    Raises:
+        SpecError: the net of its readout is not there, or its statistics are of other channels.
+    """
+    loaded = restored.loaded
     if run.readout.net not in ("student", *run.nets):
         names = ", ".join(["student", *run.nets])
         raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {names}")
@@ -116,7 +126,6 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
         size=view_spec.size, mean=view_spec.normalize.mean, std=view_spec.normalize.std
     )
     net = restored.net(run.readout.net)
-    folder = spec.out if spec is not None and spec.out is not None else run_dir
     return Network(
         run, net, view, lambda: (restored.system, restored.env), folder, loaded.step, str(loaded.path)
     )
@@ -139,7 +148,13 @@ def _with(view: ViewSpec, spec: EvaluationSpec) -> ViewSpec:
     )
 
 
-def _of_backbone(spec: EvaluationSpec, backbone: BackboneSpec, view: ViewSpec, readout: Readout) -> Network:
+def of_backbone(spec: EvaluationSpec, backbone: BackboneSpec, view: ViewSpec, readout: Readout) -> Network:
+    """The network that `backbone` builds, read through `view` and `readout`; random weights are those of the seed.
+
+    Raises:
+        SpecError: it cannot be built, or what is asked of it does not fit.
+        DataError: there are no images.
+    """
     assert spec.out is not None, "the spec checks itself"
     run = stand_in(spec, backbone, view, readout)
     input_view = view_of(run)
@@ -181,8 +196,12 @@ def _require_channels(normalize: Normalize, channels: int, subject: str) -> None
         )
 
 
-def _exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
-    """What `sslkit export` wrote about the network in `path`, which its spec loads from there."""
+def exported(path: Path) -> tuple[BackboneSpec, ViewSpec, Readout]:
+    """What `sslkit export` wrote about the network in `path`, which its spec loads from there.
+
+    Raises:
+        CheckpointError: it is no such file, is damaged, or needs a backbone that no plugin offers.
+    """
     require_regular(path, CheckpointError)
     try:
         with safe_open(path, "pt") as file:

@@ -29,6 +29,7 @@ CONTEXT.set_forkserver_preload(
         "sslkit.train.launch",
         "tests.distributed.balancer_worker",
         "tests.distributed.cnn_worker",
+        "tests.distributed.embed_worker",
         "tests.distributed.fsdp_worker",
         "tests.distributed.statistics_worker",
         "tests.distributed.signal_worker",

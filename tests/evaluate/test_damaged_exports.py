@@ -17,7 +17,7 @@ from sslkit.data import content_hash
 from sslkit.errors import CheckpointError
 from sslkit.evaluate.export_part import read_part
 from sslkit.evaluate.feature_cache import FeatureStore
-from sslkit.evaluate.open_network import _exported
+from sslkit.evaluate.open_network import exported
 from sslkit.interfaces import TokenTarget
 from sslkit.train.data_record import FOLDER, differences, write_list
 from sslkit_tokenizers.vq_token import trained_tokens
@@ -55,8 +55,8 @@ def test_metadata_of_exported_parts(tmp_path: Path) -> None:
 
 
 def test_metadata_of_exported_backbones(tmp_path: Path) -> None:
-    assert _exported(RUNS / "backbone.safetensors")[0].kind == "vit"
-    assert with_metadata(RUNS / "backbone.safetensors", tmp_path / "x.safetensors", _exported, tries=60) > 40
+    assert exported(RUNS / "backbone.safetensors")[0].kind == "vit"
+    assert with_metadata(RUNS / "backbone.safetensors", tmp_path / "x.safetensors", exported, tries=60) > 40
 
 
 @pytest.mark.parametrize("key", ["view", "backbone", "settings"])

@@ -1,0 +1,1 @@
+"""Embeddings of images in files: taken, read, evaluated and searched."""
