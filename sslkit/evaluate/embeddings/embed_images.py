@@ -20,7 +20,7 @@ from sslkit.core.source import Source
 from sslkit.errors import DataError, Interrupted, SpecError, SslkitError
 from sslkit.evaluate.embeddings.embedding_file import FORMAT, About, LeftOut, read_about
 from sslkit.evaluate.embeddings.embedding_formats import WRITERS, Listed
-from sslkit.evaluate.embeddings.embedding_network import channels_of, network_of
+from sslkit.evaluate.embeddings.embedding_network import channels_of, existing, network_of
 from sslkit.evaluate.embeddings.partial_rows import (
     ABSENT,
     READ,
@@ -47,7 +47,7 @@ from sslkit.runtime.mixed_precision import resolved_precision
 from sslkit.runtime.parallel import Parallel, start
 from sslkit.runtime.rank_agreement import on_first_rank
 from sslkit.runtime.signals import StopRequest
-from sslkit.specs.embedding import EmbeddingSpec, Tokens, images_at
+from sslkit.specs.embedding import TIMM, EmbeddingSpec, Tokens, images_at
 from sslkit.specs.families import SourceSpec
 
 Progress = Callable[[int, int], None]
@@ -145,10 +145,9 @@ def embed_spec(spec: EmbeddingSpec, progress: Progress | None = None) -> Embedde
 
 
 def _data_of_run(spec: EmbeddingSpec) -> SourceSpec:
-    path = Path(spec.what)
-    if not path.is_dir():
+    if spec.what.startswith(TIMM) or not existing(spec.what).is_dir():
         raise SpecError("data: must be given where no run says which images; a folder, or a spec with `data`")
-    return trained_spec(path).data
+    return trained_spec(Path(spec.what)).data
 
 
 @final

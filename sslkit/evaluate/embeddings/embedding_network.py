@@ -34,7 +34,7 @@ def channels_of(spec: EmbeddingSpec) -> int | None:
     """
     if spec.what.startswith(TIMM):
         return None
-    path = _existing(spec.what)
+    path = existing(spec.what)
     if path.is_dir():
         return int(read_lock(path)["resolved"]["channels"])
     return len(exported(path)[1].normalize.mean)
@@ -54,7 +54,7 @@ def network_of(spec: EmbeddingSpec, source: Source, data: SourceSpec) -> Network
     """
     if spec.what.startswith(TIMM):
         return _of_timm(spec, source.channels, data)
-    path = _existing(spec.what)
+    path = existing(spec.what)
     if path.is_dir():
         return _of_run(spec, path, data)
     if spec.checkpoint != "last":
@@ -63,7 +63,8 @@ def network_of(spec: EmbeddingSpec, source: Source, data: SourceSpec) -> Network
     return of_backbone(_evaluation(spec, data), backbone, _sized(view, spec), _read(readout, spec))
 
 
-def _existing(what: str) -> Path:
+def existing(what: str) -> Path:
+    """The run folder or file. Raises SpecError where there is none."""
     path = Path(what)
     if not path.exists():
         raise SpecError(

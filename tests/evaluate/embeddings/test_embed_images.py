@@ -289,7 +289,7 @@ REFUSED = [
     ({"out": "e.txt"}, SpecError, "must be a file that ends in .parquet, .npy or .safetensors"),
     ({"data": "nowhere"}, SpecError, "nowhere: no such folder of images or spec"),
     ({"data": Folder(root=".", channels=3)}, DataError, "have 3 channels but the network reads 1"),
-    ({"data": Digits(), "layer": 7}, SpecError, "layer: block 7 does not exist; the network has 2"),
+    ({"data": Digits(), "layer": 7}, SpecError, "layer: 7 does not exist; the backbone has 2 blocks"),
     ({"split": "test"}, DataError, "the test split of 'folder' does not exist; name another `split`"),
     ({"checkpoint": "best"}, CheckpointError, "no best checkpoint"),
     ({"size": 7}, SslkitError, "7"),
