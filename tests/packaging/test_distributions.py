@@ -22,6 +22,8 @@ PACKAGES = {
 """Package of the wheel -> where it stands in the repository."""
 KINDS = {".py", ".pyi", ".typed", ".tmpl", ".css", ".js"}
 """Ends of the files of a package."""
+EXAMPLES = "sslkit/examples"
+"""Where the wheel has the folder `examples`, for `sslkit examples`."""
 METADATA = {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
 TOP = {
     "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "PKG-INFO", "README.md", "SECURITY.md", "benchmarks", "docs",
@@ -63,6 +65,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built):
     info = {name.partition("/")[2] for name in names if name.split("/")[0].endswith(".dist-info")}
     assert info == METADATA
     inside = [name for name in names if not name.split("/")[0].endswith(".dist-info")]
+    examples = {name.removeprefix("sslkit/") for name in inside if name.startswith(f"{EXAMPLES}/")}
+    assert examples == {path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").rglob("*.*")}
+    inside = [name for name in inside if not name.startswith(f"{EXAMPLES}/")]
     assert {name.split("/")[0] for name in inside} == set(PACKAGES)
     assert {PurePosixPath(name).suffix for name in inside} <= KINDS
     there = {f"{package}/{path.relative_to(ROOT / place).as_posix()}" for package, place in PACKAGES.items()
@@ -73,7 +78,12 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built):
 def test_what_is_packed_is_in_the_repository(built):
     in_wheel, in_source = built
     committed = tracked()
-    places = {name: f"{PACKAGES.get(name.split('/')[0], '')}/{name.partition('/')[2]}" for name in in_wheel}
+    places = {
+        name: name.removeprefix("sslkit/")
+        if name.startswith(f"{EXAMPLES}/")
+        else f"{PACKAGES.get(name.split('/')[0], '')}/{name.partition('/')[2]}"
+        for name in in_wheel
+    }
     stray = [name for name, place in places.items() if ".dist-info/" not in name and place not in committed]
     assert stray == []
     assert [name for name in in_source if name not in committed and name != "PKG-INFO"] == []
