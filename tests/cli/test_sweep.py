@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import subprocess
+from contextlib import redirect_stderr
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from sslkit.analysis.sweep import run_cells as module
 from sslkit.cli.main import OK, USER_ERROR
+from sslkit.specs.load import load
+from sslkit.train.launch import train
 from tests import tiny
 from tests.cli.specs import call, write
 from tests.train import fake_cell
@@ -19,6 +26,17 @@ from tests.train import fake_cell
 def fake(monkeypatch):
     """Cells are stood in for by a small program."""
     monkeypatch.setattr(module, "COMMAND", fake_cell.COMMAND)
+
+
+class InThisProcess:
+    """A cell's process that is none: its command has run when it is there, and what it says is in a log of its own."""
+
+    def __init__(self, command, **_):
+        with redirect_stderr(io.StringIO()):
+            train(load(Path(command[-1])), say=lambda _: None)
+
+    def wait(self):
+        return OK
 
 
 @pytest.fixture
@@ -127,8 +145,9 @@ def test_a_file_of_rows_with_changes_from_the_command_line(tmp_path, capsys):
 
 
 def test_cells_that_really_train_can_be_compared(tmp_path, capsys, monkeypatch):
-    """Two seeds through `sslkit run`, and other commands on what they leave."""
-    monkeypatch.undo()
+    """Two seeds, which train in this process, and other commands on what they leave."""
+    here = SimpleNamespace(Popen=InThisProcess, DEVNULL=subprocess.DEVNULL)
+    monkeypatch.setattr(module, "subprocess", here)
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(tiny.fields(steps=2, evaluate=[{"kind": "knn"}])))
     out = tmp_path / "out"

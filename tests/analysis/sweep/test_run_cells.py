@@ -467,7 +467,9 @@ def test_killed_and_repeated_it_ends_like_one_that_was_not(tmp_path):
     again = subprocess.run([*words, str(cut)], capture_output=True, text=True, timeout=240, check=False)
     assert again.returncode == 0, again.stderr
     assert "1 of 1 cells are finished" in again.stdout
-    assert "continuing it" in (cut / ".sweep" / "seed-1.log").read_text()
+    log = (cut / ".sweep" / "seed-1.log").read_text()
+    assert "continuing it" in log
+    assert "Traceback" not in log, "nor when its process ends"
     train(tiny.spec(tmp_path / "whole", **TINY, seed=1), say=lambda _: None)
     assert outcome(cut / "seed-1") == outcome(tmp_path / "whole")
 

@@ -1,9 +1,9 @@
-"""Every masked objective with every masker that fits and every target: trains, resumes, compiles to one graph."""
+"""Masked objectives, maskers that fit and targets, every two together: trains, resumes, compiles to one graph."""
 
 from __future__ import annotations
 
 import copy
-from itertools import groupby, product
+from itertools import combinations, groupby, product
 
 import pytest
 import torch
@@ -64,6 +64,13 @@ FITTING = [
     for parts in product(OBJECTIVES, MASKERS, TARGETS)
     if not (parts[0] == "mae" and parts[1] in VARYING)
 ]
+PAIRS = [
+    (objective, kind, target)
+    for objective, kind, target in FITTING
+    if kind in VARYING
+    or (list(MASKERS).index(kind) + list(TARGETS).index(target)) % 2 == (objective == "mae")
+]
+"""Every two kinds together: no code asks for all three. A masker meets every target, half of them in each objective."""
 
 
 def run_of(objective, masker_kind, target, **changes):
@@ -82,7 +89,13 @@ def run_of(objective, masker_kind, target, **changes):
     )
 
 
-@pytest.mark.parametrize(("objective", "masker_kind", "target"), FITTING)
+def test_every_two_kinds_that_fit_meet():
+    every, met = ({pair for parts in of for pair in combinations(parts, 2)} for of in (FITTING, PAIRS))
+    assert met == every
+    assert len(PAIRS) < 0.6 * len(FITTING)
+
+
+@pytest.mark.parametrize(("objective", "masker_kind", "target"), PAIRS)
 def test_it_trains_and_resumes_bit_equal(objective, masker_kind, target):
     run = run_of(objective, masker_kind, target)
     whole, feed, losses, saved = compose(run, tiny.CPU), None, [], None
