@@ -50,12 +50,14 @@ def batches(feed, start=0, stop=STOP):
         feed.close()
 
 
-def assert_equal(one, two):
-    assert len(one) == len(two)
-    for a, b in zip(one, two, strict=True):
-        assert torch.equal(a.rows, b.rows)
-        assert a.images.keys() == b.images.keys()
-        assert all(torch.equal(a.images[name], b.images[name]) for name in a.images)
+def same(one, two):
+    """For each batch of two lists of the same length, whether rows and images are equal."""
+    return [
+        torch.equal(a.rows, b.rows)
+        and a.images.keys() == b.images.keys()
+        and all(torch.equal(a.images[name], b.images[name]) for name in a.images)
+        for a, b in zip(one, two, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -73,19 +75,19 @@ def test_workers_give_the_batches_that_memory_gives(folder, workers):
     assert len(resident) == STOP * BATCH // 2
     assert resident[0].images["g"].shape == (2, 2, 3, 8, 8)
     assert [batch.rows.tolist() for batch in resident[:2]] == [[0, 1], [2, 3]]
-    assert_equal(batches(worker_feed(folder, workers=workers)), resident)
+    assert all(same(batches(worker_feed(folder, workers=workers)), resident))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_starting_in_the_middle_equals_skipping(folder, workers):
     whole = batches(worker_feed(folder))
-    assert_equal(batches(worker_feed(folder, workers=workers, start=3), 3), whole[6:])
+    assert all(same(batches(worker_feed(folder, workers=workers, start=3), 3), whole[6:]))
 
 
 def test_a_step_from_memory_depends_on_its_number_only():
     feed = ResidentFeed(pictures(COUNT), ORDER, made_pipeline(), tiny.CPU.device)
-    assert_equal(list(feed.step(4)), batches(feed)[8:])
-    assert_equal(list(feed.step(4)), list(feed.step(4)))
+    assert all(same(list(feed.step(4)), batches(feed)[8:]))
+    assert all(same(list(feed.step(4)), list(feed.step(4))))
 
 
 def test_ranks_share_a_batch():
@@ -96,7 +98,7 @@ def test_ranks_share_a_batch():
         )
         for r in (0, 1)
     ]
-    assert_equal([batch for pair in zip(*parts, strict=True) for batch in pair], whole)
+    assert all(same([batch for pair in zip(*parts, strict=True) for batch in pair], whole))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -107,7 +109,7 @@ def test_unreadable_images_are_replaced_by_the_next_readable_one_and_reported(wo
     got = batches(worker_feed(source, workers=workers, unreadable=lambda i, reason: said.append((i, reason))))
     mended = images.clone()
     mended[2], mended[3], mended[9] = images[4], images[4], images[0]
-    assert_equal(got, batches(worker_feed(MadeSource(mended))))
+    assert all(same(got, batches(worker_feed(MadeSource(mended)))))
     assert {index for index, _ in said} == broken
     assert (9, "image 9 is broken") in said
 

@@ -33,7 +33,16 @@ def kill_after(process, run_dir, step, output):
     assert process.exitcode == -signal.SIGKILL
 
 
-def assert_killed_equals_whole(tmp_path, fields, kills, seed):
+def outcome(folder):
+    """What a run left behind, times left out."""
+    summary = json.loads((folder / "summary.json").read_text())
+    entries = [{k: v for k, v in e.items() if k != "images_per_s"} for e in metrics_log.read(folder)]
+    losses = [entry for entry in entries if "loss" in entry]
+    return summary["weights_sha256"], summary["best"], losses, [e for e in entries if "loss" not in e]
+
+
+def killed_and_whole(tmp_path, fields, kills, seed):
+    """The outcomes of a run that is killed at random steps and resumed, and of one that is not."""
     path = tmp_path / "spec.yaml"
     path.write_text(yaml.safe_dump(fields))
     finish("run", path, "--out", tmp_path / "whole")
@@ -47,16 +56,7 @@ def assert_killed_equals_whole(tmp_path, fields, kills, seed):
         words = ("run", path, "--out", cut) if i == 0 else ("resume", cut)
         kill_after(started(sslkit, *words, output=output), cut, step, output)
     finish("resume", cut)
-    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "cut")]
-    assert summaries[0]["weights_sha256"] == summaries[1]["weights_sha256"]
-    assert summaries[0]["best"] == summaries[1]["best"]
-    drop = {"images_per_s"}
-    whole, again = (
-        [{k: v for k, v in entry.items() if k not in drop} for entry in metrics_log.read(tmp_path / name)]
-        for name in ("whole", "cut")
-    )
-    assert [e for e in whole if "loss" in e] == [e for e in again if "loss" in e]
-    assert [e for e in whole if "loss" not in e] == [e for e in again if "loss" not in e]
+    return outcome(cut), outcome(tmp_path / "whole")
 
 
 def test_digits_killed_twice(tmp_path):
@@ -67,7 +67,8 @@ def test_digits_killed_twice(tmp_path):
         nets={"ema": {"momentum": 0.9}},
         readout={"net": "ema", "pool": "mean"},
     )
-    assert_killed_equals_whole(tmp_path, fields, kills=2, seed=1)
+    killed, whole = killed_and_whole(tmp_path, fields, kills=2, seed=1)
+    assert killed == whole
 
 
 def test_cifar10_from_worker_processes_killed_once(tmp_path, shared_data):
@@ -82,4 +83,5 @@ def test_cifar10_from_worker_processes_killed_once(tmp_path, shared_data):
         steps=32,
         checkpoint={"every": "6 steps"},
     )
-    assert_killed_equals_whole(tmp_path, fields, kills=1, seed=2)
+    killed, whole = killed_and_whole(tmp_path, fields, kills=1, seed=2)
+    assert killed == whole

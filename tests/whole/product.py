@@ -141,4 +141,3 @@ def require_equal(product: Trained, straight: Trained, name: str) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10, msg=lambda m, k=key: f"{k}: {m}")
     with np.load(ARRAYS) as arrays:
         np.testing.assert_allclose(digest(straight), arrays[name], rtol=1e-10, atol=1e-10)
-    assert len(set(straight.losses)) == STEPS, "every step changed something"

@@ -150,6 +150,7 @@ def test_dino() -> None:
                     p.fill_(1.0)
         expected = distill(weights_of(made), "dino", True, dino)
         require_equal(train(made, images), expected, "dino")
+        assert len(set(expected.losses)) == ref.STEPS, "every step changed something"
 
 
 def test_ibot() -> None:
@@ -166,3 +167,4 @@ def test_ibot() -> None:
         made = composed(**RECIPE, objective=objective)
         expected = distill(weights_of(made), "ibot", False, ibot)
         require_equal(train(made, images, hidden), expected, "ibot")
+        assert len(set(expected.losses)) == ref.STEPS, "every step changed something"

@@ -79,6 +79,7 @@ def test_moco_v3() -> None:
         )  # fmt: skip
         expected = moco_v3(weights_of(made))
         require_equal(train(made, two_crops), expected, "moco_v3")
+        assert len(set(expected.losses)) == ref.STEPS, "every step changed something"
 
 
 def all_crops(step: int) -> dict[str, Tensor]:
@@ -146,3 +147,4 @@ def test_swav() -> None:
             {}
         )  # as after every step: the first one sees prototypes of length 1
         require_equal(train(made, all_crops), expected, "swav")
+        assert len(set(expected.losses)) == ref.STEPS, "every step changed something"

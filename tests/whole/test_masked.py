@@ -94,6 +94,7 @@ def test_mae() -> None:
         )
         expected = mae(weights_of(made))
         require_equal(train(made, images, hidden), expected, "mae")
+        assert len(set(expected.losses)) == ref.STEPS, "every step changed something"
 
 
 def data2vec(w: dict[str, Tensor]) -> Trained:
@@ -159,3 +160,4 @@ def test_data2vec() -> None:
         )  # fmt: skip
         expected = data2vec(weights_of(made))
         require_equal(train(made, images, hidden), expected, "data2vec")
+        assert len(set(expected.losses)) == ref.STEPS, "every step changed something"

@@ -33,8 +33,3 @@ def tokens(crops: int, patches: int, images: int = 4, mask=None, seed: int = 0) 
     cls = torch.randn(crops, images, DIM, generator=generator, dtype=torch.float64)
     patch = torch.randn(crops, images, patches, DIM, generator=generator, dtype=torch.float64)
     return Tokens(pictures, cls, patch, mask, ())
-
-
-def assert_near(found, expected, error: float, name: str = "") -> None:
-    """Equal to `error`, in float64."""
-    torch.testing.assert_close(found.double(), expected.double(), rtol=0, atol=error, msg=name or None)
