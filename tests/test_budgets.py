@@ -146,8 +146,7 @@ def variables(tree: ast.AST) -> Iterator[str]:
 
 
 def test_what_a_variable_is() -> None:
-    text = """
-def f(a, *b):
+    text = """def f(a, *b):
     for c in [d for d in a]:
         self.e = self.no
     with no() as f:
@@ -223,6 +222,24 @@ def test_a_training_step_asks_no_value_what_it_is() -> None:
 def test_there_are_more_lines_of_tests_than_of_source() -> None:
     tests = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py"))
     assert tests >= 1.2 * sum(LINES.values()), f"{tests} lines of tests for {sum(LINES.values())} of source"
+
+
+ASSERTS = re.compile(r"\bassert |\bpytest\.(raises|warns|fail)\(|\.assert_(close|allclose|array_equal)\(")
+
+
+def test_every_test_asserts_in_its_own_body() -> None:
+    """What it holds is then read where it stands. Text is searched, as parsing all tests takes seconds."""
+    bare, seen = [], 0
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        for part in re.split(
+            r"^(?=def |async def |class |@)", path.read_text(encoding="utf-8"), flags=re.MULTILINE
+        ):
+            name, _, body = part.removeprefix("def ").partition("(")
+            if part.startswith("def test_"):
+                seen += 1
+                bare += [] if ASSERTS.search(body) else [f"{path.relative_to(ROOT)}: {name}"]
+    assert seen > 3500
+    assert bare == []
 
 
 def test_nothing_is_left_unfinished() -> None:
