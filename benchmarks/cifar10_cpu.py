@@ -30,8 +30,8 @@ from sslkit.report.sections.features_shown import Looked, Sample, look
 COLUMNS = {
     "k-NN": "eval/knn/accuracy",
     "linear probe": "eval/linear/accuracy",
-    "1 % of labels": "eval/lowshot/accuracy@1%",
-    "10 % of labels": "eval/lowshot/accuracy@10%",
+    "1 % of labels": "eval/lowshot/accuracy_1pct",
+    "10 % of labels": "eval/lowshot/accuracy_10pct",
 }
 QUERIES, NEIGHBORS = 10, 8
 

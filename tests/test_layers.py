@@ -41,6 +41,7 @@ FLOORS = [
     "files",
     "statistics",
     "functional",
+    "losses",
     "core",
     "catalog",
     "specs",

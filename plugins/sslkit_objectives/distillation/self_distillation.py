@@ -13,6 +13,7 @@ from typing import NamedTuple, final
 import torch
 from torch import Tensor
 
+from sslkit.functional.distillation_losses import between_crops, cross_entropy
 from sslkit.functional.feature_std import feature_std
 from sslkit.functional.koleo import koleo
 from sslkit.functional.precision import at_least_float32
@@ -20,8 +21,8 @@ from sslkit.interfaces import Encode, Mask, Objective, Output, Tokens
 from sslkit.nn.dino_head import PrototypeHead, Prototypes
 from sslkit.plugin import Env, MaskerSpec
 from sslkit_objectives.all_ranks import of_all_ranks
-from sslkit_objectives.distillation.crossed_crops import between_crops, cross_entropy, entropy, entropy_shares
 from sslkit_objectives.distillation.teacher_centering import Center, tallied
+from sslkit_objectives.distillation.teacher_entropy import entropy, entropy_shares
 
 Temperature = Callable[[int], float]
 """The temperature at a step."""

@@ -8,6 +8,7 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
+from sslkit.functional.distillation_losses import centered
 from sslkit.functional.precision import at_least_float32
 from sslkit.functional.sinkhorn import sinkhorn
 
@@ -52,7 +53,7 @@ class Center(nn.Module):
         if self.centering == "sinkhorn":
             rows = None if real is None else real.flatten()
             return sinkhorn(wide.flatten(0, -2), temperature, ITERATIONS, rows).view_as(wide)
-        return ((wide - self.center if self.moves else wide) / temperature).softmax(-1)
+        return centered(wide, self.center if self.moves else None, temperature)
 
     def commit(self, rows: Mapping[str, Tensor]) -> None:
         """Move the mean. `rows`: `sum` `[n, K]` of logits and `count` `[n, 1]` of those summed."""

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sslkit.functional.feature_std import feature_std
+from sslkit.functional.joint_embedding_losses import byol
 from sslkit.interfaces import Encode, Objective, Output, Tokens
 from sslkit.nn.projection_head import ProjectionHead
 from sslkit.plugin import Env, Projection
-from sslkit_objectives.joint_embedding.crop_pairs import agreement
 
 
 @final
@@ -38,5 +38,5 @@ class BYOLObjective(Objective):
         predictions = embeddings if self.predictor is None else self.predictor.per_crop(embeddings)
         with torch.no_grad():
             goals = self.goal_projector.per_crop(averaged.cls)
-        loss = 4 - 4 * agreement(predictions, goals)
+        loss = byol(predictions, goals)
         return Output(loss, {"feature_std": feature_std(embeddings)})

@@ -8,10 +8,10 @@ from typing import final
 from torch import Tensor
 
 from sslkit.functional.feature_std import feature_std
+from sslkit.functional.joint_embedding_losses import simsiam
 from sslkit.interfaces import Encode, Objective, Output, Tokens
 from sslkit.nn.projection_head import ProjectionHead
 from sslkit.plugin import Env, Projection
-from sslkit_objectives.joint_embedding.crop_pairs import agreement
 
 
 @final
@@ -30,5 +30,5 @@ class SimSiamObjective(Objective):
         (seen,) = tokens
         embeddings = self.projector.per_crop(seen.cls)
         predictions = self.predictor.per_crop(embeddings)
-        loss = -agreement(predictions, embeddings.detach())
+        loss = simsiam(predictions, embeddings)
         return Output(loss, {"feature_std": feature_std(embeddings)})

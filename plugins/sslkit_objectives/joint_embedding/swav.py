@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sslkit.functional.feature_std import feature_std
 from sslkit.functional.info_nce import unit
+from sslkit.functional.joint_embedding_losses import swapped
 from sslkit.functional.sinkhorn import sinkhorn
 from sslkit.interfaces import Encode, Objective, Output, Tokens
 from sslkit.nn.projection_head import ProjectionHead
@@ -56,7 +57,7 @@ class SwAVObjective(Objective):
         with torch.autocast(embeddings.device.type, enabled=False):
             logits = F.linear(unit(embeddings), self.prototypes.weight)
             codes = [sinkhorn(x, clustering.epsilon, clustering.iterations) for x in logits[: len(globals_)]]
-            loss = swapped_loss(logits / clustering.temperature, torch.stack(codes))
+            loss = swapped(logits / clustering.temperature, torch.stack(codes))
         return Output(loss, {"feature_std": feature_std(globals_)})
 
     def before_update(self, step: int) -> None:
@@ -72,10 +73,3 @@ class SwAVObjective(Objective):
     def _embed(self, features: list[Tensor]) -> Tensor:
         """`[C, B, D]`, global crops first; crops of all sizes share the statistics of batch norm."""
         return self.projector(torch.cat(features))  # type: ignore[no-any-return]
-
-
-def swapped_loss(logits_CBK: Tensor, codes_GBK: Tensor) -> Tensor:
-    """-sum_k code_k log softmax(logits)_k, mean over images and over pairs of different crops."""
-    scores_GC = codes_GBK.flatten(1) @ logits_CBK.log_softmax(-1).flatten(1).mT / logits_CBK.shape[1]
-    pairs = len(codes_GBK) * (len(logits_CBK) - 1)
-    return (scores_GC.diagonal().sum() - scores_GC.sum()) / pairs

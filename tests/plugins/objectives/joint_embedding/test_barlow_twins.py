@@ -8,7 +8,7 @@ import torch
 from sslkit import BarlowTwins
 from sslkit.core.passes import Encode
 from sslkit.errors import SpecError
-from sslkit_objectives.joint_embedding.barlow_twins import correlation_loss, standardized
+from sslkit.functional.joint_embedding_losses import correlation_loss, standardized
 from tests.plugins.objectives.joint_embedding import parts
 
 SMALL = {"kind": "barlow_twins", "projector": parts.HEAD}

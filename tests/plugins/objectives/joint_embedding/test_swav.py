@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from sslkit import SwAV
 from sslkit.core.passes import Encode
 from sslkit.errors import SpecError
-from sslkit_objectives.joint_embedding.swav import swapped_loss
+from sslkit.functional.joint_embedding_losses import swapped as swapped_loss
 from tests import tiny
 from tests.plugins.objectives.joint_embedding import parts
 

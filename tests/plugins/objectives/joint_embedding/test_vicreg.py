@@ -8,7 +8,7 @@ import torch
 from sslkit import VICReg
 from sslkit.core.passes import Encode
 from sslkit.errors import SpecError
-from sslkit_objectives.joint_embedding.vicreg import vicreg_terms
+from sslkit.functional.joint_embedding_losses import vicreg_terms
 from tests.plugins.objectives.joint_embedding import parts
 
 SMALL = {"kind": "vicreg", "projector": parts.HEAD}

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslkit_objectives.distillation.crossed_crops import between_crops, cross_entropy, entropy, entropy_shares
+from sslkit.functional.distillation_losses import between_crops, cross_entropy
+from sslkit_objectives.distillation.teacher_entropy import entropy, entropy_shares
 from tests.near import error_of
 from tests.plugins.objectives.distillation.parts import PRECISIONS
 

@@ -1,0 +1,170 @@
+"""Losses of the methods as pure functions of tensors, for loops of your own: the ones that the objectives use.
+
+V crops, B images, D width of embeddings, K prototypes, N patches. All give a scalar in at least float32, means over
+images. Heads, moving averages, queues and masks are the caller's. Of several ranks, those that compare images see the
+images of this rank only, but for `info_nce`, `nt_xent` and `koleo`.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from sslkit.functional.distillation_losses import between_crops, centered, cross_entropy
+from sslkit.functional.info_nce import Gather, gathered, similarity, unit
+from sslkit.functional.info_nce import info_nce as info_nce_of
+from sslkit.functional.joint_embedding_losses import barlow_twins, byol, simsiam, swapped, vicreg
+from sslkit.functional.koleo import koleo
+from sslkit.functional.patches import patch_statistics, patchify
+from sslkit.functional.regression_losses import regression
+from sslkit.functional.sinkhorn import sinkhorn
+from sslkit.functional.vicreg_terms import covariance, uniformity, variance
+
+__all__ = [
+    "barlow_twins",
+    "byol",
+    "covariance",
+    "dino",
+    "ibot",
+    "info_nce",
+    "koleo",
+    "mae",
+    "nt_xent",
+    "simsiam",
+    "sinkhorn",
+    "swav",
+    "uniformity",
+    "variance",
+    "vicreg",
+]
+
+
+def info_nce(
+    queries: Tensor,
+    keys: Tensor,
+    temperature: Tensor | float = 0.2,
+    queue: Tensor | None = None,
+    *,
+    in_batch: bool = True,
+    gather: Gather = "gradient",
+) -> Tensor:
+    """InfoNCE of queries `[B, D]` and keys `[B, D]`, which need not have length 1.
+
+    MoCo v2: `in_batch=False` and a `queue` `[K, D]` of earlier keys. MoCo v3: the mean of both directions times
+    2 `temperature`.
+
+    Args:
+        queries: of one crop of each image.
+        keys: of another, row by row.
+        temperature: what cosines are divided by (MoCo v2 and v3: 0.2).
+        queue: further negatives, of length 1.
+        in_batch: whether the keys of other images are negatives.
+        gather: whether keys of other ranks take part, and whether gradients reach them.
+    """
+    candidates = gathered(unit(keys), gather if in_batch else "none")
+    return info_nce_of(similarity(unit(queries), candidates, queue=queue, in_batch=in_batch), temperature)
+
+
+def nt_xent(
+    embeddings_VBD: Tensor, temperature: Tensor | float = 0.1, *, gather: Gather = "gradient"
+) -> Tensor:
+    """SimCLR's loss of at least two crops; other crops of all other images are negatives. Mean over directions.
+
+    The default temperature is the paper's for ImageNet; on CIFAR-10 it has 0.5.
+    """
+    crops = unit(embeddings_VBD)
+    keys = [gathered(crop, gather) for crop in crops.unbind()]
+    losses = [
+        info_nce_of(similarity(crops[v], keys[u], within=keys[v]), temperature)
+        for v, u in permutations(range(len(crops)), 2)
+    ]
+    return torch.stack(losses).mean()
+
+
+def swav(
+    logits_VBK: Tensor, views: int = 2, temperature: float = 0.1, epsilon: float = 0.05, iterations: int = 3
+) -> Tensor:
+    """SwAV: every crop predicts the assignments of the other crops among the first `views`, the global ones.
+
+    Args:
+        logits_VBK: cosines of embeddings with prototypes, which have length 1.
+        views: global crops.
+        temperature: of predictions (SwAV: 0.1).
+        epsilon: of assignments (SwAV: 0.05).
+        iterations: of Sinkhorn-Knopp (SwAV: 3).
+    """
+    codes = [sinkhorn(crop, epsilon, iterations) for crop in logits_VBK[:views]]
+    return swapped(logits_VBK / temperature, torch.stack(codes))
+
+
+def dino(
+    student_SBK: Tensor,
+    teacher_VBK: Tensor,
+    center: Tensor | None = None,
+    *,
+    student_temperature: float = 0.1,
+    teacher_temperature: Tensor | float = 0.04,
+) -> Tensor:
+    """DINO: cross-entropy of each student crop with every other teacher crop, mean over pairs.
+
+    Args:
+        student_SBK: logits, those of the V crops that the teacher sees first.
+        teacher_VBK: logits, which get no gradient.
+        center: `[K]`, the moving mean of the teacher's logits.
+        student_temperature: DINO: 0.1.
+        teacher_temperature: DINO: from 0.04 to 0.07 over 30 epochs, or 0.04.
+    """
+    goal = centered(teacher_VBK.detach(), center, teacher_temperature)
+    wide = student_SBK.to(goal.dtype)
+    return between_crops(wide / student_temperature, goal)
+
+
+def ibot(
+    student_BNK: Tensor,
+    teacher_BNK: Tensor,
+    hidden_BN: Tensor,
+    center: Tensor | None = None,
+    *,
+    student_temperature: float = 0.1,
+    teacher_temperature: Tensor | float = 0.04,
+) -> Tensor:
+    """Loss of hidden patches (iBOT): mean over those of an image, then over images, 0 where none is hidden.
+
+    Args:
+        student_BNK: logits of the patches of masked images.
+        teacher_BNK: logits of the same patches of whole images, which get no gradient.
+        hidden_BN: bool, what was hidden from the student.
+        center: `[K]`, the moving mean of the teacher's logits of patches.
+        student_temperature: iBOT: 0.1.
+        teacher_temperature: iBOT: from 0.04 to 0.07 over 30 epochs.
+    """
+    goal = centered(teacher_BNK.detach(), center, teacher_temperature)
+    errors = cross_entropy(student_BNK.to(goal.dtype) / student_temperature, goal)
+    return _of_hidden(errors, hidden_BN)
+
+
+def mae(
+    prediction_BND: Tensor, images: Tensor, hidden_BN: Tensor, *, normalize: bool = True, loss: str = "l2"
+) -> Tensor:
+    """MAE: mean squared error of hidden patches, mean over those of an image, then over images.
+
+    Args:
+        prediction_BND: pixels of square patches in the order (row, column, channel).
+        images: `[B, C, S, S]`.
+        hidden_BN: bool, what was hidden.
+        normalize: whether each patch's mean and deviation are taken from its pixels (MAE's better variant: yes).
+        loss: `l2`, `l1` (SimMIM, whose mean is over all hidden patches of the batch) or `smooth_l1`.
+    """
+    patch = int((prediction_BND.shape[-1] // images.shape[1]) ** 0.5)
+    goal = patchify(images[None], patch)[0]
+    if normalize:
+        mean, scale = patch_statistics(goal)
+        goal = (goal - mean) / scale
+    return _of_hidden(regression(prediction_BND, goal, loss), hidden_BN)
+
+
+def _of_hidden(errors_BN: Tensor, hidden_BN: Tensor) -> Tensor:
+    weight = hidden_BN.to(errors_BN.dtype)
+    return ((errors_BN * weight).sum(1) / weight.sum(1).clamp(min=1)).mean()
