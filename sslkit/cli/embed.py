@@ -51,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, metavar="PIXELS", help="default: what the network was trained for"
     )
     parser.add_argument("--batch-size", type=int, metavar="N", help="images a forward; default: 256")
+    parser.add_argument(
+        "--index", action="store_true", help="also write a faiss index, FILE.faiss, for `sslkit search`"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="default: auto")
     parser.add_argument("--workers", type=int, metavar="N", help="processes that decode images; default: 4")
 
@@ -80,4 +83,5 @@ def lines(result: Embedded) -> list[str]:
         shown = "; ".join(f"{one.name}: {one.reason}" for one in about.unreadable[:NAMED])
         more = "; ..." * (len(about.unreadable) > NAMED)
         text.append(f"{len(about.unreadable):,} images could not be read and have no row: {shown}{more}")
-    return [*text, f"written: {result.path}"]
+    written = [result.path, *filter(None, [result.faiss_index])]
+    return [*text, *(f"written: {path}" for path in written)]

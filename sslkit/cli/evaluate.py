@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     parser.add_argument(
-        "what", type=Path, metavar="RUN_DIR|SPEC.yaml", help="the folder of a run, or an evaluation spec"
+        "what",
+        type=Path,
+        metavar="RUN_DIR|SPEC.yaml|FEATURES",
+        help="the folder of a run, an evaluation spec, or a file of `sslkit embed`",
     )
     parser.add_argument(
         "overrides",
@@ -51,10 +54,16 @@ def execute(args: argparse.Namespace) -> int:
 
 def _spec(args: argparse.Namespace) -> EvaluationSpec:
     from sslkit.registry.manager import registry
+    from sslkit.specs.embedding import ENDINGS
     from sslkit.specs.evaluation import EvaluationSpec
     from sslkit.specs.load import override, parse_as, read_yaml
 
-    fields = _of_run(args.what, args.checkpoint or "last") if args.what.is_dir() else read_yaml(args.what)
+    if args.what.is_dir():
+        fields = _of_run(args.what, args.checkpoint or "last")
+    elif args.what.suffix in ENDINGS:
+        fields = {"features": str(args.what)}
+    else:
+        fields = read_yaml(args.what)
     if args.checkpoint is not None:
         fields["checkpoint"] = args.checkpoint
     return parse_as(EvaluationSpec, override(fields, args.overrides), registry().absences)

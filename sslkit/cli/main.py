@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "Write one HTML file about a run: scores, curves, pictures, maps, cost.",
     "export": "Write a run's backbone for timm.",
     "embed": "Write embeddings of images to a parquet, npy or safetensors file.",
+    "search": "Show the images of an index that are most like others: names, similarities, a contact sheet.",
     "examples": "List the specs that are shipped, or write them here.",
     "sweep": "Run a grid of specs, resumable as a whole, and print one table.",
     "scaling": "Fit scaling laws to the results of a sweep: exponents, the best use of compute, extrapolation.",

@@ -162,6 +162,9 @@ class Evaluator(ABC):
     """Splits that it reads; a run without them is refused before it trains."""
     labeled: bool = True
     """Whether their images must have labels."""
+    reads_images: bool = True
+    """Whether it reads images, tokens or the network. Those that read `features` and `source.labels` alone score files
+    of embeddings too."""
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         """Yield everything that would stop it later, as far as images and network tell; asked before a run trains.

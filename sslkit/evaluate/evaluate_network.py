@@ -12,6 +12,7 @@ from sslkit.core.context import Env
 from sslkit.core.evaluator import Scores
 from sslkit.core.system import System
 from sslkit.errors import SpecError, SslkitWarning, StorageError
+from sslkit.evaluate.embeddings.evaluate_embeddings import score_embeddings
 from sslkit.evaluate.evaluation_sources import Sources, require_splits
 from sslkit.evaluate.feature_cache import FEATURES, FeatureStore
 from sslkit.evaluate.open_network import Network, of_run, open_network
@@ -84,7 +85,27 @@ def evaluate_spec(spec: EvaluationSpec, only: Sequence[str] = (), keep: bool = F
         DataError: images or labels are missing.
         StorageError: results could not be written; its notes have them.
     """
+    if spec.features is not None:
+        return _of_embeddings(spec, only)
     return _evaluated(open_network(spec), only, keep)
+
+
+def _of_embeddings(spec: EvaluationSpec, only: Sequence[str]) -> Outcome:
+    """Every rank computes the same scores; the first writes them."""
+    assert spec.out is not None, "the spec checks itself"
+    parallel = start(spec.device)
+    try:
+        results, about, variants = score_embeddings(spec, _wanted(spec.evaluate, spec.out, only), parallel)
+    finally:
+        parallel.close()
+    return {
+        "step": about.step,
+        "folder": str(folder_of(spec.out, about.step)),
+        "metrics": {label: dict(scores.metrics) for label, scores in results.items()},
+        "protocols": {e.label: e.build().protocol for e in spec.evaluate if e.label in results},
+        "variants": variants,
+        "unreadable": sorted(one.reason for one in about.unreadable),
+    }
 
 
 def _evaluated(network: Network, only: Sequence[str], keep: bool) -> Outcome:
@@ -108,7 +129,7 @@ def measure(network: Network, only: Sequence[str] = (), keep: bool = False, writ
         keep: whether features are kept in its folder.
         write: whether results are written there.
     """
-    wanted = _wanted(network.spec, network.folder, only)
+    wanted = _wanted(network.spec.evaluate, network.folder, only)
     parallel = start(network.spec.device)
     try:
         return _measured(network, wanted, parallel, keep, write)
@@ -116,15 +137,17 @@ def measure(network: Network, only: Sequence[str] = (), keep: bool = False, writ
         parallel.close()
 
 
-def _wanted(spec: RunSpec, folder: Path, only: Sequence[str]) -> dict[int, EvaluatorSpec]:
+def _wanted(
+    evaluators: Sequence[EvaluatorSpec], folder: Path, only: Sequence[str]
+) -> dict[int, EvaluatorSpec]:
     """The evaluators to run, by their place in the spec."""
-    labels = [e.label for e in spec.evaluate]
+    labels = [e.label for e in evaluators]
     if not labels:
         raise SpecError(f"{folder}: its spec has no `evaluate`, so there is nothing to run")
     for label in only:
         if label not in labels:
             raise SpecError(f"{label!r} is not an evaluator of this run. Known: {', '.join(labels)}")
-    return {i: e for i, e in enumerate(spec.evaluate) if not only or e.label in only}
+    return {i: e for i, e in enumerate(evaluators) if not only or e.label in only}
 
 
 def _measured(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import final
 
 from torch import Tensor
@@ -120,15 +120,21 @@ def evaluate(
     Every rank extracts features; scores are computed by all of them alike.
     """
     cache: FeatureCache = {}
-    results: dict[str, Scores] = {}
     with evaluating(net, reading.head, reading.run[0] if reading.run else None):
-        for place, spec in evaluators.items():
-            subject = NetSubject(net, reading, data, spec, sources, cache, store)
-            try:
-                results[spec.label] = spec.build()(subject)
-            except SslkitError as error:
-                raise type(error)(f"evaluate.{place}: {error}") from None
-            except Exception as error:
-                error.add_note(f"It came from evaluate.{place}: {component(spec)}.")
-                raise
+        return score(evaluators, lambda spec: NetSubject(net, reading, data, spec, sources, cache, store))
+
+
+def score(
+    evaluators: Mapping[int, EvaluatorSpec], subject_of: Callable[[EvaluatorSpec], Subject]
+) -> dict[str, Scores]:
+    """Label -> the scores of each of the evaluators, of the subject that is made for it; errors name the evaluator."""
+    results: dict[str, Scores] = {}
+    for place, spec in evaluators.items():
+        try:
+            results[spec.label] = spec.build()(subject_of(spec))
+        except SslkitError as error:
+            raise type(error)(f"evaluate.{place}: {error}") from None
+        except Exception as error:
+            error.add_note(f"It came from evaluate.{place}: {component(spec)}.")
+            raise
     return results

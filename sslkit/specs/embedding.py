@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import Annotated, Literal, Self, final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from sslkit.errors import SpecError
 from sslkit.specs.base import Count, Spec
@@ -55,6 +55,8 @@ class EmbeddingSpec(Spec):
     """Side of the images, in pixels. Default: what the run or the file says, or timm for the name."""
     batch_size: Count | None = None
     """Images a forward. Default: that of the readout, 256. Sums of floats depend on it in their last digits."""
+    index: bool = False
+    """Whether a faiss index is written too, to `FILE.faiss`."""
     seed: int = Field(0, ge=0, lt=2**63)
     """Of random weights."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -63,6 +65,14 @@ class EmbeddingSpec(Spec):
     """Worker processes that decode images."""
     precision: Literal["float32", "bfloat16", "float16"] | None = None
     """Autocast type of forwards. Default: that of the run, or bfloat16 on CUDA and float32 on a CPU."""
+
+    @model_validator(mode="after")
+    def _indexed(self) -> Self:
+        if self.index and self.tokens == "patch":
+            raise ValueError(
+                "`index` is of one vector an image; take `tokens` class or mean, or leave it out"
+            )
+        return self
 
 
 @final
@@ -93,4 +103,9 @@ def images_at(path: Path, channels: int | None = None, notes: str = "") -> Sourc
     data = fields if "kind" in fields else fields.get("data")
     if data is None:
         raise SpecError(f"{path}: says nothing of images; expected `data`, as in the spec of a run")
-    return parse_as(_Data, {"data": data}, notes).data
+    return source_of_fields(data, notes)
+
+
+def source_of_fields(fields: object, notes: str = "") -> SourceSpec:
+    """The source whose spec has `fields`. Raises SpecError where they are wrong."""
+    return parse_as(_Data, {"data": fields}, notes).data

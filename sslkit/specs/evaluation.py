@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self, final
 
@@ -12,10 +13,18 @@ from sslkit.specs.families import BackboneField, EvaluatorField, SourceField
 from sslkit.specs.readout import Readout
 from sslkit.specs.views import Normalize
 
+NETWORKS = ("run", "file", "backbone", "features")
+"""Fields that say what is measured."""
+
+
+def _listed(names: Sequence[str]) -> str:
+    quoted = [f"`{name}`" for name in names]
+    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+
 
 @final
 class EvaluationSpec(Spec):
-    """What to measure, how to read it, and by which protocols. Give one of `run`, `file` and `backbone`."""
+    """What to measure, how to read it, and by which protocols. Give one of `run`, `file`, `backbone` and `features`."""
 
     run: Path | None = None
     """A run folder, whose network is measured."""
@@ -25,6 +34,10 @@ class EvaluationSpec(Spec):
     """A safetensors file that `sslkit export` wrote."""
     backbone: BackboneField | None = None
     """A network, such as `{kind: timm, name: resnet18, checkpoint: weights.pt}`."""
+    features: Path | None = None
+    """A file of `sslkit embed`: embeddings of training images, measured without the network and the images."""
+    test_features: Path | None = None
+    """The same of the test images."""
     size: Count | None = None
     """Side of the images, in pixels. Default: what `run` or `file` says."""
     normalize: Normalize | None = None
@@ -50,10 +63,10 @@ class EvaluationSpec(Spec):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        networks = [name for name in ("run", "file", "backbone") if getattr(self, name) is not None]
+        networks = [name for name in NETWORKS if getattr(self, name) is not None]
         if len(networks) != 1:
             raise ValueError(
-                f"give exactly one of `run`, `file` and `backbone`; found {' and '.join(networks) or 'none'}"
+                f"give exactly one of {_listed(NETWORKS)}; found {' and '.join(networks) or 'none'}"
             )
         network = networks[0]
         if network != "run" and self.checkpoint != "last":
@@ -66,7 +79,13 @@ class EvaluationSpec(Spec):
             "run": (),
             "file": ("data", "evaluate", "out"),
             "backbone": ("data", "evaluate", "out", "size"),
+            "features": ("evaluate", "out"),
         }
+        useless = {"features": ("data", "size", "normalize", "readout", "max_duplicates", "precision")}
+        unused = useless.get(network, ("test_features",))
+        extra = [name for name in unused if getattr(self, name) is not None]
+        if extra:
+            raise ValueError(f"{_listed(extra)} has no effect on an evaluation of `{network}`; leave it out")
         missing = [f"`{name}`" for name in needed[network] if not getattr(self, name)]
         if missing:
             raise ValueError(f"an evaluation of a `{network}` needs {', '.join(missing)} too")

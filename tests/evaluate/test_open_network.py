@@ -206,7 +206,7 @@ def _file(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "give exactly one of `run`, `file` and `backbone`; found none"),
+        ({}, "give exactly one of `run`, `file`, `backbone` and `features`; found none"),
         ({"run": "a", "backbone": BACKBONE}, "give exactly one of .*; found run and backbone"),
         ({"backbone": BACKBONE}, "an evaluation of a `backbone` needs `data`, `evaluate`, `out`, `size` too"),
         ({"run": "a", "evaluate": [{"kind": "knnn"}]}, "'knnn' is not an evaluator. Did you mean 'knn'"),

@@ -48,6 +48,7 @@ class GeometryEvaluator(Evaluator):
     def __init__(self, measurement: Measurement, protocol: str) -> None:
         self.measurement, self.protocol = measurement, protocol
         self.needs = (measurement.split,)
+        self.reads_images = measurement.positives == "views"
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         """Images enough for neighbors and clusters, and labels for pairs of a class."""

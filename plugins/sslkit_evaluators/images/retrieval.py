@@ -33,6 +33,8 @@ class Ranked(NamedTuple):
 class RetrievalEvaluator(Evaluator):
     """Mean average precision and recall at k by cosine, of test images among gallery images."""
 
+    reads_images = False
+
     def __init__(self, gallery: Split, ks: tuple[int, ...], protocol: str) -> None:
         self.gallery, self.ks, self.protocol = gallery, ks, protocol
         self.needs = ("test",) if gallery == "test" else ("train", "test")

@@ -40,6 +40,8 @@ class Vote(NamedTuple):
 class KNNEvaluator(Evaluator):
     """Each of the k nearest training images votes for its class with exp(cosine / T), for every pair of k and T."""
 
+    reads_images = False
+
     def __init__(
         self, ks: tuple[int, ...], temperatures: tuple[float, ...], search: Search, protocol: str
     ) -> None:

@@ -92,6 +92,8 @@ class Choice(NamedTuple):
 class LinearEvaluator(Evaluator):
     """Softmax regression, by default with SGD; MAE's affine-free batch norm, its statistics fixed."""
 
+    reads_images = False
+
     def __init__(self, recipe: Recipe, protocol: str) -> None:
         self.recipe, self.protocol = recipe, protocol
 

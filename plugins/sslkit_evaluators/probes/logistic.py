@@ -49,6 +49,8 @@ class Trial(NamedTuple):
 class LogisticEvaluator(Evaluator):
     """CLIP's linear probe: an L2 penalty chosen on held-out images, then a fit on all training images."""
 
+    reads_images = False
+
     def __init__(self, search: Search, protocol: str) -> None:
         self.search, self.protocol = search, protocol
 

@@ -50,6 +50,8 @@ class Point(NamedTuple):
 class LowShotEvaluator(Evaluator):
     """A classifier on few labeled images, for several sizes and draws, and the area under its curve."""
 
+    reads_images = False
+
     def __init__(self, recipe: Recipe, protocol: str) -> None:
         self.recipe, self.protocol = recipe, protocol
 

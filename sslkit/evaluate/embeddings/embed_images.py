@@ -20,7 +20,8 @@ from sslkit.core.source import Source
 from sslkit.errors import DataError, Interrupted, SpecError, SslkitError
 from sslkit.evaluate.embeddings.embedding_file import FORMAT, About, LeftOut, read_about
 from sslkit.evaluate.embeddings.embedding_formats import WRITERS, Listed
-from sslkit.evaluate.embeddings.embedding_network import channels_of, existing, network_of
+from sslkit.evaluate.embeddings.embedding_index import write_index
+from sslkit.evaluate.embeddings.embedding_network import channels_of, encoder_of, existing, network_of
 from sslkit.evaluate.embeddings.partial_rows import (
     ABSENT,
     READ,
@@ -31,7 +32,6 @@ from sslkit.evaluate.embeddings.partial_rows import (
     RowWriter,
     in_words,
 )
-from sslkit.evaluate.encoders import Encoder, net_encoder, patch_encoder
 from sslkit.evaluate.evaluate_network import reading_for
 from sslkit.evaluate.evaluation_sources import require_channels
 from sslkit.evaluate.evaluator_checks import layer_problems
@@ -62,6 +62,8 @@ class Embedded(NamedTuple):
     """What the file says of itself: rows, shape, unreadable images, weights, view."""
     before: int
     """Images that an earlier call had done."""
+    faiss_index: Path | None = None
+    """The faiss index, where one was asked for."""
 
 
 def embed(
@@ -80,6 +82,7 @@ def embed(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     workers: int = 4,
     precision: Literal["float32", "bfloat16", "float16"] | None = None,
+    index: bool = False,
     progress: Progress | None = None,
 ) -> Embedded:
     """Take the embeddings of images and write them to a file, in the order of the source.
@@ -103,6 +106,7 @@ def embed(
         device: where to compute.
         workers: processes that decode images.
         precision: autocast type of forwards. Default: that of the run, or bfloat16 on CUDA.
+        index: also write a faiss index, `FILE.faiss`, for `sslkit search`.
         progress: is called with the images that are done, and all.
 
     Raises:
@@ -114,7 +118,7 @@ def embed(
     """
     spec = EmbeddingSpec(
         what=str(what), out=Path(out), tokens=tokens, layer=layer, dtype=dtype, checkpoint=checkpoint, split=split,
-        size=size, batch_size=batch_size, seed=seed, device=device, workers=workers, precision=precision,
+        size=size, batch_size=batch_size, seed=seed, device=device, workers=workers, precision=precision, index=index,
     )  # fmt: skip
     if isinstance(data, str | Path):
         data = images_at(Path(data), channels_of(spec), registry().failures)
@@ -167,19 +171,13 @@ class _Job:
         )
         readout = network.spec.readout
         self.tokens: Tokens = spec.tokens or ("mean" if readout.pool == "mean" else "class")
-        self.batch, self.encode = readout.batch_size, self._encoder()
+        self.batch, self.encode = readout.batch_size, encoder_of(self.tokens, network, reading)
         view = network.view
         black = torch.zeros(1, view.channels, view.size, view.size, device=parallel.device)
         self.rows = Rows(len(source), tuple(self.encode(black).shape[1:]), spec.dtype)
         self.partial = PartialRows(spec.out, self.rows)
         self.origin = {"what": spec.what, "checkpoint": spec.checkpoint, "data": data.model_dump(mode="json")}
         self.plan = self._plan()
-
-    def _encoder(self) -> Encoder:
-        net, reading = self.network.net, self.reading
-        if self.tokens == "patch":
-            return patch_encoder(net, reading.readout.layer, reading.autocast)
-        return net_encoder(net, reading.readout, reading.autocast, reading.head)
 
     def _plan(self) -> dict[str, object]:
         """What decides every number in the file."""
@@ -222,10 +220,13 @@ class _Job:
                 self._extract(states, progress)
                 on_first_rank(parallel, self._finish)
             about = read_about(out)
+            written: list[Path] = []
+            if self.spec.index:
+                on_first_rank(parallel, lambda: written.append(write_index(out)))
             parallel.wait()
         if parallel.first:
             self.partial.remove()
-        return Embedded(out, about, before)
+        return Embedded(out, about, before, next(iter(written), None))
 
     def _begin(self, held: contextlib.ExitStack) -> list[About]:
         """Keep other processes out, and make or check the folder of what is half done. One item: all is done."""

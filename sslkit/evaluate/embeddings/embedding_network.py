@@ -9,10 +9,12 @@ from sslkit import catalog
 from sslkit.build.restore import restore
 from sslkit.core.source import Source
 from sslkit.errors import CheckpointError, SpecError
+from sslkit.evaluate.encoders import Encoder, net_encoder, patch_encoder
 from sslkit.evaluate.open_network import Network, exported, of_backbone, read_as
+from sslkit.evaluate.readout import Reading
 from sslkit.runs.lock import read_lock
 from sslkit.specs.check import check
-from sslkit.specs.embedding import TIMM, EmbeddingSpec
+from sslkit.specs.embedding import TIMM, EmbeddingSpec, Tokens
 from sslkit.specs.evaluation import EvaluationSpec
 from sslkit.specs.families import BackboneSpec, SourceSpec
 from sslkit.specs.load import parse_as, similar_path
@@ -61,6 +63,13 @@ def network_of(spec: EmbeddingSpec, source: Source, data: SourceSpec) -> Network
         raise SpecError(f"checkpoint: is one of a run, and {path} is a file; leave it out")
     backbone, view, readout = exported(path)
     return of_backbone(_evaluation(spec, data), backbone, _sized(view, spec), _read(readout, spec))
+
+
+def encoder_of(tokens: Tokens, network: Network, reading: Reading) -> Encoder:
+    """What makes embeddings of normalized images: `[B, D]`, or `[B, P, D]` of patch tokens, which pass no head."""
+    if tokens == "patch":
+        return patch_encoder(network.net, reading.readout.layer, reading.autocast)
+    return net_encoder(network.net, reading.readout, reading.autocast, reading.head)
 
 
 def existing(what: str) -> Path:
