@@ -11,7 +11,6 @@ from sslkit.runs.evaluations import evaluations
 from sslkit.specs.evaluation import EvaluationSpec
 from sslkit.specs.load import parse_as
 from sslkit.train.launch import train
-from sslkit_evaluators.plugin import KINDS
 from tests import tiny
 from tests.cli.specs import call
 from tests.evaluate import every
@@ -35,12 +34,12 @@ def files(tmp_path_factory):
     return root
 
 
-def spec(files, out, **changes):
+def spec(files, folder, **changes):
     fields = {
         "features": str(files / "train.parquet"),
         "test_features": str(files / "test.safetensors"),
         "evaluate": PROTOCOLS,
-        "out": str(out),
+        "out": str(folder),
         "seed": 3,
     }
     return parse_as(EvaluationSpec, {**fields, **changes})
@@ -60,7 +59,7 @@ def test_scores_are_those_of_the_run(files, tmp_path):
         assert mine[label].readout == theirs[label].readout
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS.keys() - ON_FEATURES))
+@pytest.mark.parametrize("kind", sorted({*every.KINDS, "dense"} - ON_FEATURES))
 def test_protocols_that_read_images_are_refused_by_name(files, tmp_path, kind):
     """Before anything is computed: the first one could run."""
     fields = [PROTOCOLS[1], {"kind": kind, **every.KINDS.get(kind, {})}]
@@ -128,5 +127,5 @@ def test_the_command_takes_a_file(files, tmp_path, capsys):
     words = [f"test_features={files / 'test.safetensors'}", f"out={tmp_path}", "evaluate=[{kind: knn, k: 3}]"]
     code, printed, err = call(capsys, "evaluate", files / "train.parquet", *words)
     assert (code, err) == (0, "")
-    assert "  knn (knn@1): accuracy " in printed
+    assert "  knn (knn@1(k=3)): accuracy " in printed
     assert (tmp_path / "evaluations").is_dir()

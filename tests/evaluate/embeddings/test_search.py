@@ -60,7 +60,8 @@ def test_the_nearest_images_are_printed_and_drawn(index, root, tmp_path, capsys)
         assert line.split()[0] in ("1.0000", "0.9999")
         assert line.split()[1] == name
     assert lines[-1] == f"written: {sheet}"
-    assert Image.open(sheet).size[0] > 4 * 100
+    with Image.open(sheet) as picture:
+        assert picture.size[0] > 4 * 100
 
 
 def test_the_index_comes_after_the_embeddings_too(run, root, tmp_path):
