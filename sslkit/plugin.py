@@ -52,7 +52,7 @@ from sslkit.specs.pixel_range import Range
 from sslkit.specs.projection_head import BatchNormMode, Projection, group_problems
 from sslkit.specs.protocol_names import own_fields, protocol
 from sslkit.specs.readout import Readout
-from sslkit.specs.references import AverageName, NetName, Reference, ViewName
+from sslkit.specs.references import AverageName, CopyName, NetName, Reference, ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule, Ramp, Shape, Value, eased, ends
 from sslkit.specs.split import SplitSpec
@@ -94,6 +94,7 @@ __all__ += [
 # Fields: types of values, and defaults.
 __all__ += [
     "AverageName",
+    "CopyName",
     "Count",
     "LearningRateSchedule",
     "NetName",

@@ -29,6 +29,7 @@ KINDS = {
         "hybrid": "sslkit_objectives.specs.hybrid:Hybrid",
         "variance_covariance": "sslkit_objectives.specs.regularizers:VarianceCovariance",
         "uniformity": "sslkit_objectives.specs.regularizers:Uniformity",
+        "gram": "sslkit_objectives.specs.gram:Gram",
         "koleo": "sslkit_objectives.specs.regularizers:KoLeo",
     },
 }

@@ -63,6 +63,7 @@ class Pipeline:
         """`in_workers`: worker processes also do what follows the cut, with the same result."""
         self.views, self.seed, self.in_workers = views, seed, in_workers
         self.chains = {name: [_chain(spec, i) for i in range(spec.crops)] for name, spec in specs.items()}
+        self._drawn_as = {name: spec.crops_like or name for name, spec in specs.items()}
         self._statistics: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
     def crops(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
@@ -152,7 +153,8 @@ class Pipeline:
         return images
 
     def _draw(self, place: Place, index: int) -> Draw:
-        return seeds.draw(self.seed, place.step, "augment", place.view, place.crop, index, rows=place.rows)
+        view = self._drawn_as[place.view]
+        return seeds.draw(self.seed, place.step, "augment", view, place.crop, index, rows=place.rows)
 
     def _normalized(self, crops: Tensor, view: str) -> Tensor:
         """`crops`, which nothing else reads, with the statistics of `view`."""

@@ -42,6 +42,10 @@ NetName = Annotated[str, Reference("net", student=True)]
 """`student`, or a name under `nets`: a moving average of it or a frozen network."""
 AverageName = Annotated[str, Reference("average", settings="{momentum: {start: 0.996, end: 1.0}}")]
 """A name under `nets`, of a moving average of the student."""
+CopyName = Annotated[str, Reference("net", settings="{refresh: never}")]
+"""A name under `nets`, of a copy of the student's first weights (`refresh`), or of any other net but the student."""
+CopiedName = Annotated[str, Reference("average", student=True)]
+"""`student`, or the name of a moving average of it."""
 
 
 @cache
@@ -96,12 +100,13 @@ def _missing_view(name: str, run: RunSpec) -> str:
 def _missing_net(name: str, mark: Reference, run: RunSpec) -> str:
     """What to say of the net `name`; empty where it is there and will do."""
     average = mark.to == "average"
-    nets = [net for net, spec in run.nets.items() if not average or spec.backbone is None]
+    nets = [net for net, spec in run.nets.items() if not average or spec.is_average]
     candidates = [STUDENT, *nets] if mark.student else nets
     if name in candidates:
         return ""
     if name in run.nets:
-        return f"{name!r} is a frozen network, not a moving average of this run; leave out `nets.{name}.backbone`."
+        field = "backbone" if run.nets[name].backbone is not None else "refresh"
+        return f"{name!r} is a frozen network, not a moving average of this run; leave out `nets.{name}.{field}`."
     hint = suggest(name, candidates) if candidates else ""
     message = f"{name!r} is not a {'moving average' if average else 'net'} of this run. {hint}".rstrip()
     if hint.startswith("Did you mean") or (name == STUDENT and candidates):
@@ -112,5 +117,7 @@ def _missing_net(name: str, mark: Reference, run: RunSpec) -> str:
 def _addition(name: str, mark: Reference) -> str:
     """How a run gets the net `name`."""
     add = f"Add it: `nets: {{{name}: {mark.settings}}}`"
-    frozen = f", a moving average, or with `{{{name}: {{backbone: ...}}}}` a frozen network"
-    return f"{add}{frozen if mark.to == 'net' else ''}."
+    if mark.to == "average":
+        return f"{add}."
+    kind = "a moving average" if mark.settings == "{}" else "a copy of the first weights"
+    return f"{add}, {kind}, or with `{{{name}: {{backbone: ...}}}}` a frozen network."

@@ -29,13 +29,18 @@ Period = Annotated[str, AfterValidator(_period)]
 """How often something happens: `5 epochs`, `500 steps`, or `end` for only once."""
 
 
-def is_due(period: str, step: int, steps_per_epoch: int) -> bool:
-    """Whether `period` has come round after `step` steps are done; `end` is the trainer's matter."""
+def steps_of(period: str, steps_per_epoch: int) -> int | None:
+    """The length of `period` in steps; None of `end`."""
     match = _PERIOD.fullmatch(period)
     if match is None or match["count"] is None:
-        return False
-    length = int(match["count"]) * (steps_per_epoch if match["unit"].startswith("epoch") else 1)
-    return step % length == 0
+        return None
+    return int(match["count"]) * (steps_per_epoch if match["unit"].startswith("epoch") else 1)
+
+
+def is_due(period: str, step: int, steps_per_epoch: int) -> bool:
+    """Whether `period` has come round after `step` steps are done; `end` is the trainer's matter."""
+    length = steps_of(period, steps_per_epoch)
+    return length is not None and step % length == 0
 
 
 Shape = Literal["cosine", "linear"]

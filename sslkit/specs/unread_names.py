@@ -33,7 +33,8 @@ def views_by_name(run: RunSpec) -> frozenset[str] | None:
 
 def unread_nets(run: RunSpec) -> Iterator[Problem]:
     """Nets that no field of the run names; they may still be meant for later, so that a line is enough."""
-    named = set(_texts(run.objective)) | set(_texts(run.objectives)) | {run.readout.net}
+    copied = {net.refreshed.of for net in run.nets.values() if net.refreshed is not None}
+    named = {*_texts(run.objective), *_texts(run.objectives), *copied, run.readout.net}
     for name in run.nets:
         if name not in named:
             yield Problem(

@@ -13,6 +13,7 @@ from sslkit.errors import SpecError
 from sslkit.specs.augmentation_recipes import RECIPES, Recipe, Step
 from sslkit.specs.base import Count, Spec
 from sslkit.specs.families import AugmentField, AugmentSpec
+from sslkit.specs.references import ViewName
 
 if TYPE_CHECKING:
     from sslkit.specs.run import RunSpec
@@ -59,6 +60,9 @@ class ViewSpec(Spec):
     """Lists of changes instead: crop i takes list i, and begins again with the first where there are more crops."""
     recipe: Recipe | None = None
     """A published set of such lists instead, by its name: `simclr`, `byol`, `dino_global`, ... (see Views)."""
+    crops_like: ViewName | None = None
+    """A view whose random numbers it shares: where both lists have the same step at the same place, both change alike,
+    so that one has the other's crops at another size (DINOv3's Gram teacher). Default: numbers of its own."""
     normalize: Normalize = Normalize()
     """Channel statistics, applied last."""
     show: tuple[Place, Place, Place] | None = None
@@ -84,7 +88,7 @@ class ViewSpec(Spec):
         return tuple(lists[i % len(lists)] for i in range(self.crops))
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Every list belongs to a crop, and the kinds that a recipe needs are there."""
+        """Every list belongs to a crop, the kinds that a recipe needs are there, and shared crops begin alike."""
         if len(self.by_crop) > self.crops:
             yield Problem(
                 "by_crop",
@@ -98,6 +102,25 @@ class ViewSpec(Spec):
             if len(lists) > self.crops:
                 text = f"{self.recipe!r} has lists for {len(lists)} crops, but `crops` is {self.crops}; set `crops`"
                 yield Problem("recipe", text)
+            else:
+                yield from self._shared_problems(run)
+
+    def _shared_problems(self, run: RunSpec) -> Iterator[Problem]:
+        """Shared random numbers make the same crops where the first steps are the same."""
+        if self.crops_like is None:
+            return
+        other = run.views[self.crops_like]
+        if other.crops < self.crops:
+            text = f"{self.crops_like!r} has {other.crops} crops, fewer than the {self.crops} of this view"
+            yield Problem("crops_like", f"{text}; set `crops` to {other.crops}")
+        for i, (ours, theirs) in enumerate(zip(self.chains, other.chains, strict=False)):
+            if ours[:1] != theirs[:1]:
+                yield Problem(
+                    "crops_like",
+                    f"crop {i} begins with another step than that of {self.crops_like!r}, so that it shows another "
+                    "part of the image; begin both lists with the same step",
+                )
+                return
 
     def channel_problems(self, channels: int) -> Iterator[Problem]:
         """What does not fit images of so many channels: statistics, augmentations, what figures show."""

@@ -106,7 +106,7 @@ def _norms(spec: RunSpec, system: System) -> Iterator[Problem]:
     if any(True for _ in submodules(student, _BatchNorm)):
         return
     for name, net in spec.nets.items():
-        if net.backbone is None:
+        if net.is_average:
             yield Problem(
                 f"nets.{name}.batch_norm", "has no effect, as the backbone has no batch norm; leave it out"
             )

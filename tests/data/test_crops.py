@@ -147,6 +147,20 @@ def test_two_views_with_the_same_augmentations_draw_different_crops():
     assert not torch.equal(made["a"], made["b"])
 
 
+def test_a_view_can_have_the_crops_of_another_at_another_size():
+    """Both cut and flip alike; what only one does draws as if the other did it too."""
+    small = ViewSpec(size=8, crops=2, augment=[CROP, FLIP, {"kind": "color_jitter"}])
+    specs = {"a": small, "b": ViewSpec(size=16, crops=2, crops_like="a", augment=[CROP, FLIP])}
+    views = {name: View(spec.size, 2, 3, (0.0,) * 3, (1.0,) * 3) for name, spec in specs.items()}
+    images = pictures(6, 3)
+    crops = Pipeline(specs, views, 0).crops(images, 0, torch.arange(6))
+    geometry = {"a": ViewSpec(size=16, crops=2, augment=[CROP, FLIP])}
+    large = Pipeline(geometry, {"a": views["b"]}, 0).crops(images, 0, torch.arange(6))
+    assert torch.equal(crops["b"], large["a"])
+    alone = Pipeline({"a": small}, {"a": views["a"]}, 0).crops(images, 0, torch.arange(6))
+    assert torch.equal(crops["a"], alone["a"])
+
+
 def test_without_an_augmentation_that_fixes_the_size_images_are_cut_at_the_center():
     images = pictures(3, side=20)[:, :, :, :14]
     made = pipeline([], mean=(0.0,), std=(1.0,)).crops(images, 0, torch.arange(3))["v"][0]

@@ -93,6 +93,15 @@ def test_crops_take_lists_in_turn():
     assert len(ViewSpec(size=8, crops=4, recipe="byol").chains) == 4
 
 
+@pytest.mark.parametrize("other", [{"crops": 1}, {"crops": 2, "augment": [{"kind": "resize"}]}])
+def test_views_that_share_crops_begin_alike_and_have_as_many(other):
+    cut = [{"kind": "random_resized_crop"}, {"kind": "flip"}]
+    shared = {"size": 16, "crops": 2, "crops_like": "global", "augment": cut[:1]}
+    fields = run(**{"augment": cut, **other})
+    with pytest.raises(SpecError, match=r"views\.large\.crops_like: (crop 0 begins|'global' has 1 crops)"):
+        parse({**fields, "views": {**fields["views"], "large": shared}})
+
+
 @pytest.mark.parametrize(
     ("view", "message"),
     [

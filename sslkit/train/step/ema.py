@@ -22,7 +22,7 @@ def set_modes(nets: Mapping[str, nn.Module], specs: Mapping[str, NetSpec]) -> No
     """Training mode for the student. Others are in evaluation mode, except batch norm that uses its own batch."""
     for name, net in nets.items():
         net.train(name == "student")
-        if name in specs and specs[name].backbone is None and specs[name].batch_norm == "batch":
+        if name in specs and specs[name].is_average and specs[name].batch_norm == "batch":
             for norm in submodules(net, _BatchNorm):
                 norm.train()
 
@@ -48,7 +48,7 @@ class Averages:
         self._pairs: dict[str, Pairs] = {
             name: _pair(f"nets.{name}", _values(nets["student"], spec), _values(nets[name], spec))
             for name, spec in specs.items()
-            if spec.backbone is None
+            if spec.is_average
         }
         for label, objective in objectives.items():
             for online, average in objective.twins.items():

@@ -33,6 +33,7 @@ from sslkit.train.step.backward import backward_of
 from sslkit.train.step.balancing import Balance, Balancing
 from sslkit.train.step.cached_micro_batches import Cached, Prepared, needs_whole, require_images_apart
 from sslkit.train.step.compile_system import compiled_look
+from sslkit.train.step.copies import Copies
 from sslkit.train.step.device_limits import require_possible
 from sslkit.train.step.ema import Averages, set_modes
 from sslkit.train.step.mask_schedule import masks_shapes, timeline
@@ -173,7 +174,9 @@ class Stepper:
                 f"the system is on {place}, but its step was composed for {device}; say where to train by the spec's "
                 "`device`"
             )
-        self.averages = Averages(self.spec.nets, dict(system.nets.items()), self.objectives)
+        nets = dict(system.nets.items())
+        self.averages = Averages(self.spec.nets, nets, self.objectives)
+        self._copies = Copies(self.spec.nets, nets)
         self.backward = backward_of(system, self.parallel, self.loss_scale.scaled)
         self._statistics = SharedStatistics([system], self.parallel)
         self._dtype = next(p.dtype for p in self.parameters if p.is_floating_point())
@@ -317,6 +320,7 @@ class Stepper:
     def _finish(self, step: int, outputs: Sequence[Mapping[str, Output]], balance: Balance) -> None:
         self._statistics.average()
         self.averages.update("after_step", step, self.length.steps)
+        self._copies.refresh(step + 1, self.length.steps_per_epoch)
         for name, objective in self.objectives.items():
             carries = [output[name].carry for output in outputs]
             objective.commit(

@@ -1,0 +1,1 @@
+"""Terms that keep a student near an earlier one."""
