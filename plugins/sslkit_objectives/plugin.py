@@ -29,6 +29,8 @@ KINDS = {
         "hybrid": "sslkit_objectives.specs.hybrid:Hybrid",
         "variance_covariance": "sslkit_objectives.specs.regularizers:VarianceCovariance",
         "uniformity": "sslkit_objectives.specs.regularizers:Uniformity",
+        "distill": "sslkit_objectives.specs.distill:Distill",
+        "anchor": "sslkit_objectives.specs.anchor:Anchor",
         "gram": "sslkit_objectives.specs.gram:Gram",
         "koleo": "sslkit_objectives.specs.regularizers:KoLeo",
     },

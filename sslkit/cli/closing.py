@@ -10,6 +10,9 @@ from sslkit.core.ranks import ranks
 from sslkit.runs.summary import Summary
 from sslkit.runtime.signals import exit_code
 
+BASELINES = {"start": "start", "untrained": "untrained", "raw pixels": "raw_pixels"}
+"""What people call them -> what records do."""
+
 
 def close(summary: Summary) -> int:
     """Print what a run came to. Returns 0, or for a run that a signal stopped what shells give for that signal."""
@@ -47,7 +50,7 @@ def _scores(summary: Summary) -> Iterator[str]:
     rows = [_score(name, summary) for name in _headlines(summary["metrics"])]
     if not rows:
         return
-    header = ["", "last", "best", "(step)", "untrained", "raw pixels"]
+    header = ["", "last", "best", "(step)", *BASELINES]
     used = [i for i in range(len(header)) if i < 4 or any(row[i] for row in rows)]
     table = [[row[i] for i in used] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in table) for i in range(len(used))]
@@ -57,7 +60,7 @@ def _scores(summary: Summary) -> Iterator[str]:
 
 def _score(name: str, summary: Summary) -> list[str]:
     best, short = summary["best"].get(name), name.removeprefix("eval/")
-    baselines = [summary["baselines"].get(f"baseline/{kind}/{short}") for kind in ("untrained", "raw_pixels")]
+    baselines = [summary["baselines"].get(f"baseline/{kind}/{short}") for kind in BASELINES.values()]
     last = summary["metrics"][name]
     reached = ["", ""] if best is None else [f"{best['value']:.4f}", f"({int(best['step'])})"]
     numbers = ["" if last is None else f"{last:.4f}", *reached]

@@ -22,6 +22,8 @@ Moments = dict[str, float | tuple[float, ...]]
 Named = Iterable[tuple[str, nn.Parameter]]
 BETAS = (0.9, 0.95)
 """Of `adamw`: MAE's (`main_pretrain.py`)."""
+PATCH_EMBEDDING = "patch_embed"
+"""In the names of its parameters, as timm and DINOv2 call it."""
 ADAM_EPS = 1e-8  # torch's default
 CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_
 
@@ -59,12 +61,25 @@ def _group(params: list[nn.Parameter], decay: bool, scale: float, fallback: bool
 def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, float]:
     """Share of the learning rate that each parameter of `backbone` gets: `layer_decay` ** (depth + 1 - layer).
 
-    MAE's rule (`util/lr_decay.py`): what follows the blocks, and every head, has the whole rate.
+    MAE's rule (`util/lr_decay.py`): what follows the blocks, and every head, has the whole rate. The patch embedding,
+    which DINOv2 tells by its name, has `patch_embed_rate` of its own (`utils/param_groups.py`).
 
     Raises:
-        SpecError: the backbone does not say which layer a parameter belongs to.
+        SpecError: the backbone does not say which layer a parameter belongs to, or has no patch embedding.
     """
-    decay = spec.layer_decay
+    scales = _scales_by_depth(spec.layer_decay, backbone)
+    if spec.patch_embed_rate == 1:
+        return scales
+    embedding = [p for name, p in backbone.named_parameters() if PATCH_EMBEDDING in name]
+    if not embedding:
+        raise SpecError(
+            f"optimizer.patch_embed_rate: {type(backbone).__name__} has no parameter with {PATCH_EMBEDDING!r} in its "
+            "name; leave it out, or use a 'vit' or 'swin'"
+        )
+    return scales | {p: spec.patch_embed_rate * scales.get(p, 1.0) for p in embedding}
+
+
+def _scales_by_depth(decay: float | None, backbone: Backbone) -> dict[nn.Parameter, float]:
     if decay is None:
         return {}
     try:

@@ -16,7 +16,7 @@ from sslkit.runs.evaluations import Evaluation, evaluations, steps
 from sslkit.runs.lock import read_lock
 from sslkit.runs.summary import require_summary
 
-BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained"}
+BASELINES = {"raw pixels": "raw_pixels", "untrained": "untrained", "start": "start"}
 """Title -> name in the records."""
 SHARES = frozenset({"map", "miou", "area", "ari", "nmi", "relative"})
 """Metrics that lie between 0 and 1, beside accuracies."""
@@ -50,7 +50,7 @@ class RunData(NamedTuple):
         return None if steps is None else int(steps)
 
     def baseline(self, which: str, label: str, metric: str) -> float | None:
-        """What `raw_pixels` or `untrained` scored, where that was asked for."""
+        """What `raw_pixels`, `untrained` or the weights of the `start` scored, where that was asked for."""
         key = f"baseline/{which}/{label}/{metric}"
         return next((finite(r[key]) for r in reversed(self.records) if key in r), None)
 

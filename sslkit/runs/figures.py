@@ -29,7 +29,7 @@ PANEL = (4.4, 3.0)
 PANELS_A_ROW = 3
 MARGINS = {"left": 0.75, "right": 0.3, "bottom": 0.55, "top": 0.35}
 """Inches about the axes of a panel for what stands there; to search for the least takes half of the drawing."""
-BASELINES = {"untrained": "untrained", "raw pixels": "raw_pixels"}
+BASELINES = {"untrained": "untrained", "start": "start", "raw pixels": "raw_pixels"}
 """What people call them -> what records do."""
 LEVELS = ("0.35", "C3")
 """Colors of their lines."""

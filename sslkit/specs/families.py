@@ -46,6 +46,11 @@ class BackboneSpec(Spec):
         return run.backbone is not self and any(net.backbone is self for net in run.nets.values())
 
     @property
+    def has_first_weights(self) -> bool:
+        """Whether the network begins with weights from elsewhere."""
+        return any(getattr(self, name, None) for name in self.first_weights)
+
+    @property
     def blocks(self) -> int | None:
         """Number of blocks whose output can be read; None (the default) if only the built network knows."""
         return None
@@ -217,7 +222,7 @@ class EvaluatorSpec(Spec):
     test: SourceField | None = None
     """Labeled images to score (their test split). Default: those of `train`, or of the run's data."""
     baselines: bool = False
-    """Also score raw pixels and the untrained network, once, before the first step."""
+    """Also score raw pixels and the network before the first step: untrained, or as its `checkpoint` has it."""
 
     @property
     def label(self) -> str:

@@ -52,6 +52,10 @@ class OptimizerSpec(Spec):
     """Further parameters without decay, by the end of their names (BEiT: pos_embed, cls_token)."""
     layer_decay: float | None = Field(None, gt=0, le=1)
     """Learning rate of a layer over the next one's (MAE fine-tuning: 0.65 or 0.75, DINOv2: 0.9). Default: all alike."""
+    patch_embed_rate: float = Field(1.0, ge=0)
+    """Share of its learning rate that the patch embedding gets (DINOv2, DINOv3: 0.2; MoCo v3 freezes it: 0)."""
+    freeze_steps: int = Field(0, ge=0, lt=2**31)
+    """Steps at the beginning in which the backbone stays as it is, so that new heads fit its `checkpoint` first."""
     clip: float | None = Field(None, gt=0)
     """Largest gradient norm; none by default (MAE). SimMIM 5, BEiT 3, DINO 3 per tensor."""
     clip_per: Literal["global", "tensor"] = "global"
@@ -65,6 +69,9 @@ class OptimizerSpec(Spec):
         for name, value in {"momentum": self.momentum, **betas}.items():
             if value is not None and not all(0 <= end < 1 for end in ends(value)):
                 yield Problem(name, f"must stay from 0 to below 1, found {value}")
+        if run.steps is not None and self.freeze_steps >= run.steps:
+            text = f"{self.freeze_steps:,} of {run.steps:,} steps: the backbone would never train; give fewer"
+            yield Problem("freeze_steps", text)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         """Fields of other optimizers, as far as that is known without timm, and of what is switched off."""

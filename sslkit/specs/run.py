@@ -15,6 +15,7 @@ from sslkit.specs.checkpoints import CheckpointSpec
 from sslkit.specs.compilation import CompileSpec
 from sslkit.specs.families import (
     BackboneField,
+    BackboneSpec,
     BalancerField,
     Combined,
     EvaluatorField,
@@ -150,6 +151,11 @@ class RunSpec(Spec):
         """Images that a network gets at once on one of `ranks`."""
         return self.micro_batch_size or max(1, self.batch_size // ranks)
 
+    def backbone_of(self, net: str) -> BackboneSpec:
+        """The network of `net`: its own, or that of the student."""
+        spec = self.nets.get(net)
+        return self.backbone if spec is None or spec.backbone is None else spec.backbone
+
     def evaluator(self, label: str) -> EvaluatorSpec:
         """The evaluation that goes by `label`."""
         return next(e for e in self.evaluate if e.label == label)
@@ -209,9 +215,7 @@ class RunSpec(Spec):
 
     def _layers(self) -> Iterator[Problem]:
         """The block to read, where the spec says how many there are."""
-        net = self.nets.get(self.readout.net)
-        backbone = (net.backbone if net is not None else None) or self.backbone
-        depth, layer = backbone.blocks, self.readout.layer
+        depth, layer = self.backbone_of(self.readout.net).blocks, self.readout.layer
         if depth is not None and not -depth <= layer < depth:
             yield Problem("readout.layer", f"{layer} does not exist; the backbone has {depth} blocks, from 0")
 

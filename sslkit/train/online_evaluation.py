@@ -101,9 +101,13 @@ class OnlineEvaluation:
                 self.figures(done)
 
     def baselines(self) -> None:
-        """Scores of raw pixels and of the untrained net, for the evaluators that ask for them."""
+        """Scores of raw pixels and of the net before the first step, for the evaluators that ask for them.
+
+        The net is called `start` where it begins with weights from elsewhere: what it forgets is told from them.
+        """
         due = {i: e for i, e in enumerate(self._spec.evaluate) if e.baselines}
-        for name, net in (("raw_pixels", None), ("untrained", self.net)) if due else ():
+        start = "start" if self._spec.backbone_of(self._spec.readout.net).has_first_weights else "untrained"
+        for name, net in (("raw_pixels", None), (start, self.net)) if due else ():
             with self._stepper.full_weights():
                 results = self._scores(net, due)
             metrics = {

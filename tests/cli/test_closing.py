@@ -101,6 +101,15 @@ def test_baselines_stand_beside_what_was_reached():
     ]
 
 
+def test_the_weights_at_the_start_stand_beside_the_last_score():
+    """What lacks of them is forgotten."""
+    table = said(best=BEST, metrics=LAST, baselines={"baseline/start/knn/accuracy": 0.95})[2:4]
+    assert table == [
+        "                     last    best  (step)   start",
+        "     knn accuracy  0.8750  0.9000    (50)  0.9500",
+    ]
+
+
 def test_skipped_images_and_missing_values_are_told():
     text = said(
         skipped_images=3,

@@ -59,6 +59,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data" / "cifar10").mkdir(parents=True)
     (tmp_path / "data" / "cifar10" / "train.parquet").touch()
     (tmp_path / "tokenizer.safetensors").touch()
+    (tmp_path / "weights.safetensors").touch()
     (tmp_path / "scans.csv").write_text(
         "path,diagnosis,patient\ncats/0.png,healthy,p1\ndogs/0.png,tumor,p2\n"
     )

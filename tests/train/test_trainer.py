@@ -7,11 +7,13 @@ import signal
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from sslkit.errors import CheckpointError, SpecError, TrainingError
 from sslkit.runs import lock, metrics_log
 from sslkit.runs.checkpoint import FOLDER, Checkpoints
 from sslkit.runs.summary import read_summary
+from sslkit.train.compose import compose
 from sslkit.train.launch import resume, train
 from sslkit.train.prepare import Parts
 from sslkit.train.step.stepper import Stepper
@@ -198,6 +200,18 @@ def test_baselines_are_scored_once_before_the_first_step(tmp_path):
         0,
         0,
     ]
+
+
+def test_weights_from_elsewhere_are_scored_as_the_start(tmp_path):
+    """Not as an untrained network: what a run forgets is told from them."""
+    file = tmp_path / "weights.safetensors"
+    state = compose(tiny.spec(), tiny.CPU).system.nets["student"].export().state
+    save_file({name: value.contiguous() for name, value in state.items()}, file)
+    backbone = {**tiny.VIT, "checkpoint": str(file)}
+    evaluators = [{**KNN, "baselines": True}]
+    summary = train(tiny.spec(tmp_path / "run", backbone=backbone, evaluate=evaluators, steps=2), silent)
+    scored = {name.split("/")[1] for name in summary["baselines"]}
+    assert scored == {"raw_pixels", "start"}
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from sslkit.plugin import CopyName, MaskerField, ObjectiveSpec, Problem, ViewName
+from sslkit_objectives.specs.shared_crops import shared_crop_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -49,20 +50,7 @@ class Gram(ObjectiveSpec):
         """Both nets see the same crops, and one way to treat negatives is enough."""
         if self.remove_negative and self.only_teacher_negative:
             yield Problem("only_teacher_negative", "goes without `remove_negative`; keep one of them")
-        if self.teacher_view in (None, self.view):
-            return
-        teacher_view = run.views[self.teacher_view]
-        if teacher_view.crops_like != self.view:
-            yield Problem(
-                "teacher_view",
-                f"shows other crops than {self.view!r}; set `views.{self.teacher_view}.crops_like` to {self.view!r}",
-            )
-        if teacher_view.crops != run.views[self.view].crops:
-            yield Problem(
-                "teacher_view",
-                f"has {teacher_view.crops} crops and {self.view!r} has {run.views[self.view].crops}; set "
-                f"`views.{self.teacher_view}.crops`",
-            )
+        yield from shared_crop_problems(self.view, self.teacher_view, run)
 
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.anchors.gram import GramObjective, Seen, Similarity

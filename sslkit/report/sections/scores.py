@@ -162,7 +162,11 @@ def _worth(run: RunData) -> Iterator[str]:
         name, value = evaluation.headline, finite(evaluation.metrics[evaluation.headline])
         if value is None or name not in evaluation.intervals or evaluation.variant:
             continue
-        against = {"the untrained network": "untrained", "raw pixels": "raw_pixels"}
+        against = {
+            "the untrained network": "untrained",
+            "the weights at the start": "start",
+            "raw pixels": "raw_pixels",
+        }
         starts = {word: _baseline(run, evaluation, key) for word, key in against.items()}
         above = [
             f"{_signed(100 * (value - start))} points against {word}"

@@ -168,6 +168,10 @@ class Stepper:
             raise SpecError(
                 "nothing to train: no parameter of the backbone or the objectives takes gradients"
             )
+        if self.spec.optimizer.freeze_steps and not _trains(system.objectives):
+            raise SpecError(
+                "optimizer.freeze_steps: no objective has anything to train while the backbone is frozen; leave it out"
+            )
         place = self.parameters[0].device
         if place.type != device.type or device.index not in (None, place.index):
             raise SpecError(
@@ -305,6 +309,11 @@ class Stepper:
             self._check_gradients()
         for objective in self.objectives.values():
             objective.before_update(step)
+        if step < self.spec.optimizer.freeze_steps:
+            for parameter in self.system.nets["student"].parameters():
+                parameter.grad = (
+                    None  # the graph stays as it is, and optimizers pass over what has no gradient
+                )
         self.loss_scale.unscale(self.optimizer)
         limit = self.spec.optimizer.clip
         norm = (
@@ -335,6 +344,10 @@ class Stepper:
             raise SpecError(
                 f"{len(idle)} parameters take no part in any loss, the first: {', '.join(idle[:3])}"
             )
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(p.requires_grad for p in module.parameters())
 
 
 def _detached(output: Output) -> Output:
