@@ -33,5 +33,6 @@ def resample_patches(
     if sides == goal:
         return patches
     maps = at_least_float32(patches).mT.unflatten(-1, sides).flatten(0, -4)
-    resampled = F.interpolate(maps, goal, mode=how, align_corners=False, antialias=antialias)
-    return resampled.flatten(-2).mT.unflatten(0, patches.shape[:-2])
+    maps = F.interpolate(maps, goal, mode=how, align_corners=False, antialias=antialias)
+    resampled: Tensor = maps.flatten(-2).mT.unflatten(0, patches.shape[:-2])
+    return resampled

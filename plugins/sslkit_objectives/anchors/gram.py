@@ -80,7 +80,8 @@ class GramObjective(Objective):
 def of_all_images(patches_VBND: Tensor) -> Tensor:
     """The patches of all crops of all ranks' images, `[M, D]`, with gradient."""
     joined = of_all_ranks(patches_VBND.flatten(2))
-    return joined.unflatten(-1, patches_VBND.shape[2:]).flatten(0, 2)
+    patches: Tensor = joined.unflatten(-1, patches_VBND.shape[2:]).flatten(0, 2)
+    return patches
 
 
 def mean_similarity(patches_VBND: Tensor) -> Tensor:
