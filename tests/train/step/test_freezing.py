@@ -103,7 +103,7 @@ def test_a_backbone_without_a_patch_embedding_is_named():
     run = run_of(
         {"patch_embed_rate": 0.2},
         backbone={"kind": "cnn", "name": "test_resnet"},
-        objective={"kind": "barlow_twins"},
+        objective={"kind": "barlow_twins", "projector": {"hidden": 16, "out": 8}},
         views={"global": {**tiny.VIEW, "size": 32, "crops": 2}},
     )
     with pytest.raises(SpecError, match=r"optimizer\.patch_embed_rate: CNNBackbone has no parameter"):

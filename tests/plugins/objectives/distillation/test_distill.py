@@ -22,7 +22,7 @@ QUEUE = {"form": "queue", "queue": 32, "layers": 2}
 
 def run_of(term, **changes):
     parts = {"nets": TEACHER, "backbone": CNN, "views": {"global": VIEW}, "batch_size": 8}
-    return tiny.spec(objective={"kind": "distill", **term}, **{**parts, **changes})
+    return tiny.spec(**{"objective": {"kind": "distill", **term}, **parts, **changes})
 
 
 def first(run):
