@@ -82,11 +82,14 @@ from sslkit_maskers.specs.unguided import InverseBlockMasker as InverseBlockMask
 from sslkit_maskers.specs.unguided import MixtureMasker as MixtureMasker
 from sslkit_maskers.specs.unguided import RandomMasker as RandomMasker
 from sslkit_maskers.specs.unguided import UnitMasker as UnitMasker
+from sslkit_objectives.specs.anchor import Anchor as Anchor
 from sslkit_objectives.specs.contrastive import InfoNCE as InfoNCE
 from sslkit_objectives.specs.contrastive import MoCoV2 as MoCoV2
 from sslkit_objectives.specs.contrastive import MoCoV3 as MoCoV3
 from sslkit_objectives.specs.contrastive import SimCLR as SimCLR
 from sslkit_objectives.specs.dino import DINO as DINO
+from sslkit_objectives.specs.distill import Distill as Distill
+from sslkit_objectives.specs.gram import Gram as Gram
 from sslkit_objectives.specs.hybrid import Hybrid as Hybrid
 from sslkit_objectives.specs.ibot import IBOT as IBOT
 from sslkit_objectives.specs.joint_embedding import BYOL as BYOL
