@@ -93,7 +93,7 @@ def test_without_a_projector_widths_must_be_equal():
     assert not list(composed.system.objectives.parameters())
 
 
-@pytest.mark.parametrize("term", [{}, QUEUE, {"tokens": "patch", "form": "mse"}])
+@pytest.mark.parametrize("term", [{}, {"tokens": "patch", "form": "mse"}])
 def test_a_small_cnn_learns_from_a_vision_transformer(term):
     run = run_of(term, optimizer={"lr": 0.02}, steps=12)
     losses = tiny.steps(run, 12)[1]
