@@ -53,7 +53,7 @@ class Gram(ObjectiveSpec):
         yield from shared_crop_problems(self.view, self.teacher_view, run)
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.anchors.gram import GramObjective, Seen, Similarity
+        from sslkit_objectives.anchors.gram_anchoring import GramObjective, Seen, Similarity
 
         seen = Seen(self.view, self.teacher_view or self.view, self.net, self.masker)
         similarity = Similarity(
