@@ -70,7 +70,7 @@ def score_embeddings(
 
 
 def _require_alike(about: About, spec: EvaluationSpec) -> None:
-    """Pass where the test embeddings, if there are any, are of the same network, read alike."""
+    """Pass where the test embeddings, if there are any, are of the same network, read alike, and of other images."""
     if spec.test_features is None:
         return
     train, test = (one.model_dump(mode="json") for one in (about, read_about(spec.test_features)))
@@ -79,6 +79,11 @@ def _require_alike(about: About, spec: EvaluationSpec) -> None:
         raise DataError(
             f"{spec.test_features}: is of another network or reading than {spec.features} "
             f"({in_words(differing, train, test)}); take both with the same options"
+        )
+    if train["fingerprint"] == test["fingerprint"]:
+        raise DataError(
+            f"{spec.test_features}: is of the same images as {spec.features}, so that what was learned from would be "
+            "scored; take the embeddings of another `--split` or other images"
         )
 
 

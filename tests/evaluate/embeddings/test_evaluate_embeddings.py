@@ -83,6 +83,13 @@ def test_both_files_are_of_one_network(files, tmp_path):
         evaluate_spec(spec(files, tmp_path / "out", test_features=str(other.path)))
 
 
+def test_images_that_were_learned_from_are_not_scored(files, tmp_path):
+    with pytest.raises(
+        DataError, match=r"is of the same images as .*, so that what was learned from would be scored"
+    ):
+        evaluate_spec(spec(files, tmp_path / "out", test_features=str(files / "train.parquet")))
+
+
 def test_patch_tokens_are_no_vector(files, tmp_path):
     paths = [
         embed(files / "run", out=tmp_path / f"{s}.npy", split=s, tokens="patch", workers=0, device="cpu").path
