@@ -15,7 +15,8 @@ from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.nn.wrapped_network import channels_last
 from sslkit.plugin import BatchNormMode, Grid, SpecError, View, reason_of
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
-from sslkit_backbones.timm_networks import create, load
+from sslkit_backbones.public_weights.weights_loading import load
+from sslkit_backbones.timm_networks import create
 from sslkit_backbones.timm_types import TimmModule
 
 
@@ -60,8 +61,7 @@ class CNNBackbone(Backbone):
             self.changes = _small_stem(self.net, view.channels)
         self._maps: dict[int, tuple[int, int, int]] = {}
         self.dim = self._map_of(view.size)[0]
-        if checkpoint is not None:
-            load(self.net, checkpoint, network.name)
+        self.loaded = None if checkpoint is None else load(self.net, checkpoint, network.name)
         convert_or_refuse(self.net, network.name, network.batch_norm, network.splits)
 
     def grid(self, size: int) -> Grid:
@@ -94,6 +94,9 @@ class CNNBackbone(Backbone):
         """Raises SpecError for passes with a mask."""
         if any(p.mask is not None for p in passes):
             raise _masks()
+
+    def notes(self) -> Sequence[str]:
+        return () if self.loaded is None else tuple(self.loaded.sentences())
 
     def units(self) -> Sequence[nn.Module]:
         """The blocks of a ResNet. Of other networks none: what changes a unit's answer in place loses its gradient."""

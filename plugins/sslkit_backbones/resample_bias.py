@@ -11,18 +11,22 @@ from torch import Tensor, nn
 from sslkit_backbones.timm_types import TimmModule
 
 Size = tuple[int, int]
-_TABLE = ".relative_position_bias_table"
+TABLE = ".relative_position_bias_table"
 
 
 def with_fitting_tables(state: Mapping[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
     """The weights `state` with the bias tables of square grids resampled to those of `net`."""
-    owners = dict(net.named_modules())
+    owners = {name: module for name, module in net.named_modules() if _has_table(module)}
     return {
-        key: _fitting(value, owners[key.removesuffix(_TABLE)])
-        if key.endswith(_TABLE) and key.removesuffix(_TABLE) in owners
+        key: _fitting(value, owners[key.removesuffix(TABLE)])
+        if key.endswith(TABLE) and key.removesuffix(TABLE) in owners
         else value
         for key, value in state.items()
     }
+
+
+def _has_table(module: TimmModule) -> bool:
+    return getattr(module, TABLE.removeprefix("."), None) is not None
 
 
 def _fitting(table: Tensor, owner: TimmModule) -> Tensor:

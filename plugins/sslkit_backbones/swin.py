@@ -16,7 +16,8 @@ from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.plugin import Grid, SpecError, View
 from sslkit_backbones.patch_grid import grid_of_last_stage
-from sslkit_backbones.timm_networks import create, load
+from sslkit_backbones.public_weights.weights_loading import load
+from sslkit_backbones.timm_networks import create
 
 SwinNet: TypeAlias = SwinTransformer | SwinTransformerV2
 _CLASSES = (SwinTransformer, SwinTransformerV2)
@@ -59,8 +60,7 @@ class SwinBackbone(Backbone):
         self.mask_token: nn.Parameter | None = None
         _check_heads(self.net)
         self.grid(view.size)
-        if checkpoint is not None:
-            load(self.net, checkpoint, shape.name)
+        self.loaded = None if checkpoint is None else load(self.net, checkpoint, shape.name)
 
     def grid(self, size: int) -> Grid:
         """Tokens of the last stage. Raises SpecError where the windows do not divide a stage."""
@@ -83,6 +83,9 @@ class SwinBackbone(Backbone):
             # SimMIM `simmim.py:24,53`: N(0, 0.02), without weight decay, which one-dimensional parameters do not get
             width = self.net.patch_embed.proj.out_channels
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(width), std=0.02))
+
+    def notes(self) -> Sequence[str]:
+        return () if self.loaded is None else tuple(self.loaded.sentences())
 
     def units(self) -> Sequence[nn.Module]:
         """The blocks of all stages."""

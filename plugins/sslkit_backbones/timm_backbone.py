@@ -15,7 +15,8 @@ from sslkit.interfaces import Exported
 from sslkit.nn.wrapped_network import Layout, Wrapped
 from sslkit.plugin import BatchNormMode, SpecError, View
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
-from sslkit_backbones.timm_networks import create, load
+from sslkit_backbones.public_weights.weights_loading import load
+from sslkit_backbones.timm_networks import create
 from sslkit_backbones.timm_types import TimmModule
 from sslkit_backbones.uncached import uncache
 
@@ -40,15 +41,14 @@ def wrapped(
     if pretrained:
         every["pretrained"] = True
     net = create(name, every, None, "*")
-    if checkpoint is not None:
-        load(net, checkpoint, name)
+    loaded = () if checkpoint is None else tuple(load(net, checkpoint, name).sentences())
     every.pop("pretrained", None)
     convert_or_refuse(net, name, batch_norm, splits)
     uncache(net)
     exported = partial(_exported, name, every)
     pool = _pooled if _has_vector(net) else None
     try:
-        return Wrapped(net, view, _features, _layout(net), exported, pool, _advice(net))
+        return Wrapped(net, view, _features, _layout(net), exported, pool, _advice(net), loaded)
     except SpecError as error:
         raise SpecError(f"backbone.name: {name!r}: {error}") from None
 

@@ -1,29 +1,27 @@
-"""Construction of timm's networks, and loading of their weights."""
+"""Construction of timm's networks."""
 
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import timm
 from timm.layers.pos_embed_sincos import RotaryEmbeddingCat, RotaryEmbeddingDinoV3, RotaryEmbeddingMixed
-from timm.models import adapt_input_conv, load_checkpoint
 from timm.models.beit import Beit
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
-from torch import Tensor, nn
+from torch import nn
 
-from sslkit.plugin import CheckpointError, SpecError, View, reason_of, require_regular
-from sslkit_backbones.resample_bias import with_fitting_tables
+from sslkit.plugin import SpecError, View, reason_of
 from sslkit_backbones.timm_types import TimmModule, ViTNet
 
 _CLASSES = (VisionTransformer, Beit, VisionTransformerRelPos, Eva)
 _ROTARY = (RotaryEmbeddingCat, RotaryEmbeddingMixed, RotaryEmbeddingDinoV3)
 _ABSOLUTE = ("sincos", "learned")
+_ACTIVATED = ("vision_transformer", "deit")
+"""Modules of timm whose networks take an activation by its name."""
 _HAVE = {
     "relative": "'beit_base_patch16_224' (SimMIM, BEiT) or 'vit_relpos_base_patch16_cls_224'",
     "rotary": "'eva02_base_patch14_224', 'vit_base_patch16_rope_224' or 'vit_base_patch16_dinov3'",
@@ -46,6 +44,8 @@ class ViTShape(NamedTuple):
     registers: int | None
     drop_path: float
     """Stochastic depth at the last block."""
+    activation: str | None = None
+    """timm's name of what the perceptrons apply."""
 
 
 def vit_arguments(shape: ViTShape, view: View) -> dict[str, object]:
@@ -56,7 +56,7 @@ def vit_arguments(shape: ViTShape, view: View) -> dict[str, object]:
         "depth": shape.depth,
         "num_heads": shape.heads,
     }
-    optional = {**sizes, "init_values": shape.layer_scale}
+    optional = {**sizes, "init_values": shape.layer_scale, "act_layer": shape.activation}
     arguments = {
         "img_size": view.size,
         "in_chans": view.channels,
@@ -106,76 +106,15 @@ def create_vit(shape: ViTShape, arguments: Mapping[str, object]) -> ViTNet:
     return net
 
 
-NO_WEIGHTS = "it is no file of weights, or a damaged one"
-"""Instead of torch's advice to load it as code."""
-
-
-def load(net: nn.Module, path: Path, name: str) -> Tensor | None:
-    """Load weights from `path`; positions, bias tables and patch kernels of other sizes are resampled as timm does.
-
-    Returns:
-        The table of positions as the file has it, `[1, T, D]`; None where it has none.
-    """
-    tables: list[Tensor] = []
-
-    def converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-        tables.extend(value for key, value in state.items() if key == "pos_embed")
-        return _converted(state, net)
-
-    require_regular(path, CheckpointError)
-    try:
-        load_checkpoint(net, str(path), strict=True, weights_only=True, filter_fn=converted)
-    except Exception as error:
-        text = str(error).strip()
-        unread = str(error.__cause__ or error)  # torch's words: timm tells of objects whatever the file holds
-        if "weights_only" in unread and ("GLOBAL" in unread or "class" in unread):
-            raise _objects(path) from None
-        reason = [NO_WEIGHTS] if "weights_only" in text else text.splitlines()
-        detail = "\n  ".join(line.strip() for line in reason[:4])
-        raise CheckpointError(
-            f"backbone.checkpoint: {path} does not fit {name!r}:\n  {detail}\n"
-            "Give weights of the same architecture, patch, width and depth."
-        ) from None
-    return tables[0] if tables else None
-
-
-def _objects(path: Path) -> CheckpointError:
-    """The error for a file whose pickle holds more than weights; loading that could run code."""
-    return CheckpointError(
-        f"backbone.checkpoint: {path} holds Python objects beside its weights, which could run code, so that it is "
-        "not loaded. Ask its author for the weights alone, as safetensors; or, if you trust the file, write them: "
-        "`torch.save(torch.load(FILE, weights_only=False)['state_dict'], 'weights.pt')`, with the name that it has "
-        "for its weights"
-    )
-
-
-def _converted(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """`state` under timm's names and in the sizes of `net`."""
-    convert = getattr(sys.modules[type(net).__module__], "checkpoint_filter_fn", lambda weights, _: weights)
-    converted: dict[str, Tensor] = convert(with_fitting_tables(state, net), net)
-    return _for_channels(converted, net)
-
-
-def _for_channels(state: dict[str, Tensor], net: nn.Module) -> dict[str, Tensor]:
-    """`state` with first convolutions of three channels adapted to those of `net`, as timm does with its own weights.
-
-    One channel gets the sum of the three; of other numbers, the three are repeated and scaled by 3 / C.
-    """
-    first = getattr(net, "pretrained_cfg", None) or {}
-    names = first.get("first_conv") or ()
-    for name in (names,) if isinstance(names, str) else names:
-        weight, own_weight = state.get(f"{name}.weight"), net.state_dict().get(f"{name}.weight")
-        if weight is None or own_weight is None or weight.ndim != 4 or weight.shape[1] != 3:
-            continue
-        state = {**state, f"{name}.weight": adapt_input_conv(own_weight.shape[1], weight)}
-    return state
-
-
 def _family_arguments(shape: ViTShape) -> dict[str, object]:
     """Positions and registers, which each of timm's classes calls by other names."""
     if not timm.is_model(shape.name):
         raise unknown(shape.name, "*vit*")
     module = timm.model_entrypoint(shape.name).__module__.rpartition(".")[2]
+    if shape.activation is not None and module not in _ACTIVATED:
+        raise SpecError(
+            f"backbone.activation: {shape.name!r} has one of its own in timm; leave the field out"
+        )
     return {"beit": _beit, "vision_transformer_relpos": _relpos, "eva": _eva}.get(module, _plain)(shape)
 
 

@@ -18,7 +18,9 @@ from sslkit.plugin import Grid, Problem, SpecError, View
 from sslkit_backbones.attention_layers import attention_weights, class_attention
 from sslkit_backbones.layer_numbers import vit_layer
 from sslkit_backbones.position_bias import Geometry, block_arguments, geometry, is_relative, rope_of
-from sslkit_backbones.timm_networks import ViTShape, create_vit, load, vit_arguments
+from sslkit_backbones.public_weights.pretrained_weights import load_own
+from sslkit_backbones.public_weights.weights_loading import load
+from sslkit_backbones.timm_networks import ViTShape, create_vit, vit_arguments
 from sslkit_backbones.timm_types import ViTNet
 from sslkit_backbones.vit_initialization import Init, initialize, is_sincos, mask_token
 
@@ -27,7 +29,10 @@ from sslkit_backbones.vit_initialization import Init, initialize, is_sincos, mas
 class ViTBackbone(Backbone):
     """Encodes requests of any size and mask; those of equal token count and places share one batch."""
 
-    def __init__(self, shape: ViTShape, init: Init, checkpoint: Path | None, view: View) -> None:
+    def __init__(
+        self, shape: ViTShape, init: Init, checkpoint: Path | None, view: View, pretrained: bool = False
+    ) -> None:
+        """`pretrained`: begin with the weights that timm has for the name."""
         super().__init__()
         self.arguments = vit_arguments(shape, view)
         self.architecture = shape.name
@@ -41,8 +46,11 @@ class ViTBackbone(Backbone):
         self.relative = is_relative(self.net)
         self.no_embed_class = bool(getattr(self.net, "no_embed_class", False))
         initialize(self.net, shape.positions, init)
-        self.positions, self.checkpoint = shape.positions, checkpoint
-        table = None if checkpoint is None else load(self.net, checkpoint, shape.name)
+        self.positions = shape.positions
+        self.loaded = load_own(self.net, shape.name) if pretrained else None
+        if checkpoint is not None:
+            self.loaded = load(self.net, checkpoint, shape.name)
+        table = None if self.loaded is None else self.loaded.positions
         self.learned_positions = table is not None and not is_sincos(table)
 
     def grid(self, size: int) -> Grid:
@@ -51,14 +59,22 @@ class ViTBackbone(Backbone):
     def serve(self, passes: Sequence[Encode]) -> None:
         """Make a mask token only where a pass puts it in."""
         if any(p.mode == "token" and p.mask is not None for p in passes):
-            self.mask_token = mask_token(self.dim, self.init)
+            loaded = None if self.loaded is None else self.loaded.mask_token
+            if loaded is None or loaded.numel() != self.dim:
+                self.mask_token = mask_token(self.dim, self.init)
+            else:
+                self.mask_token = nn.Parameter(loaded.reshape(1, 1, -1).clone())
+
+    def notes(self) -> Sequence[str]:
+        taken = self.mask_token is not None
+        return () if self.loaded is None else tuple(self.loaded.sentences(mask_token_taken=taken))
 
     def problems(self) -> Iterator[Problem]:
         """`positions: sincos` would keep a learned table as it is."""
-        if self.learned_positions and self.positions == "sincos":
+        if self.loaded is not None and self.learned_positions and self.positions == "sincos":
             yield Problem(
                 "positions",
-                f"'sincos' never changes, but {self.checkpoint} holds learned positions; set `positions: learned`",
+                f"'sincos' never changes, but {self.loaded.file} holds learned positions; set `positions: learned`",
             )
 
     def units(self) -> Sequence[nn.Module]:

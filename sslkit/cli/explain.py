@@ -69,6 +69,8 @@ def lines(facts: Facts) -> Iterator[str]:
     yield f"device      {facts['device']}, {facts['precision']}, {compiled}, {facts['ranks']} rank(s)"
     for name, count in facts["parameters"].items():
         yield f"parameters  {count:,} in {name}"
+    for note in facts["notes"]:
+        yield f"note: {note}"
     yield "passes in every step:"
     for one in facts["passes"]:
         mask = f", {one['mask']}, {one['mode']}" if one["mask"] else ""

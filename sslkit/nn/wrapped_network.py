@@ -72,6 +72,7 @@ class Wrapped(Backbone):
         exported: Callable[[nn.Module], Exported] | None = None,
         pool: Pool | None = None,
         advice: str = "",
+        remarks: Sequence[str] = (),
     ) -> None:
         """Wrap `module` and try it on one black image of `view`.
 
@@ -83,6 +84,7 @@ class Wrapped(Backbone):
             exported: how the network that it is told is exported, where it can be.
             pool: what makes the class token of features. Default: the class token, or the mean of the patches.
             advice: what to do where it cannot read images of `SIZE` pixels, which stands for their side.
+            remarks: sentences about its weights, which a run prints at its start.
 
         Raises:
             SpecError: it cannot read such images, answers something else than features, or `forward` would go on
@@ -96,6 +98,7 @@ class Wrapped(Backbone):
         self._patches: dict[int, int] = {}
         self._has_map = False
         self._left_out: tuple[str, ...] = ()
+        self._remarks = tuple(remarks)
         self.dim = self._tried(view.size)[0].shape[-1]
 
     def grid(self, size: int) -> Grid:
@@ -124,11 +127,11 @@ class Wrapped(Backbone):
         self._left_out = tuple(idle)
 
     def notes(self) -> Sequence[str]:
-
         if not self._left_out:
-            return ()
+            return self._remarks
         first = ", ".join(self._left_out[:3])
         return (
+            *self._remarks,
             f"{len(self._left_out)} parameters of the {self._kind} take no part in its features and are not trained, "
             f"as {first}",
         )

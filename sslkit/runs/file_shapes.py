@@ -68,6 +68,7 @@ class Resolved(TypedDict, total=False):
     ranks: Whole
     device: str
     parameters: dict[str, Whole]
+    notes: list[str]
     passes: list[Pass]
     plan: Plan
     flops: dict[Whole, Number] | None

@@ -11,6 +11,7 @@ from sslkit.build.maskers import masker_spec
 from sslkit.core.context import Env
 from sslkit.core.masker import Masker
 from sslkit.core.passes import Encode
+from sslkit.core.system import System
 from sslkit.runs.lock import device_name
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.families import MaskerSpec
@@ -40,11 +41,21 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "ranks": parallel.world,
         "micro_batch_size": composed.order.share.micro,
         "parameters": parameters(composed.system),
+        "notes": notes(composed.system),
         "passes": backbone_passes,
         "plan": tokens.plan(composed.system, stepper.masking, backbone_passes),
         "flops": flops_of(spec, composed, parallel) if spec.log.flops else None,
         "graphs": masks_shapes(timeline(stepper.masking.maskers, length.steps).values()),
     }
+
+
+def notes(system: System) -> list[str]:
+    """What networks say of themselves, as of the weights they start from: the student, then others by their names."""
+    student = list(system.nets["student"].notes())
+    others = (
+        f"{name}: {note}" for name, net in system.nets.items() for note in net.notes() if note not in student
+    )
+    return [*student, *others]
 
 
 def flops_of(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[int, int] | None:

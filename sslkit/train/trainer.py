@@ -26,6 +26,7 @@ from sslkit.train.lineage import Lineage, require_within
 from sslkit.train.online_evaluation import Due, LeftOut, OnlineEvaluation, training_readout
 from sslkit.train.outcome import Outcome
 from sslkit.train.prepare import Parts, prepare
+from sslkit.train.resolved_values import notes
 from sslkit.train.run_folder import SKIPPED, prepare_folder
 from sslkit.train.saver import Saver
 from sslkit.train.step.stepper import Losses
@@ -203,7 +204,7 @@ class Trainer:
 
     def _before(self) -> None:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
-        for note in self.composed.system.nets["student"].notes():
+        for note in notes(self.composed.system):
             self.progress.note(f"note: {note}")
         if self.start == 0:
             self.evaluation.baselines()

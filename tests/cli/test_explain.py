@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 import yaml
 
+from sslkit import ViT
 from sslkit.cli.explain import lines
 from sslkit.cli.main import OK, USER_ERROR
+from sslkit.core.context import View
+from sslkit.runs.lock import read_lock
 from sslkit.specs.load import parse
 from tests import tiny
 from tests.cli.specs import call, write
@@ -13,7 +17,7 @@ from tests.cli.specs import call, write
 FACTS = {
     "images": 50000, "channels": 3, "steps": 12345, "steps_per_epoch": 195, "lr": 0.00015, "lr_rule": "1.5e-4 /256",
     "warmup_steps": 617.25, "device": "cpu", "precision": "float32", "compile": True, "ranks": 2,
-    "parameters": {"student": 1234567},
+    "parameters": {"student": 1234567}, "notes": ["weights: resized: positions from 14 x 14 to 7 x 7 patches"],
     "passes": [
         {"net": "student", "view": "global", "crops": 2, "mask": "random(ratio=0.75)", "mode": "drop", "patches": 196,
          "visible": 49, "tokens_per_step": 25600, "guide": False, "for": ["mae"], "stages": []},
@@ -52,6 +56,7 @@ def test_a_spec_is_shown_whole_and_resolved(tmp_path, capsys):
 
 def test_the_facts_in_words():
     said = list(lines(FACTS))
+    assert "note: weights: resized: positions from 14 x 14 to 7 x 7 patches" in said
     assert said[0] == "# resolved"
     assert "lr          0.00015 (1.5e-4 /256), 617.25 steps of warm-up" in said
     assert "device      cpu, float32, compiled, 2 rank(s)" in said
@@ -124,3 +129,24 @@ def test_terms_are_told_who_shares_what_and_what_that_costs(tmp_path, capsys):
     ]
     _, out, _ = call(capsys, "explain", spec, "balance.kind=pcgrad")
     assert "expected cost: 2.07 times that of contrast alone" in out, "a backward for each term"
+
+
+def test_what_was_taken_of_weights_is_shown_before_a_run_at_its_start_and_in_its_lock(tmp_path, capsys):
+    fields = {key: value for key, value in tiny.VIT.items() if key != "kind"}
+    state = ViT(**fields).build(View(16, 1, 1, (0.5,), (0.5,))).export().state
+    torch.save(
+        {"model": {**state, "decoder_embed.weight": torch.ones(2)}, "optimizer": {}}, tmp_path / "mae.pth"
+    )
+    backbone = {**tiny.VIT, "checkpoint": str(tmp_path / "mae.pth")}
+    spec = write(tmp_path / "spec.yaml", backbone=backbone)
+    sentences = [
+        "weights: resized: positions from 4 x 4 to 2 x 2 patches",
+        "weights: left out: optimizer, decoder (1 arrays)",
+    ]
+    shown = call(capsys, "explain", spec)[1].splitlines()
+    code, *printed = call(capsys, "run", spec, f"out={tmp_path / 'run'}")
+    assert code == OK
+    for sentence in sentences:
+        assert f"note: {sentence}" in shown
+        assert f"note: {sentence}" in "".join(printed)
+    assert read_lock(tmp_path / "run")["resolved"]["notes"][1:] == sentences

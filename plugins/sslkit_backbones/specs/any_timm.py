@@ -31,7 +31,7 @@ class Timm(BackboneSpec):
     arguments: Annotated[Mapping[str, Any], AfterValidator(network_settings)] = {}
     """Further arguments of `timm.create_model`, as `{img_size: 128}` for a vision transformer."""
     checkpoint: Path | None = None
-    """Weights: a safetensors or torch file with timm's names."""
+    """Weights: a public file of timm and others, or a folder of Hugging Face (docs/weights.md)."""
     batch_norm: BatchNormMode = "sync"
     """Images that share statistics, where the network has batch norm: all, so that ranks change nothing; those of a
     rank; or those of one of `splits` groups, `shuffled` for a moving average."""

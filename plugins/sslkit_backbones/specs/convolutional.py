@@ -45,7 +45,8 @@ class CNN(BackboneSpec):
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Stochastic depth at the last block, where the network has it."""
     checkpoint: Path | None = None
-    """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
+    """Weights to start from: a file that `sslkit export` wrote, or a public one of timm, DINOv2, MAE and others, or a
+    folder of Hugging Face (docs/weights.md)."""
 
     @classmethod
     def example(cls) -> Self:

@@ -41,6 +41,9 @@ class ViT(BackboneSpec):
     interpolated or made anew, as timm does."""
     layer_scale: float | None = Field(None, gt=0)
     """First value of the learned scale of each branch (BEiT-B, SimMIM: 0.1). Default: the named network's."""
+    activation: Literal["gelu", "gelu_tanh", "quick_gelu"] | None = None
+    """What the perceptrons apply, of names `vit_...` (OpenAI's CLIP: `quick_gelu`; SigLIP: `gelu_tanh`). Default: the
+    named network's."""
     registers: int | None = Field(None, ge=0)
     """Learned tokens beside the class token that no objective reads (DINOv2: 4). Default: the named network's."""
     init: Literal["mae", "beit", "timm"] = "mae"
@@ -49,7 +52,10 @@ class ViT(BackboneSpec):
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Stochastic depth at the last block, rising linearly from 0 at the first (MAE: 0; BEiT-B, SimMIM: 0.1)."""
     checkpoint: Path | None = None
-    """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
+    """Weights to start from: a file that `sslkit export` wrote, or a public one of timm, DINOv2, MAE and others, or a
+    folder of Hugging Face (docs/weights.md)."""
+    pretrained: bool = False
+    """Whether timm loads the weights that it has for this name; it may download them."""
 
     @classmethod
     def example(cls) -> Self:
@@ -82,6 +88,10 @@ class ViT(BackboneSpec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.frozen_in(run):
             yield Problem("drop_path", "has no effect, as this net is frozen; leave it out")
+        if self.checkpoint is not None:
+            yield Problem(
+                "pretrained", "has no effect, as the weights of `checkpoint` replace timm's; keep one of them"
+            )
 
     def build(self, view: View) -> Backbone:
         from sslkit_backbones.timm_networks import ViTShape
@@ -97,8 +107,9 @@ class ViT(BackboneSpec):
             layer_scale=self.layer_scale,
             registers=self.registers,
             drop_path=self.drop_path,
+            activation=self.activation,
         )
-        return ViTBackbone(shape, self.init, self.checkpoint, view)
+        return ViTBackbone(shape, self.init, self.checkpoint, view, self.pretrained)
 
 
 @final
@@ -123,7 +134,8 @@ class Swin(BackboneSpec):
     drop_path: float = Field(0.0, ge=0, lt=1)
     """Stochastic depth at the last block, rising linearly from 0 at the first (SimMIM's pre-training of Swin-B: 0)."""
     checkpoint: Path | None = None
-    """Weights to start from: a safetensors or torch file with timm's names, such as `sslkit export` writes."""
+    """Weights to start from: a file that `sslkit export` wrote, or a public one of timm, DINOv2, MAE and others, or a
+    folder of Hugging Face (docs/weights.md)."""
 
     @classmethod
     def example(cls) -> Self:

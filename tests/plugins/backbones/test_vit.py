@@ -194,14 +194,26 @@ def test_networks_that_cannot_be_built_are_named(fields, message):
 def test_a_checkpoint_of_another_shape_is_an_error(tmp_path):
     path = tmp_path / "weights.safetensors"
     save_file(dict(build(width=32).export().state), path)
-    with pytest.raises(CheckpointError, match=r"(?s)weights\.safetensors does not fit .*same architecture"):
+    with pytest.raises(
+        CheckpointError, match=r"(?s)weights\.safetensors, under timm's names, does not fit"
+    ) as caught:
         build(checkpoint=path)
+    lines = str(caught.value).splitlines()
+    assert lines[1].startswith(
+        "  of another shape 42: cls_token (1 x 1 x 32 in the file, 1 x 1 x 16 in the network)"
+    )
+    assert (
+        "`name: vit_base_patch16_224, patch: 4, width: 32, depth: 3, heads: HEADS, positions: sincos"
+        in lines[-1]
+    )
 
 
 def test_a_damaged_checkpoint_is_an_error(tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(b"\x10\x00")
-    with pytest.raises(CheckpointError, match=r"weights\.safetensors does not fit"):
+    with pytest.raises(
+        CheckpointError, match=r"weights\.safetensors: it is no file of weights, or a damaged one"
+    ):
         build(checkpoint=path)
 
 

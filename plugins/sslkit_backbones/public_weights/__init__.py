@@ -1,0 +1,1 @@
+"""Public files of weights, read under timm's names."""
