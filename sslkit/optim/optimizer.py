@@ -14,7 +14,7 @@ from sslkit.errors import SpecError
 from sslkit.optim import timm_optimizer
 from sslkit.optim.lars import LARS, Norms
 from sslkit.optim.timm_optimizer import Group
-from sslkit.runtime.dtensor import local
+from sslkit.runtime.dtensor import local, placed, sharded
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.schedule import Ramp, value_at
 
@@ -142,7 +142,7 @@ def remade(
         )
     state = {now[name]: old.state[p] for name, p in before.items() if old.state.get(p)}
     places = {p: i for i, p in enumerate(p for group in new.param_groups for p in group["params"])}
-    by_place = {places[p]: values for p, values in state.items() if p in places}
+    by_place = {places[p]: _laid_out(values, p) for p, values in state.items() if p in places}
     kept = {_key(group): group for group in old.param_groups}  # some count their steps there
     parameter_groups = [
         {**group, **kept.get(_key(group), {}), "params": group["params"]}
@@ -150,6 +150,13 @@ def remade(
     ]
     new.load_state_dict({"state": by_place, "param_groups": parameter_groups})
     return new
+
+
+def _laid_out(values: Mapping[str, object], parameter: nn.Parameter) -> dict[str, object]:
+    """State of a parameter in its order of memory; shards have one order only."""
+    if sharded(parameter) is not None:
+        return dict(values)
+    return {name: placed(value, parameter) for name, value in values.items()}
 
 
 def _key(group: Group) -> tuple[bool, float, bool]:

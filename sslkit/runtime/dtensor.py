@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.optim import Optimizer
@@ -60,12 +61,27 @@ def gathered(state: object, keep: bool) -> object:
 
 
 def placed(values: object, tensor: Tensor) -> object:
-    """Whole `values`, the same on every rank, cut as `tensor` is; unchanged where their shapes differ."""
+    """Whole `values`, the same on every rank, cut and laid out as `tensor` is; unchanged where their shapes differ."""
     shards = sharded(tensor)
-    if shards is None or not isinstance(values, Tensor) or values.shape != tensor.shape:
+    if not isinstance(values, Tensor) or values.shape != tensor.shape:
         return values
+    if shards is None:
+        return laid_out(values, tensor)
     return distribute_tensor(
         values.to(tensor.device), shards.device_mesh, shards.placements, src_data_rank=None
+    )
+
+
+def laid_out(values: Tensor, tensor: Tensor) -> Tensor:
+    """`values` in the order of memory of `tensor`, whose shape they have.
+
+    Fused steps walk through the memory of a parameter and of its moments side by side, whatever the strides of either
+    (torch 2.14.1): moments of a checkpoint would meet other weights of a network that was turned to channels last.
+    """
+    if values.stride() == tensor.stride():
+        return values
+    return torch.empty_strided(values.shape, tensor.stride(), dtype=values.dtype, device=values.device).copy_(
+        values
     )
 
 

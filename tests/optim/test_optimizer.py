@@ -396,6 +396,26 @@ def test_a_system_that_is_converted_keeps_muons_groups():
     assert {fallback for _, fallback, _ in groups(old)} == {True, False}
 
 
+def test_moments_of_a_replaced_weight_lie_as_it_does():
+    """A weight that was turned to channels last: fused steps read weight and moments side by side."""
+    spec = OptimizerSpec(lr=0.01, weight_decay=0.0)
+    start, gradient = torch.randn(2, 8, 4, 3, 3, generator=torch.Generator().manual_seed(0)).unbind()
+    ends = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        before = {"net.weight": nn.Parameter(start.clone())}
+        old = optim.make(spec, optim.groups(spec, list(before.items())))
+        before["net.weight"].grad = gradient
+        old.step()
+        now = {"net.weight": nn.Parameter(before["net.weight"].detach().clone(memory_format=order))}
+        new = optim.make(spec, optim.groups(spec, list(now.items())))
+        again = optim.remade(old, new, before, now)
+        now["net.weight"].grad = (2 * gradient).clone(memory_format=order)
+        again.step()
+        ends.append(now["net.weight"].detach())
+    assert torch.equal(*ends)
+    assert not torch.equal(ends[0], start)
+
+
 class Layered(Backbone):
     """Parameters of the names that the golden's toy network has, which has three blocks."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -68,6 +70,27 @@ def test_whole_values_are_cut(cut, values):
     assert dtensor.placed(values[0], cut) is not cut  # of another shape: loading says so
     assert type(dtensor.placed(values[0], cut)) is torch.Tensor
     assert dtensor.placed(4, cut) == 4
+
+
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD], ids=["adamw", "sgd"])
+def test_moments_follow_the_order_of_memory_of_their_weights(kind):
+    """Fused steps read both side by side: a checkpoint of a network with channels first, and weights channels last."""
+    settings = {"lr": 1e-2, "fused": True} | ({"momentum": 0.9} if kind is torch.optim.SGD else {})
+    start, gradient = torch.randn(2, 8, 4, 3, 3, generator=torch.Generator().manual_seed(0)).unbind()
+    weight = nn.Parameter(start.clone())
+    optimizer = kind([weight], **settings)
+    weight.grad = gradient
+    optimizer.step()
+    state, ends = optimizer.state_dict(), {}
+    for order in (torch.contiguous_format, torch.channels_last):
+        other = nn.Parameter(weight.detach().clone(memory_format=order))
+        again = kind([other], **settings)
+        again.load_state_dict(dtensor.optimizer_placed(copy.deepcopy(state), again))
+        other.grad = (2 * gradient).clone(memory_format=order)
+        again.step()
+        ends[order] = other.detach()
+    assert torch.equal(ends[torch.channels_last], ends[torch.contiguous_format])
+    assert not torch.equal(ends[torch.channels_last], weight)
 
 
 def test_a_state_is_joined_for_the_rank_that_keeps_it(cut, values):
