@@ -94,10 +94,15 @@ class Env(NamedTuple):
             )
         return self.nets[name]
 
+    def patches(self, net: str, view: str) -> Grid:
+        """The patches that `net` cuts `view` into. Raises SpecError if the run has no such net or view."""
+        self.view(view)
+        return self.net(net).grids[view]
+
     def same_patches(self, net: str, view: str) -> NetInfo:
         """The net called `net`, whose patches of `view` are the student's. Raises SpecError where they are not."""
         info, wanted = self.net(net), self.grid(view)
-        grid = info.grids[view]
+        grid = self.patches(net, view)
         if (grid.rows, grid.cols) != (wanted.rows, wanted.cols):
             raise SpecError(
                 f"net {net!r} cuts view {view!r} into {grid.rows} x {grid.cols} patches but the student into "

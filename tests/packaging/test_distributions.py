@@ -66,7 +66,11 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built):
     assert info == METADATA
     inside = [name for name in names if not name.split("/")[0].endswith(".dist-info")]
     examples = {name.removeprefix("sslkit/") for name in inside if name.startswith(f"{EXAMPLES}/")}
-    assert examples == {path.relative_to(ROOT).as_posix() for path in (ROOT / "examples").rglob("*.*")}
+    assert examples == {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "examples").rglob("*.*")
+        if path.suffix in {".yaml", ".py"}
+    }
     inside = [name for name in inside if not name.startswith(f"{EXAMPLES}/")]
     assert {name.split("/")[0] for name in inside} == set(PACKAGES)
     assert {PurePosixPath(name).suffix for name in inside} <= KINDS

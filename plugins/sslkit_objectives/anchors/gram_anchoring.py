@@ -49,7 +49,7 @@ class GramObjective(Objective):
 
     def __init__(self, seen: Seen, similarity: Similarity, env: Env) -> None:
         super().__init__()
-        ours, theirs = env.grid(seen.view), env.net(seen.net).grids[seen.teacher_view]
+        ours, theirs = env.grid(seen.view), env.patches(seen.net, seen.teacher_view)
         self.passes = seen.passes
         self.crops = {seen.view: 1, seen.teacher_view: 1}
         self.compares = not similarity.image_level

@@ -55,7 +55,7 @@ class DistillObjective(Objective):
         """`layers`: linear layers of the projector, `hidden` the width between them."""
         super().__init__()
         teacher, ours = env.net(lesson.net), env.grid(lesson.view)
-        theirs = teacher.grids[lesson.teacher_view]
+        theirs = env.patches(lesson.net, lesson.teacher_view)
         self.passes = (Encode(lesson.view), Encode(lesson.teacher_view, net=lesson.net))
         self.crops = {lesson.view: 1, lesson.teacher_view: 1}
         self.lesson, self.comparison = lesson, comparison

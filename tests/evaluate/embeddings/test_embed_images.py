@@ -243,7 +243,7 @@ def test_a_disk_that_fills_up_costs_nothing_but_time(take, disk, ending):
 
 
 def test_embeddings_that_are_not_finite_are_refused(take, monkeypatch):
-    monkeypatch.setattr(embed_images, "net_encoder", lambda *_: lambda x: x.flatten(1)[:, :3] * 0 + 1e6)
+    monkeypatch.setattr(embed_images, "encoder_of", lambda *_: lambda x: x.flatten(1)[:, :3] * 0 + 1e6)
     with pytest.raises(DataError, match=r"0000\.png: its embedding is not finite: too large for float16"):
         take(dtype="float16")
 
