@@ -126,6 +126,7 @@ class Trainer:
 
     def _run(self, feed: Feed) -> bool:
         """Evaluate what is owed and train; return whether a signal ended it."""
+        self.progress.expect(self.length.steps, self.start)
         try:
             with self.clock.paused(), self.stop.abandoning():
                 self._before()

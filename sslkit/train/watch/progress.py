@@ -72,9 +72,13 @@ class Progress:
             self._bar.stop()
             self._bar = None
 
+    def expect(self, total: int, done: int) -> None:
+        """A run of `total` steps will begin at step `done`, of which an evaluation may still be owed."""
+        self._total, self._first, self._step = total, done, done
+
     def start(self, total: int, done: int) -> None:
         """A run of `total` steps begins at step `done`, which is above 0 where it resumes."""
-        self._total, self._first, self._step = total, done, done
+        self.expect(total, done)
         self._began = self._clock()
         self._shown = self._began - self._every  # the first step shows at once
         if self._live:

@@ -101,6 +101,21 @@ def test_time_left_counts_from_where_a_run_resumed():
     assert lines(file) == ["step 910/1,000  epoch 1.00  0:45 left"]
 
 
+def test_an_evaluation_that_is_owed_is_of_a_run_of_that_many_steps():
+    """It comes before the first step of a run that goes on, and was said to be of step 900 of 0, with no time left."""
+    progress, file, clock = made(terminal=False)
+    with progress:
+        progress.expect(1000, 900)
+        clock.now += 60
+        progress.update(900, 9.0, {})
+        progress.evaluated("knn", {"accuracy": 0.5})
+        progress.start(1000, 900)
+        clock.now += 5
+        progress.update(910, 9.1, {})
+    assert lines(file)[0] == "step 900/1,000  epoch 9.00"
+    assert lines(file)[-1] == "step 910/1,000  epoch 9.10  0:45 left  knn 0.500"
+
+
 def test_only_new_losses_are_smoothed():
     progress, file, clock = made(terminal=False, line_every=0)
     with progress:
