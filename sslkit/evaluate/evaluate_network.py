@@ -235,7 +235,6 @@ def kept_features(network: Network, reading: Reading, digest: str) -> FeatureSto
 def _network(network: Network) -> dict[str, object]:
     """The specs that decide, beside the weights, the features of an image."""
     spec = network.spec
-    named = spec.nets.get(spec.readout.net)
-    backbone = spec.backbone if named is None or named.backbone is None else named.backbone
+    backbone = spec.backbone_of(spec.readout.net)
     objectives = {} if spec.readout.head is None else {term.name: term.spec for term in spec.all_terms()}
     return {name: part.model_dump(mode="json") for name, part in {**objectives, "backbone": backbone}.items()}
