@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import multiprocessing
 import multiprocessing.connection
@@ -12,7 +13,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawValue
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast, final
@@ -86,10 +89,36 @@ def batches(
             prefetch_factor=PREFETCH if how.workers else None,
             timeout=LOOK_EVERY if how.workers else 0,
             worker_init_fn=leave_signals,
+            multiprocessing_context=_context() if how.workers else None,
             generator=torch.Generator(),  # otherwise starting it would advance torch's own
         )
     loaded = _Watched(loader, how).batches() if how.workers else iter(loader)
     return cast("Iterator[Batch]", loaded)
+
+
+@final
+class _Flag:
+    """An event that nobody locks.
+
+    A worker that is killed while it looks at an event of `multiprocessing` keeps its lock, and torch, which sets the
+    event when it leaves a loader, would wait for that lock forever.
+    """
+
+    def __init__(self) -> None:
+        self._byte = RawValue("b", 0)
+
+    def is_set(self) -> bool:
+        return bool(self._byte.value)
+
+    def set(self) -> None:
+        self._byte.value = 1
+
+
+def _context() -> BaseContext:
+    """The default way to start processes, with an event that outlives whoever looks at it."""
+    context = copy.copy(multiprocessing.get_context(multiprocessing.get_start_method()))
+    context.__dict__["Event"] = _Flag
+    return context
 
 
 @contextlib.contextmanager

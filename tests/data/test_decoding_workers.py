@@ -93,6 +93,29 @@ def test_a_worker_that_dies_is_told_by_its_cause_within_seconds(at, reason):
     assert gone()
 
 
+def end_with_locks():
+    """As a kill in the midst of `is_set` of what torch shares with workers: its lock is never let go."""
+    frame = sys._getframe()
+    while "done_event" not in frame.f_locals:
+        frame = frame.f_back
+    condition = getattr(frame.f_locals["done_event"], "_cond", None)
+    if condition is not None:
+        condition.acquire()
+    end(signal.SIGKILL)()
+
+
+def test_a_worker_that_is_killed_with_a_lock_leaves_nobody_waiting():
+    code = (
+        "from tests.data.test_decoding_workers import *; "
+        "list(batches(Counting(end_with_locks), plan(), torch.stack, TWO))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1, "and not a wait until the time is over"
+    assert "a worker process was killed (SIGKILL)" in done.stderr
+
+
 def test_a_worker_that_dies_is_not_told_in_the_midst_of_other_work():
     """Torch's handler of SIGCHLD raises wherever the main process is, as between two updates of a step."""
     supply = batches(Counting(), plan(40), torch.stack, TWO)
