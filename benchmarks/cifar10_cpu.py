@@ -1,10 +1,11 @@
 """What a sweep of `examples/cifar10_cpu.yaml` came to: the table, curves over time, neighbors and a map of features.
 
     OMP_NUM_THREADS=1 sslkit sweep examples/cifar10_cpu.yaml --set data.root=PATH
-    python benchmarks/cifar10_cpu.py [--sweep runs/cifar10-cpu] [--out docs/assets] [--best ROW]
+    python benchmarks/cifar10_cpu.py [--sweep runs/cifar10-cpu] [--record FILE] [--out docs/assets] [--best ROW]
 
-The table goes to the standard output. Rows that are not finished are left out and named. Neighbors and the map are of
-seed 0 of `--best`, by default the row with the best mean k-NN.
+What is finished goes into `--record` (by default `cifar10_cpu.jsonl` beside this file), one line a run, in place of an
+older run of the same row and seed; table and curves are of all that is recorded. The table goes to the standard output.
+Neighbors and the map are of seed 0 of `--best`, by default the best row of this sweep.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from quickstart_figure import BASELINES, map_of
 
 from sslkit.functional.nearest_neighbors import nearest
 from sslkit.report.sections.features_shown import Looked, Sample, look
+from sslkit.specs.load import load
 
 COLUMNS = {
     "k-NN": "eval/knn/accuracy",
@@ -34,96 +36,109 @@ COLUMNS = {
     "10 % of labels": "eval/lowshot/accuracy_10pct",
 }
 QUERIES, NEIGHBORS = 10, 8
+RECORD = Path(__file__).with_suffix(".jsonl")
 
 
-class Run(NamedTuple):
-    """One finished cell."""
+class Cell(NamedTuple):
+    """A finished run of the sweep."""
 
     row: str
-    folder: Path
-    summary: Mapping[str, object]
-    records: Sequence[Mapping[str, float]]
+    seed: int
+    images: int
+    """Seen in training."""
+    seconds: float
+    """Of training, evaluations left out."""
+    scores: Mapping[str, float]
+    """By column."""
+    curve: Sequence[tuple[float, float]]
+    """(share of the steps, k-NN)."""
+    baselines: Mapping[str, Mapping[str, float]]
+    """By name and column."""
 
 
-def finished(sweep: Path) -> list[Run]:
-    """All cells that are done, in the order of the sweep."""
+def read_cell(row: str, folder: Path) -> Cell:
+    """What a run folder holds."""
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    records: list[Mapping[str, float]] = [json.loads(line) for line in lines]
+    spec = load(folder / "spec.yaml", [])
+    last = max(int(record.get("step", 0)) for record in records)
+    scores = {
+        name: next(record[key] for record in reversed(records) if key in record)
+        for name, key in COLUMNS.items()
+    }
+    curve = [(r["step"] / last, r[COLUMNS["k-NN"]]) for r in records if COLUMNS["k-NN"] in r]
+    baselines = {name: baseline(summary["baselines"], name) for name in BASELINES}
+    return Cell(row, spec.seed, last * spec.batch_size, summary["seconds"], scores, curve, baselines)
+
+
+def baseline(values: Mapping[str, float], name: str) -> dict[str, float]:
+    """What raw pixels or the untrained network have, as far as it was measured."""
+    keys = {c: f"baseline/{name.replace(' ', '_')}/{key.removeprefix('eval/')}" for c, key in COLUMNS.items()}
+    return {column: values[key] for column, key in keys.items() if key in values}
+
+
+def finished(sweep: Path) -> dict[tuple[str, int], tuple[Cell, Path]]:
+    """All cells of the sweep that are done, by row and seed."""
     listed = json.loads((sweep / "sweep.json").read_text(encoding="utf-8"))
-    print("missing:", ", ".join(listed["missing"]) or "none", end="\n\n")
-    runs = []
-    for setting in listed["settings"]:
-        for folder in map(Path, setting["runs"]):
-            summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-            lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            runs.append(Run(setting["setting"], folder, summary, [json.loads(line) for line in lines]))
-    return runs
+    print("not finished here:", ", ".join(listed["missing"]) or "none", end="\n\n")
+    folders = [(s["setting"], Path(folder)) for s in listed["settings"] for folder in s["runs"]]
+    cells = [(read_cell(row, folder), folder) for row, folder in folders]
+    return {(cell.row, cell.seed): (cell, folder) for cell, folder in cells}
 
 
-def by_row(runs: Sequence[Run]) -> dict[str, list[Run]]:
-    """The seeds of each row."""
-    rows: dict[str, list[Run]] = {}
-    for run in runs:
-        rows.setdefault(run.row, []).append(run)
-    return rows
+def recorded(path: Path) -> dict[tuple[str, int], Cell]:
+    """Cells of this and of earlier sweeps."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    cells = [Cell(**json.loads(line)) for line in lines]
+    return {(cell.row, cell.seed): cell for cell in cells}
 
 
-def metric(run: Run, key: str) -> float | None:
-    """The last value of `key`."""
-    return next((record[key] for record in reversed(run.records) if key in record), None)
+def write(path: Path, cells: Mapping[tuple[str, int], Cell]) -> None:
+    """One cell a line, so that a change of one shows as that."""
+    lines = [json.dumps(cells[key]._asdict()) for key in sorted(cells)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def cell(runs: Sequence[Run], key: str) -> str:
+def by_row(cells: Iterable[Cell]) -> dict[str, list[Cell]]:
+    """The seeds of each row, the best k-NN first."""
+    rows: dict[str, list[Cell]] = {}
+    for cell in cells:
+        rows.setdefault(cell.row, []).append(cell)
+    return dict(sorted(rows.items(), key=lambda item: -mean(item[1], "k-NN")))
+
+
+def mean(cells: Sequence[Cell], column: str) -> float:
+    """Over seeds."""
+    return statistics.mean(cell.scores[column] for cell in cells)
+
+
+def percent(cells: Sequence[Cell], column: str) -> str:
     """Mean, and the standard deviation over seeds where there are several."""
-    values = [100 * value for run in runs if (value := metric(run, key)) is not None]
-    if not values:
-        return ""
+    values = [100 * cell.scores[column] for cell in cells]
     spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.1f}{spread}"
 
 
-def table(rows: Mapping[str, Sequence[Run]]) -> None:
-    """Print it, the best k-NN first; the baselines of the first run last."""
-    print("| Row | seeds | images | " + " | ".join(COLUMNS) + " |")
-    print("|---" * (3 + len(COLUMNS)) + "|")
-    for row, runs in sorted(rows.items(), key=lambda item: -knn(item[1])):
-        images = max(float(record.get("step", 0)) for record in runs[0].records) * batch(runs[0])
-        cells = " | ".join(cell(runs, key) for key in COLUMNS.values())
-        print(f"| `{row}` | {len(runs)} | {images:,.0f} | {cells} |")
-    for name in BASELINES:
-        values = (
-            baseline(runs[0], name, key) for runs in list(rows.values())[:1] for key in COLUMNS.values()
-        )
-        print(f"| {name} | | | " + " | ".join(values) + " |")
+def table(rows: Mapping[str, Sequence[Cell]]) -> None:
+    """Print it; the baselines of the best row last."""
+    print("| Row | seeds | images seen | minutes | " + " | ".join(COLUMNS) + " |")
+    print("|---" * (4 + len(COLUMNS)) + "|")
+    for row, cells in rows.items():
+        minutes = statistics.mean(cell.seconds for cell in cells) / 60
+        scores = " | ".join(percent(cells, column) for column in COLUMNS)
+        print(f"| `{row}` | {len(cells)} | {cells[0].images:,} | {minutes:.0f} | {scores} |")
+    for name, values in next(iter(rows.values()))[0].baselines.items():
+        shown = (f"{100 * values[column]:.1f}" if column in values else "" for column in COLUMNS)
+        print(f"| {name} | | | | " + " | ".join(shown) + " |")
 
 
-def knn(runs: Sequence[Run]) -> float:
-    """Mean accuracy over seeds."""
-    return statistics.mean(metric(run, COLUMNS["k-NN"]) or 0.0 for run in runs)
-
-
-def batch(run: Run) -> int:
-    """Images of a step."""
-    from sslkit.specs.load import load
-
-    return load(run.folder / "spec.yaml", []).batch_size
-
-
-def baseline(run: Run, name: str, key: str) -> str:
-    """What raw pixels or the untrained network have."""
-    baselines = run.summary["baselines"]
-    assert isinstance(baselines, dict)
-    value = baselines.get(f"baseline/{name.replace(' ', '_')}/{key.removeprefix('eval/')}")
-    return "" if value is None else f"{100 * value:.1f}"
-
-
-def curves(axes: Axes, rows: Mapping[str, Sequence[Run]]) -> None:
+def curves(axes: Axes, rows: Mapping[str, Sequence[Cell]]) -> None:
     """k-NN over the share of the budget: runs are as long as each other, whatever a step of theirs costs."""
-    ordered = sorted(rows.items(), key=lambda item: -knn(item[1]))
-    for place, (row, runs) in enumerate(ordered):
-        key = COLUMNS["k-NN"]
-        last = max(record["step"] for record in runs[0].records)
-        points = [(30 * r["step"] / last, 100 * r[key]) for r in runs[0].records if key in r]
+    for place, (row, cells) in enumerate(rows.items()):
+        points = [(30 * share, 100 * accuracy) for share, accuracy in cells[0].curve]
         axes.plot(*zip(*points, strict=True), color=plt.get_cmap("tab10")(place), label=row)
-    pixels = float(baseline(ordered[0][1][0], "raw pixels", COLUMNS["k-NN"]))
+    pixels = 100 * next(iter(rows.values()))[0].baselines["raw pixels"]["k-NN"]
     axes.axhline(pixels, color="0.3", linestyle="--", label="raw pixels")
     axes.set(xlabel="minutes of one core", ylabel="k-NN accuracy, %", xlim=(0, 30))
     axes.legend(loc="lower right", fontsize=7, ncols=2, frameon=False)
@@ -157,12 +172,12 @@ def neighbors(looked: Looked, path: Path) -> None:
     print(path)
 
 
-def figures(rows: Mapping[str, Sequence[Run]], best: str, out: Path) -> None:
-    """Curves beside the map of features, and the neighbors."""
-    looked = look(rows[best][0].folder)
+def figures(rows: Mapping[str, Sequence[Cell]], folder: Path, out: Path) -> None:
+    """Curves beside the map of features of the run in `folder`, and its neighbors."""
+    looked, row = look(folder), folder.name.partition("__")[0]
     drawn, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     curves(left, rows)
-    map_of(right, f"{best}: features of test images, t-SNE", looked.queries.values.numpy(), looked.queries)
+    map_of(right, f"{row}: features of test images, t-SNE", looked.queries.values.numpy(), looked.queries)
     path = out / "cifar10_cpu.png"
     drawn.savefig(path, dpi=110)
     print(path)
@@ -170,17 +185,22 @@ def figures(rows: Mapping[str, Sequence[Run]], best: str, out: Path) -> None:
 
 
 def main() -> None:
-    """Print the table and draw."""
+    """Record, print the table and draw."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sweep", type=Path, default=Path("runs/cifar10-cpu"))
+    parser.add_argument("--record", type=Path, default=RECORD)
     parser.add_argument("--out", type=Path, default=Path("docs/assets"))
     parser.add_argument("--best", help="row of neighbors and map")
     args = parser.parse_args()
-    rows = by_row(finished(args.sweep))
+    done = finished(args.sweep)
+    cells = recorded(args.record) | {key: cell for key, (cell, _) in done.items()}
+    write(args.record, cells)
+    rows = by_row(cells.values())
     table(rows)
-    figures(rows, args.best or max(rows, key=lambda row: knn(rows[row])), args.out)
+    here = [row for row in rows if (row, 0) in done]
+    figures(rows, done[args.best or here[0], 0][1], args.out)
 
 
 if __name__ == "__main__":
