@@ -28,6 +28,7 @@ _PUBLIC = {
     "image_statistics": "sslkit.analysis.image_data.image_statistics",
     "fit_joint": "sslkit.analysis.scaling.fit",
     "fit_power_law": "sslkit.analysis.scaling.fit",
+    "register": "sslkit.registry.registered",
     "resume_run": "sslkit.api",
     "sweep": "sslkit.analysis.sweep.run_cells",
     "RunSpec": "sslkit.specs.run",

@@ -17,6 +17,7 @@ from sslkit.evaluate.embeddings.embed_images import embed as embed
 from sslkit.evaluate.embeddings.embedding_file import load_embeddings as load_embeddings
 from sslkit.evaluate.user_module import evaluate_network as evaluate_network
 from sslkit.registry.hookspecs import hookimpl as hookimpl
+from sslkit.registry.registered import register as register
 from sslkit.specs.checkpoints import CheckpointSpec as CheckpointSpec
 from sslkit.specs.compilation import CompileSpec as CompileSpec
 from sslkit.specs.logging import LogSpec as LogSpec

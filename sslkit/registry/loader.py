@@ -19,6 +19,9 @@ from sslkit.specs.base import Spec
 from sslkit.specs.families import FAMILIES
 from sslkit.specs.slots import require_buildable
 
+RETURNED = "sslkit_specs() returned"
+"""Where the classes of a plugin come from, in messages."""
+
 
 @final
 class Loader:
@@ -65,7 +68,7 @@ class Loader:
             return []
         others = [plugin for plugin in self._manager.get_plugins() if plugin is not module]
         offered = self._manager.subset_hook_caller("sslkit_specs", others)()
-        classes = [_require_spec(cls) for batch in offered or [None] for cls in _require_list(batch)]
+        classes = [require_kind(cls, RETURNED) for batch in offered or [None] for cls in _require_list(batch)]
         if len({(cls.family, cls.kind_name()) for cls in classes}) < len(classes):
             raise PluginError("sslkit_specs() returned two classes of the same family and kind")
         return classes
@@ -98,7 +101,7 @@ def _table() -> SchemaValidator:
 def _checked(plugin: str, family: str, kind: str, path: str) -> type[Spec]:
     """The class at `path`, if it is what the table of `plugin` says."""
     try:
-        cls = _require_spec(class_at(path))
+        cls = require_kind(class_at(path), RETURNED)
         if (cls.family, cls.kind_name()) != (family, kind):
             raise PluginError(f"{path} is {cls.family}/{cls.kind_name()}")
         require_buildable(cls)
@@ -118,9 +121,14 @@ def _require_list(batch: object) -> Iterable[object]:
     return batch
 
 
-def _require_spec(cls: object) -> type[Spec]:
+def require_kind(cls: object, where: str) -> type[Spec]:
+    """`cls`, where it is a whole spec class of a family; `where` opens the message of what is none.
+
+    Raises:
+        PluginError: it is none, has no kind, or leaves methods out.
+    """
     if not (isinstance(cls, type) and issubclass(cls, Spec)):
-        raise PluginError(f"sslkit_specs() returned {cls!r}, which is not a Spec class")
+        raise PluginError(f"{where} {cls!r}, which is not a Spec class")
     if not issubclass(cls, FAMILIES.get(cls.family, ())):
         raise PluginError(f"{cls.__name__} derives from no family; choose one of {', '.join(FAMILIES)}")
     if "kind" not in cls.model_fields or not isinstance(cls.model_fields["kind"].default, str):

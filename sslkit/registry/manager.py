@@ -25,6 +25,10 @@ BLOCK_VARIABLE = "SSLKIT_BLOCK"
 """Environment variable: plugins or whole distributions that are left out."""
 ONLY_VARIABLE = "SSLKIT_ONLY"
 """Environment variable: the plugins or whole distributions that are loaded, and no others; all where it is empty."""
+REGISTERED = "python"
+"""What takes the place of the distribution of kinds that a script registered, as in `python:__main__`."""
+REGISTERED_VERSION = "registered"
+"""What takes the place of their version."""
 
 
 class Clash(NamedTuple):
@@ -156,6 +160,38 @@ class Registry:
             )
         return offer.spec
 
+    def register(self, cls: type[Spec]) -> None:
+        """Offer the kind of `cls` from now on, as `sslkit.register` says."""
+        if self.loading:
+            raise PluginError(f"{cls.__name__}: register kinds in scripts, not while plugins are imported")
+        key, offer = (cls.family, cls.kind_name()), Offer.of(cls)
+        self._require_free(key, offer)
+        name = f"{REGISTERED}:{cls.__module__}"
+        old = [place for place, offers in self._offers.items() if _is_again(offers, name, offer)]
+        for place in old:
+            del self._offers[place]
+        classes = self._classes[offer.family].replaced(offer, [kind for _, kind in old])
+        self._classes[offer.family] = classes  # another object, as unions are kept by identity
+        kinds = [place for place, offers in self._offers.items() if offers[0][0].name == name]
+        plugin = Plugin(name, REGISTERED_VERSION, (*kinds, key))
+        self._offers[key] = [(plugin, offer)]
+        self.plugins = [*(other for other in self.plugins if other.name != name), plugin]
+
+    def _require_free(self, key: tuple[str, str], offer: Offer) -> None:
+        """Pass where nobody offers the kind, or the module that does so now."""
+        family, kind = key
+        advice = f"give {offer.class_name} another `kind`"
+        if kind in self._clashes[family]:
+            raise PluginConflictError(self._clashes[family][kind])
+        for plugin, other in self._offers.get(key, ()):
+            if not plugin.name.startswith(f"{REGISTERED}:"):
+                raise PluginConflictError(f"{family} kind {kind!r} is offered by {plugin.name}; {advice}")
+            if other.module != offer.module:
+                raise PluginConflictError(
+                    f"{family} kind {kind!r} was registered as {other.class_name} of module {other.module}, and "
+                    f"{offer.class_name} is of {offer.module}; {advice}"
+                )
+
     def settled(self) -> list[Plugin]:
         """The plugins with every class imported that they list; one that cannot be is the error of its plugin."""
         return [self._settled(plugin) for plugin in self.plugins]
@@ -243,6 +279,16 @@ class Registry:
     def _place(self, plugin: Plugin) -> int:
         """Its place in the order of loading."""
         return next(i for i, other in enumerate(self.plugins) if other.name == plugin.name)
+
+
+def _is_again(offers: list[tuple[Plugin, Offer]], plugin: str, new: Offer) -> bool:
+    """Whether `new` takes the place of `offers`: of the same module and family, and of that kind or class name."""
+    return any(
+        owner.name == plugin
+        and old.family == new.family
+        and (old.kind == new.kind or old.class_name == new.class_name)
+        for owner, old in offers
+    )
 
 
 def _is_built_in(plugin: Plugin) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
 from typing import Any, Self, final
 
@@ -36,12 +36,16 @@ class Offer:
 class Classes(Mapping[str, type[Spec]]):
     """The spec classes of a family by kind: asking which kinds there are imports none of them."""
 
-    def __init__(self) -> None:
-        self._offers: dict[str, Offer] = {}
+    def __init__(self, offers: Iterable[Offer] = ()) -> None:
+        self._offers = {offer.kind: offer for offer in offers}
 
     def add(self, offer: Offer) -> None:
         """Take the class of `offer` in."""
         self._offers[offer.kind] = offer
+
+    def replaced(self, offer: Offer, old: Iterable[str]) -> Classes:
+        """These without the kinds in `old`, and with the class of `offer`."""
+        return Classes([*(other for kind, other in self._offers.items() if kind not in old), offer])
 
     @property
     def class_names(self) -> list[str]:

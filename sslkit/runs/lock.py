@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import glob
 import hashlib
@@ -9,7 +10,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -20,7 +21,7 @@ import yaml
 
 from sslkit import catalog
 from sslkit.errors import CheckpointError, SpecError
-from sslkit.registry.manager import used_plugins
+from sslkit.registry.manager import REGISTERED, used_plugins
 from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
 from sslkit.runs.file_shapes import LOCK_FILE
 from sslkit.runs.manifest import Manifest, write_manifest
@@ -206,7 +207,9 @@ def begun_anew(backbone: T) -> T:
 def _located(run_dir: Path) -> Fields:
     """The locked spec; relative paths that lead nowhere from here are those of the folder where the run began."""
     lock = read_lock(run_dir)
-    fields, folder = _accepted({**lock["spec"], "out": str(run_dir)}), lock.get("folder")
+    with _registered_kinds_told(run_dir, lock):
+        fields = _accepted({**lock["spec"], "out": str(run_dir)})
+    folder = lock.get("folder")
     if folder is None or Path(folder) == Path.cwd():
         return fields
     moved = [
@@ -215,6 +218,24 @@ def _located(run_dir: Path) -> Fields:
         if not value.expanduser().is_absolute() and _leads(Path(folder) / value)
     ]
     return changed(fields, moved)
+
+
+@contextlib.contextmanager
+def _registered_kinds_told(run_dir: Path, lock: Fields) -> Iterator[None]:
+    """Where the lock does not fit what is installed, say that some of its kinds were registered in Python."""
+    try:
+        yield
+    except SpecError as error:
+        opening = f"{REGISTERED}:"
+        modules = [
+            name.removeprefix(opening) for name in lock.get("plugins") or {} if name.startswith(opening)
+        ]
+        if not modules:
+            raise
+        raise SpecError(
+            f"{error}\n{run_dir}: kinds of this run were registered in Python, by {', '.join(modules)}: register them "
+            f"there again, and go on with `Run(...).fit()` or `sslkit.resume_run({str(run_dir)!r})`"
+        ) from None
 
 
 def _accepted(fields: Fields) -> Fields:

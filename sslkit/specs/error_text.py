@@ -155,6 +155,8 @@ def _not_a_mapping(item: ErrorDetails, place: Place) -> str:
         example = value if isinstance(value, str) and value in kinds else kinds[0]
         return f"must be a mapping with `kind`, as in {{kind: {example}}}, found {_short(value)}"
     cls = spec_class(place.annotation)
+    if cls is not None and type(value).__qualname__ == cls.__qualname__:
+        return f"is a {cls.__name__} from before that class was defined anew; make it again"
     return f"must be a mapping of the fields of {cls.__name__ if cls else 'a spec'}, found {_short(value)}"
 
 

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,11 +16,16 @@ import pytest
 import yaml
 from PIL import Image
 
+import sslkit
+from sslkit import catalog
 from sslkit.cli.main import COMMANDS
 from sslkit.errors import SpecError
+from sslkit.registry.manager import registry
 from sslkit.specs.evaluation import EvaluationSpec
+from sslkit.specs.families import FAMILIES
 from sslkit.specs.load import load, override, parse, parse_as, read_yaml
 from sslkit.specs.run import RunSpec
+from sslkit.specs.schema import component
 from sslkit.specs.sweep import SweepSpec, grid, read_axes, read_sweep_spec
 from sslkit.train import resolved_values
 from sslkit.train.online_evaluation import OnlineEvaluation
@@ -71,11 +76,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def module(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A module for the names of one page; pydantic looks classes up by their module."""
+def module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A module for the names of one page; pydantic looks classes up by their module. It registers for itself."""
     made = ModuleType("sslkit_docs_example")
     monkeypatch.setitem(sys.modules, made.__name__, made)
-    return made
+    yield made
+    if any(plugin.name.startswith("python:") for plugin in registry().plugins):
+        registry.cache_clear()
 
 
 @pytest.mark.parametrize("page", PYTHON_PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -87,6 +94,23 @@ def test_python_blocks_of_a_page_run_one_after_another(page: Path, folder: Path,
         run(block, folder, module)
         ran += 1
     assert ran or any(block.reason for block in blocks(page, "python"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_example_of_an_interface_is_a_kind_where_it_is_written(
+    family: str, folder: Path, module: ModuleType
+) -> None:
+    for block in blocks(ROOT / "docs" / "interfaces" / f"{family}.md", "python"):
+        if "sslkit.register" not in block.text:
+            run(block, folder, module)
+    base = FAMILIES[family]
+    (cls,) = (
+        c for c in vars(module).values() if isinstance(c, type) and issubclass(c, base) and c is not base
+    )
+    assert sslkit.register(cls) is cls
+    assert catalog.kinds(family)[cls.kind_name()] is cls
+    assert getattr(sslkit, cls.__name__) is cls
+    assert component(family, cls.kind_name()) is cls
 
 
 def run(block: Block, folder: Path, module: ModuleType) -> None:
