@@ -31,11 +31,11 @@ from sslkit.core.context import View
 from sslkit.core.source import Source
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
+from sslkit.data.image_files.decode import Decoder
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed
 from sslkit.data.sampler import BatchShare, Order
 from sslkit.errors import DataError
 from sslkit.specs.views import IMAGENET_MEAN, IMAGENET_STD, ViewSpec
-from sslkit_sources.decode import Decoder
 
 CPU = torch.device("cpu")
 

@@ -45,6 +45,9 @@ from sslkit.runtime.mixed_precision import autocast_of
 from sslkit.runtime.mps import exact_device
 
 if TYPE_CHECKING:
+    from sslkit.data.image_files.decode import Decoder, decoder_of
+    from sslkit.data.image_files.first_images import settled_decoder
+    from sslkit.data.image_files.image_limits import open_image
     from sslkit.evaluate.export_part import Loaded, read_part
     from sslkit.optim import optimizer
     from sslkit.runs.figures import save_pictures
@@ -129,6 +132,14 @@ __all__ += [
     "to_pixels",
 ]
 
+# Sources: image files, decoded as the fields of a spec ask for.
+__all__ += [
+    "Decoder",
+    "decoder_of",
+    "open_image",
+    "settled_decoder",
+]
+
 # Sources: fingerprints of their content.
 __all__ += [
     "SIZE",
@@ -163,13 +174,17 @@ __all__ += [
 ]
 
 _LATER = {
+    "Decoder": "sslkit.data.image_files.decode:Decoder",
     "Loaded": "sslkit.evaluate.export_part:Loaded",
+    "decoder_of": "sslkit.data.image_files.decode:decoder_of",
     "mean_interval": "sslkit.statistics:mean_interval",
+    "open_image": "sslkit.data.image_files.image_limits:open_image",
     "optimizer": "sslkit.optim.optimizer",
     "read_part": "sslkit.evaluate.export_part:read_part",
     "save_pictures": "sslkit.runs.figures:save_pictures",
+    "settled_decoder": "sslkit.data.image_files.first_images:settled_decoder",
 }
-"""Name -> where it is, for those that bring timm, matplotlib, SciPy or the reading of checkpoints with them."""
+"""Name -> where it is, for those that bring timm, matplotlib, SciPy, decoders or the reading of checkpoints."""
 
 
 if not TYPE_CHECKING:  # for a type checker every name would be there

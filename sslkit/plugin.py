@@ -17,6 +17,7 @@ from sslkit.errors import (
     WorkerError,
     reason_of,
 )
+from sslkit.files.image_endings import readable_endings
 from sslkit.files.regular import read_bytes, read_text, require_regular
 from sslkit.files.typed_json import JsonFile
 from sslkit.registry.hookspecs import hookimpl
@@ -48,6 +49,7 @@ from sslkit.specs.metrics import HIGHER, LOWER, NEITHER, Better, Metric, Metrics
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.partial_defaults import completed_by
+from sslkit.specs.pixel_fields import Alpha, Bands, require_fitting
 from sslkit.specs.pixel_range import Range
 from sslkit.specs.projection_head import BatchNormMode, Projection, group_problems
 from sslkit.specs.protocol_names import own_fields, protocol
@@ -108,6 +110,14 @@ __all__ += [
     "eased",
     "ends",
     "slot_default",
+]
+
+# Fields of sources that decode image files, and the endings of those that can be read.
+__all__ += [
+    "Alpha",
+    "Bands",
+    "readable_endings",
+    "require_fitting",
 ]
 
 # What `build` is told of the run: its views, networks, patches and length.

@@ -12,10 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslkit.interfaces import Source, digests_of_files, fingerprint_of
+from sslkit.interfaces import Decoder, Source, digests_of_files, fingerprint_of
 from sslkit.plugin import read_bytes
 from sslkit_sources.attributes import Coded
-from sslkit_sources.decode import Decoder
 from sslkit_sources.listing import Listing
 
 

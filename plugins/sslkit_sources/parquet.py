@@ -16,10 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslkit.interfaces import SIZE, Source, digest, digests_within, fingerprint_of, stacked, state_of
+from sslkit.interfaces import SIZE, Decoder, Source, digest, digests_within, fingerprint_of, stacked, state_of
 from sslkit.plugin import DataError
 from sslkit_sources.attributes import encode, names_of
-from sslkit_sources.decode import Decoder
 from sslkit_sources.parquet_columns import read_column
 from sslkit_sources.parquet_files import parquet_files, parquet_problem
 from sslkit_sources.parquet_labels import read_attributes, read_labels

@@ -13,12 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslkit.interfaces import Source, digest, digests_of_files, fingerprint_of, stacked
+from sslkit.interfaces import Decoder, Source, digest, digests_of_files, fingerprint_of, open_image, stacked
 from sslkit.plugin import DataError, require_regular
 from sslkit_sources import listing
-from sslkit_sources.decode import Decoder
 from sslkit_sources.folder import FolderSource
-from sslkit_sources.image_limits import opened
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
 from sslkit_sources.mask_regions import Regions
 
@@ -127,7 +125,7 @@ def _values(path: Path, decoder: Decoder) -> np.ndarray[tuple[int, int], np.dtyp
     """`[H, W]` numbers as the file has them."""
     require_regular(path)
     try:
-        with opened(path, str(path), decoder.max_pixels, decoder.max_metadata) as image:
+        with open_image(path, str(path), decoder.max_pixels, decoder.max_metadata) as image:
             image.load()
             mode, values = image.mode, np.array(image)
     except DataError:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec, SslkitWarning
+from sslkit.plugin import (
+    Alpha,
+    Bands,
+    Problem,
+    Range,
+    SourceSpec,
+    SplitSpec,
+    SslkitWarning,
+    readable_endings,
+    require_fitting,
+)
 from sslkit_sources.drawn_split import drawn
 from sslkit_sources.listing import (
     Listing,
@@ -24,7 +34,6 @@ from sslkit_sources.listing import (
     split_problem,
 )
 from sslkit_sources.specs.listing_columns import ListingColumns
-from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 from sslkit_sources.specs.places import Paths, learns_from, placed
 
 if TYPE_CHECKING:
@@ -152,14 +161,14 @@ class Folder(SourceSpec):
                     yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
 
     def build(self, split: str) -> Source | None:
-        from sslkit_sources.first_images import settled
+        from sslkit.interfaces import decoder_of, settled_decoder
         from sslkit_sources.folder import FolderSource
 
         images = self._images(split)
         if images is None:
             return None
         source = FolderSource(images.root, images.listed, decoder_of(self), images.attributes)
-        source.decoder = settled(
+        source.decoder = settled_decoder(
             source.decoder, self.range, source, partial(self._training_images, source, split)
         )
         return source
@@ -176,7 +185,7 @@ class Folder(SourceSpec):
         return listed_images(Named(self.listing.expanduser(), root), test, self.columns, self.split, split)
 
     def _in_folders(self, split: str) -> Images | None:
-        from sslkit_sources.image_endings import left_out
+        from sslkit_sources.left_out_files import left_out
         from sslkit_sources.listed_images import Images
 
         where = self._where(split)
@@ -202,8 +211,6 @@ class Folder(SourceSpec):
         return Where(tuple(folder for _, folder in placed("root", self.root)), self._endings(), test)
 
     def _endings(self) -> tuple[str, ...]:
-        from sslkit_sources.image_endings import readable_endings
-
         return ("",) if self.listing else self.extensions or readable_endings()
 
     def _training_images(self, source: FolderSource, split: str) -> FolderSource:

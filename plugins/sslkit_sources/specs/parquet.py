@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field, model_validator
 
-from sslkit.plugin import Problem, Range, SourceSpec
+from sslkit.plugin import Alpha, Bands, Problem, Range, SourceSpec, require_fitting
 from sslkit_sources.parquet_files import parquet_problem, shared_problem
-from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 from sslkit_sources.specs.places import Paths, learns_from, placed
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class Parquet(SourceSpec):
                 yield Problem("test", message)
 
     def build(self, split: str) -> Source | None:
-        from sslkit_sources.first_images import settled
+        from sslkit.interfaces import decoder_of, settled_decoder
         from sslkit_sources.parquet import Columns, parquet
 
         train, test = ([path for _, path in placed("", paths)] for paths in (self.files, self.test))
@@ -87,5 +86,5 @@ class Parquet(SourceSpec):
         read = partial(parquet, columns=columns, decoder=decoder_of(self), train=train)
         source = read(files)
         training = partial(read, train) if split != "train" else lambda: source
-        source.decoder = settled(source.decoder, self.range, source, training)
+        source.decoder = settled_decoder(source.decoder, self.range, source, training)
         return source

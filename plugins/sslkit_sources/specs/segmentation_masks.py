@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field, model_validator
 
-from sslkit.plugin import DataError, Problem, Range, SourceSpec, SplitSpec
+from sslkit.plugin import Alpha, Bands, DataError, Problem, Range, SourceSpec, SplitSpec, require_fitting
 from sslkit_sources import listing
 from sslkit_sources.drawn_split import drawn
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
-from sslkit_sources.specs.pixel_fields import Alpha, Bands, decoder_of, require_fitting
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
@@ -89,13 +88,13 @@ class Segmentation(SourceSpec):
             )
 
     def build(self, split: str) -> Source | None:
-        from sslkit_sources.first_images import settled
+        from sslkit.interfaces import settled_decoder
 
         source = self._read(split)
         if source is None:
             return None
         training = partial(self._training_images, source, split)
-        source.images.decoder = settled(source.images.decoder, self.range, source.images, training)
+        source.images.decoder = settled_decoder(source.images.decoder, self.range, source.images, training)
         return source
 
     def _training_images(self, source: SegmentationSource, split: str) -> FolderSource:
@@ -105,6 +104,7 @@ class Segmentation(SourceSpec):
 
     def _read(self, split: str) -> SegmentationSource | None:
         """The images of `split` with their masks; None where there is no such split."""
+        from sslkit.interfaces import decoder_of
         from sslkit_sources.segmentation import SegmentationSource
 
         root = self.root if split == "train" or self.split is not None else self.test

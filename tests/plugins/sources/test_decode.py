@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from sslkit.data.image_files.decode import Decoder
 from sslkit.errors import DataError
-from sslkit_sources.decode import Decoder
 
 RGB, GRAY = Decoder(3), Decoder(1)
 COLORS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
+from sslkit.data.image_files.decode import Decoder
 from sslkit.errors import DataError
 from sslkit.interfaces import PixelRange, to_float
-from sslkit_sources.decode import Decoder
 from tests.plugins.sources.files_of_every_kind import CASES, Case, hwc, pil, png16, pnm, tiff, unit, values
 
 TYPES = {torch.uint8, torch.uint16, torch.int16, torch.float32}

@@ -13,11 +13,11 @@ import torch
 from PIL import Image
 
 from sslkit import Folder, Parquet
+from sslkit.data.image_files.decode import Decoder
+from sslkit.data.image_files.first_images import LOOKED_AT, seen_of
 from sslkit.errors import DataError, SpecError
+from sslkit.files.image_endings import readable_endings
 from sslkit.interfaces import Source
-from sslkit_sources.decode import Decoder
-from sslkit_sources.first_images import LOOKED_AT, seen_of
-from sslkit_sources.image_endings import readable_endings
 from tests.plugins.sources.files_of_every_kind import hwc, pil, png16, pnm, tiff, values
 
 

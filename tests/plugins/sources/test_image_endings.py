@@ -10,7 +10,8 @@ import pytest
 from PIL import features
 
 from sslkit import Folder
-from sslkit_sources.image_endings import ALWAYS, left_out_text, readable_endings
+from sslkit.files.image_endings import ALWAYS, readable_endings
+from sslkit_sources.left_out_files import left_out_text
 from tests.plugins.sources.files_of_every_kind import hwc, pil, values
 from tests.plugins.sources.test_first_images import built, folder
 

@@ -6,9 +6,9 @@ import imagecodecs
 import numpy as np
 import pytest
 
+from sslkit.data.image_files.decode import Decoder
+from sslkit.data.image_files.jpeg_xl import Depth, depth, is_deep_jpegxl, read_jpegxl
 from sslkit.interfaces import to_float
-from sslkit_sources.decode import Decoder
-from sslkit_sources.jpeg_xl import Depth, depth, is_deep_jpegxl, read_jpegxl
 
 SHAPES = [(8, 8), (30, 40), (7, 300, 3), (300, 257, 4), (64, 128, 3), (1, 1), (1000, 3, 3)]
 

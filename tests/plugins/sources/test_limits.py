@@ -16,12 +16,12 @@ import pytest
 from PIL import Image
 
 from sslkit import CIFAR10, Folder, Parquet, Segmentation
+from sslkit.data.image_files.decode import Decoder
+from sslkit.data.image_files.image_limits import MOST_PIXELS
 from sslkit.errors import DataError
+from sslkit.files.image_endings import ALWAYS as EXTENSIONS
 from sslkit_sources import listing
-from sslkit_sources.decode import Decoder
 from sslkit_sources.hugging_face import class_names
-from sslkit_sources.image_endings import ALWAYS as EXTENSIONS
-from sslkit_sources.image_limits import MOST_PIXELS
 from sslkit_sources.parquet_files import parquet_files
 from tests.damage import damaged_json, read_or_refused
 from tests.plugins.sources.test_folder import write

@@ -1,26 +1,16 @@
-"""Endings of image files that can be read here, and files beside them that are left out. Torch-free."""
+"""Files of folders that are not read: other endings, and whole classes of them. Torch-free."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
 
 from PIL import Image
 
-from sslkit_sources.image_limits import register_plugins
 from sslkit_sources.listing import Where, walk_once
 
-OTHERS = frozenset(
-    {"BUFR", "EPS", "FITS", "GRIB", "HDF5", "IPTC", "MPEG", "PDF", "PSD", "WMF", "ICNS", "PALM"}
-)
-"""Formats of PIL that are not pictures of one raster each, or that it writes only."""
-ALIASES = {"MPO": "JPEG"}
-ALWAYS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm")
-"""What every PIL reads."""
-TIFF = (".ome.tif", ".btf", ".tf8")
 _OTHER_PICTURES = (
     ".heic .heif .hif .jxl .jp2 .avif .dcm .nii .gz .npy .npz .h5 .hdf5 .svs .ndpi .czi .nd2 .raw .dng .cr2 .nef .arw "
     ".exr .hdr .psd .fits .mha .nrrd .mat .mp4 .avi .mov .svg .zip .tar .parquet .tfrecord .webm .img"
@@ -31,19 +21,6 @@ _ADVICE = {
     (".heic", ".heif", ".hif"): "pip install pillow-heif",
     (".jxl",): "pip install pillow-jxl-plugin",
 }
-
-
-@cache
-def readable_endings() -> tuple[str, ...]:
-    """Every ending of a raster image that PIL and its installed plugins can decode, in lower case."""
-    register_plugins()
-    formats = Image.registered_extensions()
-    readable = {
-        ending
-        for ending, name in formats.items()
-        if ALIASES.get(name, name) not in OTHERS and (name in Image.OPEN or ALIASES.get(name) in Image.OPEN)
-    }
-    return (*ALWAYS, *sorted(readable - set(ALWAYS) | set(TIFF)))
 
 
 def left_out(where: Where, files: Sequence[str]) -> Iterator[str]:

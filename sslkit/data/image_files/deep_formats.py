@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sslkit.plugin import DataError
-from sslkit_sources.image_limits import require_pixels
-from sslkit_sources.raw_image import Pixels, Raw, by_count
+from sslkit.data.image_files.image_limits import require_pixels
+from sslkit.data.image_files.raw_image import Pixels, Raw, by_count
+from sslkit.errors import DataError
 
 PNG = b"\x89PNG\r\n\x1a\n"
 TURNING = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt"})

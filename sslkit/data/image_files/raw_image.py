@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sslkit.plugin import DataError
+from sslkit.errors import DataError
 
 Pixels = NDArray[np.generic]
 """`[C, H, W]` of any numeric type, in the machine's order of bytes."""

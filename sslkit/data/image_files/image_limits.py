@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, PngImagePlugin
 
-from sslkit.plugin import DataError
+from sslkit.errors import DataError
+from sslkit.files.image_endings import register_plugins
 
 MOST_PIXELS = 89_478_485
 """Pixels past which PIL warns of an image that is small as a file and large in memory, 256 MiB of color."""
@@ -21,19 +21,8 @@ _TEXTS = 64
 """Times that limit, what PIL unpacks of all text chunks together."""
 
 
-@cache
-def register_plugins() -> None:
-    """Have PIL read HEIC and JPEG XL where their packages are installed; a spawned worker does it again."""
-    with suppress(ImportError):
-        from pillow_heif import register_heif_opener
-
-        register_heif_opener()
-    with suppress(ImportError):
-        import pillow_jxl  # noqa: F401 -- registers itself
-
-
 @contextmanager
-def opened(
+def open_image(
     file: BinaryIO | Path, name: str, max_pixels: int, max_metadata: int = MOST_METADATA
 ) -> Iterator[Image.Image]:
     """The image in `file`, whose header is read and whose pixels are not decoded yet.

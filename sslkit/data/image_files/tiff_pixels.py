@@ -11,9 +11,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from sslkit.plugin import DataError
-from sslkit_sources.image_limits import require_pixels
-from sslkit_sources.raw_image import SIDEWAYS, Pixels, Raw, stacked_planes, turned
+from sslkit.data.image_files.image_limits import require_pixels
+from sslkit.data.image_files.raw_image import SIDEWAYS, Pixels, Raw, stacked_planes, turned
+from sslkit.errors import DataError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """What TIFF and BigTIFF begin with."""

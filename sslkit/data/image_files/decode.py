@@ -12,13 +12,14 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from sslkit.interfaces import PixelRange, to_pixels
-from sslkit.plugin import DataError
-from sslkit_sources import deep_formats
-from sslkit_sources.image_limits import MOST_METADATA, MOST_PIXELS, metadata_advice, opened
-from sslkit_sources.jpeg_xl import is_deep_jpegxl, read_jpegxl
-from sslkit_sources.raw_image import SIDEWAYS, Alpha, Pixels, Raw, Wanted, select, turned, unread
-from sslkit_sources.tiff_pixels import MAGIC, WHITE_IS_ZERO, read_tiff, tiff_size
+from sslkit.core.pixel_range import PixelRange, to_pixels
+from sslkit.data.image_files import deep_formats
+from sslkit.data.image_files.image_limits import MOST_METADATA, MOST_PIXELS, metadata_advice, open_image
+from sslkit.data.image_files.jpeg_xl import is_deep_jpegxl, read_jpegxl
+from sslkit.data.image_files.raw_image import SIDEWAYS, Alpha, Pixels, Raw, Wanted, select, turned, unread
+from sslkit.data.image_files.tiff_pixels import MAGIC, WHITE_IS_ZERO, read_tiff, tiff_size
+from sslkit.errors import DataError
+from sslkit.specs.pixel_fields import PixelFields
 
 MODES = {1: "L", 3: "RGB"}
 _BITS, _PHOTOMETRIC, _SAMPLES, _FORMAT = 258, 262, 277, 339
@@ -112,7 +113,7 @@ class Decoder(NamedTuple):
         with _reasons(data, name):
             if data[:4] in MAGIC and not self._is_for_pil(data, name):
                 return self._selected(read_tiff(data, name, self.wanted.whole, self.max_pixels), name)
-            with opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
+            with open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
                 if image.format == "JXL" and is_deep_jpegxl(data):
                     return self._selected(read_jpegxl(data), name)
                 if raw := self._deep(image, data, name):
@@ -137,7 +138,7 @@ class Decoder(NamedTuple):
             return self.read(data, name)
         with (
             _reasons(data, name),
-            opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image,
+            open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image,
         ):
             plain = self.wanted.plain and image.mode not in _NUMBERS
             if plain and not _is_deep(data, image):
@@ -155,7 +156,7 @@ class Decoder(NamedTuple):
         with _reasons(data, name):
             if data[:4] in MAGIC and not self._is_for_pil(data, name):
                 return tiff_size(data)
-            with opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
+            with open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
                 width, height = image.size
                 turns = deep_formats.may_be_turned(data) and _orientation(image) in SIDEWAYS
                 return (width, height) if turns else (height, width)
@@ -166,7 +167,7 @@ class Decoder(NamedTuple):
     def _is_for_pil(self, data: bytes, name: str) -> bool:
         """Whether PIL reads this TIFF file rightly: 8-bit gray and color, and what it converts to them."""
         try:
-            with opened(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
+            with open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
                 tags = getattr(image, "tag_v2", {})
                 bits, formats = tags.get(_BITS, (1,)), tags.get(_FORMAT, (1,))
                 photometric = tags.get(_PHOTOMETRIC, 1)
@@ -199,6 +200,19 @@ class Decoder(NamedTuple):
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
         return image.convert(mode)
+
+
+def decoder_of(spec: PixelFields) -> Decoder:
+    """The decoder that the fields ask for, its range still open."""
+    return Decoder(
+        channels=spec.channels,
+        convert=spec.convert,
+        max_pixels=spec.max_pixels,
+        max_metadata=spec.max_metadata,
+        bands=spec.bands or (),
+        alpha=spec.alpha,
+        shrink=spec.shrink,
+    )
 
 
 def _is_deep(data: bytes, image: Image.Image) -> bool:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from sslkit.plugin import Range
-
-if TYPE_CHECKING:
-    from sslkit_sources.decode import Decoder
+from sslkit.specs.pixel_range import Range
 
 Name = Annotated[str, StringConstraints(min_length=1)]
 Band = Annotated[int, Field(ge=0)] | Name
@@ -86,18 +83,3 @@ def require_fitting(spec: PixelFields) -> None:
             f"`alpha: channel` makes 2 channels of gray and 4 of color, but channels is {spec.channels}; set "
             "`channels: 4`"
         )
-
-
-def decoder_of(spec: PixelFields) -> Decoder:
-    """The decoder that the fields ask for, its range still open."""
-    from sslkit_sources.decode import Decoder
-
-    return Decoder(
-        channels=spec.channels,
-        convert=spec.convert,
-        max_pixels=spec.max_pixels,
-        max_metadata=spec.max_metadata,
-        bands=spec.bands or (),
-        alpha=spec.alpha,
-        shrink=spec.shrink,
-    )

@@ -7,10 +7,11 @@ import warnings
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from sslkit.interfaces import resolve_range
-from sslkit.plugin import DataError, Range, SslkitWarning
-from sslkit_sources.decode import Decoder, Read
-from sslkit_sources.raw_image import ChannelsError, Pixels
+from sslkit.core.pixel_range import resolve_range
+from sslkit.data.image_files.decode import Decoder, Read
+from sslkit.data.image_files.raw_image import ChannelsError, Pixels
+from sslkit.errors import DataError, SslkitWarning
+from sslkit.specs.pixel_range import Range
 
 LOOKED_AT = 64
 """Images at most; enough to meet what most files are like, and few enough to cost no start."""
@@ -44,7 +45,7 @@ class Seen(NamedTuple):
     """Whether there are other types than uint8."""
 
 
-def settled(decoder: Decoder, setting: Range, images: Images, train: Callable[[], Images]) -> Decoder:
+def settled_decoder(decoder: Decoder, setting: Range, images: Images, train: Callable[[], Images]) -> Decoder:
     """`decoder` with the range that `setting` stands for, and warnings of what it does not read.
 
     Args:

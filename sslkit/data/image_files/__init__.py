@@ -1,0 +1,1 @@
+"""Decoding of image files, for every source that has some."""
