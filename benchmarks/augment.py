@@ -30,8 +30,8 @@ import sslkit  # noqa: F401  the plugins are loaded with it
 from sslkit.core.context import View
 from sslkit.core.source import Source
 from sslkit.data.crops import Pipeline
+from sslkit.data.decoding.decode import Decoder
 from sslkit.data.decoding_workers import Loading
-from sslkit.data.image_files.decode import Decoder
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed
 from sslkit.data.sampler import BatchShare, Order
 from sslkit.errors import DataError

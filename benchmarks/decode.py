@@ -28,7 +28,7 @@ from PIL import Image
 import sslkit  # noqa: F401  the plugins are loaded with it
 from sslkit.core.context import View
 from sslkit.data.crops import Pipeline
-from sslkit.data.image_files.decode import Decoder
+from sslkit.data.decoding.decode import Decoder
 from sslkit.specs.load import parse_as
 from sslkit.specs.views import ViewSpec
 

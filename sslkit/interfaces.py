@@ -45,9 +45,9 @@ from sslkit.runtime.mixed_precision import autocast_of
 from sslkit.runtime.mps import exact_device
 
 if TYPE_CHECKING:
-    from sslkit.data.image_files.decode import Decoder, decoder_of
-    from sslkit.data.image_files.first_images import settled_decoder
-    from sslkit.data.image_files.image_limits import open_image
+    from sslkit.data.decoding.decode import Decoder, decoder_of
+    from sslkit.data.decoding.first_images import settled_decoder
+    from sslkit.data.decoding.image_limits import open_image
     from sslkit.evaluate.export_part import Loaded, read_part
     from sslkit.optim import optimizer
     from sslkit.runs.figures import save_pictures
@@ -174,15 +174,15 @@ __all__ += [
 ]
 
 _LATER = {
-    "Decoder": "sslkit.data.image_files.decode:Decoder",
+    "Decoder": "sslkit.data.decoding.decode:Decoder",
     "Loaded": "sslkit.evaluate.export_part:Loaded",
-    "decoder_of": "sslkit.data.image_files.decode:decoder_of",
+    "decoder_of": "sslkit.data.decoding.decode:decoder_of",
     "mean_interval": "sslkit.statistics:mean_interval",
-    "open_image": "sslkit.data.image_files.image_limits:open_image",
+    "open_image": "sslkit.data.decoding.image_limits:open_image",
     "optimizer": "sslkit.optim.optimizer",
     "read_part": "sslkit.evaluate.export_part:read_part",
     "save_pictures": "sslkit.runs.figures:save_pictures",
-    "settled_decoder": "sslkit.data.image_files.first_images:settled_decoder",
+    "settled_decoder": "sslkit.data.decoding.first_images:settled_decoder",
 }
 """Name -> where it is, for those that bring timm, matplotlib, SciPy, decoders or the reading of checkpoints."""
 

@@ -11,6 +11,7 @@ from sslkit.specs.pixel_range import Range
 Name = Annotated[str, StringConstraints(min_length=1)]
 Band = Annotated[int, Field(ge=0)] | Name
 Alpha = Literal["drop", "composite", "channel"]
+"""What becomes of transparency: left out, on white, or a channel."""
 
 
 def _distinct(bands: tuple[int | str, ...]) -> tuple[int | str, ...]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslkit.data.image_files.decode import Decoder
+from sslkit.data.decoding.decode import Decoder
 from sslkit.errors import DataError
 
 RGB, GRAY = Decoder(3), Decoder(1)

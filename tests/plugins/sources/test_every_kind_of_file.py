@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
-from sslkit.data.image_files.decode import Decoder
+from sslkit.data.decoding.decode import Decoder
 from sslkit.errors import DataError
 from sslkit.interfaces import PixelRange, to_float
 from tests.plugins.sources.files_of_every_kind import CASES, Case, hwc, pil, png16, pnm, tiff, unit, values

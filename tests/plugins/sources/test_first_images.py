@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from sslkit import Folder, Parquet
-from sslkit.data.image_files.decode import Decoder
-from sslkit.data.image_files.first_images import LOOKED_AT, seen_of
+from sslkit.data.decoding.decode import Decoder
+from sslkit.data.decoding.first_images import LOOKED_AT, seen_of
 from sslkit.errors import DataError, SpecError
 from sslkit.files.image_endings import readable_endings
 from sslkit.interfaces import Source

@@ -6,8 +6,8 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from sslkit.data.image_files.decode import Decoder
-from sslkit.data.image_files.jpeg_xl import Depth, depth, is_deep_jpegxl, read_jpegxl
+from sslkit.data.decoding.decode import Decoder
+from sslkit.data.decoding.jpeg_xl import Depth, depth, is_deep_jpegxl, read_jpegxl
 from sslkit.interfaces import to_float
 
 SHAPES = [(8, 8), (30, 40), (7, 300, 3), (300, 257, 4), (64, 128, 3), (1, 1), (1000, 3, 3)]

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from sslkit import CIFAR10, Folder, Parquet, Segmentation
-from sslkit.data.image_files.decode import Decoder
-from sslkit.data.image_files.image_limits import MOST_PIXELS
+from sslkit.data.decoding.decode import Decoder
+from sslkit.data.decoding.image_limits import MOST_PIXELS
 from sslkit.errors import DataError
 from sslkit.files.image_endings import ALWAYS as EXTENSIONS
 from sslkit_sources import listing

@@ -11,8 +11,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from sslkit.data.image_files.image_limits import require_pixels
-from sslkit.data.image_files.raw_image import SIDEWAYS, Pixels, Raw, stacked_planes, turned
+from sslkit.data.decoding.image_limits import require_pixels
+from sslkit.data.decoding.raw_image import SIDEWAYS, Pixels, Raw, stacked_planes, turned
 from sslkit.errors import DataError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from sslkit.core.pixel_range import resolve_range
-from sslkit.data.image_files.decode import Decoder, Read
-from sslkit.data.image_files.raw_image import ChannelsError, Pixels
+from sslkit.data.decoding.decode import Decoder, Read
+from sslkit.data.decoding.raw_image import ChannelsError, Pixels
 from sslkit.errors import DataError, SslkitWarning
 from sslkit.specs.pixel_range import Range
 

@@ -6,7 +6,7 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from sslkit.data.image_files.raw_image import Pixels, Raw, by_count
+from sslkit.data.decoding.raw_image import Pixels, Raw, by_count
 
 CODESTREAM = b"\xff\x0a"
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sslkit.data.image_files.image_limits import require_pixels
-from sslkit.data.image_files.raw_image import Pixels, Raw, by_count
+from sslkit.data.decoding.image_limits import require_pixels
+from sslkit.data.decoding.raw_image import Pixels, Raw, by_count
 from sslkit.errors import DataError
 
 PNG = b"\x89PNG\r\n\x1a\n"

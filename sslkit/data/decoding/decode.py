@@ -13,11 +13,11 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from sslkit.core.pixel_range import PixelRange, to_pixels
-from sslkit.data.image_files import deep_formats
-from sslkit.data.image_files.image_limits import MOST_METADATA, MOST_PIXELS, metadata_advice, open_image
-from sslkit.data.image_files.jpeg_xl import is_deep_jpegxl, read_jpegxl
-from sslkit.data.image_files.raw_image import SIDEWAYS, Alpha, Pixels, Raw, Wanted, select, turned, unread
-from sslkit.data.image_files.tiff_pixels import MAGIC, WHITE_IS_ZERO, read_tiff, tiff_size
+from sslkit.data.decoding import deep_formats
+from sslkit.data.decoding.image_limits import MOST_METADATA, MOST_PIXELS, metadata_advice, open_image
+from sslkit.data.decoding.jpeg_xl import is_deep_jpegxl, read_jpegxl
+from sslkit.data.decoding.raw_image import SIDEWAYS, Alpha, Pixels, Raw, Wanted, select, turned, unread
+from sslkit.data.decoding.tiff_pixels import MAGIC, WHITE_IS_ZERO, read_tiff, tiff_size
 from sslkit.errors import DataError
 from sslkit.specs.pixel_fields import PixelFields
 
