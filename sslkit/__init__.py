@@ -23,6 +23,7 @@ _PUBLIC = {
     "load_backbone": "sslkit.api",
     "embed": "sslkit.evaluate.embeddings.embed_images",
     "load_embeddings": "sslkit.evaluate.embeddings.embedding_file",
+    "export": "sslkit.evaluate.exports.export_model",
     "evaluate_network": "sslkit.evaluate.user_module",
     "draw_inputs": "sslkit.analysis.image_data.network_inputs",
     "image_statistics": "sslkit.analysis.image_data.image_statistics",

@@ -15,6 +15,7 @@ from sslkit.errors import Interrupted as Interrupted
 from sslkit.errors import SslkitError as SslkitError
 from sslkit.evaluate.embeddings.embed_images import embed as embed
 from sslkit.evaluate.embeddings.embedding_file import load_embeddings as load_embeddings
+from sslkit.evaluate.exports.export_model import export as export
 from sslkit.evaluate.user_module import evaluate_network as evaluate_network
 from sslkit.registry.hookspecs import hookimpl as hookimpl
 from sslkit.registry.registered import register as register

@@ -101,7 +101,7 @@ class SwinBackbone(Backbone):
             members = [i for i, x in enumerate(embedded) if x.shape[1:3] == size]
             wanted = {self._block(layer) for i in members for layer in requests[i].layers}
             last, layers = self._stages(torch.cat([embedded[i] for i in members]), wanted)
-            ends = accumulate((len(embedded[i]) for i in members), initial=0)
+            ends = accumulate((embedded[i].shape[0] for i in members), initial=0)
             for i, (start, end) in zip(members, pairwise(ends), strict=True):
                 inner = {layer: x[start:end] for layer, x in layers.items()}
                 answers[i] = self._answer(requests[i], last[start:end], inner)

@@ -118,7 +118,7 @@ class ViTBackbone(Backbone):
         # the attention of the last block needs its input, the output of the one before
         wanted |= {self.depth - 2 for request in requests if request.attention}
         last, layers = self._blocks(torch.cat(list(embedded)), where, wanted)
-        ends = accumulate((len(x) for x in embedded), initial=0)
+        ends = accumulate((x.shape[0] for x in embedded), initial=0)
         for request, x, (start, end) in zip(requests, embedded, pairwise(ends), strict=True):
             inner = {layer: values[start:end] for layer, values in layers.items()}
             before = inner.get(self.depth - 2, x)
@@ -144,14 +144,14 @@ class ViTBackbone(Backbone):
         if keep is not None:
             patches = _gather(patches, keep)
             if patch_positions is not None:
-                patch_positions = _gather(patch_positions.expand(len(images), -1, -1), keep)
+                patch_positions = _gather(patch_positions.expand(images.shape[0], -1, -1), keep)
         kernel = net.patch_embed.proj
         x = net.patch_embed.norm(F.linear(patches, kernel.weight.flatten(1), kernel.bias))
         if request.mask is not None and request.mode == "token":
             assert self.mask_token is not None, "`serve` got every pass"
             hidden = request.mask.hidden.flatten(0, 1)[..., None]
             x = torch.where(hidden, self.mask_token.to(x.dtype), x)
-        front = self._prefix_tokens(positions, x).to(x.dtype).expand(len(x), -1, -1)
+        front = self._prefix_tokens(positions, x).to(x.dtype).expand(x.shape[0], -1, -1)
         x = torch.cat([front, x if patch_positions is None else x + patch_positions], dim=1)
         for name in ("pos_drop", "norm_pre"):
             x = getattr(net, name)(x) if hasattr(net, name) else x

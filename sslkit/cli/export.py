@@ -1,16 +1,34 @@
-"""`sslkit export`: a run's backbone as weights that timm loads, or a part that an objective trained."""
+"""`sslkit export`: a network for other programs, a run's weights in one file, or a part that an objective trained."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslkit.errors import SpecError
+
+if TYPE_CHECKING:
+    from sslkit.evaluate.exports.export_model import ExportedModel
+
+FORMATS = ("timm",)
+"""Other programs' formats."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
-    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="the folder of the run")
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="file.safetensors, or file.pt"
+        "what", metavar="WHAT", help="a run folder; with --to also a file of this command, or timm:NAME"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE|FOLDER",
+        help="without --to file.safetensors or file.pt, the weights alone",
+    )
+    parser.add_argument(
+        "--to", choices=FORMATS, help="timm: a folder for timm.create_model('local-dir:FOLDER')"
     )
     parser.add_argument(
         "--part",
@@ -22,16 +40,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(args: argparse.Namespace) -> int:
-    """Write the weights and print how to load them."""
+    """Write the network and print how to load it."""
+    if args.to is not None:
+        return _for_another_program(args)
+    run_dir = Path(args.what)
     if args.part != "backbone":
         from sslkit.evaluate.export_part import export_part
 
-        export_part(args.run_dir, args.part, args.out, args.checkpoint)
+        export_part(run_dir, args.part, args.out, args.checkpoint)
         print(f"written: {args.out}")
         return 0
     from sslkit.evaluate.export import export, usage
 
-    exported = export(args.run_dir, args.out, args.checkpoint)
+    exported = export(run_dir, args.out, args.checkpoint)
     lines = usage(exported, args.out).replace("\n", "\n  ")
     print(f"written: {args.out}\nload it with:\n  {lines}")
     return 0
+
+
+def _for_another_program(args: argparse.Namespace) -> int:
+    if args.part != "backbone":
+        raise SpecError("--part: is of safetensors files; leave out --to, or --part")
+    from sslkit.evaluate.exports.export_model import export
+
+    print("\n".join(lines(export(args.what, to=args.to, out=args.out, checkpoint=args.checkpoint))))
+    return 0
+
+
+def lines(exported: ExportedModel) -> list[str]:
+    """What was written, how near it is to the network, and how it is loaded."""
+    near = f"read back: answers as the network, to {exported.deviation:.0e} of the largest value"
+    usage = exported.usage.replace("\n", "\n  ")
+    notes = [f"note: {note}" for note in exported.notes]
+    return [f"written: {exported.path}", near, *notes, f"load it with:\n  {usage}"]

@@ -26,7 +26,7 @@ COMMANDS = {
     "evaluate": "Evaluate a finished or stopped run.",
     "compare": "Compare runs: scores with intervals, tests, and what may be claimed.",
     "report": "Write one HTML file about a run: scores, curves, pictures, maps, cost.",
-    "export": "Write a run's backbone for timm.",
+    "export": "Write a network for other programs, read back and compared.",
     "embed": "Write embeddings of images to a parquet, npy or safetensors file.",
     "search": "Show the images of an index that are most like others: names, similarities, a contact sheet.",
     "examples": "List the specs that are shipped, or write them here.",

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -64,26 +65,29 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         with temporary.open("wb") as raw:
             _fill(raw, write)
 
-    _replace(path, _temporary(path), fill)
+    _replace(path, temporary_path(path), fill)
 
 
 def draw_whole(path: Path, draw: Callable[[Path], object]) -> None:
     """As `write_whole`, for a `draw` that takes a path and reads the format from its ending."""
-    _replace(path, _temporary(path, path.suffix), draw)
+    _replace(path, temporary_path(path, path.suffix), draw)
 
 
-def _temporary(path: Path, ending: str = "") -> Path:
+def temporary_path(path: Path, ending: str = "") -> Path:
     """Where this process writes what becomes `path`."""
     return path.with_name(f".{path.name}.{os.getpid()}@{platform.node()}.tmp{ending}")
 
 
-def _remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Remove what processes left of `path` that were killed while they wrote it."""
     for other in path.parent.glob(f".{glob.escape(path.name)}.*"):
         match = re.fullmatch(r"(\d+)(@(.*))?\.tmp(\.\w+)?", other.name.removeprefix(f".{path.name}."))
         if match and not _is_written(other, int(match[1]), here=match[3] == platform.node()):
             with contextlib.suppress(OSError):
-                other.unlink(missing_ok=True)
+                if other.is_dir():
+                    shutil.rmtree(other)
+                else:
+                    other.unlink(missing_ok=True)
 
 
 def _is_written(path: Path, process: int, *, here: bool) -> bool:
@@ -109,7 +113,7 @@ def _replace(path: Path, temporary: Path, fill: Callable[[Path], object]) -> Non
             with temporary.open("rb+") as file:  # some systems sync only what may be written
                 os.fsync(file.fileno())
             temporary.replace(path)
-            _remove_leftovers(path)
+            remove_leftovers(path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -66,3 +66,22 @@ def test_the_file_must_be_named(finished, capsys):
         call(capsys, "export", finished)
     assert caught.value.code == USER_ERROR
     assert "--out" in capsys.readouterr().err
+
+
+def test_for_timm(finished, tmp_path, capsys):
+    code, printed, err = call(capsys, "export", finished, "--to", "timm", "--out", tmp_path / "net")
+    assert (code, err) == (OK, "")
+    lines = printed.splitlines()
+    assert lines[0] == f"written: {tmp_path / 'net'}"
+    assert lines[1].startswith("read back: answers as the network, to ")
+    assert lines[2:4] == ["load it with:", "  import timm"]
+    net = timm.create_model(f"local-dir:{tmp_path / 'net'}", pretrained=True)
+    assert net(torch.zeros(1, 1, 8, 8)).shape == (1, 16)
+
+
+def test_parts_are_of_no_other_program(finished, tmp_path, capsys):
+    words = ("--to", "timm", "--part", "tokenizer", "--out", tmp_path / "net")
+    code, printed, err = call(capsys, "export", finished, *words)
+    assert (code, printed) == (USER_ERROR, "")
+    assert "--part: is of safetensors files; leave out --to, or --part" in err
+    assert list(tmp_path.iterdir()) == []

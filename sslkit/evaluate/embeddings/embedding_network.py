@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from sslkit import catalog
 from sslkit.build.restore import restore
 from sslkit.core.source import Source
-from sslkit.errors import CheckpointError, SpecError
+from sslkit.errors import SpecError
 from sslkit.evaluate.encoders import Encoder, net_encoder, patch_encoder
 from sslkit.evaluate.open_network import Network, exported, of_backbone, read_as
 from sslkit.evaluate.readout import Reading
+from sslkit.evaluate.timm_network import timm_network
 from sslkit.runs.lock import read_lock
 from sslkit.specs.check import check
 from sslkit.specs.embedding import TIMM, EmbeddingSpec, Tokens
 from sslkit.specs.evaluation import EvaluationSpec
-from sslkit.specs.families import BackboneSpec, SourceSpec
-from sslkit.specs.load import parse_as, similar_path
+from sslkit.specs.families import SourceSpec
+from sslkit.specs.load import similar_path
 from sslkit.specs.readout import Readout
-from sslkit.specs.views import Normalize, ViewSpec
+from sslkit.specs.views import ViewSpec
 
 POOLS = {"class": "cls", "mean": "mean", "patch": "cls"}
 """Tokens -> `readout.pool`, which of all patch tokens is not asked."""
@@ -105,33 +104,14 @@ def _of_run(spec: EmbeddingSpec, run_dir: Path, data: SourceSpec) -> Network:
 
 def _of_timm(spec: EmbeddingSpec, channels: int, data: SourceSpec) -> Network:
     """As timm evaluates it: size, statistics and crop of its settings for the name."""
-    import timm
-    from timm.models import PretrainedCfg
-
-    name = spec.what.removeprefix(TIMM)
-    cls = catalog.kinds("backbone").get("timm")
-    if cls is None or not issubclass(cls, BackboneSpec):
-        raise CheckpointError(f"{spec.what}: no plugin here has the backbone 'timm'")
-    settings = (timm.get_pretrained_cfg(name) if timm.is_model(name) else None) or PretrainedCfg()
-    usual = (settings.test_input_size or settings.input_size)[-1]
-    size = spec.size or usual
-    sized = {"arguments": {"img_size": size}} if settings.fixed_input_size and size != usual else {}
-    mean, std = (_fitted(values, channels) for values in (settings.mean, settings.std))
-    view = ViewSpec(size=size, normalize=Normalize(mean=mean, std=std))
-    readout = _read(Readout(crop=settings.test_crop_pct or settings.crop_pct), spec)
-    backbone = parse_as(cls, {"kind": "timm", "name": name, **sized, **_weights(spec.checkpoint)})
-    return of_backbone(_evaluation(spec, data), backbone, view, readout)
+    backbone, view, readout = timm_network(spec.what, channels, spec.size, _weights(spec.checkpoint))
+    return of_backbone(_evaluation(spec, data), backbone, view, _read(readout, spec))
 
 
 def _weights(checkpoint: str) -> dict[str, object]:
     if checkpoint in ("last", RANDOM):
         return {"pretrained": checkpoint == "last"}
     return {"checkpoint": checkpoint}
-
-
-def _fitted(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """Statistics for images of other channels: their mean for each."""
-    return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels
 
 
 def _sized(view: ViewSpec, spec: EmbeddingSpec) -> ViewSpec:

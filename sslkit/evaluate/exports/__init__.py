@@ -1,0 +1,1 @@
+"""Networks as files and folders that other programs load: timm, transformers, ONNX, torch.export."""
