@@ -10,7 +10,8 @@ WhyMissing = Callable[[str, str], str]
 """Of a family and a kind: why it cannot be had and what to do, or nothing where that cannot be told."""
 
 ELSEWHERE: Mapping[str, Mapping[str, str]] = {
-    "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science"),
+    "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science")
+    | {"webdataset": "sslkit-shards"},
 }
 """Kinds of this project that a distribution of its own brings."""
 

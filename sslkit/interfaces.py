@@ -23,7 +23,7 @@ from sslkit.core.random_stream import Draw
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.core.target import Target
-from sslkit.data.content_hash import digests_of_files, digests_within, state_of
+from sslkit.data.content_hash import cache_folder, digests_of_files, digests_within, state_of
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed, on_device
@@ -40,7 +40,8 @@ from sslkit.functional.all_gather import all_rows
 from sslkit.functional.patches import patchify, unpatchify
 from sslkit.nn.token_target import TokenTarget, token_target
 from sslkit.runtime import seeds
-from sslkit.runtime.atomic_files import write_text
+from sslkit.runtime.array_file import read_arrays
+from sslkit.runtime.atomic_files import write_text, write_whole
 from sslkit.runtime.mixed_precision import autocast_of
 from sslkit.runtime.mps import exact_device
 
@@ -138,6 +139,13 @@ __all__ += [
     "decoder_of",
     "open_image",
     "settled_decoder",
+]
+
+# Files that may be deleted, which save reading the same again.
+__all__ += [
+    "cache_folder",
+    "read_arrays",
+    "write_whole",
 ]
 
 # Sources: fingerprints of their content.

@@ -1,0 +1,1 @@
+"""Sources of images in shards: tar files, read by offset."""

@@ -1,0 +1,1 @@
+"""Specs of the sources. Torch-free."""

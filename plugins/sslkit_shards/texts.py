@@ -1,0 +1,50 @@
+"""Many short texts in two arrays: a million keys as `str` take five times the memory, and again in each worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Packed(NamedTuple):
+    """Texts as arrays."""
+
+    content: NDArray[np.uint8]
+    """All of them in UTF-8, one behind the other."""
+    lengths: NDArray[np.int32]
+    """Bytes of each, `[N]`."""
+
+
+def packed(texts: Iterable[str]) -> Packed:
+    """`texts` as arrays; what is no text in Unicode, as in names of files, comes back as it was."""
+    encoded = [text.encode(errors="surrogateescape") for text in texts]
+    lengths = np.array([len(one) for one in encoded], dtype=np.int32)
+    return Packed(np.frombuffer(b"".join(encoded), dtype=np.uint8), lengths)
+
+
+@final
+class Texts(Sequence[str]):
+    """Reads what `packed` wrote."""
+
+    def __init__(self, texts: Packed) -> None:
+        self._content = texts.content
+        self._ends = np.concatenate([[0], np.cumsum(texts.lengths, dtype=np.int64)])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override] # no slices
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        place = index % len(self)
+        return (
+            self._content[self._ends[place] : self._ends[place + 1]]
+            .tobytes()
+            .decode(errors="surrogateescape")
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return (self[index] for index in range(len(self)))
