@@ -58,7 +58,7 @@ def test_what_is_wrong_is_told_with_its_field(fields, message, folder):
 
 
 def test_an_ending_is_a_text(folder):
-    with pytest.raises(SpecError, match=r"data\.image.*(an ending is a text|must be text)"):
+    with pytest.raises(SpecError, match=r"data\.image.*(an ending is a text|must have at least 1 character)"):
         checked(shards=str(folder / "train"), image=["png", ""])
     assert checked(shards=str(folder / "train"), image=[".PNG"]).data.image == ("png",)
 
