@@ -178,6 +178,8 @@ def _plain(field: Schema, definitions: Schema, uri: str) -> str:
         return f"list of {len(items)}: {' and '.join(items)}"
     if field["type"] == "array":
         return f"list of {_type(field['items'], definitions, uri)}"
+    if field.get("format") == "python":
+        return "object of Python"
     if field["type"] == "object":
         values = field["additionalProperties"]
         return f"mapping of names to {'anything' if values is True else _type(values, definitions, uri)}"

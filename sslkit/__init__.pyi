@@ -113,6 +113,7 @@ from sslkit_sources.specs.folder import Folder as Folder
 from sslkit_sources.specs.images import CIFAR10 as CIFAR10
 from sslkit_sources.specs.images import Digits as Digits
 from sslkit_sources.specs.parquet import Parquet as Parquet
+from sslkit_sources.specs.python_data import PythonData as PythonData
 from sslkit_sources.specs.segmentation_masks import Segmentation as Segmentation
 from sslkit_targets.specs import HOG as HOG
 from sslkit_targets.specs import Frequency as Frequency

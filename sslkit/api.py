@@ -9,7 +9,9 @@ from sslkit.build.restore import restore
 from sslkit.core.backbone import Backbone
 from sslkit.errors import Interrupted
 from sslkit.specs.check import check
+from sslkit.specs.from_python import with_holders
 from sslkit.specs.load import dump, load
+from sslkit.specs.python_objects import objects_in
 from sslkit.specs.run import RunSpec
 from sslkit.train.launch import resume, train
 
@@ -36,7 +38,8 @@ class Result(NamedTuple):
 class Run:
     """A run from Python: `Run(data=Digits(), objective=MAE(), ...).fit()`.
 
-    Takes the fields of `RunSpec`. `Run(...)` and the YAML file with the same fields are the same run.
+    Takes the fields of `RunSpec`. `Run(...)` and the YAML file with the same fields are the same run. `data` may also
+    be any dataset of torch, a tensor or array, or a list of PIL images: short for `PythonData(train=...)`.
     """
 
     def __init__(self, **fields: object) -> None:
@@ -45,7 +48,7 @@ class Run:
         Raises:
             SpecError: one readable error that names each offending path.
         """
-        self.spec = RunSpec(**fields)
+        self.spec = RunSpec(**with_holders(fields))
         check(self.spec)
 
     @classmethod
@@ -55,8 +58,14 @@ class Run:
         return cls(**{name: getattr(spec, name) for name in spec.model_fields_set})
 
     def to_yaml(self, *, full: bool = False) -> str:
-        """The spec as YAML: what was set, or with `full` every field."""
-        return dump(self.spec, full=full)
+        """The spec as YAML: what was set, or with `full` every field.
+
+        Of objects of Python it has a description, and comments at the top that say so.
+        """
+        comments = [
+            f"# {path}: {held.title} of Python, which no file holds" for path, held in objects_in(self.spec)
+        ]
+        return "".join(f"{line}\n" for line in comments) + dump(self.spec, full=full)
 
     def fit(self, *, data_changed: bool = False) -> Result:
         """Train to the end and return the result; a folder that holds this run already is continued.
@@ -69,6 +78,22 @@ class Run:
             Interrupted: a signal stopped the run, which is saved. It is a KeyboardInterrupt: a loop over runs ends.
         """
         return _result(train(self.spec, data_changed=data_changed))
+
+    def resume(self, *overrides: str, data_changed: bool = False) -> Result:
+        """Continue the run in this one's folder, with this one's objects, as `resume_run` does from a folder alone.
+
+        `fit` continues too, but only the very run that this one describes; here the first weights of a module may be
+        others, as its checkpoint has them.
+
+        Args:
+            overrides: `key.path=value` of fields that may change.
+            data_changed: go on although the data are not those that the run began with.
+
+        Raises:
+            SslkitError: it cannot be continued, or stopped on an error that a user can mend.
+            Interrupted: a signal stopped the run, which is saved.
+        """
+        return resume_run(self.spec.run_dir, *overrides, data_changed=data_changed)
 
 
 def resume_run(run_dir: str | Path, *overrides: str, data_changed: bool = False) -> Result:

@@ -53,6 +53,7 @@ from sslkit.specs.pixel_fields import Alpha, Bands, require_fitting
 from sslkit.specs.pixel_range import Range
 from sslkit.specs.projection_head import BatchNormMode, Projection, group_problems
 from sslkit.specs.protocol_names import own_fields, protocol
+from sslkit.specs.python_objects import Held, holding, missing_objects
 from sslkit.specs.readout import Readout
 from sslkit.specs.references import AverageName, CopyName, NetName, Reference, ViewName
 from sslkit.specs.run import RunSpec
@@ -151,6 +152,13 @@ __all__ += [
     "WorkerError",
     "reason_of",
     "spec_error",
+]
+
+# Objects of Python in the fields of a spec, as datasets and modules.
+__all__ += [
+    "Held",
+    "holding",
+    "missing_objects",
 ]
 
 # Files that anybody may have written: regular ones, and JSON of the shape that is expected.

@@ -11,6 +11,7 @@ KINDS = {
         "digits": "sslkit_sources.specs.images:Digits",
         "folder": "sslkit_sources.specs.folder:Folder",
         "cifar10": "sslkit_sources.specs.images:CIFAR10",
+        "python_data": "sslkit_sources.specs.python_data:PythonData",
         "parquet": "sslkit_sources.specs.parquet:Parquet",
         "segmentation": "sslkit_sources.specs.segmentation_masks:Segmentation",
     },

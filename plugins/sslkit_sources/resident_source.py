@@ -15,12 +15,14 @@ from sslkit.interfaces import Source, digest, stacked
 
 @final
 class ResidentSource(Source):
-    """Labeled images of one size as one tensor."""
+    """Images of one size as one tensor."""
 
-    def __init__(self, images_NCHW: Tensor, labels_N: Tensor, classes: tuple[str, ...], title: str) -> None:
-        """`images_NCHW` uint8, `labels_N` int64; `title` names the source in messages."""
+    def __init__(
+        self, images_NCHW: Tensor, labels_N: Tensor | None, classes: tuple[str, ...], title: str
+    ) -> None:
+        """`images_NCHW` as `Source.load` gives them, `labels_N` int64; `title` names the source in messages."""
         self.images = images_NCHW.contiguous()
-        self.labels: Tensor = labels_N
+        self.labels: Tensor | None = labels_N
         self.classes = classes
         self.channels = images_NCHW.shape[1]
         self.sizes = frozenset({(images_NCHW.shape[2], images_NCHW.shape[3])})
@@ -30,7 +32,7 @@ class ResidentSource(Source):
     def fingerprint(self) -> str:
         """Over pixels, labels and classes."""
         whole = hashlib.blake2b(self.images.numpy().data, digest_size=16)
-        whole.update(self.labels.numpy().tobytes())
+        whole.update(b"" if self.labels is None else self.labels.numpy().tobytes())
         whole.update(repr((tuple(self.images.shape), self.classes)).encode())
         return whole.hexdigest()
 

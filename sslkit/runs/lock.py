@@ -25,6 +25,7 @@ from sslkit.registry.manager import REGISTERED, used_plugins
 from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
 from sslkit.runs.file_shapes import LOCK_FILE
 from sslkit.runs.manifest import Manifest, write_manifest
+from sslkit.runs.python_parts import python_parts
 from sslkit.runs.seal import RUN, digest
 from sslkit.runs.summary import read_summary
 from sslkit.runtime.atomic_files import storing, write_text
@@ -86,6 +87,7 @@ def write_lock(
         "lineage": [],
         "folder": str(Path.cwd()),
         "plugins": dict(plugins),
+        **({"python_parts": parts} if (parts := python_parts(spec)) else {}),
         "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),

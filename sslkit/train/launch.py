@@ -22,6 +22,7 @@ from sslkit.runs.lock import (
     without_first_weights,
 )
 from sslkit.runs.owner import owned
+from sslkit.runs.python_parts import python_parts, resume_note
 from sslkit.runs.seal import RUN
 from sslkit.runs.summary import SUMMARY, Summary, read_summary, write_summary
 from sslkit.runs.weights import weights_sha256
@@ -183,8 +184,9 @@ def _announce(trainer: Trainer, say: Say) -> None:
     )
     for note in trainer.lineage.notes:
         say(note)
-    for note in trainer.notes:
-        say(f"note: {note}")
+    for note in (resume_note(spec), *trainer.notes):
+        if note:
+            say(f"note: {note}")
     if spec.parallel == "fsdp" and trainer.parallel.world == 1:
         say("note: parallel=fsdp shares nothing in one process; start several with torchrun to share it")
 
@@ -228,6 +230,7 @@ def _summary(trainer: Trainer, outcome: Outcome) -> Summary:
         "energy_of": None if outcome.energy is None else outcome.energy.of,
         "peak_memory_mib": peak_memory_mib(trainer.parallel.device),
         "skipped_images": outcome.skipped,
+        **({"python_parts": parts} if (parts := python_parts(trainer.spec)) else {}),
         "weights_sha256": weights,
         "paths": {
             "run": str(run_dir),
