@@ -7,11 +7,13 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from sslkit.plugin import DataError
-from sslkit_sources.raw_image import Pixels
 
+Pixels = NDArray[np.generic]
+"""`[C, H, W]` of any numeric type."""
 IMAGE_KEYS = ("image", "img", "pixel_values", "images")
 """Names of the image in items that are mappings, the first that is there."""
 LABEL_KEYS = ("label", "labels", "target", "fine_label", "class")

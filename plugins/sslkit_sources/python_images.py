@@ -14,9 +14,8 @@ from torch import Tensor
 from sslkit.interfaces import PixelRange, Source, resolve_range, to_pixels
 from sslkit.plugin import DataError, Range, SslkitWarning
 from sslkit_sources.dataset_labels import Labeled, cheap_labels, class_names, labeled, read_labels
-from sslkit_sources.item_images import Keys, Lazy, label_of, raw_pixels
+from sslkit_sources.item_images import Keys, Lazy, Pixels, label_of, raw_pixels
 from sslkit_sources.python_datasets import Rows, as_dataset, sampled
-from sslkit_sources.raw_image import Pixels
 from sslkit_sources.resident_source import ResidentSource
 from sslkit_sources.seeded_items import item_of, pixels_of, places, random_note
 

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from sslkit.plugin import DataError, reason_of
-from sslkit_sources.item_images import Keys, Lazy, parts_of, raw_pixels
-from sslkit_sources.raw_image import Pixels
+from sslkit_sources.item_images import Keys, Lazy, Pixels, parts_of, raw_pixels
 
 LOOKED_AT = 16
 """Items at most that tell what a dataset is like."""
