@@ -100,6 +100,7 @@ from sslkit_objectives.specs.joint_embedding import Rotation as Rotation
 from sslkit_objectives.specs.joint_embedding import SimSiam as SimSiam
 from sslkit_objectives.specs.joint_embedding import SwAV as SwAV
 from sslkit_objectives.specs.joint_embedding import VICReg as VICReg
+from sslkit_objectives.specs.lejepa import LeJEPA as LeJEPA
 from sslkit_objectives.specs.masked import MAE as MAE
 from sslkit_objectives.specs.masked import BEiT as BEiT
 from sslkit_objectives.specs.masked import Data2Vec as Data2Vec
@@ -107,6 +108,7 @@ from sslkit_objectives.specs.masked import MaskFeat as MaskFeat
 from sslkit_objectives.specs.masked import SimMIM as SimMIM
 from sslkit_objectives.specs.masked_distillation import MaskedDistillation as MaskedDistillation
 from sslkit_objectives.specs.regularizers import KoLeo as KoLeo
+from sslkit_objectives.specs.regularizers import SIGReg as SIGReg
 from sslkit_objectives.specs.regularizers import Uniformity as Uniformity
 from sslkit_objectives.specs.regularizers import VarianceCovariance as VarianceCovariance
 from sslkit_sources.specs.folder import Folder as Folder

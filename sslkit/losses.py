@@ -15,11 +15,19 @@ from torch import Tensor
 from sslkit.functional.distillation_losses import between_crops, centered, cross_entropy
 from sslkit.functional.info_nce import Gather, gathered, similarity, unit
 from sslkit.functional.info_nce import info_nce as info_nce_of
-from sslkit.functional.joint_embedding_losses import barlow_twins, byol, simsiam, swapped, vicreg
+from sslkit.functional.joint_embedding_losses import (
+    barlow_twins,
+    byol,
+    distance_to_center,
+    simsiam,
+    swapped,
+    vicreg,
+)
 from sslkit.functional.koleo import koleo
 from sslkit.functional.patches import patch_statistics, patchify
 from sslkit.functional.regression_losses import regression
 from sslkit.functional.sinkhorn import sinkhorn
+from sslkit.functional.sliced_normality import sigreg
 from sslkit.functional.vicreg_terms import covariance, uniformity, variance
 
 __all__ = [
@@ -30,8 +38,10 @@ __all__ = [
     "ibot",
     "info_nce",
     "koleo",
+    "lejepa",
     "mae",
     "nt_xent",
+    "sigreg",
     "simsiam",
     "sinkhorn",
     "swav",
@@ -97,6 +107,21 @@ def swav(
     """
     codes = [sinkhorn(crop, epsilon, iterations) for crop in logits_VBK[:views]]
     return swapped(logits_VBK / temperature, torch.stack(codes))
+
+
+def lejepa(
+    embeddings_VBD: Tensor, directions_DS: Tensor, weight: float = 0.02, crops: int | None = None
+) -> Tensor:
+    """LeJEPA: squared distance to the mean of an image's crops, and SIGReg along the given directions.
+
+    Args:
+        embeddings_VBD: those of the large crops first.
+        directions_DS: drawn anew for each step, as by `torch.randn(D, 256)`; of any length.
+        weight: lambda of SIGReg (`MINIMAL.md`: 0.02; lightly: 0.05); that of the distance is 1 less it.
+        crops: how many crops the mean is of; None: all (`MINIMAL.md`); lightly: the large ones.
+    """
+    normality = sigreg(embeddings_VBD, directions_DS).mean()
+    return (1 - weight) * distance_to_center(embeddings_VBD, crops) + weight * normality
 
 
 def dino(

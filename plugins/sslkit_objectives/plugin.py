@@ -22,6 +22,7 @@ KINDS = {
         "barlow_twins": "sslkit_objectives.specs.joint_embedding:BarlowTwins",
         "vicreg": "sslkit_objectives.specs.joint_embedding:VICReg",
         "swav": "sslkit_objectives.specs.joint_embedding:SwAV",
+        "lejepa": "sslkit_objectives.specs.lejepa:LeJEPA",
         "rotation": "sslkit_objectives.specs.joint_embedding:Rotation",
         "dino": "sslkit_objectives.specs.dino:DINO",
         "ibot": "sslkit_objectives.specs.ibot:IBOT",
@@ -32,6 +33,7 @@ KINDS = {
         "distill": "sslkit_objectives.specs.distill:Distill",
         "anchor": "sslkit_objectives.specs.anchor:Anchor",
         "gram": "sslkit_objectives.specs.gram:Gram",
+        "sigreg": "sslkit_objectives.specs.regularizers:SIGReg",
         "koleo": "sslkit_objectives.specs.regularizers:KoLeo",
     },
 }

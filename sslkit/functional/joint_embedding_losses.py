@@ -91,6 +91,12 @@ def vicreg_terms(x_VBD: Tensor) -> dict[str, Tensor]:
     }
 
 
+def distance_to_center(x_VBD: Tensor, crops: int | None = None) -> Tensor:
+    """LeJEPA: mean squared distance of all crops to the mean of the first `crops` of them; None: of all."""
+    x_VBD = at_least_float32(x_VBD)
+    return (x_VBD[:crops].mean(0) - x_VBD).square().mean()
+
+
 def swapped(logits_VBK: Tensor, codes_GBK: Tensor) -> Tensor:
     """SwAV: -sum_k code_k log softmax(logits)_k, mean over images and over pairs of different crops.
 

@@ -15,8 +15,9 @@ Chain = Sequence[Step]
 """The augmentations of one crop, in order."""
 
 Recipe = Literal[
-    "barlow_twins", "byol", "dino_global", "dino_local", "ibot_global", "ibot_local", "light", "mae", "moco_cifar",
-    "moco_v2", "moco_v3", "simclr", "simclr_cifar", "swav_global", "swav_local",
+    "barlow_twins", "byol", "dino_global", "dino_local", "ibot_global", "ibot_local", "lejepa", "lejepa_global",
+    "lejepa_local", "light", "mae", "moco_cifar", "moco_v2", "moco_v3", "simclr", "simclr_cifar", "swav_global",
+    "swav_local",
 ]  # fmt: skip
 """Names of the recipes."""
 
@@ -67,6 +68,19 @@ def _swav(low: float, high: float) -> Sequence[Chain]:
     return ((_crop(low, high, "bilinear"), _FLIP, *_SIMCLR_COLOR, _blur(0.5)),)
 
 
+def _lejepa(low: float, high: float) -> Sequence[Chain]:
+    crop = _crop(low, high, "bilinear")
+    return ((crop, _FLIP, *_BYOL_COLOR, _blur(0.5), _solarize(0.2)),)
+
+
+_LEJEPA: Chain = (
+    _crop(0.08, interpolation="bilinear"),
+    *_SIMCLR_COLOR,
+    {**_blur(0.5), "kernel": 7},
+    _solarize(0.2),
+    _FLIP,
+)
+
 RECIPES: Mapping[Recipe, Sequence[Chain]] = {
     "simclr": ((_crop(0.08), _FLIP, *_SIMCLR_COLOR, _zero_blur(0.5)),),
     "moco_v2": ((_crop(0.2, interpolation="bilinear"), *_MOCO_COLOR, _blur(0.5), _FLIP),),
@@ -82,6 +96,9 @@ RECIPES: Mapping[Recipe, Sequence[Chain]] = {
     "ibot_local": _local(0.05, 0.25),
     "swav_global": _swav(0.14, 1.0),
     "swav_local": _swav(0.05, 0.14),
+    "lejepa": (_LEJEPA,),
+    "lejepa_global": _lejepa(0.3, 1.0),
+    "lejepa_local": _lejepa(0.05, 0.3),
     "moco_cifar": (_CIFAR,),
     "simclr_cifar": (_CIFAR,),
     "light": ((_crop(0.08, interpolation="bilinear"), _FLIP),),

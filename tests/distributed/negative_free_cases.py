@@ -11,6 +11,8 @@ EVERY = {
     "barlow": {"kind": "barlow_twins", "projector": HEAD},
     "vicreg": {"kind": "vicreg", "projector": HEAD},
     "swav": {"kind": "swav", "projector": HEAD, "prototypes": 6, "freeze_steps": 1},
+    "lejepa": {"kind": "lejepa", "projector": HEAD, "directions": 8},
+    "sigreg": {"kind": "sigreg", "directions": 8},
     "rotation": {"kind": "rotation", "turns": [0, 0]},
 }
 

@@ -13,14 +13,18 @@ from tests import tiny
 
 BLUR = {"byol": (1.0, 0.1), "moco_v3": (1.0, 0.1), "barlow_twins": (1.0, 0.1), "dino_global": (1.0, 0.1),
         "ibot_global": (1.0, 0.1), "simclr": (0.5,), "moco_v2": (0.5,), "dino_local": (0.5,), "ibot_local": (0.5,),
-        "swav_global": (0.5,), "swav_local": (0.5,)}  # fmt: skip
+        "swav_global": (0.5,), "swav_local": (0.5,), "lejepa": (0.5,),
+        "lejepa_global": (0.5,), "lejepa_local": (0.5,)}  # fmt: skip
 SCALE = {"simclr": (0.08, 1), "moco_v2": (0.2, 1), "moco_v3": (0.08, 1), "byol": (0.08, 1), "barlow_twins": (0.08, 1),
          "dino_global": (0.4, 1), "dino_local": (0.05, 0.4), "ibot_global": (0.25, 1), "ibot_local": (0.05, 0.25),
          "swav_global": (0.14, 1), "swav_local": (0.05, 0.14), "moco_cifar": (0.08, 1), "simclr_cifar": (0.08, 1),
-         "light": (0.08, 1), "mae": (0.2, 1)}  # fmt: skip
+         "light": (0.08, 1), "mae": (0.2, 1), "lejepa": (0.08, 1), "lejepa_global": (0.3, 1),
+         "lejepa_local": (0.05, 0.3)}  # fmt: skip
 STRENGTH = {"simclr": (0.8, 0.8, 0.8, 0.2), "moco_v2": (0.4, 0.4, 0.4, 0.1), "byol": (0.4, 0.4, 0.2, 0.1),
             "dino_local": (0.4, 0.4, 0.2, 0.1), "moco_cifar": (0.4, 0.4, 0.4, 0.1),
-            "simclr_cifar": (0.4, 0.4, 0.4, 0.1), "swav_global": (0.8, 0.8, 0.8, 0.2)}  # fmt: skip
+            "simclr_cifar": (0.4, 0.4, 0.4, 0.1), "swav_global": (0.8, 0.8, 0.8, 0.2),
+            "lejepa": (0.8, 0.8, 0.8, 0.2), "lejepa_global": (0.4, 0.4, 0.2, 0.1),
+            "lejepa_local": (0.4, 0.4, 0.2, 0.1)}  # fmt: skip
 
 
 def chains(name: str):
@@ -55,10 +59,11 @@ def test_numbers_are_the_references(name):
         assert all(step.probability == 0.2 for step in steps(chain, "grayscale"))
 
 
-def test_only_second_crops_are_solarized():
+def test_only_second_crops_are_solarized_and_all_of_lejepa():
     found = {name: [len(steps(chain, "solarize")) for chain in chains(name)] for name in RECIPES}
     twos = {"byol", "moco_v3", "barlow_twins", "dino_global", "ibot_global"}
-    assert all(counts == ([0, 1] if name in twos else [0]) for name, counts in found.items())
+    expected = {name: [0, 1] if name in twos else [int(name.startswith("lejepa"))] for name in RECIPES}
+    assert found == expected
     (step,) = steps(chains("byol")[1], "solarize")
     assert (step.threshold, step.probability) == (0.5, 0.2)
 
@@ -70,7 +75,7 @@ def test_kernels_and_edges_of_the_blur():
         assert blur.sigma == (0.1, 2.0)
         own = name in {"simclr", "byol"}
         assert blur.edge == ("zeros" if own else "replicate")
-        assert blur.radius(224) == (11 if own else 8)
+        assert blur.radius(224) == (11 if own else 3 if name == "lejepa" else 8)
 
 
 def test_interpolation():
@@ -80,6 +85,7 @@ def test_interpolation():
         if steps(chains(name)[0], "random_resized_crop")[0].interpolation == "bicubic"
     }
     linear = {"moco_v2", "moco_v3", "swav_global", "swav_local", "moco_cifar", "simclr_cifar", "light"}
+    linear |= {"lejepa", "lejepa_global", "lejepa_local"}
     assert bicubic == set(RECIPES) - linear
 
 

@@ -1,4 +1,4 @@
-"""Specs of uniformity, variance-covariance and KoLeo objectives. Torch-free."""
+"""Specs of uniformity, variance-covariance, KoLeo and SIGReg objectives. Torch-free."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from pydantic import Field
 
-from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, ViewName
+from sslkit.plugin import Count, MaskerField, ObjectiveSpec, Problem, ViewName
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -108,3 +108,34 @@ class KoLeo(ObjectiveSpec):
         from sslkit_objectives.regularizers.spread import SpreadObjective
 
         return SpreadObjective(self.view, self.masker, self.mode, koleo, env)
+
+
+@final
+class SIGReg(ObjectiveSpec):
+    """LeJEPA's SIGReg (Balestriero, LeCun 2025): features are drawn to a standard normal along random directions."""
+
+    scores_patches: ClassVar[bool] = False
+
+    kind: Literal["sigreg"] = "sigreg"
+    view: ViewName = "global"
+    """View whose images are compared, each crop on its own."""
+    masker: MaskerField | None = None
+    """Read the masked pass of a term with an equal masker; null for whole images."""
+    mode: Literal["drop", "token"] = "drop"
+    """How that pass meets hidden patches: `drop` (MAE) or `token` (SimMIM, iBOT)."""
+    directions: Count = 256
+    """Random directions, new at each step (`MINIMAL.md`: 256; `README.md`: 1024)."""
+
+    @property
+    def min_batch(self) -> int:
+        return 2
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from super().unused(run)
+        if self.masker is None:
+            yield Problem("mode", "has no effect without `masker`; give that too, or leave this out")
+
+    def build(self, env: Env) -> Objective:
+        from sslkit_objectives.regularizers.sigreg import SIGRegObjective
+
+        return SIGRegObjective(self.view, self.masker, self.mode, self.directions, env)

@@ -77,8 +77,8 @@ def objective_kinds():
 
 
 COMPARING = {
-    "simclr", "moco_v3", "infonce", "byol", "simsiam", "barlow_twins", "vicreg", "swav",
-    "variance_covariance", "uniformity", "koleo", "hybrid", "dino",
+    "simclr", "moco_v3", "infonce", "byol", "simsiam", "barlow_twins", "vicreg", "swav", "lejepa",
+    "variance_covariance", "uniformity", "koleo", "sigreg", "hybrid", "dino",
 }  # fmt: skip
 """By themselves, or by the batch norm of their heads, as their examples have them."""
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from sslkit.errors import SpecError
 from sslkit.functional.koleo import koleo
+from sslkit.functional.sliced_normality import sigreg
 from sslkit.functional.vicreg_terms import covariance, uniformity, variance
 from sslkit.train.compose import compose
 from tests import tiny
@@ -74,7 +75,16 @@ def test_it_reads_the_pass_of_either_mode(mode):
     assert len(compose(run, tiny.CPU).system.plan) == 1
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("masker", [None, HALF])
+def test_sigreg_is_its_function_of_pooled_features_along_the_directions_of_the_step(masker):
+    composed, tokens, values = first(run_of({"kind": "sigreg", "masker": masker, "directions": 8}, **CROPS))
+    (seen,) = composed.system.objective_tokens("apart", tokens)
+    assert (seen.mask is not None) == (masker is not None)
+    directions = composed.system.objectives["apart"].directions({"step": torch.zeros(())})
+    torch.testing.assert_close(values["loss/apart"], sigreg(seen.cls, directions).mean().detach())
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "sigreg"])
 def test_training_with_it_spreads_features(kind):
     found = {}
     for weight in (0.0, 5.0):
@@ -86,7 +96,7 @@ def test_training_with_it_spreads_features(kind):
     assert found[5.0] < found[0.0] - 0.02
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "sigreg"])
 @pytest.mark.parametrize(
     ("fields", "changes", "message"),
     [
