@@ -10,7 +10,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from sslkit.core.augment import Augment, as_stored, to_float, to_uint8
-from sslkit.core.backbone import Attentions, Backbone, Exported
+from sslkit.core.backbone import Attentions, Backbone, Exported, HuggingFaceModel
 from sslkit.core.balancer import Balancer, Space
 from sslkit.core.evaluator import Evaluator, Features, Predictions, Rows, Scores, Setting, Split, Subject
 from sslkit.core.fingerprint import SIZE, digest, fingerprint_of, stacked
@@ -96,6 +96,7 @@ __all__ += [
 __all__ += [
     "Attentions",
     "Exported",
+    "HuggingFaceModel",
     "Output",
     "Part",
     "Pictures",

@@ -13,11 +13,12 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from sslkit.functional.patches import conv_patches
-from sslkit.interfaces import Attentions, Backbone, Encode, Exported, Request, Tokens
+from sslkit.interfaces import Attentions, Backbone, Encode, Exported, HuggingFaceModel, Request, Tokens
 from sslkit.plugin import Grid, Problem, SpecError, View
 from sslkit_backbones.attention_layers import attention_weights, class_attention
 from sslkit_backbones.layer_numbers import vit_layer
 from sslkit_backbones.position_bias import Geometry, block_arguments, geometry, is_relative, rope_of
+from sslkit_backbones.public_weights.hugging_face_models import hugging_face_model
 from sslkit_backbones.public_weights.pretrained_weights import load_own
 from sslkit_backbones.public_weights.weights_loading import load
 from sslkit_backbones.timm_networks import ViTShape, create_vit, vit_arguments
@@ -35,7 +36,7 @@ class ViTBackbone(Backbone):
         """`pretrained`: begin with the weights that timm has for the name."""
         super().__init__()
         self.arguments = vit_arguments(shape, view)
-        self.architecture = shape.name
+        self.architecture, self.size = shape.name, view.size
         self.net: ViTNet = create_vit(shape, self.arguments)
         self.dim = int(self.net.embed_dim)
         self.depth = len(self.net.blocks)
@@ -93,6 +94,9 @@ class ViTBackbone(Backbone):
 
     def export(self) -> Exported:
         return Exported(self.architecture, self.arguments, self.net.state_dict())
+
+    def hugging_face(self) -> HuggingFaceModel:
+        return hugging_face_model(self.net, self.size, self.mask_token)
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
         embedded = [self._embed(request) for request in requests]

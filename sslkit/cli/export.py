@@ -11,7 +11,7 @@ from sslkit.errors import SpecError
 if TYPE_CHECKING:
     from sslkit.evaluate.exports.export_model import ExportedModel
 
-FORMATS = ("timm",)
+FORMATS = ("timm", "hf", "onnx", "torch-export")
 """Other programs' formats."""
 
 
@@ -28,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="without --to file.safetensors or file.pt, the weights alone",
     )
     parser.add_argument(
-        "--to", choices=FORMATS, help="timm: a folder for timm.create_model('local-dir:FOLDER')"
+        "--to",
+        choices=FORMATS,
+        help="timm: a folder for timm.create_model('local-dir:FOLDER'); hf: one for transformers.AutoModel; onnx: "
+        "file.onnx; torch-export: file.pt2",
     )
     parser.add_argument(
         "--part",
@@ -36,13 +39,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="backbone (the default), or what an objective of the run trained, such as tokenizer",
     )
-    parser.add_argument("--checkpoint", default="last", help="last, best, or a name such as step-00001000")
+    parser.add_argument(
+        "--checkpoint",
+        default="last",
+        metavar="NAME|FILE",
+        help="of a run: last (the default), best or a name such as step-00001000; of timm:NAME: a file of weights",
+    )
+    parser.add_argument(
+        "--normalize",
+        action="store_true",
+        help="onnx, torch-export: take pixels in [0, 1]; by default images come normalized",
+    )
+    parser.add_argument("--opset", type=int, metavar="N", help="onnx: 18 to 23; default: 20")
 
 
 def execute(args: argparse.Namespace) -> int:
     """Write the network and print how to load it."""
     if args.to is not None:
         return _for_another_program(args)
+    for option in ("normalize", "opset"):
+        if getattr(args, option):
+            raise SpecError(f"--{option}: is of --to onnx; leave it out")
     run_dir = Path(args.what)
     if args.part != "backbone":
         from sslkit.evaluate.export_part import export_part
@@ -63,7 +80,15 @@ def _for_another_program(args: argparse.Namespace) -> int:
         raise SpecError("--part: is of safetensors files; leave out --to, or --part")
     from sslkit.evaluate.exports.export_model import export
 
-    print("\n".join(lines(export(args.what, to=args.to, out=args.out, checkpoint=args.checkpoint))))
+    exported = export(
+        args.what,
+        to=args.to,
+        out=args.out,
+        checkpoint=args.checkpoint,
+        normalize=args.normalize,
+        opset=args.opset,
+    )
+    print("\n".join(lines(exported)))
     return 0
 
 

@@ -24,6 +24,15 @@ class Exported(NamedTuple):
     """Python statements that change the network `net` before weights are loaded, where no argument can say it."""
 
 
+class HuggingFaceModel(NamedTuple):
+    """A backbone as `transformers.AutoModel.from_pretrained` loads it."""
+
+    config: Mapping[str, object]
+    """Of `config.json`, `model_type` and `architectures` among them."""
+    state: Mapping[str, Tensor]
+    """Of `model.safetensors`."""
+
+
 class Attentions(NamedTuple):
     """Attention weights of every block. T tokens: those in front, then the patches."""
 
@@ -93,3 +102,11 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def export(self) -> Exported:
         """The network under its timm name, without anything that only pre-training needs."""
+
+    def hugging_face(self) -> HuggingFaceModel:
+        """The network in an architecture of transformers.
+
+        Raises:
+            SpecError: transformers is not installed, or has no such architecture, as here; the message says which.
+        """
+        raise SpecError(f"transformers has no such network: it is a {type(self).__name__}")

@@ -85,3 +85,19 @@ def test_parts_are_of_no_other_program(finished, tmp_path, capsys):
     assert (code, printed) == (USER_ERROR, "")
     assert "--part: is of safetensors files; leave out --to, or --part" in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_for_torch_that_normalizes(finished, tmp_path, capsys):
+    out = tmp_path / "net.pt2"
+    code, printed, err = call(capsys, "export", finished, "--to", "torch-export", "--normalize", "--out", out)
+    assert (code, err) == (OK, "")
+    assert "  # images: float32 [B, 1, 8, 8], pixels in [0, 1]" in printed.splitlines()
+    assert torch.export.load(out).module()(torch.zeros(2, 1, 8, 8))["class_token"].shape == (2, 16)
+
+
+@pytest.mark.parametrize("option", [("--normalize",), ("--opset", "18")])
+def test_options_of_other_formats_are_refused(finished, tmp_path, capsys, option):
+    code, printed, err = call(capsys, "export", finished, *option, "--out", tmp_path / "net.safetensors")
+    assert (code, printed) == (USER_ERROR, "")
+    assert f"{option[0]}: is of --to onnx; leave it out" in err
+    assert list(tmp_path.iterdir()) == []

@@ -22,7 +22,7 @@ from sslkit_backbones.public_weights.weights_report import Loaded, left_out, mis
 from sslkit_backbones.resample_bias import TABLE
 from sslkit_backbones.timm_types import TimmModule
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "GELU": "gelu",
     "GELUTanh": "gelu_tanh",
     "QuickGELU": "quick_gelu",
@@ -136,12 +136,12 @@ def _other_function(net: TimmModule, layout: Layout, config: Config) -> Iterator
         yield f"its authors use {expected} heads, the network has {heads}: set `heads: {expected}`"
     activation = _activation(type(getattr(getattr(block, "mlp", None), "act", None)).__name__)
     wanted = _activation(config.get("hidden_act", ""))
-    if {activation, wanted} <= set(_ACTIVATIONS.values()) and activation != wanted:
+    if {activation, wanted} <= set(ACTIVATIONS.values()) and activation != wanted:
         yield f"its activation is `{wanted}`, the network's `{activation}`: set `activation: {wanted}`"
 
 
 def _activation(name: str) -> str:
-    return _ACTIVATIONS.get(name, name)
+    return ACTIVATIONS.get(name, name)
 
 
 def _unfit(naming: Naming, layout: Layout, reasons: list[str], state: State) -> CheckpointError:

@@ -14,7 +14,6 @@ from torch import Tensor
 from sslkit.core.backbone import Exported
 from sslkit.errors import CheckpointError, SpecError, reason_of
 from sslkit.evaluate.exports.named_tokens import (
-    POOLED,
     TOLERANCE,
     Answers,
     difference,
@@ -22,7 +21,7 @@ from sslkit.evaluate.exports.named_tokens import (
     require_equal,
 )
 from sslkit.evaluate.exports.opened_model import OpenedModel
-from sslkit.evaluate.exports.written import Reading, contiguous
+from sslkit.evaluate.exports.written import Reading, contiguous, left_out
 from sslkit.runtime.atomic_files import write_json
 
 TimmNet: TypeAlias = Any
@@ -146,15 +145,6 @@ def _usage(model: OpenedModel, out: Path, *, pooled: bool) -> str:
 
 
 def _notes(model: OpenedModel) -> tuple[str, ...]:
-    notes = []
-    if model.readout.layer != -1:
-        notes.append(
-            f"the run reads block {model.readout.layer}: "
-            f"`net.forward_intermediates(images, indices=[{model.readout.layer}], norm=False)`"
-        )
-    if model.head is not None:
-        notes.append(
-            f"the run's head `{model.readout.head}` is not in it; --to onnx or --to torch-export take it along"
-        )
-    pooled = POOLED[model.readout.pool].replace("_", " ")
-    return (*notes, f"its answer is the {pooled} of the last block") if notes else ()
+    layer = model.readout.layer
+    call = f"`net.forward_intermediates(images, indices=[{layer}], norm=False)`"
+    return (*left_out(model), *(() if layer == -1 else (f"block {layer}: {call}",)))

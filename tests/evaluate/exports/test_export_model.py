@@ -146,3 +146,48 @@ def test_what_is_no_network_is_refused(tmp_path, monkeypatch, what, checkpoint, 
         sslkit.export(what, to="timm", out="net", checkpoint=checkpoint)
     assert "\n" not in str(caught.value).strip()
     assert not (tmp_path / "net").exists()
+
+
+@pytest.mark.parametrize(
+    ("to", "options", "message"),
+    [
+        ("tflite", {}, "--to: 'tflite' is no format. Known: timm, hf, onnx, torch-export"),
+        ("timm", {"opset": 18}, "--opset: is of --to onnx; leave it out"),
+        ("torch-export", {"opset": 18}, "--opset: is of --to onnx; leave it out"),
+        ("timm", {"normalize": True}, "--normalize: a folder for timm says mean and deviation"),
+        ("hf", {"normalize": True}, "--normalize: a folder for hf says mean and deviation"),
+    ],
+)
+def test_options_that_a_format_does_not_have_are_refused(tmp_path, to, options, message):
+    with pytest.raises(SpecError, match=f"^{re.escape(message)}"):
+        sslkit.export("timm:test_resnet", to=to, out=tmp_path / "net", **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("to", "name"), [("onnx", "net.onnx"), ("torch-export", "net.pt2"), ("hf", "net")])
+def test_a_run_in_every_format(finished, tmp_path, to, name):
+    pytest.importorskip({"onnx": "onnxruntime", "hf": "transformers"}.get(to, "torch"))
+    exported = sslkit.export(finished, to=to, out=tmp_path / "deep" / name)
+    assert exported.path == tmp_path / "deep" / name
+    assert exported.path.exists()
+    assert 0 <= exported.deviation < 1e-5
+    with pytest.raises(SpecError, match="is there already"):
+        sslkit.export(finished, to=to, out=exported.path)
+
+
+def test_the_head_of_a_run_goes_into_a_file(tmp_path):
+    objective = {"kind": "byol"}
+    view = {**tiny.VIEW, "crops": 2}
+    readout = {"head": "byol.projector"}
+    run = tiny.spec(tmp_path / "run", objective=objective, views={"global": view}, readout=readout, steps=1,
+                    nets={"teacher": {"momentum": 0.5}})  # fmt: skip
+    train(run, lambda text: None)
+    opened = open_model(str(tmp_path / "run"))
+    exported = sslkit.export(tmp_path / "run", to="torch-export", out=tmp_path / "net.pt2")
+    images = torch.randn(4, 1, 8, 8)
+    outputs = torch.export.load(exported.path).module()(images)
+    assert near(outputs["features"], opened.head(expected(opened, images)["class_token"]))
+    without = sslkit.export(tmp_path / "run", to="timm", out=tmp_path / "net")
+    assert without.notes == (
+        "lacks the run's head `byol.projector`; --to onnx or --to torch-export take it along",
+    )

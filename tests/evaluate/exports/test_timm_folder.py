@@ -117,10 +117,10 @@ def test_what_the_head_of_a_timm_network_makes_is_its_class_token(tmp_path):
 def test_a_block_that_the_run_reads_is_told_of(tmp_path):
     opened = model("vit", "mean", layer=0)
     reading = filled(opened, tmp_path / "net")
-    assert (
-        "the run reads block 0: `net.forward_intermediates(images, indices=[0], norm=False)`" in reading.notes
+    assert reading.notes == (
+        "answers with the last block, and the run reads block 0",
+        "block 0: `net.forward_intermediates(images, indices=[0], norm=False)`",
     )
-    assert "its answer is the mean token of the last block" in reading.notes
     images = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
         assert near(loaded(tmp_path / "net")(images), expected(opened, images)["mean_token"])
