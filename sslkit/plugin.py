@@ -21,6 +21,7 @@ from sslkit.files.image_endings import readable_endings
 from sslkit.files.regular import read_bytes, read_text, require_regular
 from sslkit.files.typed_json import JsonFile
 from sslkit.registry.hookspecs import hookimpl
+from sslkit.specs.attribute_values import Values, names_of, value_numbers
 from sslkit.specs.base import Count, Spec, slot_default
 from sslkit.specs.error_location import annotation_of, options
 from sslkit.specs.error_text import spec_error, suggest
@@ -45,6 +46,8 @@ from sslkit.specs.families import (
     TargetField,
     TargetSpec,
 )
+from sslkit.specs.listed_files import FolderRules, ListedFiles, ListingFile, listed_files, test_split_conflict
+from sslkit.specs.listing_columns import ListingColumns
 from sslkit.specs.metrics import HIGHER, LOWER, NEITHER, Better, Metric, Metrics
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
@@ -59,6 +62,7 @@ from sslkit.specs.references import AverageName, CopyName, NetName, Reference, V
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule, Ramp, Shape, Value, eased, ends
 from sslkit.specs.split import SplitSpec
+from sslkit.specs.split_names import split_of, splits_in
 from sslkit.specs.terms import odd_names
 from sslkit.specs.views import ViewSpec
 
@@ -167,6 +171,21 @@ __all__ += [
     "read_bytes",
     "read_text",
     "require_regular",
+]
+
+# Which files a source reads: listings, splits by name, attributes as numbers of their values.
+__all__ += [
+    "FolderRules",
+    "ListedFiles",
+    "ListingColumns",
+    "ListingFile",
+    "Values",
+    "listed_files",
+    "names_of",
+    "split_of",
+    "splits_in",
+    "test_split_conflict",
+    "value_numbers",
 ]
 
 # Parts of a run that a spec may hold.

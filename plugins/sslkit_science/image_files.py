@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslkit.plugin import DataError
-
-SPLITS = frozenset(
-    {"train", "training", "test", "testing", "val", "valid", "validation", "eval", "unlabeled"}
-)
-"""Names of folders that are no classes, in any case."""
+from sslkit.plugin import DataError, split_of
 
 
 class Kind(NamedTuple):
@@ -39,6 +34,10 @@ class Files(NamedTuple):
     classes: tuple[str, ...]
     left_out: int
     """Files that are of another kind."""
+    attributes: Mapping[str, Sequence[int]] = {}
+    """Further labels by name, a number for each file; -1 where it is unknown."""
+    attribute_values: Mapping[str, tuple[str, ...]] = {}
+    """What the numbers of each stand for."""
 
     def path(self, file: int) -> Path:
         """Of the file at a place of `names`."""
@@ -76,12 +75,24 @@ def list_files(root: Path, kind: Kind, label_folders: bool, classes: Sequence[st
     listed = list(_walk(root, kind))
     names = sorted((name for name, wanted in listed if wanted), key=lambda name: Path(name).parts)
     left_out = sum(not wanted for _, wanted in listed)
+    labels, named = class_folders(root, names, classes) if label_folders else (None, ())
+    return Files(root, tuple(names), None if labels is None else tuple(labels), named, left_out)
+
+
+def class_folders(
+    root: Path, names: Sequence[str], classes: Sequence[str] | None = None
+) -> tuple[list[int] | None, tuple[str, ...]]:
+    """Class of each file by the folder right below `root` that it lies in; None where none lies in one.
+
+    Raises:
+        DataError: some lie in none; or folders are splits, or unknown.
+    """
     owners = [name.partition(os.sep)[0] if os.sep in name else "" for name in names]
-    if not label_folders or not any(owners):
-        return Files(root, tuple(names), None, (), left_out)
+    if not any(owners):
+        return None, ()
     named = _checked_classes(root, names, owners, classes)
     index = {name: i for i, name in enumerate(named)}
-    return Files(root, tuple(names), tuple(index[owner] for owner in owners), named, left_out)
+    return [index[owner] for owner in owners], named
 
 
 def _checked_classes(
@@ -94,7 +105,7 @@ def _checked_classes(
         raise DataError(
             f"{root}: {loose!r} lies beside class folders ({', '.join(here[1:4])}, ...); move it, {off}"
         )
-    if splits := [name for name in here if name.lower() in SPLITS]:
+    if splits := [name for name in here if split_of(name)]:
         raise DataError(
             f"{root}: the folder {splits[0]!r} is a split, not a class; name it, as in root: {root / splits[0]}, {off}"
         )

@@ -97,6 +97,8 @@ class PlaneSource(Source):
         entries = self._listed()
         self._entries = list(compress(entries, part([_key(entry) for entry in entries]))) if part else entries
         self.labels, self.classes = self._labeled(train)
+        self.attributes = {name: self._of_files(values) for name, values in files.attributes.items()}
+        self.attribute_values = files.attribute_values
         self.sizes = frozenset(
             (entry.window.height, entry.window.width) for entry in self._entries if entry.plane
         )
@@ -197,10 +199,13 @@ class PlaneSource(Source):
         in_files = [
             entry.plane.label for entry in self._entries if entry.plane and entry.plane.label is not None
         ]
+        if self.files.labels is not None and in_files:
+            raise DataError(
+                f"{self.files.root}: files have labels inside (`labels`), and their folders or a listing name others; "
+                "leave one out, as by `label_folders: false` or `columns: {label: null}`"
+            )
         if self.files.labels is not None:
-            return torch.tensor(
-                [self.files.labels[entry.file] for entry in self._entries]
-            ), self.files.classes
+            return self._of_files(self.files.labels), self.files.classes
         if not in_files:
             return None, ()
         if len(in_files) < len(self._entries):
@@ -214,6 +219,10 @@ class PlaneSource(Source):
                 f"{self.files.root}: the label {strange!r} is none of the {len(classes)} training classes"
             )
         return torch.tensor([index[str(label)] for label in in_files]), classes
+
+    def _of_files(self, numbers: Sequence[int]) -> Tensor:
+        """For each image that of its file."""
+        return torch.tensor([numbers[entry.file] for entry in self._entries])
 
     def _first_names(self) -> tuple[str, ...]:
         """Of the channels, as the first file that can be read has them; those of `bands`, where they are chosen."""

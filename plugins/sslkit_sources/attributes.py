@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sslkit.plugin import DataError, read_text
+from sslkit.plugin import DataError, Values, read_text, value_numbers
 
-Values = Sequence[str | None]
-"""The value of each image; None where it is unknown."""
 PATH = "path"
 """Column of a CSV file that names the image."""
-
-
-def names_of(values: Iterable[str | None]) -> tuple[str, ...]:
-    """Distinct values in their order: numerical where all are whole numbers."""
-    distinct = {value for value in values if value is not None}
-    whole = all(value.removeprefix("-").isdecimal() for value in distinct)
-    return tuple(sorted(distinct, key=lambda value: (int(value), value) if whole else (0, value)))
 
 
 def encode(
@@ -34,14 +25,8 @@ def encode(
     Raises:
         DataError: a value is none of the names, or a column has no names.
     """
-    encoded = {}
-    for column, values in columns.items():
-        index: dict[str | None, int] = {name: i for i, name in enumerate(names.get(column, ()))} | {None: -1}
-        strange = next((value for value in values if value not in index), None)
-        if strange is not None:
-            raise DataError(f"{where}: attribute {column!r} is {strange!r}, which no training image has")
-        encoded[column] = torch.tensor([index[value] for value in values])
-    return encoded
+    numbers = value_numbers(columns, names, where)
+    return {column: torch.tensor(places) for column, places in numbers.items()}
 
 
 class Coded(NamedTuple):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 
-from sslkit.plugin import DataError, SplitSpec, SslkitWarning
+from sslkit.plugin import DataError, SplitSpec
 from sslkit_sources.listing import Listing
 
 
@@ -31,27 +30,8 @@ def drawn(listed: Listing, draw: SplitSpec, split: str, where: str) -> Listing:
     names = paths
     if draw.by == "folder":
         listed, names = by_folder(listed, paths, where)
-    return at_places(listed, places_of(listed, draw, split, names, where))
-
-
-def places_of(listed: Listing, draw: SplitSpec, split: str, names: Sequence[str], where: str) -> list[int]:
-    """Which images of `listed` are of `split`; what is odd about it is told with the training images.
-
-    Args:
-        listed: the images of both splits.
-        draw: how they are divided.
-        split: "train" or "test".
-        names: of each image, or of what it stays together with.
-        where: what holds them, for messages.
-
-    Raises:
-        DataError: a split would be empty.
-    """
-    are_test = draw.divided(names, where)
-    if split == "train":
-        for note in draw.notes(are_test, listed.labels, listed.classes):
-            warnings.warn(note, SslkitWarning, stacklevel=2)
-    return [place for place, test in enumerate(are_test) if test == (split == "test")]
+    places = draw.places(names, split, where, labels=listed.labels, classes=listed.classes)
+    return at_places(listed, places)
 
 
 def at_places(listed: Listing, places: Sequence[int]) -> Listing:

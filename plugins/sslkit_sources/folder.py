@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -13,9 +13,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.interfaces import Decoder, Source, digests_of_files, fingerprint_of
-from sslkit.plugin import read_bytes
+from sslkit.plugin import ListedFiles, read_bytes
 from sslkit_sources.attributes import Coded
 from sslkit_sources.listing import Listing
+
+
+class Images(NamedTuple):
+    """What a split consists of."""
+
+    root: Path
+    """What the files of `listed` are relative to."""
+    listed: Listing
+    attributes: Coded
+
+
+def as_images(files: ListedFiles) -> Images:
+    """The images that a listing names."""
+    numbers = {name: torch.tensor(places) for name, places in files.attributes.items()}
+    return Images(
+        files.root, Listing(files.files, files.labels, files.classes), Coded(numbers, files.attribute_values)
+    )
 
 
 @final

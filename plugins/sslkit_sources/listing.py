@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sslkit.plugin import DataError
-from sslkit_sources.split_names import advice, divided_folders, names_by_split, split_of
+from sslkit.plugin import DataError, split_of
+from sslkit_sources.split_folders import advice, divided_folders, names_by_split
 
 
 class Listing(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,16 +13,15 @@ from typing import NamedTuple, final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.interfaces import SIZE, Decoder, Source, digest, digests_within, fingerprint_of, stacked, state_of
-from sslkit.plugin import DataError
-from sslkit_sources.attributes import encode, names_of
+from sslkit.plugin import DataError, SplitSpec, names_of
+from sslkit_sources.attributes import encode
 from sslkit_sources.parquet_columns import read_column
 from sslkit_sources.parquet_files import parquet_files, parquet_problem
-from sslkit_sources.parquet_labels import read_attributes, read_labels
+from sslkit_sources.parquet_labels import read_attributes, read_groups, read_labels
 
 
 class Columns(NamedTuple):
@@ -34,14 +34,12 @@ class Columns(NamedTuple):
     """Further labels."""
     max_classes: int = 100_000
     """That integer labels may count up to."""
+    group: str | None = None
+    """What stays together in a split that is drawn."""
 
 
 def parquet(
-    files: Sequence[Path],
-    columns: Columns,
-    decoder: Decoder,
-    train: Sequence[Path],
-    test: Sequence[Path] = (),
+    files: Sequence[Path], columns: Columns, decoder: Decoder, train: Sequence[Path]
 ) -> ParquetSource:
     """The images of `files`; their labels count through the classes of `train`, the training split's files.
 
@@ -53,6 +51,23 @@ def parquet(
     classes = () if files == train else read_labels(first, columns.label, (), columns.max_classes)[1]
     names = {name: names_of(values) for name, values in read_attributes(first, columns.attributes).items()}
     return ParquetSource(paths, columns, decoder, classes, names)
+
+
+def drawn_rows(whole: ParquetSource, draw: SplitSpec, split: str) -> ParquetSource:
+    """The images of `whole` that `draw` puts into `split`, by what they hold, or by their group.
+
+    So neither the order of rows nor their files move any, and equal images are never in both splits.
+
+    Raises:
+        DataError: a split would be empty, or an image has no group.
+    """
+    column, where = whole.columns.group, str(whole.files[0].parent)
+    if draw.by == "group" and column is not None:
+        names = read_groups(whole.files, column)
+    else:
+        names = [row.tobytes().hex() for row in whole.digests()]
+    labels = None if whole.labels is None else whole.labels.tolist()
+    return whole.part(draw.places(names, split, where, labels=labels, classes=whole.classes))
 
 
 @final
@@ -76,8 +91,9 @@ class ParquetSource(Source):
         self.decoder = decoder
         self.channels, self.channel_names = decoder.channels, decoder.names
         self._states = [state_of(path) for path in self.files]
-        self._parts = [read_images(path, columns.image) for path in self.files]
-        self._ends = torch.tensor([len(part) for part in self._parts]).cumsum(0).tolist()
+        self._rows: list[NDArray[np.int64]] | None = None
+        self._parts = self._images()
+        self._ends = _ends(self._parts)
         if not self._ends[-1]:
             raise DataError(f"{self.files[0]}: holds no rows; expected an image in each")
         self.labels, self.classes = read_labels(self.files, columns.label, classes, columns.max_classes)
@@ -89,13 +105,26 @@ class ParquetSource(Source):
         """Over the encoded images, labels and attributes; not over how the files store them."""
         return fingerprint_of(self, self.attribute_values, *self.decoder.settings())
 
+    def part(self, places: Sequence[int]) -> ParquetSource:
+        """The images at `places`, in their order; the others are let go of."""
+        kept = np.array(places, dtype=np.int64)
+        files = np.searchsorted(self._ends, kept, side="right")
+        rows = kept - np.array([0, *self._ends])[files]
+        part = copy.copy(self)
+        part._rows = [rows[files == file] for file in range(len(self.files))]
+        part._parts = [part._chosen(images, file) for file, images in enumerate(self._parts)]
+        part._ends = _ends(part._parts)
+        part.labels = None if self.labels is None else self.labels[kept]
+        part.attributes = {name: values[kept] for name, values in self.attributes.items()}
+        return part
+
     def digests(self) -> NDArray[np.uint8]:
         """`[N, 16]` of the encoded images."""
-        every = zip(self.files, self._states, self._parts, strict=True)
+        every = enumerate(zip(self.files, self._states, self._parts, strict=True))
         return np.concatenate(
             [
-                digests_within(path, self.columns.image, state, partial(_hashed, part))
-                for path, state, part in every
+                digests_within(path, self._column(file), state, partial(_hashed, part))
+                for file, (path, state, part) in every
             ]
         )
 
@@ -104,7 +133,25 @@ class ParquetSource(Source):
 
     def __setstate__(self, state: dict[str, object]) -> None:
         vars(self).update(state)
-        self._parts = [read_images(path, self.columns.image) for path in self.files]
+        self._parts = self._images()
+
+    def _images(self) -> list[pa.ChunkedArray]:
+        """Of each file, those that are kept."""
+        return [
+            self._chosen(read_images(path, self.columns.image), file) for file, path in enumerate(self.files)
+        ]
+
+    def _chosen(self, images: pa.ChunkedArray, file: int) -> pa.ChunkedArray:
+        if self._rows is None:
+            return images
+        kept = np.zeros(len(images), dtype=np.bool_)
+        kept[self._rows[file]] = True
+        return images.filter(pa.array(kept))
+
+    def _column(self, file: int) -> str:
+        """What the digests of a file are kept under."""
+        column = self.columns.image
+        return column if self._rows is None else f"{column} {digest(self._rows[file].data).hex()}"
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -123,11 +170,16 @@ class ParquetSource(Source):
     def name(self, index: int) -> str:
         """File and row."""
         part, row = self._place(index)
-        return f"{self.files[part]} row {row}"
+        return f"{self.files[part]} row {row if self._rows is None else self._rows[part][row]}"
 
     def _place(self, index: int) -> tuple[int, int]:
         part = bisect.bisect_right(self._ends, index)
         return part, index - (self._ends[part - 1] if part else 0)
+
+
+def _ends(parts: Sequence[pa.ChunkedArray]) -> list[int]:
+    """Where the images of each file end among all."""
+    return np.cumsum([len(part) for part in parts]).tolist()
 
 
 def _hashed(images: pa.ChunkedArray) -> NDArray[np.uint8]:

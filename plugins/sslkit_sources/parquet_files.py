@@ -7,8 +7,9 @@ import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from sslkit.plugin import splits_in
 from sslkit_sources.listing import from_here, walk_once
-from sslkit_sources.split_names import advice, splits_in
+from sslkit_sources.split_folders import advice
 
 
 def parquet_problem(files: Path, field: str = "files") -> str | None:

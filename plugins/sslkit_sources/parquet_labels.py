@@ -149,16 +149,36 @@ def read_attributes(files: Sequence[Path], columns: Sequence[str]) -> dict[str, 
     Raises:
         DataError: a column is missing, or holds neither whole numbers, truth values nor text.
     """
-    return {name: [value for path in files for value in _attribute_of(path, name)] for name in columns}
+    return {
+        name: [value for path in files for value in _texts_of(path, name, "attributes")] for name in columns
+    }
 
 
-def _attribute_of(path: Path, column: str) -> Iterable[str | None]:
-    values = read_column(path, column, "attributes")
+def read_groups(files: Sequence[Path], column: str) -> list[str]:
+    """The group of each row, as text.
+
+    Raises:
+        DataError: the column is missing, holds something else, or a cell is empty.
+    """
+    groups = list[str]()
+    for path in files:
+        for row, group in enumerate(_texts_of(path, column, "group_column")):
+            if not group:
+                raise DataError(
+                    f"{path} row {row}: has no group in the column {column!r}; `split` goes by group, so each image "
+                    "needs one"
+                )
+            groups.append(group)
+    return groups
+
+
+def _texts_of(path: Path, column: str, field: str) -> Iterable[str | None]:
+    values = read_column(path, column, field)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     kinds = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
     if not any(kind(values.type) for kind in kinds):
         raise DataError(
-            f"{path}: attribute {column!r} holds {values.type}; expected whole numbers, truth values or text"
+            f"{path}: column {column!r} of `{field}` holds {values.type}; expected whole numbers, truth values or text"
         )
     return [None if value is None else str(value) for value in values.to_pylist()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import final
@@ -15,9 +14,9 @@ from torch import Tensor
 
 from sslkit.interfaces import Decoder, Source, digest, digests_of_files, fingerprint_of, open_image, stacked
 from sslkit.plugin import DataError, require_regular
-from sslkit_sources import listing
-from sslkit_sources.folder import FolderSource
-from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
+from sslkit_sources.folder import FolderSource, Images
+from sslkit_sources.listing import folder_problem, images_below
+from sslkit_sources.mask_folders import MASK_EXTENSIONS, MASKS
 from sslkit_sources.mask_regions import Regions
 
 INDEXED = frozenset({"P", "L", "1"})
@@ -28,43 +27,33 @@ INDEXED = frozenset({"P", "L", "1"})
 class SegmentationSource(Source):
     """Images and masks decoded from files on access."""
 
-    labels = None
-    classes = ()
-
-    def __init__(
-        self,
-        root: Path,
-        regions: Regions,
-        decoder: Decoder,
-        part: Callable[[listing.Listing], listing.Listing] | None = None,
-    ) -> None:
+    def __init__(self, images: Images, regions: Regions, decoder: Decoder) -> None:
         """Pair images and masks.
 
         Args:
-            root: holds the folders `images` and `masks`.
+            images: in the folder `images`, beside which lies the folder `masks`.
             regions: what values of masks mean.
             decoder: of the images.
-            part: which images are read. Default: all.
 
         Raises:
-            DataError: a folder is missing or empty, or an image has no mask.
+            DataError: there are no masks, or an image has none.
         """
-        files = _list(root / IMAGES, EXTENSIONS)
-        masks = {Path(name).with_suffix("").as_posix(): name for name in _list(root / MASKS, MASK_EXTENSIONS)}
+        folder, files = images.root, images.listed.files
+        self.root, self._meaning = folder.parent, regions
+        every = list_images(self.root / MASKS, MASK_EXTENSIONS)
+        masks = {Path(name).with_suffix("").as_posix(): name for name in every}
         stems = [Path(name).with_suffix("").as_posix() for name in files]
         lacking = [name for name, stem in zip(files, stems, strict=True) if stem not in masks]
         if lacking:
             raise DataError(
-                f"{root / IMAGES / lacking[0]}: has no mask ({len(lacking)} of {len(files)} images have none); "
-                f"expected {root / MASKS / Path(lacking[0]).with_suffix('.png')}"
+                f"{folder / lacking[0]}: has no mask ({len(lacking)} of {len(files)} images have none); "
+                f"expected {self.root / MASKS / Path(lacking[0]).with_suffix('.png')}"
             )
-        _require_single(root, files, stems)
-        listed = listing.Listing(files, None, ())
-        listed = part(listed) if part else listed
-        stems = [Path(name).with_suffix("").as_posix() for name in listed.files]
-        self.root, self._meaning = root, regions
+        _require_single(folder, files, stems)
         self.masks = [masks[stem] for stem in stems]
-        self.images = FolderSource(root / IMAGES, listed, decoder)
+        self.images = FolderSource(folder, images.listed, decoder, images.attributes)
+        self.labels, self.classes = self.images.labels, self.images.classes
+        self.attributes, self.attribute_values = self.images.attributes, self.images.attribute_values
         self.channels, self.regions = decoder.channels, regions.names
         self.channel_names = decoder.names
 
@@ -105,19 +94,23 @@ class SegmentationSource(Source):
         return torch.from_numpy(self._meaning.numbered(values, str(path)))
 
 
-def _list(folder: Path, extensions: tuple[str, ...]) -> list[str]:
-    """Path below `folder` of every image, sorted."""
-    problem = listing.folder_problem(folder, extensions)
+def list_images(folder: Path, extensions: tuple[str, ...]) -> list[str]:
+    """Path below `folder` of every image, sorted.
+
+    Raises:
+        DataError: the folder is missing, or holds none.
+    """
+    problem = folder_problem(folder, extensions)
     if problem:
         raise DataError(problem)
-    return sorted(listing.images_below(folder, extensions))
+    return sorted(images_below(folder, extensions))
 
 
-def _require_single(root: Path, files: list[str], stems: list[str]) -> None:
+def _require_single(folder: Path, files: list[str], stems: list[str]) -> None:
     owner: dict[str, str] = {}
     for name, stem in zip(files, stems, strict=True):
         if stem in owner:
-            raise DataError(f"{root / IMAGES}: {owner[stem]} and {name} would share a mask; rename one")
+            raise DataError(f"{folder}: {owner[stem]} and {name} would share a mask; rename one")
         owner[stem] = name
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, final
 
 from pydantic import Field
 
-from sslkit.errors import DataError
+from sslkit.errors import DataError, SslkitWarning
 from sslkit.specs.base import Spec
 
 MOST_OFF = 0.5
@@ -63,6 +64,35 @@ class SplitSpec(Spec):
                 "`test`, or take another `seed`"
             )
         return are_test
+
+    def places(
+        self,
+        names: Sequence[str],
+        split: str,
+        where: str,
+        *,
+        labels: Sequence[int] | None = None,
+        classes: Sequence[str] = (),
+        notes: Iterable[str] = (),
+    ) -> list[int]:
+        """Which images are of `split`; what is odd about it is told with the training images.
+
+        Args:
+            names: of each image, or of what it stays together with.
+            split: "train" or "test".
+            where: what holds the images, for messages.
+            labels: of the images of both splits.
+            classes: what the labels count through.
+            notes: what else is odd.
+
+        Raises:
+            DataError: a split would be empty.
+        """
+        are_test = self.divided(names, where)
+        if split == "train":
+            for note in (*self.notes(are_test, labels, classes), *notes):
+                warnings.warn(note, SslkitWarning, stacklevel=2)
+        return [place for place, test in enumerate(are_test) if test == (split == "test")]
 
     def notes(
         self, are_test: Sequence[bool], labels: Sequence[int] | None, classes: Sequence[str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec
+from sslkit.plugin import ListingColumns, Problem, Range, SourceSpec, SplitSpec
 from sslkit_science.image_files import Kind
 from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
@@ -24,6 +24,7 @@ from sslkit_science.specs.fields import (
     Tile,
     band_problems,
     build,
+    listing_unused,
     problems,
 )
 
@@ -44,6 +45,13 @@ class Zarr(SourceSpec):
     """Stores of the test split, in the same way. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
+    listing: Path | None = None
+    """File that names the files below `root`, in place of all: CSV whose columns have labels, splits, groups and
+    attributes, or a text file of a path on each line. All images of a file are of its row."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `test`, or else `root`."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -78,6 +86,7 @@ class Zarr(SourceSpec):
         return problems(self, self._kind)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from listing_unused(self)
         if self.tile is None:
             yield Problem("empty", "has no effect without `tile`; set that too, or leave this out")
 
@@ -105,6 +114,13 @@ class HDF5(SourceSpec):
     """Files of the test split, in the same way. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
+    listing: Path | None = None
+    """File that names the files below `root`, in place of all: CSV whose columns have labels, splits, groups and
+    attributes, or a text file of a path on each line. All images of a file are of its row."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `test`, or else `root`."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -140,6 +156,7 @@ class HDF5(SourceSpec):
         yield from band_problems(self.bands, self._kind)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from listing_unused(self)
         if self.tile is None:
             yield Problem("empty", "has no effect without `tile`; set that too, or leave this out")
 
@@ -168,6 +185,13 @@ class NumPy(SourceSpec):
     """Files of the test split, in the same way. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
+    listing: Path | None = None
+    """File that names the files below `root`, in place of all: CSV whose columns have labels, splits, groups and
+    attributes, or a text file of a path on each line. All images of a file are of its row."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `test`, or else `root`."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     label_folders: bool = True
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -205,6 +229,7 @@ class NumPy(SourceSpec):
         yield from band_problems(self.bands, self._kind)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from listing_unused(self)
         if self.tile is None:
             yield Problem("empty", "has no effect without `tile`; set that too, or leave this out")
 

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Protocol
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from sslkit.plugin import DataError, Problem, Range, SplitSpec
+from sslkit.plugin import (
+    DataError,
+    ListingColumns,
+    ListingFile,
+    Problem,
+    Range,
+    SplitSpec,
+    listed_files,
+    test_split_conflict,
+)
 from sslkit_science.axes import axes_problem
 from sslkit_science.image_files import Kind, list_files, root_problem
 from sslkit_science.libraries import missing
@@ -73,6 +83,21 @@ class Common(Protocol):
         ...
 
     @property
+    def listing(self) -> Path | None:
+        """Names the files."""
+        ...
+
+    @property
+    def test_listing(self) -> Path | None:
+        """Names those of the test split."""
+        ...
+
+    @property
+    def columns(self) -> ListingColumns:
+        """Of both."""
+        ...
+
+    @property
     def label_folders(self) -> bool:
         """Whether folders are classes."""
         ...
@@ -91,14 +116,24 @@ def problems(spec: Common, kind: Kind) -> Iterator[Problem]:
         message = root_problem(root.expanduser(), kind) if root else None
         if message:
             yield Problem(field, message)
-    if message := _split_problem(spec):
-        yield Problem("split", message)
+    for field, file in (("listing", spec.listing), ("test_listing", spec.test_listing)):
+        if file and not file.expanduser().is_file():
+            yield Problem(field, f"{file}: no such file; expected a CSV file with a column 'path'")
+    if message := _conflict(spec):
+        yield Problem("split" if spec.split else "test", message)
 
 
-def _split_problem(spec: Common) -> str | None:
-    if spec.split is not None and spec.test is not None:
-        return "draws the test split from `root`, and `test` names one; leave one out"
-    return None
+def _conflict(spec: Common) -> str | None:
+    """Why the fields that name test images do not fit each other."""
+    return test_split_conflict(spec.split, spec.test, spec.listing, spec.test_listing)
+
+
+def listing_unused(spec: Common) -> Iterator[Problem]:
+    """Fields that have no effect with, or without, a listing."""
+    for field in ("test_listing", "columns") if spec.listing is None else ():
+        yield Problem(field, "has no effect without `listing`; give that too, or leave this out")
+    if spec.listing is not None:
+        yield Problem("extensions", "has no effect with `listing`, whose rows say it; leave one out")
 
 
 def band_problems(bands: tuple[int | str, ...], kind: Kind) -> Iterator[Problem]:
@@ -118,8 +153,10 @@ def build(
     from sslkit_science.drawn_files import drawn_files
     from sslkit_science.plane_source import PlaneSource, tell
 
-    if message := _split_problem(spec):
-        raise DataError(f"split: {message}")
+    if message := _conflict(spec):
+        raise DataError(message)
+    if spec.listing is not None:
+        return _listed(spec, split, kind, reader, reading)
     if split != "train" and spec.test is None and spec.split is None:
         return None
     files = list_files(spec.root.expanduser(), kind, spec.label_folders)
@@ -138,3 +175,26 @@ def build(
         return train
     tests = list_files(spec.test.expanduser(), kind, spec.label_folders, files.classes)
     return PlaneSource(tests, reader(), reading, train)
+
+
+def _listed(
+    spec: Common, split: str, kind: Kind, reader: Callable[[], Reader], reading: Reading
+) -> PlaneSource | None:
+    """The images of the files that a listing names for `split`."""
+    from sslkit_science.drawn_files import FileRules, files_of_listing
+    from sslkit_science.plane_source import PlaneSource
+
+    roots = [root.expanduser() for root in (spec.root, spec.test or spec.root)]
+    train, test = (
+        None if file is None else ListingFile(file.expanduser(), root)
+        for file, root in zip((spec.listing, spec.test_listing), roots, strict=True)
+    )
+    rules = FileRules(reader(), spec.label_folders, kind.folders)
+    assert train is not None, "the caller has seen to it"
+    read = partial(listed_files, train, test, spec.columns, spec.split, rules=rules)
+    chosen = read(split)
+    if chosen is None:
+        return None
+    training = read("train") if split != "train" else None
+    first = PlaneSource(files_of_listing(training), reader(), reading) if training else None
+    return PlaneSource(files_of_listing(chosen), reader(), reading, first)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec
+from sslkit.plugin import ListingColumns, Problem, Range, SourceSpec, SplitSpec
 from sslkit_science.image_files import Kind
 from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
@@ -22,6 +22,7 @@ from sslkit_science.specs.fields import (
     Percent,
     band_problems,
     build,
+    listing_unused,
     problems,
 )
 
@@ -42,6 +43,13 @@ class DICOM(SourceSpec):
     """Files of the test split, in the same way. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
+    listing: Path | None = None
+    """File that names the files below `root`, in place of all: CSV whose columns have labels, splits, groups and
+    attributes, or a text file of a path on each line. All images of a file are of its row."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `test`, or else `root`."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -64,6 +72,7 @@ class DICOM(SourceSpec):
         return problems(self, self._kind)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from listing_unused(self)
         if self.window:
             yield Problem("range", "has no effect with `window: true`; leave one of them out")
 
@@ -91,6 +100,13 @@ class NIfTI(SourceSpec):
     """Files of the test split, in the same way. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
+    listing: Path | None = None
+    """File that names the files below `root`, in place of all: CSV whose columns have labels, splits, groups and
+    attributes, or a text file of a path on each line. All images of a file are of its row."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `test`, or else `root`."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     label_folders: bool = False
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -124,6 +140,7 @@ class NIfTI(SourceSpec):
             yield Problem("volume_percentile", "must be [low, high], with low below high")
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from listing_unused(self)
         if self.volume_percentile is not None:
             yield Problem("range", "has no effect with `volume_percentile`; leave one of them out")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, Range, SourceSpec, SplitSpec
+from sslkit.plugin import ListingColumns, Problem, Range, SourceSpec, SplitSpec
 from sslkit_science.image_files import Kind
 from sslkit_science.libraries import missing
 from sslkit_science.specs.fields import (
@@ -20,6 +20,7 @@ from sslkit_science.specs.fields import (
     Share,
     Tile,
     build,
+    listing_unused,
     problems,
 )
 
@@ -40,6 +41,13 @@ class TIFF(SourceSpec):
     """Files of the test split, in the same way. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the files at `root`, or from the images of the only one."""
+    listing: Path | None = None
+    """File that names the files below `root`, in place of all: CSV whose columns have labels, splits, groups and
+    attributes, or a text file of a path on each line. All images of a file are of its row."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `test`, or else `root`."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     label_folders: bool = True
     """Whether the folders right below `root` are classes."""
     range: Range = "auto"
@@ -73,6 +81,7 @@ class TIFF(SourceSpec):
         return problems(self, self._kind)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from listing_unused(self)
         if self.tile is None:
             yield Problem("empty", "has no effect without `tile`; set that too, or leave this out")
 

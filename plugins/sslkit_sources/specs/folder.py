@@ -13,14 +13,21 @@ from pydantic import AfterValidator, Field, model_validator
 from sslkit.plugin import (
     Alpha,
     Bands,
+    ListedFiles,
+    ListingColumns,
+    ListingFile,
     Problem,
     Range,
     SourceSpec,
     SplitSpec,
     SslkitWarning,
+    listed_files,
+    names_of,
     readable_endings,
     require_fitting,
+    test_split_conflict,
 )
+from sslkit_sources.class_folders import ClassFolders
 from sslkit_sources.drawn_split import drawn
 from sslkit_sources.listing import (
     Listing,
@@ -33,15 +40,13 @@ from sslkit_sources.listing import (
     require_apart,
     split_problem,
 )
-from sslkit_sources.specs.listing_columns import ListingColumns
-from sslkit_sources.specs.places import Paths, learns_from, placed
+from sslkit_sources.specs.places import Paths, learns_from, placed, tables_missing, without_effect
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
     from sslkit_sources.attributes import Coded
-    from sslkit_sources.folder import FolderSource
-    from sslkit_sources.listed_images import Images
+    from sslkit_sources.folder import FolderSource, Images
 
 
 def _dotted(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,16 +110,12 @@ class Folder(SourceSpec):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         require_fitting(self)
-        if self.split is not None and (other := self._named(("test", "test_listing"))):
-            raise ValueError(
-                f"`split` draws the test split from `root`, and `{other}` names one; leave one out"
-            )
+        if conflict := test_split_conflict(self.split, self.test, self.listing, self.test_listing):
+            raise ValueError(conflict)
         if self.listing is not None and (other := self._named(("attributes", "extensions"))):
             raise ValueError(
                 f"`{other}` has no effect with `listing`, whose rows and columns say it; leave one out"
             )
-        if self.listing is not None and self.test is not None and self.test_listing is None:
-            raise ValueError("`listing` names the training images, so `test` needs a `test_listing`")
         if self.listing is not None and max(len(placed("", self.root)), len(placed("", self.test))) > 1:
             raise ValueError("paths of a `listing` are below one folder; name one that all of them lie in")
         return self
@@ -128,12 +129,9 @@ class Folder(SourceSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        files = (self.listing, self.test_listing, self.attributes, self.test_attributes)
-        for field, file in zip(
-            ("listing", "test_listing", "attributes", "test_attributes"), files, strict=True
-        ):
-            if file and not file.expanduser().is_file():
-                yield Problem(field, f"{file}: no such file; expected a CSV file with a column 'path'")
+        files = {"listing": self.listing, "test_listing": self.test_listing}
+        files |= {"attributes": self.attributes, "test_attributes": self.test_attributes}
+        yield from tables_missing(files)
         for field, roots in (("root", self.root), ("test", self.test)):
             for path, root in placed(field, roots):
                 message = folder_problem(root, self._endings()) or (
@@ -155,10 +153,7 @@ class Folder(SourceSpec):
             "test_listing": ("listing",),
             "columns": ("listing",),
         }
-        for field, others in needs.items():
-            for other in others:
-                if getattr(self, other) is None:
-                    yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
+        return without_effect(self, needs)
 
     def build(self, split: str) -> Source | None:
         from sslkit.interfaces import decoder_of, settled_decoder
@@ -175,18 +170,24 @@ class Folder(SourceSpec):
 
     def _images(self, split: str) -> Images | None:
         """What `split` consists of; None where there is no such split."""
-        from sslkit_sources.listed_images import Named, listed_images
+        from sslkit_sources.folder import as_images
 
         if self.listing is None:
             return self._in_folders(split)
+        files = self._listed(self.listing, split)
+        return None if files is None else as_images(files)
+
+    def _listed(self, listing: Path, split: str) -> ListedFiles | None:
+        """The files of `split` that a listing names."""
         ((_, root),) = placed("root", self.root)
         others = [folder for _, folder in placed("test", self.test)] or [root]
-        test = None if self.test_listing is None else Named(self.test_listing.expanduser(), others[0])
-        return listed_images(Named(self.listing.expanduser(), root), test, self.columns, self.split, split)
+        test = None if self.test_listing is None else ListingFile(self.test_listing.expanduser(), others[0])
+        train = ListingFile(listing.expanduser(), root)
+        return listed_files(train, test, self.columns, self.split, split, ClassFolders(self.split))
 
     def _in_folders(self, split: str) -> Images | None:
+        from sslkit_sources.folder import Images
         from sslkit_sources.left_out_files import left_out
-        from sslkit_sources.listed_images import Images
 
         where = self._where(split)
         if not where.roots:
@@ -221,7 +222,7 @@ class Folder(SourceSpec):
 
     def _attributes(self, split: str, listed: Listing) -> Coded:
         """Attributes of the images of `split`; their values are those of `_whole("train")`."""
-        from sslkit_sources.attributes import Coded, coded, names_of, read_csv
+        from sslkit_sources.attributes import Coded, coded, read_csv
 
         if self.attributes is None:
             return Coded({}, {})

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field, model_validator
 
-from sslkit.plugin import Alpha, Bands, Problem, Range, SourceSpec, require_fitting
+from sslkit.plugin import Alpha, Bands, Problem, Range, SourceSpec, SplitSpec, require_fitting
 from sslkit_sources.parquet_files import parquet_problem, shared_problem
 from sslkit_sources.specs.places import Paths, learns_from, placed
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
+    from sslkit_sources.parquet import ParquetSource
 
 
 @final
@@ -27,10 +28,14 @@ class Parquet(SourceSpec):
     """A file, a folder of `*.parquet` at any depth, a pattern such as `data/train-*.parquet`, or a list of such."""
     test: Paths | None = None
     """The test split, in the same way. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the images of `files`, by what they hold (`image`) or by `group`."""
     image_column: str = "image"
     """Column of the encoded images: binary, or a struct with a field `bytes`."""
     label_column: str | None = "label"
     """Column of the labels: integers from 0, or class names. null: the images have no labels."""
+    group_column: str | None = None
+    """Column of what `split: {by: group}` keeps together, such as a patient: whole numbers or text."""
     attributes: tuple[str, ...] = ()
     """Columns of further labels, for `probing`: whole numbers, truth values or text; empty cells are unknown."""
     channels: int = Field(3, ge=1)
@@ -57,6 +62,14 @@ class Parquet(SourceSpec):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         require_fitting(self)
+        if self.split is None:
+            return self
+        if self.test is not None:
+            raise ValueError("`split` draws the test split from `files`, and `test` names one; leave one out")
+        if self.split.by == "folder":
+            raise ValueError("rows lie in no folder; write `split: {by: group}` and a `group_column`")
+        if self.split.by == "group" and self.group_column is None:
+            raise ValueError("`split` goes by group, so name the column of groups with `group_column`")
         return self
 
     @classmethod
@@ -74,17 +87,34 @@ class Parquet(SourceSpec):
             if message:
                 yield Problem("test", message)
 
-    def build(self, split: str) -> Source | None:
-        from sslkit.interfaces import decoder_of, settled_decoder
-        from sslkit_sources.parquet import Columns, parquet
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        if self.group_column is not None and (self.split is None or self.split.by != "group"):
+            yield Problem("group_column", "has no effect without `split: {by: group}`; leave it out")
 
-        train, test = ([path for _, path in placed("", paths)] for paths in (self.files, self.test))
-        files = train if split == "train" else test
-        if not files:
+    def build(self, split: str) -> Source | None:
+        from sslkit.interfaces import settled_decoder
+
+        source = self._read(split)
+        if source is None:
             return None
-        columns = Columns(self.image_column, self.label_column, self.attributes, self.max_classes)
-        read = partial(parquet, columns=columns, decoder=decoder_of(self), train=train)
-        source = read(files)
-        training = partial(read, train) if split != "train" else lambda: source
+        training = partial(self._training_images, source, split)
         source.decoder = settled_decoder(source.decoder, self.range, source, training)
         return source
+
+    def _training_images(self, source: ParquetSource, split: str) -> ParquetSource:
+        return (None if split == "train" else self._read("train")) or source
+
+    def _read(self, split: str) -> ParquetSource | None:
+        """The images of `split`; None where there is no such split."""
+        from sslkit.interfaces import decoder_of
+        from sslkit_sources.parquet import Columns, drawn_rows, parquet
+
+        train, test = ([path for _, path in placed("", paths)] for paths in (self.files, self.test))
+        files = train if split == "train" or self.split else test
+        if not files:
+            return None
+        columns = Columns(
+            self.image_column, self.label_column, self.attributes, self.max_classes, self.group_column
+        )
+        source = parquet(files, columns, decoder_of(self), train)
+        return drawn_rows(source, self.split, split) if self.split else source

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
+
+from sslkit.plugin import Problem
 
 if TYPE_CHECKING:
     from sslkit.plugin import RunSpec, SourceSpec
@@ -31,3 +34,18 @@ def learns_from(run: RunSpec | None, source: SourceSpec) -> bool:
     Of other sources an evaluator may read the test split alone.
     """
     return run is not None and run.data is source and run.max_duplicates < 1
+
+
+def tables_missing(files: Mapping[str, Path | None]) -> Iterator[Problem]:
+    """Fields that name tables of images that are not there."""
+    for field, file in files.items():
+        if file and not file.expanduser().is_file():
+            yield Problem(field, f"{file}: no such file; expected a CSV file with a column 'path'")
+
+
+def without_effect(spec: SourceSpec, needs: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
+    """Fields of `needs` that have no effect, as another field that they need is not set."""
+    for field, others in needs.items():
+        for other in others:
+            if getattr(spec, other) is None:
+                yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")

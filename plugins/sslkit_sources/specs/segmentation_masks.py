@@ -9,15 +9,30 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field, model_validator
 
-from sslkit.plugin import Alpha, Bands, DataError, Problem, Range, SourceSpec, SplitSpec, require_fitting
-from sslkit_sources import listing
+from sslkit.plugin import (
+    Alpha,
+    Bands,
+    DataError,
+    ListingColumns,
+    ListingFile,
+    Problem,
+    Range,
+    SourceSpec,
+    SplitSpec,
+    listed_files,
+    require_fitting,
+    test_split_conflict,
+)
+from sslkit_sources.class_folders import ClassFolders
 from sslkit_sources.drawn_split import drawn
+from sslkit_sources.listing import Listing, folder_problem
 from sslkit_sources.mask_folders import EXTENSIONS, IMAGES, MASK_EXTENSIONS, MASKS
+from sslkit_sources.specs.places import tables_missing, without_effect
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
-    from sslkit_sources.folder import FolderSource
+    from sslkit_sources.folder import FolderSource, Images
     from sslkit_sources.mask_regions import Regions
     from sslkit_sources.segmentation import SegmentationSource
 
@@ -26,7 +41,8 @@ if TYPE_CHECKING:
 class Segmentation(SourceSpec):
     """Images with masks: `root/images/NAME.jpg` and `root/masks/NAME.png`, whose values tell what each pixel shows.
 
-    Masks are gray or palette PNG files of their image's size; names may have folders in them. There are no labels.
+    Masks are gray or palette PNG files of their image's size; names may have folders in them. Without a `listing` there
+    are no labels.
     """
 
     unchecked: ClassVar[str] = "it reads folders of images and masks"
@@ -37,6 +53,14 @@ class Segmentation(SourceSpec):
     """Such a folder of the test split. Default: there is no test split."""
     split: SplitSpec | None = None
     """In place of `test`: a test split drawn from the images of `root`."""
+    listing: Path | None = None
+    """File that names the images, below `root/images`, in place of all: CSV with a header, whose columns have labels,
+    splits, groups and attributes; or a text file of a path on each line."""
+    test_listing: Path | None = None
+    """The same for the test split, its paths below `images` of `test`, or else of `root`. Default: `listing` says which
+    images are tests, in a column `split`, or `split` draws them."""
+    columns: ListingColumns = ListingColumns()
+    """What the columns of `listing` are called."""
     regions: Annotated[int, Field(ge=2, le=255)] | Path
     """What values mean: a text file with a name on each line, the first for value 0; or how many there are, which are
     then called by their numbers."""
@@ -67,8 +91,8 @@ class Segmentation(SourceSpec):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         require_fitting(self)
-        if self.split is not None and self.test is not None:
-            raise ValueError("`split` draws the test split from `root`, and `test` names one; leave one out")
+        if conflict := test_split_conflict(self.split, self.test, self.listing, self.test_listing):
+            raise ValueError(conflict)
         return self
 
     @classmethod
@@ -79,13 +103,17 @@ class Segmentation(SourceSpec):
         roots = {"root": self.root} | ({} if self.test is None else {"test": self.test})
         for field, root in roots.items():
             for folder, ends in ((IMAGES, EXTENSIONS), (MASKS, MASK_EXTENSIONS)):
-                message = listing.folder_problem(root.expanduser() / folder, ends)
+                message = folder_problem(root.expanduser() / folder, ends)
                 if message:
                     yield Problem(field, message)
+        yield from tables_missing({"listing": self.listing, "test_listing": self.test_listing})
         if isinstance(self.regions, Path) and not self.regions.expanduser().is_file():
             yield Problem(
                 "regions", f"{self.regions}: no such file; expected a text file with a name on each line"
             )
+
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        return without_effect(self, {"test_listing": ("listing",), "columns": ("listing",)})
 
     def build(self, split: str) -> Source | None:
         from sslkit.interfaces import settled_decoder
@@ -107,12 +135,33 @@ class Segmentation(SourceSpec):
         from sslkit.interfaces import decoder_of
         from sslkit_sources.segmentation import SegmentationSource
 
+        images = self._named(self.listing, split) if self.listing else self._in_folder(split)
+        return None if images is None else SegmentationSource(images, self._meaning(), decoder_of(self))
+
+    def _in_folder(self, split: str) -> Images | None:
+        """All images in the folder of `split`, or those that are drawn from them."""
+        from sslkit_sources.attributes import Coded
+        from sslkit_sources.folder import Images
+        from sslkit_sources.segmentation import list_images
+
         root = self.root if split == "train" or self.split is not None else self.test
         if root is None:
             return None
-        where = str(root.expanduser() / IMAGES)
-        part = partial(drawn, draw=self.split, split=split, where=where) if self.split else None
-        return SegmentationSource(root.expanduser(), self._meaning(), decoder_of(self), part)
+        folder = root.expanduser() / IMAGES
+        listed = Listing(list_images(folder, EXTENSIONS), None, ())
+        listed = drawn(listed, self.split, split, str(folder)) if self.split else listed
+        return Images(folder, listed, Coded({}, {}))
+
+    def _named(self, listing: Path, split: str) -> Images | None:
+        """Those that a listing names."""
+        from sslkit_sources.folder import as_images
+
+        roots = [root.expanduser() / IMAGES for root in (self.root, self.test or self.root)]
+        train = ListingFile(listing.expanduser(), roots[0])
+        test = ListingFile(self.test_listing.expanduser(), roots[1]) if self.test_listing else None
+        rules = ClassFolders(self.split, labeled=False)
+        files = listed_files(train, test, self.columns, self.split, split, rules)
+        return None if files is None else as_images(files)
 
     def _meaning(self) -> Regions:
         """Of the values of masks. Raises DataError where they are not as many as the names."""

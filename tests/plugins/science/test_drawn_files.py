@@ -39,7 +39,7 @@ def test_every_kind_draws_and_refuses_two_ways_of_naming_tests(cls: type, tmp_pa
     assert cls.model_fields["split"].default is None
     both = cls(root=tmp_path, test=tmp_path, split={"test": 0.5})
     assert [p.path for p in both.problems(None) if "leave one out" in p.message] == ["split"]
-    with pytest.raises(DataError, match=r"split: draws the test split from `root`, and `test` names one"):
+    with pytest.raises(DataError, match=r"`split` draws the test split from `root`, and `test` names one"):
         both.build("train")
 
 

@@ -8,7 +8,8 @@ import torch
 from sslkit import Folder, Parquet
 from sslkit.core.source import Source
 from sslkit.errors import DataError, SpecError
-from sslkit_sources.attributes import encode, names_of, read_csv
+from sslkit.plugin import names_of
+from sslkit_sources.attributes import encode, read_csv
 from tests import tiny
 from tests.plugins.sources.test_folder import write as write_image
 from tests.plugins.sources.test_parquet import write as write_parquet

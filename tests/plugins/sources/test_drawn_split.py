@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sslkit import Folder, SplitSpec
 from sslkit.errors import DataError, SpecError, SslkitWarning
 from sslkit.specs.load import parse_as
-from sslkit_sources.drawn_split import at_places, drawn, places_of
+from sslkit_sources.drawn_split import at_places, drawn
 from sslkit_sources.listing import Listing
 from tests import tiny
 from tests.plugins.sources.test_folder import write
@@ -98,10 +98,7 @@ def test_groups_are_never_divided(draw: SplitSpec, rows: list[tuple[str, int]]) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         parts = [drawn(listed, by_folder, split, "root") for split in ("train", "test")]
-        same = [
-            at_places(listed, places_of(listed, by_group, split, groups, "root"))
-            for split in ("train", "test")
-        ]
+        same = [at_places(listed, by_group.places(groups, split, "root")) for split in ("train", "test")]
     of_part = [{file.split("/")[1] for file in part.files} for part in parts]
     assert not of_part[0] & of_part[1], "a patient who is in several classes is one"
     assert sorted(parts[0].files + parts[1].files) == sorted(files)

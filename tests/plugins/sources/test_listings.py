@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from sslkit import Folder
 from sslkit.errors import DataError, SpecError, SslkitWarning
+from sslkit.specs.listing_table import files_of, read_table
 from sslkit.specs.load import parse_as
-from sslkit_sources.listing_table import files_of, read_table
 from tests import tiny
 from tests.plugins.sources.test_folder import write
 

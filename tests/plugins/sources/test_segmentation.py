@@ -91,6 +91,63 @@ def test_images_of_a_street_stay_together(root):
         Segmentation(root=root, test=root, regions=3, split=split)
 
 
+def test_a_listing_names_the_images_with_labels_splits_and_attributes(root, tmp_path):
+    table = "path,label,split,site\nstreet/0.png,day,test,x\na.jpg,night,train,y\nb.png,day,train,y\n"
+    (tmp_path / "list.csv").write_text(table)
+    (root / "images" / "spare.png").write_bytes((root / "images" / "b.png").read_bytes())
+    spec = Segmentation(root=root, regions=3, listing=tmp_path / "list.csv")
+    (root / "masks" / "spare.png").write_bytes((root / "masks" / "b.png").read_bytes())
+    whole, train, test = (
+        Segmentation(root=root, regions=3).build("train"),
+        spec.build("train"),
+        spec.build("test"),
+    )
+    assert [train.name(i) for i in range(len(train))] == ["a.jpg", "b.png"]
+    assert (train.classes, train.labels.tolist(), test.labels.tolist()) == (("day", "night"), [1, 0], [0])
+    assert (train.attributes["site"].tolist(), test.attributes["site"].tolist()) == ([1, 1], [0])
+    places = {whole.name(i): i for i in range(len(whole))}
+    for source in (train, test):
+        for i in range(len(source)):
+            assert torch.equal(source.mask(i), whole.mask(places[source.name(i)]))
+    assert len({source.fingerprint for source in (whole, train, test)}) == 3
+    assert tiny.spec(root / "run", data=spec.model_dump())
+
+
+def test_a_listing_divides_by_group_and_by_a_list_of_its_own(root, tmp_path):
+    for i in range(12):
+        save(root / "images" / f"{i}.png", picture(i))
+        save(root / "masks" / f"{i}.png", VALUES)
+    table = "path,drive\n" + "".join(f"{i}.png,d{i % 6}\n" for i in range(12))
+    (tmp_path / "list.csv").write_text(table)
+    fields = {"listing": tmp_path / "list.csv", "columns": {"group": "drive"}}
+    split = {"test": 0.4, "by": "group", "seed": 1}
+    spec = Segmentation(root=root, regions=3, split=split, **fields)
+    sides = [spec.build(side) for side in ("train", "test")]
+    drives = [{int(source.name(i)[:-4]) % 6 for i in range(len(source))} for source in sides]
+    assert drives[0] | drives[1] == set(range(6))
+    assert not drives[0] & drives[1]
+    (tmp_path / "test.txt").write_text("a.jpg\n")
+    tests = build(root, "test", listing=tmp_path / "list.csv", test_listing=tmp_path / "test.txt")
+    assert (tests.name(0), tests.labels) == ("a.jpg", None)
+
+
+def test_faults_of_a_listing_are_told_with_their_line(root, tmp_path):
+    (tmp_path / "list.csv").write_text("path\na.jpg\nimages/b.png\n")
+    with pytest.raises(
+        DataError, match=r"list\.csv: line 3: names 'images/b\.png', and there is no such file"
+    ):
+        build(root, listing=tmp_path / "list.csv")
+    (root / "images" / "z.png").write_bytes((root / "images" / "b.png").read_bytes())
+    (tmp_path / "list.csv").write_text("path\na.jpg\nz.png\n")
+    with pytest.raises(DataError, match=r"z\.png: has no mask \(1 of 2 images have none\)"):
+        build(root, listing=tmp_path / "list.csv")
+    with pytest.raises(SpecError, match="`test` needs a `test_listing`"):
+        build(root, listing=tmp_path / "list.csv", test=root)
+    data = Segmentation(root=root, regions=3, columns={"path": "file"}).model_dump()
+    with pytest.raises(SpecError, match=r"data\.columns: has no effect without `listing`"):
+        tiny.spec(root / "run", data=data)
+
+
 def test_each_image_has_the_mask_of_its_name(root):
     source = build(root)
     assert [source.name(i) for i in range(len(source))] == ["a.jpg", "b.png", "street/0.png"]

@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sslkit.plugin import DataError, read_text, suggest
+from sslkit.errors import DataError
+from sslkit.files.regular import read_text
+from sslkit.specs.error_text import suggest
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -77,8 +79,8 @@ def read_table(file: Path, path_column: str) -> Table:
     return Table(file, (), {}, list(filter(None, map(str.strip, text.splitlines()))), "")
 
 
-def files_of(table: Table, root: Path) -> list[str]:
-    """Path below `root` of the image of each row, as this system writes it.
+def files_of(table: Table, root: Path, *, folders: bool = False) -> list[str]:
+    """Path below `root` of the file of each row, as this system writes it; with `folders`, it may be a folder.
 
     Raises:
         DataError: one leads out of `root`, is there twice, or is not there at all.
@@ -98,7 +100,7 @@ def files_of(table: Table, root: Path) -> list[str]:
             f"{table.where(row)}: names {written[row]!r}, as line {table.line(first[files[row]])} does; an image has "
             "one row, so remove one"
         )
-    _require_existing(table, files, root)
+    _require_existing(table, files, root, folders)
     return files if os.sep == "/" else [path.replace("/", os.sep) for path in files]
 
 
@@ -162,9 +164,11 @@ def _simplified(table: Table, row: int, root: Path, bases: Iterable[str]) -> str
     return path
 
 
-def _require_existing(table: Table, files: Sequence[str], root: Path) -> None:
+def _require_existing(table: Table, files: Sequence[str], root: Path, folders: bool) -> None:
     """Pass where every file is there; each folder is listed once."""
-    inside = {folder: _files_in(root / folder) for folder in {path.rpartition("/")[0] for path in files}}
+    inside = {
+        folder: _names_in(root / folder, folders) for folder in {path.rpartition("/")[0] for path in files}
+    }
     present = {f"{folder}/{name}" if folder else name for folder, names in inside.items() for name in names}
     missing = [row for row, path in enumerate(files) if path not in present]
     if missing:
@@ -176,10 +180,10 @@ def _require_existing(table: Table, files: Sequence[str], root: Path) -> None:
         )
 
 
-def _files_in(folder: Path) -> set[str]:
+def _names_in(folder: Path, folders: bool) -> set[str]:
     try:
         with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if not entry.is_dir()}
+            return {entry.name for entry in entries if folders or not entry.is_dir()}
     except (OSError, ValueError):  # which is no folder, or no name of one
         return set()
 

@@ -8,7 +8,8 @@ import pytest
 
 from sslkit import Folder, Parquet
 from sslkit.errors import DataError, SpecError
-from sslkit_sources.split_names import advice, divided_folders, split_of, splits_in
+from sslkit.plugin import split_of, splits_in
+from sslkit_sources.split_folders import advice, divided_folders
 from tests import tiny
 from tests.plugins.sources.test_folder import write
 from tests.plugins.sources.test_parquet import write as write_parquet

@@ -1,25 +1,25 @@
-"""The images of a split by a listing: labels, split, group and attributes from its columns."""
+"""The images of a split by a listing: labels, split, group and attributes from its columns. Torch-free."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from sslkit.plugin import DataError, SplitSpec, SslkitWarning, suggest
-from sslkit_sources.attributes import Coded, Values, coded, names_of
-from sslkit_sources.drawn_split import by_folder, places_of
-from sslkit_sources.listing import Listing, list_named, sort_key
-from sslkit_sources.listing_table import Table, files_of, read_table
-from sslkit_sources.specs.listing_columns import ListingColumns
-from sslkit_sources.split_names import split_of
+from sslkit.errors import DataError, SslkitWarning
+from sslkit.specs.attribute_values import Values, names_of, value_numbers
+from sslkit.specs.error_text import suggest
+from sslkit.specs.listing_columns import ListingColumns
+from sslkit.specs.listing_table import Table, files_of, read_table
+from sslkit.specs.split import SplitSpec
+from sslkit.specs.split_names import split_of
 
 T = TypeVar("T")
 
 
-class Named(NamedTuple):
+class ListingFile(NamedTuple):
     """One listing."""
 
     file: Path
@@ -27,13 +27,49 @@ class Named(NamedTuple):
     """What its paths are below."""
 
 
-class Images(NamedTuple):
-    """Of a split."""
+class ListedFiles(NamedTuple):
+    """The files of a split, sorted folder by folder."""
 
     root: Path
-    """What the files of `listed` are relative to."""
-    listed: Listing
-    attributes: Coded
+    files: list[str]
+    """Paths below `root`."""
+    labels: list[int] | None
+    """Class of each file; None where they have none."""
+    classes: tuple[str, ...]
+    """Of the training files."""
+    attributes: Mapping[str, Sequence[int]] = {}
+    """Further labels by name, a number for each file; -1 where it is unknown."""
+    attribute_values: Mapping[str, tuple[str, ...]] = {}
+    """What the numbers of each stand for."""
+
+
+class FolderRules(Protocol):
+    """What the folders that files lie in say of them, where a listing does not."""
+
+    folders: bool
+    """Whether a file may be a folder, as a Zarr store is."""
+
+    def labels(
+        self, root: Path, files: Sequence[str], classes: tuple[str, ...]
+    ) -> tuple[list[int] | None, tuple[str, ...]]:
+        """Class of each of `files` below `root`, and the classes: `classes`, where there are some.
+
+        Raises:
+            DataError: a file has no class, or one that is not among `classes`.
+        """
+        ...
+
+    def together(
+        self, root: Path, files: Sequence[str], labels: Sequence[int] | None, by: str
+    ) -> Sequence[str] | None:
+        """What each of `files` stays together with where `by` is "folder", or "group" and no column has groups.
+
+        None where files tell of no groups.
+
+        Raises:
+            DataError: some lie in no folder, or tell of no group.
+        """
+        ...
 
 
 class _Rows(NamedTuple):
@@ -58,10 +94,34 @@ class _Rows(NamedTuple):
         return _Rows(self.table, _at(self.files, places), _at(self.order, places))
 
 
-def listed_images(
-    train: Named, test: Named | None, columns: ListingColumns, draw: SplitSpec | None, split: str
-) -> Images | None:
-    """The images of `split`; None where there is no such split.
+def test_split_conflict(
+    draw: SplitSpec | None, test: object, listing: Path | None, test_listing: Path | None
+) -> str | None:
+    """Why fields `split`, `test`, `listing` and `test_listing` do not fit each other; None where they do.
+
+    Args:
+        draw: the field `split`.
+        test: the field `test`, of any type.
+        listing: names the images.
+        test_listing: names those of the test split.
+    """
+    for field, value in (("test", test), ("test_listing", test_listing)):
+        if draw is not None and value is not None:
+            return f"`split` draws the test split from `root`, and `{field}` names one; leave one out"
+    if listing is not None and test is not None and test_listing is None:
+        return "`listing` names the training images, so `test` needs a `test_listing`"
+    return None
+
+
+def listed_files(
+    train: ListingFile,
+    test: ListingFile | None,
+    columns: ListingColumns,
+    draw: SplitSpec | None,
+    split: str,
+    rules: FolderRules,
+) -> ListedFiles | None:
+    """The files of `split`; None where there is no such split.
 
     Args:
         train: the listing of the training images, or of all.
@@ -69,69 +129,78 @@ def listed_images(
         columns: how columns are called.
         draw: draws the test split from the images of `train`.
         split: "train" or "test".
+        rules: what folders say where the listing is a text file, or has no column for it.
 
     Raises:
         DataError: a listing cannot be read, or does not say what it has to.
     """
-    rows = _rows(train, columns)
+    rows = _rows(train, columns, rules)
     splits = rows.column(columns.split)
     if splits is not None and (draw or test):
         raise DataError(
             f"{train.file}: its column {columns.split!r} says which images are tests, and the field "
             f"`{'split' if draw else 'test_listing'}` does, too; leave one out, as by `columns: {{split: null}}`"
         )
-    classes = _classes(rows, train.root, columns)
+    classes = _classes(rows, train.root, columns, rules)
     attributes = _attributes(rows, columns)
     names = {name: names_of(values) for name, values in attributes.items()}
     if test is not None and split != "train":
-        rows = _rows(test, columns)
+        rows = _rows(test, columns, rules)
         present = tuple(name for name in names if name in rows.table.header)
         values = _attributes(rows, columns.model_copy(update={"attributes": present}))
-        return Images(
-            test.root, _listing(rows, test.root, columns, classes), coded(values, names, str(test.file))
-        )
-    drawn = _drawn(rows, train.root, columns, classes, draw, split) if draw else None
+        labeled = _labeled(rows, test.root, columns, classes, rules)
+        return _coded(labeled, values, names, test.file)
+    drawn = _drawn(rows, train.root, columns, classes, draw, split, rules) if draw else None
     places = drawn or _stated(rows, splits, columns, split)
     if not places:
         return None
-    listed = _listing(rows.part(places), train.root, columns, classes)
-    if draw and draw.by == "folder" and not rows.table.header and _flat(rows):
-        listed = listed._replace(labels=None, classes=())
-    values = {name: _at(cells, places) for name, cells in attributes.items()}
-    return Images(train.root, listed, coded(values, names, str(train.file)))
+    labeled = _labeled(rows.part(places), train.root, columns, classes, rules)
+    return _coded(
+        labeled, {name: _at(cells, places) for name, cells in attributes.items()}, names, train.file
+    )
 
 
-def _rows(listing: Named, columns: ListingColumns) -> _Rows:
+def _coded(
+    labeled: ListedFiles, columns: Mapping[str, Values], names: Mapping[str, tuple[str, ...]], file: Path
+) -> ListedFiles:
+    """With attributes, which count through `names`."""
+    values = {column: names.get(column, ()) for column in columns}
+    return labeled._replace(attributes=value_numbers(columns, names, str(file)), attribute_values=values)
+
+
+def _rows(listing: ListingFile, columns: ListingColumns, rules: FolderRules) -> _Rows:
     table = read_table(listing.file, columns.path)
     if table.header and (missing := columns.missing(table.header)):
         raise DataError(
             f"{table.file}: line 1: has no column {missing!r}, which `columns` names. {suggest(missing, table.header)}"
         )
-    files = files_of(table, listing.root)
-    keys = [sort_key(path) for path in files]
+    files = files_of(table, listing.root, folders=rules.folders)
+    keys = [path.replace(os.sep, "\0") for path in files]  # folder by folder
     order = sorted(range(len(files)), key=keys.__getitem__)
     return _Rows(table, _at(files, order), order)
 
 
-def _classes(rows: _Rows, root: Path, columns: ListingColumns) -> tuple[str, ...]:
+def _classes(rows: _Rows, root: Path, columns: ListingColumns, rules: FolderRules) -> tuple[str, ...]:
     """Of all images of a listing, whatever their split; numbers are in numerical order."""
     if not rows.table.header:
-        return list_named(root, rows.files).classes
+        return rules.labels(root, rows.files, ())[1]
     labels = rows.column(columns.label)
     return () if labels is None else names_of(label or None for label in labels)
 
 
-def _listing(rows: _Rows, root: Path, columns: ListingColumns, classes: tuple[str, ...]) -> Listing:
-    """The images of one split with their labels; without labels, they have none.
+def _labeled(
+    rows: _Rows, root: Path, columns: ListingColumns, classes: tuple[str, ...], rules: FolderRules
+) -> ListedFiles:
+    """The files of one split with their labels; without labels, they have none.
 
     Raises:
         DataError: some have none, or one that is no class.
     """
     if not rows.table.header:
-        return list_named(root, rows.files, classes)
+        return ListedFiles(root, rows.files, *rules.labels(root, rows.files, classes))
     labels = rows.column(columns.label)
     if labels is None or not any(labels):
-        return Listing(rows.files, None, ())
+        return ListedFiles(root, rows.files, None, ())
     index = {name: place for place, name in enumerate(classes)}
     numbers = [index.get(label, -1) for label in labels]
     if -1 in numbers:
@@ -145,7 +214,7 @@ def _listing(rows: _Rows, root: Path, columns: ListingColumns, classes: tuple[st
             f"{rows.where(place)}: has no label ({labels.count(''):,} of {len(labels):,} images of this split have "
             "none); give each image one, or leave labels out by `columns: {label: null}`"
         )
-    return Listing(rows.files, numbers, classes)
+    return ListedFiles(root, rows.files, numbers, classes)
 
 
 def _attributes(rows: _Rows, columns: ListingColumns) -> dict[str, Values]:
@@ -157,31 +226,35 @@ def _attributes(rows: _Rows, columns: ListingColumns) -> dict[str, Values]:
 
 
 def _drawn(
-    rows: _Rows, root: Path, columns: ListingColumns, classes: tuple[str, ...], draw: SplitSpec, split: str
+    rows: _Rows,
+    root: Path,
+    columns: ListingColumns,
+    classes: tuple[str, ...],
+    draw: SplitSpec,
+    split: str,
+    rules: FolderRules,
 ) -> list[int]:
     """Which images `draw` puts into `split`."""
-    where = str(rows.table.file)
+    labeled = _labeled(rows, root, columns, classes, rules)
+    names = _together(rows, root, labeled.labels, columns, draw.by, rules)
+    return draw.places(names, split, str(rows.table.file), labels=labeled.labels, classes=labeled.classes)
+
+
+def _together(
+    rows: _Rows, root: Path, labels: list[int] | None, columns: ListingColumns, by: str, rules: FolderRules
+) -> Sequence[str]:
+    """What each image stays together with: nothing, its folder, or its group."""
     paths = [path.replace(os.sep, "/") for path in rows.files]
-    listed = _listing(rows, root, columns, classes)
-    if draw.by == "image":
-        return places_of(listed, draw, split, paths, where)
-    if draw.by == "group":
-        return places_of(listed, draw, split, _groups(rows, columns), where)
-    if rows.table.header:
-        return places_of(listed, draw, split, [path.rpartition("/")[0] for path in paths], where)
-    listed, names = by_folder(listed, paths, where)
-    return places_of(listed, draw, split, names, where)
-
-
-def _groups(rows: _Rows, columns: ListingColumns) -> list[str]:
-    """The group of each image. Raises DataError where one has none."""
-    groups = rows.column(columns.group)
+    if by == "image":
+        return paths
+    if by == "folder" and rows.table.header:
+        return [path.rpartition("/")[0] for path in paths]
+    groups = rows.column(columns.group) if by == "group" else None
     if groups is None:
-        asked = f"has no column {columns.group!r}. {suggest(columns.group or '', rows.table.header)}"
-        raise DataError(
-            f"{rows.table.file}: `split` goes by group, and it {asked if rows.table.header else 'has no columns.'} "
-            "Name one, as in `columns: {group: patient}`, or write `by: folder` or `by: image`"
-        )
+        names = rules.together(root, rows.files, labels, by)
+        if names is None:
+            raise _no_groups(rows, columns)
+        return names
     if "" in groups:
         raise DataError(
             f"{rows.where(groups.index(''))}: has no group in the column {columns.group!r}; `split` goes by group, so "
@@ -190,9 +263,12 @@ def _groups(rows: _Rows, columns: ListingColumns) -> list[str]:
     return groups
 
 
-def _flat(rows: _Rows) -> bool:
-    """Whether images lie in folders of one level, which are what stays together and no classes."""
-    return all(path.count(os.sep) == 1 for path in rows.files)
+def _no_groups(rows: _Rows, columns: ListingColumns) -> DataError:
+    asked = f"has no column {columns.group!r}. {suggest(columns.group or '', rows.table.header)}"
+    return DataError(
+        f"{rows.table.file}: `split` goes by group, and it {asked if rows.table.header else 'has no columns.'} "
+        "Name one, as in `columns: {group: patient}`, or write `by: folder` or `by: image`"
+    )
 
 
 def _stated(rows: _Rows, splits: Sequence[str] | None, columns: ListingColumns, split: str) -> list[int]:

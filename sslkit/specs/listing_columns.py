@@ -6,7 +6,7 @@ from typing import Annotated, final
 
 from pydantic import StringConstraints
 
-from sslkit.plugin import Spec
+from sslkit.specs.base import Spec
 
 Column = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
