@@ -38,8 +38,8 @@ class FileRules(NamedTuple):
         """By folders right below the class folder, or by what files tell of their group."""
         if by == "group" and not self.reader.together:
             return None
-        known = None if labels is None else tuple(labels)
-        return together(Files(root, tuple(files), known, (), 0), by, self.reader)
+        classes = None if labels is None else tuple(labels)
+        return together(Files(root, tuple(files), classes, (), 0), by, self.reader)
 
 
 def files_of_listing(listed: ListedFiles) -> Files:

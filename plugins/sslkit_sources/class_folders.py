@@ -38,5 +38,5 @@ class ClassFolders(NamedTuple):
         if by != "folder":
             return None
         paths = [path.replace(os.sep, "/") for path in files]
-        known = None if labels is None else list(labels)
-        return by_folder(Listing(list(files), known, ()), paths, str(root))[1]
+        listed = Listing(list(files), None if labels is None else list(labels), ())
+        return by_folder(listed, paths, str(root))[1]

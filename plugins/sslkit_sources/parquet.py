@@ -6,6 +6,7 @@ import bisect
 import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
+from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, final
@@ -179,7 +180,7 @@ class ParquetSource(Source):
 
 def _ends(parts: Sequence[pa.ChunkedArray]) -> list[int]:
     """Where the images of each file end among all."""
-    return np.cumsum([len(part) for part in parts]).tolist()
+    return list(accumulate(map(len, parts)))
 
 
 def _hashed(images: pa.ChunkedArray) -> NDArray[np.uint8]:

@@ -46,8 +46,10 @@ class ListedFiles(NamedTuple):
 class FolderRules(Protocol):
     """What the folders that files lie in say of them, where a listing does not."""
 
-    folders: bool
-    """Whether a file may be a folder, as a Zarr store is."""
+    @property
+    def folders(self) -> bool:
+        """Whether a file may be a folder, as a Zarr store is."""
+        ...
 
     def labels(
         self, root: Path, files: Sequence[str], classes: tuple[str, ...]

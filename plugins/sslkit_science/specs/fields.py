@@ -192,9 +192,9 @@ def _listed(
     rules = FileRules(reader(), spec.label_folders, kind.folders)
     assert train is not None, "the caller has seen to it"
     read = partial(listed_files, train, test, spec.columns, spec.split, rules=rules)
-    chosen = read(split)
-    if chosen is None:
+    files = read(split)
+    if files is None:
         return None
     training = read("train") if split != "train" else None
     first = PlaneSource(files_of_listing(training), reader(), reading) if training else None
-    return PlaneSource(files_of_listing(chosen), reader(), reading, first)
+    return PlaneSource(files_of_listing(files), reader(), reading, first)
