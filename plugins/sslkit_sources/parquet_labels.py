@@ -179,6 +179,6 @@ def _texts_of(path: Path, column: str, field: str) -> Iterable[str | None]:
     kinds = (pa.types.is_integer, pa.types.is_boolean, pa.types.is_string, pa.types.is_large_string)
     if not any(kind(values.type) for kind in kinds):
         raise DataError(
-            f"{path}: column {column!r} of `{field}` holds {values.type}; expected whole numbers, truth values or text"
+            f"{path}: `{field}`: column {column!r} holds {values.type}; expected whole numbers, truth values or text"
         )
     return [None if value is None else str(value) for value in values.to_pylist()]
