@@ -63,6 +63,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 Image.fromarray(pixels).save(tmp_path / place / kind / f"{i}.png")
     (tmp_path / "data" / "cifar10").mkdir(parents=True)
     (tmp_path / "data" / "cifar10" / "train.parquet").touch()
+    (tmp_path / "scans.parquet").touch()
     (tmp_path / "tokenizer.safetensors").touch()
     (tmp_path / "weights.safetensors").touch()
     (tmp_path / "scans.csv").write_text(
