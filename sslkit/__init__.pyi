@@ -43,6 +43,7 @@ from sslkit_augments.specs.shapes import Resize as Resize
 from sslkit_augments.specs.turns import Turn as Turn
 from sslkit_backbones.specs.any_timm import Timm as Timm
 from sslkit_backbones.specs.convolutional import CNN as CNN
+from sslkit_backbones.specs.python_modules import PythonModule as PythonModule
 from sslkit_backbones.specs.transformers import Swin as Swin
 from sslkit_backbones.specs.transformers import ViT as ViT
 from sslkit_balancers.specs import DWA as DWA

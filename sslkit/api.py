@@ -27,6 +27,8 @@ class Result(NamedTuple):
     """Everything that was written."""
     summary: dict[str, Any]
     """The whole of `summary.json`."""
+    spec: RunSpec | None = None
+    """What was run, with its objects of Python; None where `resume_run` had a folder alone."""
 
     @property
     def backbone(self) -> Backbone:
@@ -39,7 +41,8 @@ class Run:
     """A run from Python: `Run(data=Digits(), objective=MAE(), ...).fit()`.
 
     Takes the fields of `RunSpec`. `Run(...)` and the YAML file with the same fields are the same run. `data` may also
-    be any dataset of torch, a tensor or array, or a list of PIL images: short for `PythonData(train=...)`.
+    be any dataset of torch, a tensor or array, or a list of PIL images: short for `PythonData(train=...)`. `backbone`
+    may be any `torch.nn.Module`, of which the run trains a copy: short for `PythonModule(network=...)`.
     """
 
     def __init__(self, **fields: object) -> None:
@@ -77,7 +80,7 @@ class Run:
             SslkitError: the run cannot be made, or stopped on an error that a user can mend.
             Interrupted: a signal stopped the run, which is saved. It is a KeyboardInterrupt: a loop over runs ends.
         """
-        return _result(train(self.spec, data_changed=data_changed))
+        return _result(train(self.spec, data_changed=data_changed), self.spec)
 
     def resume(self, *overrides: str, data_changed: bool = False) -> Result:
         """Continue the run in this one's folder, with this one's objects, as `resume_run` does from a folder alone.
@@ -93,7 +96,8 @@ class Run:
             SslkitError: it cannot be continued, or stopped on an error that a user can mend.
             Interrupted: a signal stopped the run, which is saved.
         """
-        return resume_run(self.spec.run_dir, *overrides, data_changed=data_changed)
+        done = resume(self.spec.run_dir, assignments=overrides, data_changed=data_changed)
+        return _result(done, self.spec)
 
 
 def resume_run(run_dir: str | Path, *overrides: str, data_changed: bool = False) -> Result:
@@ -125,7 +129,7 @@ def load_backbone(run_dir: str | Path, checkpoint: str = "last") -> Backbone:
     return restored.net(restored.spec.readout.net).eval()
 
 
-def _result(summary: dict[str, Any]) -> Result:
+def _result(summary: dict[str, Any], spec: RunSpec | None = None) -> Result:
     if not summary["finished"]:
         by, run_dir = summary["stopped_by"], summary["paths"]["run"]
         raise Interrupted(
@@ -133,4 +137,4 @@ def _result(summary: dict[str, Any]) -> Result:
             f"`sslkit.resume_run({run_dir!r})` continues",
             by,
         )
-    return Result(summary["metrics"], summary["best"], summary["paths"], summary)
+    return Result(summary["metrics"], summary["best"], summary["paths"], summary, spec)

@@ -11,6 +11,7 @@ KINDS = {
         "vit": "sslkit_backbones.specs.transformers:ViT",
         "swin": "sslkit_backbones.specs.transformers:Swin",
         "cnn": "sslkit_backbones.specs.convolutional:CNN",
+        "python_module": "sslkit_backbones.specs.python_modules:PythonModule",
         "timm": "sslkit_backbones.specs.any_timm:Timm",
     },
 }

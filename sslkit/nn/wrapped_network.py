@@ -108,7 +108,8 @@ class Wrapped(Backbone):
         side = math.isqrt(self._patches[size])
         if side * side != self._patches[size]:
             raise SpecError(
-                f"a {self._kind} gives {self._patches[size]} tokens, which are no square of patches"
+                f"a {self._kind} gives {self._patches[size]} tokens, which are no square of patches; where the first "
+                "are class or register tokens, say how many: `prefix=1`"
             )
         stride = self._layout.stride
         fits = stride is not None and 1 < side <= math.ceil(size / stride)
@@ -148,7 +149,7 @@ class Wrapped(Backbone):
     def _features(self, images: Tensor) -> Tensor:
         images = channels_last(images) if self._has_map else images
         out: Tensor = self.module(images) if self._forward is None else self._forward(self.module, images)
-        return out
+        return getattr(out, "last_hidden_state", out)  # of transformers
 
     @property
     def _kind(self) -> str:

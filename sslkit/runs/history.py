@@ -15,6 +15,7 @@ from sslkit.runs.seal import RUN, digest
 from sslkit.runs.summary import SUMMARY, Summary, read_summary
 from sslkit.runtime.readable import present
 from sslkit.specs.load import read_yaml
+from sslkit.specs.python_objects import objects_in
 from sslkit.specs.run import RunSpec
 
 ADVICE = "bring back what belongs there, remove the folder to begin anew, or choose another folder with --out"
@@ -133,8 +134,9 @@ def require_same_run(spec: RunSpec, run_dir: Path) -> History:
     compared = bool(read_lock(run_dir).get("data"))
     different = [field for field in differences(spec, run_dir) if not (compared and field == DATA)]
     if different:
+        resumed = "`Run(...).resume()`" if any(objects_in(spec)) else f"`sslkit resume {run_dir}`"
         raise SpecError(
             f"{run_dir}: holds a different run (its {', '.join(different)} differ{'s' * (len(different) == 1)}). "
-            f"Choose another folder with --out, continue that run with `sslkit resume {run_dir}`, or delete the folder"
+            f"Choose another folder with --out, continue that run with {resumed}, or delete the folder"
         )
     return here
