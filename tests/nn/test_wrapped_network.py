@@ -134,7 +134,10 @@ def test_what_it_cannot_do_is_said():
         wrapped([request(mask=object())])
     with pytest.raises(SpecError, match=r"^a Tokens of your own has no timm name to export it by$"):
         wrapped.export()
-    with pytest.raises(SpecError, match=r"^a Tokens gives 5 tokens, which are no square of patches$"):
+    with pytest.raises(
+        SpecError,
+        match=r"^a Tokens gives 5 tokens, which are no square of patches; where the first are class or .*`prefix=1`$",
+    ):
         wrapped.grid(8)
 
 
