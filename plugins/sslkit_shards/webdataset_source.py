@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple, final
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sslkit.interfaces import SIZE, Decoder, Source, digest, fingerprint_of, stacked
+from sslkit_shards.checksums import shard_faults
 from sslkit_shards.kept_arrays import kept_arrays
 from sslkit_shards.sample_labels import class_file, classes_of, numbers_of
 from sslkit_shards.samples import images_of, joined
@@ -91,6 +92,9 @@ class WebDatasetSource(Source):
             int(self._shard[index]), int(self.samples.offset[member]), int(self.samples.size[member])
         )
         return content, self.name(index)
+
+    def file_faults(self) -> Iterable[tuple[str, str]]:
+        return shard_faults(self.files.names)
 
     def text(self, index: int, ending: str) -> str | None:
         """What another member of the sample says, such as its caption in `txt`; None where it has none.

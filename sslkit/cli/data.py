@@ -42,9 +42,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--images", type=_count, metavar="N", help="a seeded sample of N of each split; default: all"
     )
 
+    text = "copy all images into tar shards with checksums, to be read by `kind: webdataset`"
+    more = "A pack that was killed goes on."
+    pack = actions.add_parser("pack", help=text, description=f"{text.capitalize()}. {more}")
+    _add_pack(pack)
+
+
+def _add_pack(parser: argparse.ArgumentParser) -> None:
+    parser.usage = f"{parser.prog} SPEC.yaml|FOLDER DST [key.path=value ...] [options]"
+    parser.add_argument("spec", type=Path, metavar="SPEC.yaml|FOLDER", help="a spec, or a folder of images")
+    parser.add_argument("folder", type=Path, metavar="DST", help="folder of the shards, which is made")
+    parser.add_argument("overrides", nargs="*", metavar="key.path=value", help="changes to the spec")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--shard-size", metavar="SIZE", help="about so many bytes a shard; default: 256MB")
+    size.add_argument("--shard-images", type=_count, metavar="N", help="exactly so many images a shard")
+    parser.add_argument(
+        "--keep-order", action="store_true", help="of the source; default: an order drawn from `seed`"
+    )
+    _add_output(parser)
+
 
 def _action(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     add_spec_arguments(parser)
+    return _add_output(parser)
+
+
+def _add_output(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that is known")
     parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
     return parser
@@ -58,7 +81,8 @@ def execute(args: argparse.Namespace) -> int:
     from sslkit.registry.manager import registry
 
     fields = load_fields(args.spec, args.overrides, registry().absences)
-    return {"stats": _stats, "show": _show, "check": _check}[args.action](fields, args)
+    actions = {"stats": _stats, "show": _show, "check": _check, "pack": _pack}
+    return actions[args.action](fields, args)
 
 
 def _stats(fields: DataFields, args: argparse.Namespace) -> int:
@@ -103,6 +127,19 @@ def _check(fields: DataFields, args: argparse.Namespace) -> int:
         raise DataError("\n".join(refused))
     signals = [one.signal for one in results.values() if one.signal is not None]
     return exit_code(signals[0]) if signals else 0
+
+
+def _pack(fields: DataFields, args: argparse.Namespace) -> int:
+    from sslkit.analysis.image_data.reading_bar import ReadingBar
+    from sslkit.analysis.packing.pack_images import Size, pack_images
+    from sslkit.analysis.packing.pack_plan import bytes_of
+    from sslkit.cli.pack_text import as_json, pack_lines
+
+    size = Size(args.shard_images, bytes_of(args.shard_size or "256MB"))
+    packed = pack_images(fields, args.folder, size, not args.keep_order, ReadingBar("packing"))
+    print("\n".join(pack_lines(packed, args.folder, fields)))
+    _write(args.json, as_json(packed))
+    return 0
 
 
 def _write(path: Path | None, data: Mapping[str, object]) -> None:

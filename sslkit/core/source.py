@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -77,6 +77,22 @@ class Source(ABC):
         None where the source has none; the run can then only say that something did.
         """
         return None
+
+    def encoded(self, index: int) -> tuple[bytes, str] | None:
+        """Image `index` as its file or row holds it, encoded, and its name; None where images are held decoded.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        return None
+
+    def file_faults(self) -> Iterable[tuple[str, str]]:
+        """(file, what is wrong) of files that are not as their checksums say; nothing where no checksums are kept.
+
+        Raises:
+            DataError: the checksums cannot be read.
+        """
+        return ()
 
     def name(self, index: int) -> str:
         """Display name of image `index`: its file, or its row."""

@@ -73,15 +73,18 @@ class DataFields(Spec):
 def load_fields(path: Path, assignments: Sequence[str] = (), notes: str = "") -> DataFields:
     """The fields in the spec at `path`, with overrides applied; all others may be missing or unfinished.
 
+    A folder stands for a spec of the images in it.
+
     Args:
-        path: a YAML file.
+        path: a YAML file, or a folder of images.
         assignments: `key.path=value` each.
         notes: one line on plugins that failed to load, quoted where a kind is asked for that nobody offers.
 
     Raises:
         SpecError: the file cannot be read, or one of the fields is wrong.
     """
-    fields = override(read_yaml(path), assignments)
+    content = {"data": {"kind": "folder", "root": str(path)}} if path.is_dir() else read_yaml(path)
+    fields = override(content, assignments)
     unknown = next((name for name in fields if name not in RunSpec.model_fields), None)
     if unknown is not None:
         raise SpecError(f"{unknown}: is not a field of RunSpec. {suggest(unknown, RunSpec.model_fields)}")

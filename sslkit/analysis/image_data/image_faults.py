@@ -14,7 +14,9 @@ from sslkit.core.source import Source
 UNREADABLE = "unreadable"
 NO_IMAGE = (UNREADABLE, "too large", "wrong channels or type", "outside 0 to 1")
 """Kinds of which a run gets no image, and that `max_corrupt` counts."""
-KINDS = (*NO_IMAGE, "constant", "gray", "odd size", "empty class")
+CHECKSUM = "checksum"
+"""A file that is not as its checksum says."""
+KINDS = (*NO_IMAGE, CHECKSUM, "constant", "gray", "odd size", "empty class")
 """Every kind of fault, in the order of tables."""
 _SIGNS = {
     "`max_pixels`": "too large",
@@ -58,6 +60,8 @@ def check_images(
 ) -> dict[str, SplitFaults]:
     """Decode every image of every split of `spec` once, by `spec.workers` processes, and collect the faults by split.
 
+    Without `images`, files are also held against their checksums, where a source has some.
+
     A first Ctrl-C or SIGTERM ends it with the faults so far.
 
     Args:
@@ -74,6 +78,8 @@ def check_images(
     for split, source in sources.items():
         seen = survey(source, spec.seed, spec.workers, images, bar)
         every = [*_of_images(source, seen), *_of_classes(counts.get(split, {}))]
+        if images is None and seen.signal is None:
+            every += [(CHECKSUM, Fault(name, text)) for name, text in source.file_faults()]
         by_kind = {kind: [fault for of, fault in every if of == kind] for kind in KINDS}
         full = {kind: faults for kind, faults in by_kind.items() if faults}
         results[split] = SplitFaults(len(source), seen.read, full, seen.signal)
@@ -83,8 +89,13 @@ def check_images(
 
 
 def too_many(results: Mapping[str, SplitFaults], max_corrupt: float) -> Iterator[str]:
-    """A line for each split of which more than `max_corrupt` of the images that were read give none."""
+    """A line for each split of which more than `max_corrupt` of the images give none, or whose files changed."""
     for split, one in results.items():
+        if changed := one.faults.get(CHECKSUM):
+            yield (
+                f"data: {len(changed):,} files of the {split} images are not as their checksums say, such as "
+                f"{changed[0].name}; copy or pack them again"
+            )
         if one.unreadable > max_corrupt * one.read:
             yield (
                 f"data: {one.unreadable:,} of {one.read:,} {split} images cannot be read, more than "
