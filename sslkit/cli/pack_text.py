@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sslkit.analysis.image_data.data_fields import DataFields
     from sslkit.analysis.packing.pack_images import Packed
 
+CHANNELS = 3
+"""Of images where a spec says nothing else."""
 NAMED = 3
 """Images left out that are printed; the file about the pack has all."""
 
@@ -39,10 +41,10 @@ def _data(packed: Packed, folder: Path, fields: DataFields) -> str:
     data |= {names[split]: str(folder / f"{split}-*.tar") for split in splits}
     if not packed.classes:
         data["label"] = None
+    if packed.channels != CHANNELS:
+        data["channels"] = packed.channels
     stated = fields.data.model_dump(mode="json", exclude_defaults=True)
-    data |= {
-        name: stated[name] for name in ("channels", "bands", "alpha", "range", "shrink") if name in stated
-    }
+    data |= {name: stated[name] for name in ("bands", "alpha", "range", "shrink") if name in stated}
     return json.dumps(data)
 
 

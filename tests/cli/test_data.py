@@ -255,3 +255,66 @@ def test_a_signal_prints_the_faults_until_then(spec, capsys, monkeypatch):
     code, out, _ = call(capsys, "data", "check", spec)
     assert code == 143
     assert out.splitlines()[0] == "train:      16 of 20 images decoded, stopped by SIGTERM"
+
+
+def test_a_folder_is_packed_and_the_printed_data_read_it_again(tmp_path, capsys):
+    save(tmp_path / "images", arrays(20))
+    out, json_file = tmp_path / "out", tmp_path / "pack.json"
+    words = (
+        "data",
+        "pack",
+        tmp_path / "images",
+        out,
+        "workers=1",
+        "--shard-images",
+        "6",
+        "--json",
+        json_file,
+    )
+    code, printed, _ = call(capsys, *words)
+    assert code == OK
+    assert printed.startswith("train:  20 images in 4 shards, ")
+    data = yaml.safe_load(next(text for text in printed.splitlines() if text.startswith("data: ")))["data"]
+    assert data == {"kind": "webdataset", "shards": f"{out}/train-*.tar"}
+    assert json.loads(json_file.read_text())["images"] == 20
+    assert "# 4 of the shards were there already" in call(capsys, *words)[1]
+
+
+def test_packs_keep_test_images_channels_and_ranges(tmp_path, capsys):
+    code, printed, _ = call(
+        capsys, "data", "pack", write(tmp_path / "s.yaml"), tmp_path / "out", "--keep-order"
+    )
+    assert code == OK
+    data = yaml.safe_load(printed.splitlines()[-1])["data"]
+    assert data["channels"] == 1
+    assert data["test"] == f"{tmp_path}/out/test-*.tar"
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.tar")) == [
+        "test-000000.tar",
+        "train-000000.tar",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shard-size", "much"], "--shard-size: expected a size such as 256MB"),
+        (["data.root=nowhere"], "nowhere: no such folder"),
+    ],
+)
+def test_packs_that_cannot_be_are_refused(options, message, spec, tmp_path, capsys):
+    code, _, err = call(capsys, "data", "pack", spec, tmp_path / "out", *options)
+    assert code == USER_ERROR
+    assert message in err
+
+
+def test_checksums_of_files_are_checked(spec, tmp_path, capsys, monkeypatch):
+    from sslkit_sources.folder import FolderSource
+
+    faults = [("images/a.tar", "has another SHA-256 than shards.json says")]
+    monkeypatch.setattr(FolderSource, "file_faults", lambda self: faults)
+    code, out, err = call(capsys, "data", "check", spec)
+    assert code == USER_ERROR
+    assert "checksum" in out
+    assert "images/a.tar: has another SHA-256" in out
+    assert "data: 1 files of the train images are not as their checksums say, such as images/a.tar" in err
+    assert call(capsys, "data", "check", spec, "--images", "3")[0] == OK, "a sample reads no whole files"

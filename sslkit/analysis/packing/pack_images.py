@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Mapping
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple, final
 
@@ -172,21 +172,30 @@ class _Job:
         """Write `shards`, by name. The first error, or a signal, ends it; shards that are whole stay."""
         written = dict[str, Written]()
         with ThreadPoolExecutor(threads) as pool:
+            futures = {pool.submit(self._write, shard) for shard in shards}
             try:
-                open_ = {pool.submit(self._write, shard) for shard in shards}
-                while open_:
-                    done, open_ = wait(open_, timeout=LOOK, return_when=FIRST_COMPLETED)
-                    for one in (future.result() for future in done):
-                        self.record.add(one)
-                        written[one.name] = one
+                while futures:
+                    done, futures = wait(futures, timeout=LOOK, return_when=FIRST_COMPLETED)
+                    self._record(done, written)
                     self.progress.show()
-                    if self.stop.signal is not None and open_:
+                    for future in done:
+                        future.result()
+                    if self.stop.signal is not None and futures:
                         text = f"stopped by {self.stop.signal}; the same command goes on from {self.folder}"
                         raise Interrupted(text, self.stop.signal)
             finally:
                 self._left.set()
                 pool.shutdown(wait=True, cancel_futures=True)
+                self._record(futures, written)
         return written
+
+    def _record(self, futures: Iterable[Future[Written]], written: dict[str, Written]) -> None:
+        """The shards that were written whole."""
+        for future in futures:
+            if not future.cancelled() and future.exception() is None:
+                one = future.result()
+                self.record.add(one)
+                written[one.name] = one
 
     def _write(self, shard: Shard) -> Written:
         return write_shard(self.folder, shard, self.sources[shard.split], self._tick)
