@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 
 import pytest
 import yaml
 
 from sslkit.cli.main import main
 from sslkit.errors import DataError
-from sslkit.specs.load import parse
+from sslkit.specs.load import load, parse
 from sslkit_shards.checksums import MANIFEST, shard_faults
 from sslkit_shards.specs.webdataset import WebDataset
 from tests import tiny
+from tests.conftest import ROOT
 from tests.plugins.shards.tars import write_shards
 
 
@@ -75,6 +77,18 @@ def test_a_damaged_file_is_told(text, folder):
 
 def test_shards_elsewhere_are_not_fetched(folder):
     assert list(shard_faults(["s3://bucket/a.tar"])) == []
+
+
+def test_the_example_reads_what_its_first_command_writes(tmp_path, monkeypatch):
+    lines = (ROOT / "examples" / "shards" / "digits.yaml").read_text().splitlines()
+    command = next(line for line in lines if line.startswith("#   sslkit data pack"))
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command.removeprefix("#   sslkit "))
+    assert main([str(ROOT / word) if word.startswith("examples/") else word for word in words]) == 0
+    spec = load(ROOT / "examples" / "shards" / "digits.yaml")
+    train, test = spec.data.build("train"), spec.data.build("test")
+    assert (len(train), len(test)) == (1437, 360)
+    assert train.classes == test.classes == tuple("0123456789")
 
 
 @pytest.mark.slow
