@@ -22,6 +22,7 @@ JOURNAL = ".packed.jsonl"
 CLASSES = "classes.txt"
 AGAIN = "name another folder, or remove it to begin anew"
 _WRITTEN = TypeAdapter(Written)
+_SHARDS = JsonFile(TypeAdapter(list[Written]), CheckpointError, AGAIN)
 _MANIFEST = JsonFile(TypeAdapter(dict[str, object]), CheckpointError, AGAIN)
 
 
@@ -68,7 +69,7 @@ class PackRecord:
         """Plan and shards of what is there; None for nothing."""
         if (self.folder / MANIFEST).exists():
             content = _MANIFEST.read(self.folder / MANIFEST)
-            return content, _valid([content.get("shards")]) or []
+            return content, _SHARDS.check(content.get("shards"), str(self.folder / MANIFEST))
         if not (self.folder / JOURNAL).exists():
             return None
         lines = (self.folder / JOURNAL).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -76,14 +77,6 @@ class PackRecord:
             return None
         entries = [entry for line in lines[1:] for entry in _parsed(line)]
         return _MANIFEST.parse(lines[0], str(self.folder / JOURNAL)), entries
-
-
-def _valid(value: object) -> list[Written]:
-    return [
-        one
-        for shards in TypeAdapter(list[list[Written] | None]).validate_python(value)
-        for one in shards or []
-    ]
 
 
 def _parsed(line: str) -> list[Written]:
