@@ -8,6 +8,8 @@ from typing import Any, NamedTuple, Self, final
 from sslkit.build.restore import restore
 from sslkit.core.backbone import Backbone
 from sslkit.errors import Interrupted
+from sslkit.report.notebook_view import result_html, run_html
+from sslkit.runs import metrics_log
 from sslkit.specs.check import check
 from sslkit.specs.from_python import with_holders
 from sslkit.specs.load import dump, load
@@ -35,6 +37,10 @@ class Result(NamedTuple):
         """The trained network of the run's readout, on the CPU, in evaluation mode."""
         return load_backbone(self.paths["run"])
 
+    def _repr_html_(self) -> str:
+        """Scores with baselines and the curve of the loss, for notebooks."""
+        return result_html(self.summary, metrics_log.read(Path(self.paths["run"])))
+
 
 @final
 class Run:
@@ -53,6 +59,17 @@ class Run:
         """
         self.spec = RunSpec(**with_holders(fields))
         check(self.spec)
+
+    def __repr__(self) -> str:
+        """The name, the parts and the folder."""
+        parts = (self.spec.data, self.spec.backbone, *self.spec.terms.values())
+        return (
+            f"<Run {self.spec.name}: {', '.join(part.summary() for part in parts)}, in {self.spec.run_dir}>"
+        )
+
+    def _repr_html_(self) -> str:
+        """A table of the parts, for notebooks."""
+        return run_html(self.spec)
 
     @classmethod
     def from_yaml(cls, path: str | Path, *overrides: str) -> Self:
