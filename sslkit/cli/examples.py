@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -11,8 +12,8 @@ from sslkit.errors import SpecError
 PACKAGE = Path(__file__).resolve().parent.parent
 FOLDERS = (PACKAGE / "examples", PACKAGE.parent / "examples")
 """Where they are: in an installed package, or beside it in a checkout."""
-ENDINGS = (".yaml", ".py")
-"""Specs, and the scripts that draw the images of some."""
+ENDINGS = (".yaml", ".py", ".ipynb")
+"""Specs, the scripts that draw the images of some, and notebooks."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +69,8 @@ def about(path: Path) -> str:
     lines = path.read_text(encoding="utf-8").splitlines()
     if path.suffix == ".py":
         text = lines[0].strip('"')
+    elif path.suffix == ".ipynb":
+        text = "".join(json.loads("\n".join(lines))["cells"][0]["source"][:1]).strip("# \n")
     else:
         comments = []
         for line in lines:
