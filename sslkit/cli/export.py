@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from sslkit.errors import SpecError
@@ -50,6 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="onnx, torch-export: take pixels in [0, 1]; by default images come normalized",
     )
+    parser.add_argument(
+        "--license", metavar="NAME", help="for the model card that --to writes, as apache-2.0; default: none"
+    )
     parser.add_argument("--opset", type=int, metavar="N", help="onnx: 18 to 23; default: 20")
 
 
@@ -57,9 +61,9 @@ def execute(args: argparse.Namespace) -> int:
     """Write the network and print how to load it."""
     if args.to is not None:
         return _for_another_program(args)
-    for option in ("normalize", "opset"):
+    for option in ("normalize", "opset", "license"):
         if getattr(args, option):
-            raise SpecError(f"--{option}: is of --to onnx; leave it out")
+            raise SpecError(f"--{option}: has no effect without --to; leave it out")
     run_dir = Path(args.what)
     if args.part != "backbone":
         from sslkit.evaluate.export_part import export_part
@@ -87,6 +91,7 @@ def _for_another_program(args: argparse.Namespace) -> int:
         checkpoint=args.checkpoint,
         normalize=args.normalize,
         opset=args.opset,
+        license=args.license,
     )
     print("\n".join(lines(exported)))
     return 0
@@ -94,7 +99,9 @@ def _for_another_program(args: argparse.Namespace) -> int:
 
 def lines(exported: ExportedModel) -> list[str]:
     """What was written, how near it is to the network, and how it is loaded."""
-    near = f"read back: answers as the network, to {exported.deviation:.0e} of the largest value"
-    usage = exported.usage.replace("\n", "\n  ")
+    from sslkit.evaluate.exports.written import nearness
+
+    near = f"read back: answers as the network, {nearness(exported.deviation)}"
     notes = [f"note: {note}" for note in exported.notes]
-    return [f"written: {exported.path}", near, *notes, f"load it with:\n  {usage}"]
+    written = [f"written: {path}" for path in (exported.path, exported.card)]
+    return [*written, near, *notes, f"load it with:\n{indent(exported.usage, '  ')}"]

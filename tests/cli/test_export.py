@@ -73,8 +73,9 @@ def test_for_timm(finished, tmp_path, capsys):
     assert (code, err) == (OK, "")
     lines = printed.splitlines()
     assert lines[0] == f"written: {tmp_path / 'net'}"
-    assert lines[1].startswith("read back: answers as the network, to ")
-    assert lines[2:4] == ["load it with:", "  import timm"]
+    assert lines[1] == f"written: {tmp_path / 'net' / 'README.md'}"
+    assert lines[2].startswith("read back: answers as the network, ")
+    assert lines[3:5] == ["load it with:", "  import timm"]
     net = timm.create_model(f"local-dir:{tmp_path / 'net'}", pretrained=True)
     assert net(torch.zeros(1, 1, 8, 8)).shape == (1, 16)
 
@@ -95,9 +96,9 @@ def test_a_file_for_torch_that_normalizes(finished, tmp_path, capsys):
     assert torch.export.load(out).module()(torch.zeros(2, 1, 8, 8))["class_token"].shape == (2, 16)
 
 
-@pytest.mark.parametrize("option", [("--normalize",), ("--opset", "18")])
+@pytest.mark.parametrize("option", [("--normalize",), ("--opset", "18"), ("--license", "mit")])
 def test_options_of_other_formats_are_refused(finished, tmp_path, capsys, option):
     code, printed, err = call(capsys, "export", finished, *option, "--out", tmp_path / "net.safetensors")
     assert (code, printed) == (USER_ERROR, "")
-    assert f"{option[0]}: is of --to onnx; leave it out" in err
+    assert f"{option[0]}: has no effect without --to; leave it out" in err
     assert list(tmp_path.iterdir()) == []

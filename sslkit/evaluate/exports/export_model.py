@@ -9,12 +9,16 @@ from typing import Literal, NamedTuple, get_args
 import torch
 
 from sslkit.errors import SpecError
+from sslkit.evaluate.exports.model_card import Card, card_of
 from sslkit.evaluate.exports.opened_model import OpenedModel, open_model
 from sslkit.evaluate.exports.written import OPSET, Options, Reading
 from sslkit.nn.modes import evaluating
+from sslkit.runtime.atomic_files import write_text
 from sslkit.runtime.whole_folder import whole_folder
 
 Format = Literal["timm", "hf", "onnx", "torch-export"]
+README = "README.md"
+"""The card in a folder."""
 Fill = Callable[[OpenedModel, Path, Path], Reading]
 """Writes a network into a folder, which becomes another."""
 Write = Callable[[OpenedModel, Path, Options], Reading]
@@ -32,6 +36,8 @@ class ExportedModel(NamedTuple):
     """Lines of Python that load it."""
     notes: tuple[str, ...]
     """What people should know of it."""
+    card: Path
+    """The model card."""
 
 
 def export(
@@ -42,8 +48,11 @@ def export(
     checkpoint: str = "last",
     normalize: bool = False,
     opset: int | None = None,
+    license: str | None = None,
 ) -> ExportedModel:
     """Write a network for another program, read it back there and compare its answers to 1e-5.
+
+    A model card goes with it, written from the run: `README.md` in the folder, or `FILE.md` beside the file.
 
     Args:
         what: a run folder, a `.safetensors` file of `sslkit export`, or `timm:NAME`.
@@ -56,6 +65,7 @@ def export(
         normalize: whether `onnx` and `torch-export` take pixels in [0, 1] and normalize them. Default: they take
             images that are normalized already; the file says by which statistics.
         opset: of ONNX, 18 to 23. Default: 20, torch's own, which onnxruntime reads from 1.17 on.
+        license: for the card: an identifier of Hugging Face's hub, as `apache-2.0`, or any name. Default: none.
 
     Raises:
         SpecError: there is no such network, the format has none of its kind or no such option, a package is missing,
@@ -65,13 +75,19 @@ def export(
     """
     path = Path(out)
     _require_format(to, normalize=normalize, opset=opset)
-    _require_free(path)
+    card_path = path / README if to in _folders() else path.with_name(f"{path.name}.md")
+    for taken in (path,) if to in _folders() else (path, card_path):
+        _require_free(taken)
     options = Options(normalize, OPSET if opset is None else opset)
+    card = Card(to, path, license, normalize)
     model = open_model(str(what), checkpoint)
     with evaluating(model.net, model.head), torch.no_grad():
-        file = _files().get(to)
-        reading = _folder(model, path, _folders()[to]) if file is None else file(model, path, options)
-    return ExportedModel(path, reading.deviation, reading.usage, reading.notes)
+        if to in _folders():
+            reading = _folder(model, path, _folders()[to], card)
+        else:
+            reading = _files()[to](model, path, options)
+            write_text(card_path, card_of(model, card, reading))
+    return ExportedModel(path, reading.deviation, reading.usage, reading.notes, card_path)
 
 
 def _folders() -> Mapping[str, Fill]:
@@ -88,9 +104,11 @@ def _files() -> Mapping[str, Write]:
     return {"onnx": write_onnx, "torch-export": write_torch_program}
 
 
-def _folder(model: OpenedModel, path: Path, fill: Fill) -> Reading:
+def _folder(model: OpenedModel, path: Path, fill: Fill, card: Card) -> Reading:
     with whole_folder(path) as folder:
-        return fill(model, folder, path)
+        reading = fill(model, folder, path)
+        write_text(folder / README, card_of(model, card, reading))
+        return reading
 
 
 def _require_format(to: str, *, normalize: bool, opset: int | None) -> None:

@@ -61,7 +61,7 @@ def write_onnx(model: OpenedModel, out: Path, options: Options) -> Reading:
     session = read_onnx(content, out)
     deviation = require_equal(tokens, lambda images: _answers(session, images), model)
     write_bytes(out, content)
-    return Reading(deviation, _usage(model, out, tokens, options), (f"opset {options.opset}",))
+    return Reading(deviation, _usage(model, out, tokens, options), (f"has opset {options.opset}",))
 
 
 def _converted(tokens: NamedTokens, model: OpenedModel, options: Options) -> bytes:

@@ -138,7 +138,7 @@ def _usage(model: OpenedModel, out: Path, *, pooled: bool) -> str:
     view = model.view
     call = f"net(images)  # [B, {model.net.dim}]" if pooled else "net.forward_features(images)"
     return (
-        f'import timm\n\nnet = timm.create_model("local-dir:{out}", pretrained=True).eval()\n'
+        f"import timm\n\nnet = timm.create_model({f'local-dir:{out}'!r}, pretrained=True).eval()\n"
         f"images = timm.data.create_transform(**timm.data.resolve_model_data_config(net))(image)[None]"
         f"  # normalized, [B, {view.channels}, {view.size}, {view.size}]\nfeatures = {call}"
     )
@@ -147,4 +147,4 @@ def _usage(model: OpenedModel, out: Path, *, pooled: bool) -> str:
 def _notes(model: OpenedModel) -> tuple[str, ...]:
     layer = model.readout.layer
     call = f"`net.forward_intermediates(images, indices=[{layer}], norm=False)`"
-    return (*left_out(model), *(() if layer == -1 else (f"block {layer}: {call}",)))
+    return (*left_out(model), *(() if layer == -1 else (f"has block {layer} in {call}",)))

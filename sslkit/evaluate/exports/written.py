@@ -23,6 +23,11 @@ class Options(NamedTuple):
     opset: int = OPSET
 
 
+def nearness(deviation: float) -> str:
+    """How near answers are, in words."""
+    return "exactly" if deviation == 0 else f"to {deviation:.0e} of the largest value"
+
+
 class Reading(NamedTuple):
     """How what was written is read."""
 

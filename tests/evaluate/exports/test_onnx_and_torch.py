@@ -156,7 +156,7 @@ def test_opsets(tmp_path, opset):
     written_model = onnx.load(path)
     onnx.checker.check_model(written_model)
     assert [entry.version for entry in written_model.opset_import if entry.domain == ""] == [opset]
-    assert reading.notes == (f"opset {opset}",)
+    assert reading.notes == (f"has opset {opset}",)
     images = torch.randn(2, 3, 16, 16)
     assert near(run("onnx", path, images)["class_token"], NamedTokens(opened)(images)["class_token"])
 

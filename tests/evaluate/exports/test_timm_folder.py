@@ -119,7 +119,7 @@ def test_a_block_that_the_run_reads_is_told_of(tmp_path):
     reading = filled(opened, tmp_path / "net")
     assert reading.notes == (
         "answers with the last block, and the run reads block 0",
-        "block 0: `net.forward_intermediates(images, indices=[0], norm=False)`",
+        "has block 0 in `net.forward_intermediates(images, indices=[0], norm=False)`",
     )
     images = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
