@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple, Self, final
+from typing import Any, NamedTuple, Self, Unpack, final
 
 from sslkit.build.restore import restore
 from sslkit.core.backbone import Backbone
@@ -15,6 +15,7 @@ from sslkit.specs.from_python import with_holders
 from sslkit.specs.load import dump, load
 from sslkit.specs.python_objects import objects_in
 from sslkit.specs.run import RunSpec
+from sslkit.specs.run_fields import RunFields
 from sslkit.train.launch import resume, train
 
 
@@ -51,7 +52,7 @@ class Run:
     may be any `torch.nn.Module`, of which the run trains a copy: short for `PythonModule(network=...)`.
     """
 
-    def __init__(self, **fields: object) -> None:
+    def __init__(self, **fields: Unpack[RunFields]) -> None:
         """Validate the fields.
 
         Raises:
@@ -75,7 +76,8 @@ class Run:
     def from_yaml(cls, path: str | Path, *overrides: str) -> Self:
         """The run in a YAML file, with `key.path=value` overrides."""
         spec = load(Path(path), overrides)
-        return cls(**{name: getattr(spec, name) for name in spec.model_fields_set})
+        fields: dict[str, Any] = {name: getattr(spec, name) for name in spec.model_fields_set}
+        return cls(**fields)
 
     def to_yaml(self, *, full: bool = False) -> str:
         """The spec as YAML: what was set, or with `full` every field.
