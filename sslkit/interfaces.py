@@ -20,7 +20,7 @@ from sslkit.core.objective import Objective, Part
 from sslkit.core.passes import Encode, Mask, Mode, Output, Pictures, Request, Tokens
 from sslkit.core.pixel_range import PixelRange, resolve_range, to_pixels
 from sslkit.core.random_stream import Draw
-from sslkit.core.source import Source
+from sslkit.core.source import Blocks, Source
 from sslkit.core.system import System
 from sslkit.core.target import Target
 from sslkit.data.content_hash import cache_folder, digests_of_files, digests_within, state_of
@@ -125,6 +125,11 @@ __all__ += [
     "matched_by_name",
     "mean_interval",
     "save_pictures",
+]
+
+# Sources: images that lie together, which training reads one soon after the other.
+__all__ += [
+    "Blocks",
 ]
 
 # Sources: stored values as pixels in [0, 1].

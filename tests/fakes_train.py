@@ -138,7 +138,7 @@ def compose_with(run: RunSpec, build: Callable[[int, int], Objective]) -> Compos
     seeds.seed_torch(run.seed, "init")
     student = run.backbone.build(views["global"])
     nets = {"student": student, "teacher": frozen_copy(student)}
-    order = make_order(run, len(source), tiny.CPU)
+    order = make_order(run, source, tiny.CPU)
     length = make_length(run, order.steps_per_epoch)
     objective = build(student.dim, length.steps)
     student.serve([p for p in objective.passes if p.net == "student"])

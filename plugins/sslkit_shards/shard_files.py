@@ -6,10 +6,12 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar, final
 
 from sslkit.plugin import DataError, reason_of, require_regular
+from sslkit_shards.local_copies import Kept, LocalCopies
 from sslkit_shards.shard_names import filesystem, is_remote, local
 
 T = TypeVar("T")
@@ -35,14 +37,15 @@ class State(NamedTuple):
 class ShardFiles:
     """The shards of a split."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        """`names`: paths and URLs."""
-        self.names = tuple(names)
+    def __init__(self, names: Sequence[str], kept: Kept | None = None) -> None:
+        """`names`: paths and URLs; `kept`: where remote shards are copied to as a whole."""
+        self.names, self._kept = tuple(names), kept
+        self._tokens = dict[int, int]()
         self._open = dict[int, _Descriptor]()
 
     def __getstate__(self) -> dict[str, object]:
         """Without open files, for workers begun by spawn."""
-        return {"names": self.names, "_open": {}}
+        return {**self.__dict__, "_open": {}}
 
     def read(self, shard: int, offset: int, size: int) -> bytes:
         """`size` bytes of a shard.
@@ -90,9 +93,21 @@ class ShardFiles:
     def _bytes(self, shard: int, offset: int, size: int) -> bytes:
         name = self.names[shard]
         if is_remote(name):
+            if self._kept is not None:
+                return self._copied(shard, offset, size)
             files, path = filesystem(name)  # the instance of this process: stores do not survive a fork
             return bytes(files.cat_file(path, start=offset, end=offset + size))
         return self._file(shard).read(size, offset)
+
+    def _copied(self, shard: int, offset: int, size: int) -> bytes:
+        """From the copy of a remote shard."""
+        assert self._kept is not None, "copies are kept"
+        name = self.names[shard]
+        if shard not in self._tokens:
+            self._tokens[shard] = self.state(shard).token
+        files, path = filesystem(name)
+        fetch = partial(files.get_file, path)
+        return LocalCopies(self._kept).read(name, self._tokens[shard], fetch, offset, size)
 
     def _file(self, shard: int) -> _Descriptor:
         """The open file; one that another thread still reads is closed when that is done with it."""

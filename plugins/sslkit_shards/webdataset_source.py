@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslkit.interfaces import SIZE, Decoder, Source, digest, fingerprint_of, stacked
+from sslkit.interfaces import SIZE, Blocks, Decoder, Source, digest, fingerprint_of, stacked
 from sslkit_shards.checksums import shard_faults
 from sslkit_shards.kept_arrays import kept_arrays
+from sslkit_shards.local_copies import Kept
 from sslkit_shards.sample_labels import class_file, classes_of, numbers_of
 from sslkit_shards.samples import images_of, joined
 from sslkit_shards.shard_files import ShardFiles, State
@@ -35,6 +36,10 @@ class Choice(NamedTuple):
     """Names of the classes. Default: `classes.txt` beside the first shard, where that is."""
     max_classes: int = 100_000
     """That numbers as labels may count up to."""
+    window: int | None = None
+    """Shards whose images are mixed with each other. None: all."""
+    kept: Kept | None = None
+    """Where remote shards are copied to as a whole."""
 
 
 @final
@@ -55,7 +60,7 @@ class WebDatasetSource(Source):
         Raises:
             DataError: shards are missing or damaged, or hold no image or label where one is asked for.
         """
-        self.files, self._choice = ShardFiles(shards_of(patterns)), choice
+        self.files, self._choice = ShardFiles(shards_of(patterns), choice.kept), choice
         self._patterns = [name if is_remote(name) else str(Path(local(name)).absolute()) for name in patterns]
         place = None if choice.label is None else LabelPlace.of(choice.label)
         about = f"index 1 of {self._patterns} with {place}"
@@ -64,6 +69,9 @@ class WebDatasetSource(Source):
         self._members, self.note = images_of(self.samples, choice.image, self.files)
         self._sample = self.samples.sample[self._members]
         self._shard = np.searchsorted(self.samples.begin, self._sample, side="right") - 1
+        if choice.window is not None:
+            sizes = np.bincount(self._shard, minlength=len(self.files.names)).tolist()
+            self.blocks = Blocks(sizes, choice.window)
         self.links = int(sum(one["links"].sum() for one in arrays))
         self.decoder = decoder
         self.channels, self.channel_names = decoder.channels, decoder.names

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,15 @@ TYPES = frozenset({torch.uint8, torch.uint16, torch.int16, torch.float32})
 SLACK = 1e-5
 """How far floats may lie outside [0, 1]: no more than arithmetic makes."""
 ADVICE = "`to_pixels` of sslkit.interfaces brings other arrays to these"
+
+
+class Blocks(NamedTuple):
+    """Images that lie together in storage, so that it is quicker to read them one soon after the other."""
+
+    sizes: Sequence[int]
+    """Images of each block, such as a shard; they count through the source's images."""
+    window: int
+    """Blocks whose images are mixed with each other, at least 1."""
 
 
 class Source(ABC):
@@ -41,6 +51,9 @@ class Source(ABC):
     """Names of the values of masks; empty where images have none."""
     sizes: frozenset[tuple[int, int]] | None = None
     """Every (height, width) that occurs, where that is known without decoding."""
+
+    blocks: Blocks | None = None
+    """How images are to be ordered in training. None: over all of them, whatever their place."""
 
     @abstractmethod
     def __len__(self) -> int:

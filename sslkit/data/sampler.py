@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple, final
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from sslkit.errors import SpecError
+from sslkit.core.source import Blocks
+from sslkit.errors import DataError, SpecError
 from sslkit.runtime import seeds
 
 
@@ -23,9 +24,15 @@ class BatchShare(NamedTuple):
 
 @final
 class Order:
-    """A fresh permutation of all images each epoch; what does not fill a batch is left out, as in the references."""
+    """A fresh permutation of all images each epoch; what does not fill a batch is left out, as in the references.
 
-    def __init__(self, images: int, batch: int, seed: int, share: BatchShare) -> None:
+    With `blocks`, blocks are permuted, and images are permuted within every `window` blocks that follow each other:
+    each image comes as often, and few blocks are read at a time.
+    """
+
+    def __init__(
+        self, images: int, batch: int, seed: int, share: BatchShare, blocks: Blocks | None = None
+    ) -> None:
         if images < batch:
             raise SpecError(
                 f"batch_size: {batch} is more than the {images} training images; use at most {images}"
@@ -34,7 +41,12 @@ class Order:
             raise SpecError(
                 f"batch_size: {batch} is not a multiple of {share.world} ranks x {share.micro} (micro_batch_size)"
             )
-        self.images, self.batch, self.seed, self.share = images, batch, seed, share
+        if blocks is not None and (sum(blocks.sizes) != images or blocks.window < 1):
+            raise DataError(
+                f"the source has {images} images, and blocks of {sum(blocks.sizes)}, {blocks.window} of them mixed; "
+                "expected blocks of all images, and at least 1"
+            )
+        self.images, self.batch, self.seed, self.share, self.blocks = images, batch, seed, share, blocks
         self.steps_per_epoch = images // batch
         self._epoch: tuple[int, Tensor] | None = None
 
@@ -50,6 +62,22 @@ class Order:
     def _indices(self, step: int) -> Tensor:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
-            order = torch.randperm(self.images, generator=seeds.generator(self.seed, "order", epoch))
+            generator = seeds.generator(self.seed, "order", epoch)
+            if self.blocks is None:
+                order = torch.randperm(self.images, generator=generator)
+            else:
+                order = _by_blocks(self.blocks, generator)
             self._epoch = (epoch, order)
         return self._epoch[1][place * self.batch : (place + 1) * self.batch]
+
+
+def _by_blocks(blocks: Blocks, generator: Generator) -> Tensor:
+    """`[N]`: the images of a few blocks drawn from all, mixed, then those of the next few."""
+    sizes = torch.tensor(blocks.sizes, dtype=torch.int64)
+    starts = sizes.cumsum(0) - sizes
+    order = torch.randperm(len(sizes), generator=generator)
+    parts = list[Tensor]()
+    for some in order.split(blocks.window):
+        images = torch.cat([torch.arange(int(starts[i]), int(starts[i] + sizes[i])) for i in some])
+        parts.append(images[torch.randperm(len(images), generator=generator)])
+    return torch.cat(parts)

@@ -44,7 +44,7 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
     parallel = parallel or start(spec.device, spec.parallel)
     source = training_source(spec)
     views = make_views(spec, source.channels)
-    order = make_order(spec, len(source), parallel)
+    order = make_order(spec, source, parallel)
     length = make_length(spec, order.steps_per_epoch)
     system, env = make_system(spec, views, length)
     stepper = Stepper(spec, system, make_maskers(system, env), length, parallel)
@@ -68,10 +68,11 @@ def training_source(spec: HasData) -> Source:
     return source
 
 
-def make_order(spec: RunSpec, images: int, parallel: Parallel) -> Order:
+def make_order(spec: RunSpec, source: Source, parallel: Parallel) -> Order:
     """The data order of this rank."""
     micro = spec.images_per_forward(parallel.world)
-    return Order(images, spec.batch_size, spec.seed, BatchShare(parallel.rank, parallel.world, micro))
+    share = BatchShare(parallel.rank, parallel.world, micro)
+    return Order(len(source), spec.batch_size, spec.seed, share, source.blocks)
 
 
 def make_length(spec: RunSpec, steps_per_epoch: int) -> Length:

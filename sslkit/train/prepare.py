@@ -68,7 +68,7 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     problems, sources = Problems(), Sources()
     source = training_source(spec)
     sources.put(spec.data, "train", source)
-    order = problems.of(lambda: make_order(spec, len(source), parallel))
+    order = problems.of(lambda: make_order(spec, source, parallel))
     length = make_length(spec, 1 if order is None else order.steps_per_epoch)
     views = problems.of(lambda: make_views(spec, source.channels))
     system, env, maskers = _built(spec, views, length, problems)

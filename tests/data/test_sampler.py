@@ -9,8 +9,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sslkit.core.source import Blocks
 from sslkit.data.sampler import BatchShare, Order
-from sslkit.errors import SpecError
+from sslkit.errors import DataError, SpecError
+from sslkit.runtime import seeds
 
 WHOLE = BatchShare(0, 1, 8)
 
@@ -78,3 +80,86 @@ def test_steps_can_be_asked_for_in_any_order():
 def test_batches_that_cannot_be_made_are_refused(images, size, share, message):
     with pytest.raises(SpecError, match=f"^{re.escape(message)}$"):
         Order(images, size, 0, share)
+
+
+SIZES = (5, 0, 1, 9, 3, 7, 2, 9)
+"""Images of blocks, 36 in all."""
+
+
+def blocks_of(indices):
+    """The block of each image."""
+    ends = torch.tensor(SIZES).cumsum(0)
+    return torch.searchsorted(ends, indices, right=True)
+
+
+def epoch_of(order, epoch):
+    steps = range(epoch * order.steps_per_epoch, (epoch + 1) * order.steps_per_epoch)
+    return torch.cat([batch(order, step)[0] for step in steps])
+
+
+@pytest.mark.parametrize("window", [1, 2, 3, 8, 100])
+def test_blocks_show_every_image_once_and_few_blocks_at_a_time(window):
+    order = Order(36, 6, 5, BatchShare(0, 1, 6), Blocks(SIZES, window))
+    for epoch in range(3):
+        seen = epoch_of(order, epoch)
+        assert torch.equal(seen.sort().values, torch.arange(36))
+        owners = blocks_of(seen).tolist()
+        first = {block: owners.index(block) for block in set(owners)}
+        last = {block: 35 - owners[::-1].index(block) for block in set(owners)}
+        for place in range(36):
+            open_ = [block for block in first if first[block] <= place <= last[block]]
+            assert len(open_) <= window
+
+
+def test_epochs_of_blocks_differ_and_follow_from_the_seed():
+    def drawn(seed, epoch, window=2):
+        return epoch_of(Order(36, 6, seed, BatchShare(0, 1, 6), Blocks(SIZES, window)), epoch).tolist()
+
+    assert drawn(1, 0) == drawn(1, 0)
+    assert drawn(1, 0) != drawn(1, 1)
+    assert drawn(1, 0) != drawn(2, 0)
+    assert drawn(1, 0) != drawn(1, 0, window=3)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_the_batches_of_blocks(world):
+    whole = Order(36, 6, 5, BatchShare(0, 1, 6), Blocks(SIZES, 2))
+    ranks = [Order(36, 6, 5, BatchShare(rank, world, 1), Blocks(SIZES, 2)) for rank in range(world)]
+    for step in (0, 5, 6, 17):
+        joined = torch.cat([batch(rank, step)[0] for rank in ranks])
+        assert torch.equal(joined, batch(whole, step)[0])
+
+
+def test_images_of_a_window_are_mixed():
+    seen = epoch_of(Order(36, 6, 5, BatchShare(0, 1, 6), Blocks(SIZES, 100)), 0)
+    assert not torch.equal(seen, seen.sort().values)
+    changes = (blocks_of(seen)[1:] != blocks_of(seen)[:-1]).sum()
+    assert int(changes) > 15, "not block by block"
+
+
+def test_without_blocks_the_order_is_what_it_was():
+    """Runs that began before there were blocks go on."""
+    assert (
+        epoch_of(Order(12, 4, 3, BatchShare(0, 1, 4)), 0).tolist()
+        == torch.randperm(12, generator=seeds.generator(3, "order", 0)).tolist()
+    )
+    assert epoch_of(Order(12, 4, 3, BatchShare(0, 1, 4)), 1).tolist() == [
+        0,
+        7,
+        3,
+        5,
+        10,
+        11,
+        2,
+        4,
+        1,
+        6,
+        9,
+        8,
+    ]
+
+
+@pytest.mark.parametrize("blocks", [Blocks((5, 6), 1), Blocks((5, 7), 0), Blocks((), 1)])
+def test_blocks_of_other_images_are_refused(blocks):
+    with pytest.raises(DataError, match=r"has 12 images, and blocks of \d+, .*expected blocks of all images"):
+        Order(12, 4, 0, WHOLE._replace(micro=4), blocks)

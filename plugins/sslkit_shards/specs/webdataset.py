@@ -15,6 +15,7 @@ from sslkit_shards.shard_names import shards_problem, shared_problem
 if TYPE_CHECKING:
     from sslkit.interfaces import Source
     from sslkit.plugin import RunSpec
+    from sslkit_shards.local_copies import Kept
     from sslkit_shards.webdataset_source import WebDatasetSource
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -62,6 +63,16 @@ class WebDataset(SourceSpec):
     classes: Path | None = None
     """Text file with the names of classes, one a line, for labels that are numbers. Default: `classes.txt` beside the
     first shard, where there is one."""
+    order: Literal["whole", "shards"] = "whole"
+    """In training: drawn over all images; or over the images of `window` shards at a time, which are drawn too.
+    `shards` is for disks and stores that are slow to jump: few shards are read at a time."""
+    window: int = Field(16, ge=1)
+    """Shards whose images are mixed with each other, with `order: shards`."""
+    copy_to: Path | None = None
+    """Folder of this machine to which remote shards are copied as a whole when one of their images is needed. Default:
+    each image is read from the store."""
+    copy_gib: float = Field(64.0, gt=0)
+    """GiB that copies may take; those that were not read for the longest go first."""
     channels: int = Field(3, ge=1)
     """Channels of every image. 1 and 3: gray and color. Others: as many samples of a pixel, or pages, as files have."""
     convert: bool = True
@@ -111,6 +122,10 @@ class WebDataset(SourceSpec):
             )
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
+        if self.order == "whole":
+            yield Problem("window", "has no effect without `order: shards`; set that too, or leave this out")
+        if self.copy_to is None:
+            yield Problem("copy_gib", "has no effect without `copy_to`; set that too, or leave this out")
         if self.label is None:
             yield Problem(
                 "classes", "has no effect with `label: null`; name the labels too, or leave this out"
@@ -134,8 +149,15 @@ class WebDataset(SourceSpec):
         from sslkit_shards.webdataset_source import Choice, WebDatasetSource
 
         image = _endings(_listed(self.image))
-        choice = Choice(image, self.label, self.classes, self.max_classes)
+        window = self.window if self.order == "shards" else None
+        choice = Choice(image, self.label, self.classes, self.max_classes, window, self._kept())
         return WebDatasetSource(shards, choice, decoder_of(self), train)
+
+    def _kept(self) -> Kept | None:
+        """Where copies of remote shards are."""
+        from sslkit_shards.local_copies import Kept
+
+        return None if self.copy_to is None else Kept(self.copy_to.expanduser(), int(self.copy_gib * 2**30))
 
 
 def _listed(names: str | tuple[str, ...] | None) -> tuple[str, ...]:

@@ -119,7 +119,7 @@ def _inputs(spec: HasImages, images: int, step: int) -> Iterator[NetworkInput]:
 def _places(spec: HasImages, source: Source, step: int) -> Iterator[tuple[int, int, int]]:
     """(index of the image, step, row in its batch), one after another as long as there are images in the epoch."""
     batch = min(spec.batch_size or len(source), len(source))
-    order = Order(len(source), batch, spec.seed, BatchShare(0, 1, batch))
+    order = Order(len(source), batch, spec.seed, BatchShare(0, 1, batch), source.blocks)
     for at in range(step, step + order.steps_per_epoch):
         for indices, rows in order.micro_batches(at):
             for index, row in zip(indices.tolist(), rows.tolist(), strict=True):
