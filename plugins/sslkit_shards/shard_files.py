@@ -6,7 +6,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar, final
 
@@ -106,7 +105,10 @@ class ShardFiles:
         if shard not in self._tokens:
             self._tokens[shard] = self.state(shard).token
         files, path = filesystem(name)
-        fetch = partial(files.get_file, path)
+
+        def fetch(part: Path) -> None:
+            _tried(lambda: files.get_file(path, str(part)), name, TRIES)
+
         return LocalCopies(self._kept).read(name, self._tokens[shard], fetch, offset, size)
 
     def _file(self, shard: int) -> _Descriptor:

@@ -122,6 +122,10 @@ def test_workers_share_copies(tmp_path):
     assert log.value == 1
 
 
+def asked(*_, **__):
+    raise AssertionError("the store is asked again")
+
+
 def test_remote_shards_are_read_from_copies(tmp_path, monkeypatch):
     from fsspec import filesystem
     from fsspec.implementations.memory import MemoryFileSystem
@@ -130,8 +134,8 @@ def test_remote_shards_are_read_from_copies(tmp_path, monkeypatch):
     filesystem("memory").pipe("/copied/a.tar", content)
     files = ShardFiles(["memory://copied/a.tar"], Kept(tmp_path / "copies", 10**6))
     assert files.read(0, 100, 50) == content[100:150]
-    monkeypatch.setattr(MemoryFileSystem, "cat_file", None)
-    monkeypatch.setattr(MemoryFileSystem, "get_file", None)
+    for method in ("cat_file", "get_file"):
+        monkeypatch.setattr(MemoryFileSystem, method, asked)
     assert files.read(0, 200, 56) == content[200:256]
     local = tmp_path / "b.tar"
     local.write_bytes(content)
