@@ -21,6 +21,7 @@ _PUBLIC = {
     "compare": "sslkit.analysis.compare.compare_runs",
     "compose": "sslkit.train.compose",
     "load_backbone": "sslkit.api",
+    "extend_run": "sslkit.api",
     "embed": "sslkit.evaluate.embeddings.embed_images",
     "load_embeddings": "sslkit.evaluate.embeddings.embedding_file",
     "export": "sslkit.evaluate.exports.export_model",

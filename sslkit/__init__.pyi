@@ -9,6 +9,7 @@ from sslkit.analysis.scaling.fit import fit_power_law as fit_power_law
 from sslkit.analysis.sweep.run_cells import sweep as sweep
 from sslkit.api import Result as Result
 from sslkit.api import Run as Run
+from sslkit.api import extend_run as extend_run
 from sslkit.api import load_backbone as load_backbone
 from sslkit.api import resume_run as resume_run
 from sslkit.errors import Interrupted as Interrupted

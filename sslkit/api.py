@@ -11,12 +11,13 @@ from sslkit.errors import Interrupted
 from sslkit.report.notebook_view import result_html, run_html
 from sslkit.runs import metrics_log
 from sslkit.specs.check import check
+from sslkit.specs.extension import Continuation
 from sslkit.specs.from_python import with_holders
 from sslkit.specs.load import dump, load
 from sslkit.specs.python_objects import objects_in
 from sslkit.specs.run import RunSpec
 from sslkit.specs.run_fields import RunFields
-from sslkit.train.launch import resume, train
+from sslkit.train.launch import extend, resume, train
 
 
 class Result(NamedTuple):
@@ -132,6 +133,34 @@ def resume_run(run_dir: str | Path, *overrides: str, data_changed: bool = False)
         Interrupted: a signal stopped the run, which is saved.
     """
     return _result(resume(Path(run_dir), assignments=overrides, data_changed=data_changed))
+
+
+def extend_run(
+    run_dir: str | Path,
+    *overrides: str,
+    epochs: int | None = None,
+    steps: int | None = None,
+    schedule: Continuation = "stretch",
+    data_changed: bool = False,
+) -> Result:
+    """Make the finished run in `run_dir` longer, and train to its new end.
+
+    Args:
+        run_dir: the run folder.
+        overrides: `key.path=value` of fields that may change, as `workers=8`.
+        epochs: its new length in passes over the data, counted from the beginning; give this or `steps`.
+        steps: its new length in optimizer steps.
+        schedule: how schedules over the run's length go on: `stretch`, as those of the longer run; `constant`, at their
+            last values; `restart`, from their beginning over what is added.
+        data_changed: go on although the data are not those that the run began with.
+
+    Raises:
+        SslkitError: it is not finished or would not be longer, or it stopped on an error that a user can mend.
+        Interrupted: a signal stopped the run, which is saved.
+    """
+    lengths = {"epochs": epochs, "steps": steps}
+    length = [f"{name}={number}" for name, number in lengths.items() if number is not None]
+    return _result(extend(Path(run_dir), [*length, *overrides], schedule, data_changed=data_changed))
 
 
 def load_backbone(run_dir: str | Path, checkpoint: str = "last") -> Backbone:

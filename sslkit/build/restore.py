@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, final
 
 from sslkit.build.saved_state import load_net, load_system
-from sslkit.build.system import make_net, make_system, make_views
+from sslkit.build.system import length_of, make_net, make_system, make_views
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Env, Length
+from sslkit.core.context import Env
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError
@@ -63,8 +63,8 @@ class Restored:
 
     @cached_property
     def _whole(self) -> tuple[System, Env]:
-        length = Length(int(self._resolved["steps"]), int(self._resolved["steps_per_epoch"]))
-        system, env = make_system(self.spec, self.views, length)
+        steps, every = int(self._resolved["steps"]), int(self._resolved["steps_per_epoch"])
+        system, env = make_system(self.spec, self.views, length_of(self.spec, steps, every))
         load_system(system, self.loaded)
         return system, env
 

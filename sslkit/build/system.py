@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Protocol
 
 from torch import nn
@@ -53,6 +52,11 @@ def make_views(spec: HasViews, channels: int) -> dict[str, View]:
     }
 
 
+def length_of(spec: RunSpec, steps: int, steps_per_epoch: int) -> Length:
+    """The length of a run of so many steps, with where `spec` says that it was made longer."""
+    return Length(steps, steps_per_epoch, tuple((one.step, one.schedule) for one in spec.extended))
+
+
 def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tuple[System, Env]:
     """Nets, objectives and balancer, initialized from the run's seed on the CPU."""
     _check_names(spec)
@@ -68,7 +72,7 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
     student.serve([p for p in passes if p.net == "student"])
     nets: dict[str, Backbone] = {"student": student}
     nets |= {name: frozen[name] if name in frozen else frozen_copy(student) for name in spec.nets}
-    weights = {term.name: _weight(term.spec.weight, length.steps) for term in every}
+    weights = {term.name: _weight(term.spec.weight, length) for term in every}
     balancer = _built(spec.combined.balance, spec.terms, spec.balance_path)
     inner = {term.name: _inner(term) for term in every if term.balance is not None}
     system = System(nets, objectives, balancer, weights, inner)
@@ -129,8 +133,8 @@ def _objective(term: Term, env: Env) -> Objective:
     return objective
 
 
-def _weight(weight: Value, steps: int) -> float | Schedule:
-    return float(weight) if isinstance(weight, int | float) else partial(weight.at, total=steps)
+def _weight(weight: Value, length: Length) -> float | Schedule:
+    return float(weight) if isinstance(weight, int | float) else lambda step: weight.at(*length.clock(step))
 
 
 def _built(balance: BalancerSpec, names: Iterable[str], path: str) -> Balancer:

@@ -18,6 +18,7 @@ from sslkit.errors import Interrupted, SslkitError, SslkitWarning
 COMMANDS = {
     "run": "Train what a spec says, and evaluate it.",
     "resume": "Go on with a run that was stopped or killed, as if it had not been.",
+    "extend": "Make a finished run longer, with its schedules stretched, held or begun anew.",
     "validate": "Check a spec without running it.",
     "explain": "Show what a spec resolves to: passes, tokens, parameters, learning rate, steps.",
     "data": "Look at the images of a spec: statistics for `normalize`, faults, what arrives in the network.",

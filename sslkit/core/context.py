@@ -58,6 +58,36 @@ class Length(NamedTuple):
 
     steps: int
     steps_per_epoch: int
+    extended: tuple[tuple[int, str], ...] = ()
+    """(step, how schedules went on) of each time that the run was made longer: `stretch`, `constant` or `restart`."""
+
+    def clock(self, step: int) -> tuple[int, int]:
+        """(t, T): schedules over the run's length are at t of T at `step`, which is (`step`, `steps`) as a rule.
+
+        Until the run was made longer T is its length of then. Afterwards: `stretch` has the new T; `constant` stays at
+        the last step before; `restart` counts both anew from there.
+        """
+        ends = [*(start for start, _ in self.extended[1:]), self.steps]
+        zero, total = 0, self.extended[0][0] if self.extended else self.steps
+        held: tuple[int, int] | None = None
+        for (start, how), end in zip(self.extended, ends, strict=False):
+            if step < start:
+                break
+            if how == "constant":
+                held = held or (start - 1 - zero, total)
+                continue
+            zero, held = start if how == "restart" else zero, None
+            total = end - zero
+        return held or (step - zero, total)
+
+    def progress(self, step: int) -> float:
+        """Share of the schedules over the run's length that is done at `step`."""
+        now, total = self.clock(step)
+        return now / total
+
+    def ends(self, step: int) -> bool:
+        """Whether the run ends after `step` steps, or ended there before it was made longer."""
+        return step == self.steps or any(step == start for start, _ in self.extended)
 
     def epoch(self, step: int) -> float:
         """Passes over the data after `step` steps."""

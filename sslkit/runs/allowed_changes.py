@@ -26,6 +26,8 @@ FREE: Mapping[str, str] = {
     "micro_batch_size": "low bits of results; more with dropout and with batch norm in mode `local`",
 }
 """Field -> what a change of it does. Any other makes another run, but `data`, which is held against its content."""
+LENGTH = ("epochs", "steps", "extended")
+"""Fields that change only where a finished run is made longer."""
 DATA = "data"
 Changes = Mapping[str, tuple[object, object]]
 """Dotted path -> the value then and now."""

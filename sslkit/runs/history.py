@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sslkit.errors import CheckpointError, SpecError, SslkitError
-from sslkit.runs.allowed_changes import DATA
+from sslkit.runs.allowed_changes import DATA, LENGTH
 from sslkit.runs.checkpoint import FOLDER, Checkpoints, read_meta, step_of
 from sslkit.runs.lock import LOCK, SPEC, differences, read_lock, restored_by
 from sslkit.runs.manifest import MANIFEST, Manifest, read_manifest
@@ -135,8 +135,11 @@ def require_same_run(spec: RunSpec, run_dir: Path) -> History:
     different = [field for field in differences(spec, run_dir) if not (compared and field == DATA)]
     if different:
         resumed = "`Run(...).resume()`" if any(objects_in(spec)) else f"`sslkit resume {run_dir}`"
+        longer = ""
+        if here.finished and {*different} <= {*LENGTH}:
+            longer = f", make it longer with `sslkit extend {run_dir}`"
         raise SpecError(
             f"{run_dir}: holds a different run (its {', '.join(different)} differ{'s' * (len(different) == 1)}). "
-            f"Choose another folder with --out, continue that run with {resumed}, or delete the folder"
+            f"Choose another folder with --out, continue that run with {resumed}{longer}, or delete the folder"
         )
     return here

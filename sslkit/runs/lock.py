@@ -22,7 +22,7 @@ import yaml
 from sslkit import catalog
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.registry.manager import REGISTERED, used_plugins
-from sslkit.runs.allowed_changes import DATA, FREE, Changes, changes, file_paths, other_run
+from sslkit.runs.allowed_changes import DATA, FREE, LENGTH, Changes, changes, file_paths, other_run
 from sslkit.runs.file_shapes import LOCK_FILE
 from sslkit.runs.manifest import Manifest, write_manifest
 from sslkit.runs.python_parts import python_parts
@@ -168,19 +168,22 @@ def trained_spec(run_dir: Path) -> RunSpec:
     return parse_as(RunSpec, without_first_weights(_located(run_dir)))
 
 
-def continued_spec(run_dir: Path, assignments: Sequence[str] = ()) -> RunSpec:
+def continued_spec(run_dir: Path, assignments: Sequence[str] = (), free: Sequence[str] = ()) -> RunSpec:
     """What a run with a checkpoint goes on with: its spec with overrides, and no weights to begin with.
+
+    `free`: fields that may change beside those that always may.
 
     Raises:
         SpecError: a changed field makes another run, or the spec does not fit any more, as data that are gone.
     """
     wanted = override(without_first_weights(_located(run_dir)), assignments)
     spec = parse_as(RunSpec, wanted)
-    wrong = other_run(changes_of(spec, run_dir), list(file_paths(spec)))
+    wrong = other_run(changes_of(spec, run_dir), [*free, *file_paths(spec)])
     if wrong:
+        longer = f" `sslkit extend {run_dir}` makes a finished run longer." if {*wrong} & {*LENGTH} else ""
         raise SpecError(
             f"{', '.join(wrong)}: cannot change when a run is continued: that is another run, to be started in another "
-            f"folder with --out. May change: {', '.join([DATA, *FREE])}"
+            f"folder with --out.{longer} May change: {', '.join([DATA, *FREE])}"
         )
     return parse(wanted, began=True)
 

@@ -13,6 +13,7 @@ from sslkit.specs.base import Count, Spec, slot_default
 from sslkit.specs.byte_sizes import Size
 from sslkit.specs.checkpoints import CheckpointSpec
 from sslkit.specs.compilation import CompileSpec
+from sslkit.specs.extension import Extension, order_problems
 from sslkit.specs.families import (
     BackboneField,
     BackboneSpec,
@@ -88,6 +89,8 @@ class RunSpec(Spec):
     """Length of the run in passes over the data; give this or `steps`."""
     steps: Count | None = None
     """Length of the run in optimizer steps."""
+    extended: tuple[Extension, ...] = ()
+    """Where the run was made longer, and how its schedules went on. `sslkit extend` writes it."""
     readout: Readout = Readout()
     """How evaluators read features."""
     evaluate: tuple[EvaluatorField, ...] = ()
@@ -172,6 +175,7 @@ class RunSpec(Spec):
         yield from self._beside_hybrid()
         yield from self._student_again()
         yield from self._layers()
+        yield from order_problems(self.extended, self.steps)
         taken = set[str]()
         for i, evaluator in enumerate(self.evaluate):
             label = evaluator.label

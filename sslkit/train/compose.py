@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from sslkit.build.maskers import make_maskers
-from sslkit.build.system import make_system, make_views
+from sslkit.build.system import length_of, make_system, make_views
 from sslkit.core.context import Env, Length
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.data.sampler import BatchShare, Order
-from sslkit.errors import DataError
+from sslkit.errors import DataError, SpecError
 from sslkit.runtime.parallel import Parallel, start
+from sslkit.specs.extension import order_problems
 from sslkit.specs.families import SourceSpec
 from sslkit.specs.run import RunSpec
 from sslkit.train.step.stepper import Stepper
@@ -76,6 +77,8 @@ def make_order(spec: RunSpec, source: Source, parallel: Parallel) -> Order:
 
 
 def make_length(spec: RunSpec, steps_per_epoch: int) -> Length:
-    """How long the run is."""
+    """How long the run is. Raises SpecError where it is not longer than when it was made longer."""
     steps = spec.steps if spec.steps is not None else (spec.epochs or 0) * steps_per_epoch
-    return Length(steps, steps_per_epoch)
+    for problem in order_problems(spec.extended, steps):
+        raise SpecError(f"{problem.path}: {problem.message}")
+    return length_of(spec, steps, steps_per_epoch)

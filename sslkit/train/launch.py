@@ -21,6 +21,7 @@ from sslkit.runs.lock import (
     version_changes,
     without_first_weights,
 )
+from sslkit.runs.longer_run import longer_spec
 from sslkit.runs.owner import owned
 from sslkit.runs.python_parts import python_parts, resume_note
 from sslkit.runs.seal import RUN
@@ -30,8 +31,10 @@ from sslkit.runtime.parallel import Parallel, start
 from sslkit.runtime.peak_memory import peak_memory_mib
 from sslkit.runtime.rank_agreement import on_first_rank, require_one_spec
 from sslkit.runtime.readable import present
+from sslkit.specs.extension import Continuation
 from sslkit.specs.load import parse_as
 from sslkit.specs.run import RunSpec
+from sslkit.train.continuation import going_on
 from sslkit.train.lineage import Lineage, require_data_of_finished
 from sslkit.train.outcome import Outcome
 from sslkit.train.pictures import FIGURES
@@ -119,6 +122,33 @@ def resume(
         return _run(spec, None, parallel, say)
 
 
+def extend(
+    run_dir: Path,
+    assignments: Sequence[str],
+    schedule: Continuation = "stretch",
+    say: Say = print,
+    data_changed: bool = False,
+) -> Summary:
+    """Make the finished run in `run_dir` longer, train to the new end and return the summary.
+
+    Args:
+        run_dir: the run folder.
+        assignments: `epochs=N` or `steps=N`, counted from the beginning of the run; and fields that may change.
+        schedule: how schedules over the run's length go on: `stretch`, `constant` or `restart`.
+        say: is told each line for people.
+        data_changed: go on although the data are not those that the run began with.
+
+    Raises:
+        CheckpointError: no run, not finished, or without checkpoints.
+        SpecError: it would not be longer, or a field may not change.
+        DataError: images are missing, or not those that the run began with.
+        InUseError: another process works in the folder.
+    """
+    say = _of_first_rank(say)
+    with _ranks_and_folder(longer_spec(run_dir, assignments, schedule), say) as parallel:
+        return _continue(longer_spec(run_dir, assignments, schedule), parallel, say, data_changed)
+
+
 def _resumed(run_dir: Path, assignments: Sequence[str]) -> RunSpec:
     return (continued_spec if history(run_dir).trained else locked_spec)(run_dir, assignments)
 
@@ -184,6 +214,8 @@ def _announce(trainer: Trainer, say: Say) -> None:
     )
     for note in trainer.lineage.notes:
         say(note)
+    for line in going_on(trainer.stepper) if trainer.lineage.longer else ():
+        say(line)
     for note in (resume_note(spec), *trainer.notes):
         if note:
             say(f"note: {note}")

@@ -11,8 +11,9 @@ from typing import final
 from sslkit.core.source import Source
 from sslkit.errors import DataError, SpecError
 from sslkit.evaluate.evaluation_sources import Sources
-from sslkit.runs.allowed_changes import Changes
+from sslkit.runs.allowed_changes import LENGTH, Changes
 from sslkit.runs.lock import read_lock, rewrite_lock
+from sslkit.runs.longer_run import reopen
 from sslkit.runs.seal import RUN
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.load import changed
@@ -33,8 +34,12 @@ class Lineage:
         """`changes`: of the spec; `data_changed`: go on with data that are not those of the beginning."""
         self.run_dir, self.changes, self.allowed = run_dir, changes or {}, data_changed
         self.notes: list[str] = [
-            f"changed: {path}: {then} -> {now}" for path, (then, now) in self.changes.items()
+            f"changed: {path}: {then} -> {now}"
+            for path, (then, now) in self.changes.items()
+            if path != "extended"
         ]
+        self.longer = any(path in LENGTH for path in self.changes)
+        """Whether a finished run is made longer."""
         self.data: dict[str, list[str]] = {}
         """Source -> what changed in it."""
         self._read: dict[str, Source] = {}
@@ -94,8 +99,10 @@ class Lineage:
             }
             lock["lineage"] = [*(lock.get("lineage") or []), entry]
             lock["spec"] = changed(lock["spec"], [(path, now) for path, (_, now) in self.changes.items()])
-        if self.data:
+        if self.data or self.longer:
             lock["resolved"] = dict(resolved())
+        if self.longer:
+            reopen(self.run_dir)
         rewrite_lock(self.run_dir, lock)
         return run
 

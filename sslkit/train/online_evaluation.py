@@ -80,7 +80,7 @@ class OnlineEvaluation:
 
     def due(self, done: int) -> dict[int, EvaluatorSpec]:
         """The evaluators to run after `done` steps."""
-        last, every = done == self._length.steps, self._length.steps_per_epoch
+        last, every = self._length.ends(done), self._length.steps_per_epoch
         return {i: e for i, e in enumerate(self._spec.evaluate) if last or e.due(done, every)}
 
     def run(self, done: int, due: Due) -> None:

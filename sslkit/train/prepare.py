@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple, TypeVar, final
 
 import torch
@@ -69,7 +70,8 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     source = training_source(spec)
     sources.put(spec.data, "train", source)
     order = problems.of(lambda: make_order(spec, source, parallel))
-    length = make_length(spec, 1 if order is None else order.steps_per_epoch)
+    length = None if order is None else problems.of(partial(make_length, spec, order.steps_per_epoch))
+    length = length or Length(spec.steps or spec.epochs or 1, 1)
     views = problems.of(lambda: make_views(spec, source.channels))
     system, env, maskers = _built(spec, views, length, problems)
     if spec.optimizer.name not in OURS:

@@ -34,7 +34,7 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "steps_per_epoch": length.steps_per_epoch,
         "lr": stepper.peak_lr,
         "lr_rule": f"{spec.optimizer.lr} {spec.optimizer.scale} at batch {spec.batch_size}",
-        "warmup_steps": spec.schedule.warmup_steps(length.steps, length.steps_per_epoch),
+        "warmup_steps": spec.schedule.warmup_steps(length.clock(0)[1], length.steps_per_epoch),
         "precision": stepper.precision,
         "compile": compiles(spec, parallel.device),
         "device": device_name(parallel.device),
@@ -45,7 +45,7 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "passes": backbone_passes,
         "plan": tokens.plan(composed.system, stepper.masking, backbone_passes),
         "flops": flops_of(spec, composed, parallel) if spec.log.flops else None,
-        "graphs": masks_shapes(timeline(stepper.masking.maskers, length.steps).values()),
+        "graphs": masks_shapes(timeline(stepper.masking.maskers, length).values()),
     }
 
 
@@ -62,7 +62,7 @@ def flops_of(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[int,
     """Of a step, by the step from which they hold; None where a plugin's module reads values of tensors."""
     from sslkit.train.cost.flops import step_flops  # torch's formulas take a tenth of a second to import
 
-    stages = timeline(composed.step.masking.maskers, composed.length.steps)
+    stages = timeline(composed.step.masking.maskers, composed.length)
     twice = composed.step.together
     at_once = spec.batch_size if twice else composed.order.share.micro * parallel.world
     try:
@@ -91,7 +91,7 @@ def parameters(system: nn.Module) -> dict[str, int]:
 def passes(composed: Composed, env: Env) -> list[dict[str, object]]:
     """The backbone passes that run in every step, those that maskers read first, with the tokens of each."""
     system, batch = composed.system, composed.order.batch
-    line = timeline(composed.step.masking.maskers, composed.length.steps)
+    line = timeline(composed.step.masking.maskers, composed.length)
     wants = tokens.askers(system, composed.step.masking)
     guides = [
         _pass(request, env, batch, {}) | {"guide": True, "for": tokens.users(request, True, wants)}

@@ -156,7 +156,7 @@ class Trainer:
             losses = self.stepper(step, batches)
             self.done = done = step + 1
             self.guard.watch(done, losses.values)
-            last = done == self.length.steps
+            last = self.length.ends(done)
             if done % self.spec.log.every == 0 or last or done == 1 or self.stepper.measures(step):
                 self._record(done, losses)
             if self._leaving(feed):
@@ -194,7 +194,11 @@ class Trainer:
         """What is due after `done` steps: a checkpoint first, so that an evaluation that fails costs no training."""
         last, due = done == self.length.steps, self.evaluation.due(done)
         saved = False
-        if last or due or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch):
+        if (
+            self.length.ends(done)
+            or due
+            or is_due(self.spec.checkpoint.every, done, self.length.steps_per_epoch)
+        ):
             saved = self._save(done, final=last)
         if due:
             self._evaluate(done, due)

@@ -26,6 +26,7 @@ CONTEXT.set_forkserver_preload(
     [
         "sslkit.cli.run",
         "sslkit.cli.resume",
+        "sslkit.cli.extend",
         "sslkit.train.launch",
         "sslkit_sources.digits",  # scikit-learn, which takes as long as all else of a small test
         "tests.distributed.balancer_worker",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
+from typing import Any
 
 import yaml
 
@@ -37,9 +38,26 @@ def environment(run: RunData) -> Html:
     ]
     versions = {**lock.get("packages", {}), **lock.get("plugins", {})}
     shown = facts((name, value) for name, value in items if value not in (None, ""))
-    return Html(
-        shown + folded("Packages and plugins", table("Versions", ["Package", "Version"], versions.items()))
-    )
+    packages = folded("Packages and plugins", table("Versions", ["Package", "Version"], versions.items()))
+    rows = list(_lineage(lock))
+    lineage = table("Lineage", ["Step", "What changed"], rows, left=(0, 1)) if rows else ""
+    return Html(shown + lineage + packages)
+
+
+def _lineage(lock: Mapping[str, Any]) -> Iterator[tuple[Child, Child]]:
+    """(step, what changed there): fields of the spec, data."""
+    for entry in lock.get("lineage") or ():
+        step = f"{entry.get('step', 0):,}"
+        for path, values in (entry.get("spec") or {}).items():
+            yield step, _change(path, values)
+        for place, values in (entry.get("data") or {}).items():
+            yield step, f"{place}: {', '.join(values.get('what') or ())}"
+
+
+def _change(path: str, values: Mapping[str, Any]) -> str:
+    if path == "extended" and values.get("now"):
+        return f"made longer; schedules: {values['now'][-1].get('schedule')}"
+    return f"{path}: {values.get('then')} to {values.get('now')}"
 
 
 def _commit(git: str | None) -> Child:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
+from sslkit.core.context import Length
 from sslkit.core.masker import Masker
 
 Stages = Mapping[int, Masker]
@@ -13,16 +14,17 @@ PROBES = 1024
 """Steps that are looked at whatever their neighbors say, evenly spread over the run."""
 
 
-def timeline(maskers: Stages, steps: int) -> dict[int, Stages]:
-    """Every step of a run of `steps` at which a masker in force changes, and those in force from then on.
+def timeline(maskers: Stages, length: Length) -> dict[int, Stages]:
+    """Every step of a run at which a masker in force changes, and those in force from then on.
 
     Stages that come and go between two probes, in under a thousandth of a run, are not seen.
     """
 
     def now(step: int) -> Sequence[Masker]:
-        return [masker.at(step / steps) for masker in maskers.values()]
+        return [masker.at(length.progress(step)) for masker in maskers.values()]
 
-    probes = sorted({*range(0, steps, max(1, steps // PROBES)), steps - 1})
+    steps, turns = length.steps, (step for start, _ in length.extended for step in (start - 1, start))
+    probes = sorted({*range(0, steps, max(1, steps // PROBES)), steps - 1, *turns})
     changed = [0, *(step for low, high in pairwise(probes) for step in _changes(now, low, high))]
     return {step: dict(zip(maskers, now(step), strict=True)) for step in changed}
 

@@ -83,7 +83,7 @@ class Stepper:
             system,
             spec,
             parallel,
-            lambda: masks_shapes(timeline(maskers, length.steps).values()),
+            lambda: masks_shapes(timeline(maskers, length).values()),
             in_parts=self.together,
         )
         self.run = parallel.wrap(system)
@@ -146,7 +146,7 @@ class Stepper:
 
     def lr(self, step: int) -> float:
         """Learning rate of `step`."""
-        return self.spec.schedule.at(step, self.length.steps, self.length.steps_per_epoch, self.peak_lr)
+        return self.spec.schedule.at(*self.length.clock(step), self.length.steps_per_epoch, self.peak_lr)
 
     def encode(self, batch: Batch, step: int) -> dict[int, Tokens]:
         """The answer to every pass of the plan, with the masks of `step`; for figures, under `whole`."""
@@ -156,7 +156,7 @@ class Stepper:
         return self.reading.encode(batch.images, masks, looked)
 
     def _progress(self, step: int) -> float:
-        return step / self.length.steps
+        return self.length.progress(step)
 
     def _bind(self) -> None:
         """Refer to the system's tensors."""
@@ -225,9 +225,10 @@ class Stepper:
     def _prepare(self, step: int) -> None:
         self._follow()
         seeds.seed_torch(self.spec.seed, step, "torch", self.parallel.rank)
-        self.averages.update("before_forward", step, self.length.steps)
-        decay = value_at(self.spec.optimizer.weight_decay, step, self.length.steps)
-        moments = optim.scheduled_moments(self.spec.optimizer, step, self.length.steps)
+        now = self.length.clock(step)
+        self.averages.update("before_forward", *now)
+        decay = value_at(self.spec.optimizer.weight_decay, *now)
+        moments = optim.scheduled_moments(self.spec.optimizer, *now)
         optim.assign(self.optimizer, self.lr(step), decay, moments)
         for name, schedules in self.system.schedules.items():
             for key, schedule in schedules.items():
@@ -328,7 +329,7 @@ class Stepper:
     @torch.no_grad()
     def _finish(self, step: int, outputs: Sequence[Mapping[str, Output]], balance: Balance) -> None:
         self._statistics.average()
-        self.averages.update("after_step", step, self.length.steps)
+        self.averages.update("after_step", *self.length.clock(step))
         self._copies.refresh(step + 1, self.length.steps_per_epoch)
         for name, objective in self.objectives.items():
             carries = [output[name].carry for output in outputs]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from sslkit.core.context import Length
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.random_stream import Draw
 from sslkit.train.step.mask_schedule import PROBES, masks_shapes, timeline
@@ -41,12 +42,12 @@ def test_every_change_is_found_at_its_step(steps):
     for step in range(steps):
         if step == 0 or masker.at(step / steps) is not masker.at((step - 1) / steps):
             expected[step] = {3: masker.at(step / steps)}
-    assert timeline({3: masker}, steps) == expected
+    assert timeline({3: masker}, Length(steps, 1)) == expected
 
 
 def test_maskers_change_on_their_own():
     one, two = Switch(0.5), Switch(0.25, 0.5)
-    line = timeline({0: one, 2: two}, 8)
+    line = timeline({0: one, 2: two}, Length(8, 1))
     assert {step: list(stage.values()) for step, stage in line.items()} == {
         0: [one.each[0], two.each[0]],
         2: [one.each[0], two.each[1]],
@@ -56,7 +57,7 @@ def test_maskers_change_on_their_own():
 
 
 def test_a_run_without_masks_is_one_stage():
-    assert timeline({}, 5) == {0: {}}
+    assert timeline({}, Length(5, 1)) == {0: {}}
     assert masks_shapes([{}]) == 1
 
 
