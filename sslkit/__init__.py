@@ -40,6 +40,7 @@ _PUBLIC = {
     "Normalize": "sslkit.specs.views",
     "NetSpec": "sslkit.specs.nets",
     "OptimizerSpec": "sslkit.specs.optimizer",
+    "StartFrom": "sslkit.specs.start_from",
     "SplitSpec": "sslkit.specs.split",
     "Readout": "sslkit.specs.readout",
     "CheckpointSpec": "sslkit.specs.checkpoints",

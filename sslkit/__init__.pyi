@@ -30,6 +30,7 @@ from sslkit.specs.run import RunSpec as RunSpec
 from sslkit.specs.schedule import LearningRateSchedule as LearningRateSchedule
 from sslkit.specs.schedule import Ramp as Ramp
 from sslkit.specs.split import SplitSpec as SplitSpec
+from sslkit.specs.start_from import StartFrom as StartFrom
 from sslkit.specs.views import Normalize as Normalize
 from sslkit.specs.views import ViewSpec as ViewSpec
 from sslkit.train.compose import compose as compose

@@ -15,6 +15,7 @@ from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.nn.wrapped_network import channels_last
 from sslkit.plugin import BatchNormMode, Grid, SpecError, View, reason_of
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
+from sslkit_backbones.public_weights.weight_sizes import fitting_backbone
 from sslkit_backbones.public_weights.weights_loading import load
 from sslkit_backbones.timm_networks import create
 from sslkit_backbones.timm_types import TimmModule
@@ -94,6 +95,9 @@ class CNNBackbone(Backbone):
         """Raises SpecError for passes with a mask."""
         if any(p.mask is not None for p in passes):
             raise _masks()
+
+    def resized(self, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Sequence[str]]:
+        return fitting_backbone(state, self.net)
 
     def notes(self) -> Sequence[str]:
         return () if self.loaded is None else tuple(self.loaded.sentences())

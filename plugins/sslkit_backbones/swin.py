@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import NamedTuple, TypeAlias, final
@@ -16,6 +16,7 @@ from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.plugin import Grid, SpecError, View
 from sslkit_backbones.patch_grid import grid_of_last_stage
+from sslkit_backbones.public_weights.weight_sizes import fitting_backbone
 from sslkit_backbones.public_weights.weights_loading import load
 from sslkit_backbones.timm_networks import create
 
@@ -83,6 +84,9 @@ class SwinBackbone(Backbone):
             # SimMIM `simmim.py:24,53`: N(0, 0.02), without weight decay, which one-dimensional parameters do not get
             width = self.net.patch_embed.proj.out_channels
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(width), std=0.02))
+
+    def resized(self, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Sequence[str]]:
+        return fitting_backbone(state, self.net)
 
     def notes(self) -> Sequence[str]:
         return () if self.loaded is None else tuple(self.loaded.sentences())

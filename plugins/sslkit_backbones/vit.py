@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import final
@@ -20,6 +20,7 @@ from sslkit_backbones.layer_numbers import vit_layer
 from sslkit_backbones.position_bias import Geometry, block_arguments, geometry, is_relative, rope_of
 from sslkit_backbones.public_weights.hugging_face_models import hugging_face_model
 from sslkit_backbones.public_weights.pretrained_weights import load_own
+from sslkit_backbones.public_weights.weight_sizes import fitting_backbone
 from sslkit_backbones.public_weights.weights_loading import load
 from sslkit_backbones.timm_networks import ViTShape, create_vit, vit_arguments
 from sslkit_backbones.timm_types import ViTNet
@@ -65,6 +66,9 @@ class ViTBackbone(Backbone):
                 self.mask_token = mask_token(self.dim, self.init)
             else:
                 self.mask_token = nn.Parameter(loaded.reshape(1, 1, -1).clone())
+
+    def resized(self, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Sequence[str]]:
+        return fitting_backbone(state, self.net, self.positions == "sincos" and not self.learned_positions)
 
     def notes(self) -> Sequence[str]:
         taken = self.mask_token is not None

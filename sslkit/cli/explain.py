@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+from sslkit.cli.spec_arguments import add_from, add_spec_arguments, load_spec
 from sslkit.cli.validate import augmentations
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     add_spec_arguments(parser)
+    add_from(parser)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -38,6 +39,8 @@ def execute(args: argparse.Namespace) -> int:
         parallel.close()
     print(dump(spec, full=True))
     print("\n".join(lines(facts)))
+    if parts.begun is not None:
+        print("\n".join(parts.begun.lines()))
     if (test := tested(spec, parts.sources)) is not None:
         print(f"test        {len(test):,} images")
     print("\n".join(first_image_lines(spec, parts.source, parts.env.views)))

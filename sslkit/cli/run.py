@@ -7,12 +7,13 @@ import json
 from pathlib import Path
 
 from sslkit.cli.closing import close
-from sslkit.cli.spec_arguments import add_data_changed, add_spec_arguments, load_spec
+from sslkit.cli.spec_arguments import add_data_changed, add_from, add_spec_arguments, load_spec
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     add_spec_arguments(parser)
+    add_from(parser)
     add_data_changed(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="run folder (default: the spec's `out`, or runs/NAME)"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from sslkit.registry.manager import registry
 from sslkit.specs.load import load
 from sslkit.specs.run import RunSpec
+from sslkit.specs.start_from import start_from_text
 
 
 def add_spec_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,16 @@ def add_data_changed(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_from(parser: argparse.ArgumentParser) -> None:
+    """Add `--from`."""
+    parser.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="RUN[:STEP]",
+        help="begin with the networks of another run, those of its last step, of STEP or of `best`",
+    )
+
+
 def load_spec(args: argparse.Namespace) -> RunSpec:
     """The spec that the arguments name, overrides applied.
 
@@ -37,4 +49,6 @@ def load_spec(args: argparse.Namespace) -> RunSpec:
         SpecError: the file cannot be read, or the spec is wrong.
         PluginConflictError: two plugins offer the same kind.
     """
-    return load(args.spec, args.overrides, notes=registry().absences)
+    start = getattr(args, "start_from", None)
+    added = [] if start is None else [f"start_from={json.dumps(start_from_text(start), ensure_ascii=False)}"]
+    return load(args.spec, [*args.overrides, *added], notes=registry().absences)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from sslkit.cli.spec_arguments import add_spec_arguments, load_spec
+from sslkit.cli.spec_arguments import add_from, add_spec_arguments, load_spec
 from sslkit.specs.check import notes
 from sslkit.specs.families import AugmentSpec
 from sslkit.specs.run import RunSpec
@@ -15,6 +15,7 @@ from sslkit.specs.views import ViewSpec
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to `parser`."""
     add_spec_arguments(parser)
+    add_from(parser)
     parser.add_argument(
         "--data",
         action="store_true",

@@ -68,6 +68,13 @@ class Backbone(nn.Module, ABC):
     def serve(self, passes: Sequence[Encode]) -> None:
         """Called once with the passes that will run as the student, to leave out parameters that none of them uses."""
 
+    def resized(self, state: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], Sequence[str]]:
+        """`state`, of such a network for other sizes, in the sizes of this one; and what was resized, in words.
+
+        A run that begins with the networks of another asks for it, and compares names and shapes. Default: unchanged.
+        """
+        return state, ()
+
     def notes(self) -> Sequence[str]:
         """What people who train it should know, in sentences that a run prints at its start. None, the default."""
         return ()

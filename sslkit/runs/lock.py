@@ -64,11 +64,16 @@ PACKAGES = (
 
 
 def write_lock(
-    spec: RunSpec, run_dir: Path, resolved: Mapping[str, object], data: Mapping[str, object] | None = None
+    spec: RunSpec,
+    run_dir: Path,
+    resolved: Mapping[str, object],
+    data: Mapping[str, object] | None = None,
+    lineage: Sequence[Mapping[str, object]] = (),
 ) -> str:
     """Write `manifest.json`, `spec.yaml` and `spec.lock.yaml` of a run that begins; returns the run's id.
 
-    The lock comes last: without it the folder holds no run. `data`: fingerprints of what the run reads.
+    The lock comes last: without it the folder holds no run. `data`: fingerprints of what the run reads. `lineage`: the
+    run whose networks it begins with.
 
     Raises:
         StorageError: a file could not be written.
@@ -84,7 +89,7 @@ def write_lock(
         "spec": spec.model_dump(mode="json"),
         "resolved": dict(resolved),
         "data": dict(data or {}),
-        "lineage": [],
+        "lineage": list(lineage),
         "folder": str(Path.cwd()),
         "plugins": dict(plugins),
         **({"python_parts": parts} if (parts := python_parts(spec)) else {}),
@@ -194,7 +199,8 @@ def without_first_weights(fields: Fields) -> Fields:
         name: {**net, "backbone": begun_anew(net.get("backbone"))}
         for name, net in fields.get("nets", {}).items()
     }
-    return {**fields, "backbone": begun_anew(fields.get("backbone")), "nets": nets}
+    anew = {"backbone": begun_anew(fields.get("backbone")), "nets": nets}
+    return {**fields, **anew, **({"start_from": None} if "start_from" in fields else {})}
 
 
 def begun_anew(backbone: T) -> T:

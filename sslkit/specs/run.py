@@ -30,6 +30,7 @@ from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.readout import Readout
 from sslkit.specs.schedule import LearningRateSchedule
+from sslkit.specs.start_from import StartFrom
 from sslkit.specs.terms import Term, mixed_pairs, odd_names, terms
 from sslkit.specs.unread_names import unread_nets, unread_views, views_by_name
 from sslkit.specs.views import ViewSpec
@@ -67,6 +68,8 @@ class RunSpec(Spec):
     """The network that is trained."""
     nets: Mapping[str, NetSpec] = {}
     """Moving averages of the backbone, by name."""
+    start_from: StartFrom | None = None
+    """A run whose networks this one begins with. Default: weights drawn from the seed, or the `checkpoint` of nets."""
     objective: ObjectiveField | None = None
     """What to optimize: short for `objectives` with one entry, or a hybrid, short for its terms and its balance."""
     objectives: Mapping[str, ObjectiveField] = {}

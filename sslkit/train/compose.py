@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 from sslkit.build.maskers import make_maskers
+from sslkit.build.start_weights import begin_with
 from sslkit.build.system import length_of, make_system, make_views
 from sslkit.core.context import Env, Length
 from sslkit.core.source import Source
@@ -40,6 +41,7 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
 
     Raises:
         SpecError: the parts do not fit; the message names the path in the spec.
+        CheckpointError: the run to begin with has no such checkpoint, or a network that does not fit.
         DataError: there are no training images.
     """
     parallel = parallel or start(spec.device, spec.parallel)
@@ -48,6 +50,7 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
     order = make_order(spec, source, parallel)
     length = make_length(spec, order.steps_per_epoch)
     system, env = make_system(spec, views, length)
+    begin_with(system, spec)
     stepper = Stepper(spec, system, make_maskers(system, env), length, parallel)
     return Composed(system, stepper, source, env, order, length)
 

@@ -212,6 +212,8 @@ def _announce(trainer: Trainer, say: Say) -> None:
         f"lr {trainer.stepper.peak_lr:.4g} ({spec.optimizer.lr:g} {spec.optimizer.scale}), "
         f"{trainer.stepper.precision} on {trainer.parallel.device}, in {spec.run_dir}"
     )
+    for line in trainer.begun.lines() if trainer.begun else ():
+        say(line)
     for note in trainer.lineage.notes:
         say(note)
     for line in going_on(trainer.stepper) if trainer.lineage.longer else ():

@@ -87,17 +87,12 @@ class Lineage:
             return run
         lock["data"] = {**before, **self.record_data()}
         if self.changes or self.data:
-            entry = {
-                "step": step,
-                "time": datetime.now(UTC).isoformat(timespec="seconds"),
-                "spec": {path: {"then": then, "now": now} for path, (then, now) in self.changes.items()},
-                "data": {
-                    place: {"then": before[place], "now": lock["data"][place], "what": what}
-                    for place, what in self.data.items()
-                },
-                "command": sys.argv,
+            spec = {path: {"then": then, "now": now} for path, (then, now) in self.changes.items()}
+            data = {
+                place: {"then": before[place], "now": lock["data"][place], "what": what}
+                for place, what in self.data.items()
             }
-            lock["lineage"] = [*(lock.get("lineage") or []), entry]
+            lock["lineage"] = [*(lock.get("lineage") or []), entry(step, {"spec": spec, "data": data})]
             lock["spec"] = changed(lock["spec"], [(path, now) for path, (_, now) in self.changes.items()])
         if self.data or self.longer:
             lock["resolved"] = dict(resolved())
@@ -105,6 +100,12 @@ class Lineage:
             reopen(self.run_dir)
         rewrite_lock(self.run_dir, lock)
         return run
+
+
+def entry(step: int, facts: Mapping[str, object]) -> dict[str, object]:
+    """What the lock says of where a run comes from, or how it changed after `step` steps."""
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"step": step, "time": time, **facts, "command": sys.argv}
 
 
 def refusal(run_dir: Path, data: Mapping[str, list[str]]) -> str:

@@ -100,13 +100,15 @@ class OnlineEvaluation:
             if done < self._length.steps:
                 self.figures(done)
 
-    def baselines(self) -> None:
+    def baselines(self, *, begun: bool) -> None:
         """Scores of raw pixels and of the net before the first step, for the evaluators that ask for them.
 
-        The net is called `start` where it begins with weights from elsewhere: what it forgets is told from them.
+        The net is called `start` where it begins with weights from elsewhere, as with the networks of another run
+        (`begun`): what it forgets is told from them.
         """
         due = {i: e for i, e in enumerate(self._spec.evaluate) if e.baselines}
-        start = "start" if self._spec.backbone_of(self._spec.readout.net).has_first_weights else "untrained"
+        elsewhere = self._spec.backbone_of(self._spec.readout.net).has_first_weights
+        start = "start" if elsewhere or begun else "untrained"
         for name, net in (("raw_pixels", None), (start, self.net)) if due else ():
             with self._stepper.full_weights():
                 results = self._scores(net, due)

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar, final
 import torch
 
 from sslkit.build.maskers import Maskers, make_maskers
+from sslkit.build.start_weights import Begun, begin_with
 from sslkit.build.system import make_system, make_views
 from sslkit.core.context import Env, Length, View
 from sslkit.core.problem import Problem
@@ -46,6 +47,8 @@ class Parts(NamedTuple):
     system: System
     env: Env
     maskers: Maskers
+    begun: Begun | None
+    """What the networks took of another run."""
     notes: list[str]
     """`path: reason` of fields that were set and that a switch of the spec turned off."""
 
@@ -74,6 +77,9 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     length = length or Length(spec.steps or spec.epochs or 1, 1)
     views = problems.of(lambda: make_views(spec, source.channels))
     system, env, maskers = _built(spec, views, length, problems)
+    begun = None
+    if system is not None and not began:
+        begun = problems.of(partial(begin_with, system, spec))
     if spec.optimizer.name not in OURS:
         problems.of(lambda: require_optimizer(spec.optimizer.name))
     problems.add(too_few_on_a_rank(spec, parallel.world))
@@ -96,7 +102,7 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     assert system is not None, "it did not fail"
     assert env is not None, "it came with the system"
     assert maskers is not None, "they did not fail"
-    return Parts(source, sources, order, length, system, env, maskers, switched_off)
+    return Parts(source, sources, order, length, system, env, maskers, begun, switched_off)
 
 
 def _built(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from sslkit.build.start_weights import Begun
 from sslkit.runs import metrics_log
 from sslkit.runs.checkpoint import FOLDER, Checkpoints, Entries
 from sslkit.runs.evaluations import remove_results
@@ -14,7 +15,7 @@ from sslkit.runtime.atomic_files import storing
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed
-from sslkit.train.lineage import Lineage
+from sslkit.train.lineage import Lineage, entry
 from sslkit.train.pictures import FIGURES
 from sslkit.train.resolved_values import resolved
 
@@ -28,8 +29,11 @@ def prepare_folder(
     lineage: Lineage,
     start: int,
     meta: Entries,
+    begun: Begun | None = None,
 ) -> str | None:
     """Make the folder ready for a run that begins at step `start`, with the `meta` of the checkpoint it goes on from.
+
+    Without `meta` it is a new run, with the networks of another where `begun` says so.
 
     Only the first rank calls it. Returns the run's id; None of a run that an earlier version began.
 
@@ -41,14 +45,15 @@ def prepare_folder(
         folder.mkdir(parents=True, exist_ok=True)
     Checkpoints(run_dir / FOLDER).tidy()
     facts = partial(resolved, spec, composed, parallel)
-    if start == 0:
+    if not meta:
         forget(run_dir)
-        run: str | None = write_lock(spec, run_dir, facts(), lineage.record_data())
+        origin = [] if begun is None else [entry(0, {"from": begun.recorded()})]
+        run: str | None = write_lock(spec, run_dir, facts(), lineage.record_data(), origin)
     else:
         run = lineage.write(start, facts)
         if changed := metrics_log.audit(run_dir, meta):
             lineage.notes.append(changed)
-    if start == 0 or lineage.data:  # other images have other numbers
+    if not meta or lineage.data:  # other images have other numbers
         (run_dir / SKIPPED).unlink(missing_ok=True)
     metrics_log.rewind(run_dir, start or -1, meta.get("evaluated", True), meta.get("records", ()))
     return run

@@ -54,7 +54,7 @@ class Trainer:
         self.progress = Progress(enabled=parallel.first)
         warn = self.progress.warn
         parts = prepare(spec, parallel, began=loaded is not None)
-        self.notes = parts.notes
+        self.notes, self.begun = parts.notes, parts.begun
         self.composed: Composed = parts.composed(spec, parallel)
         self.stepper, self.length = self.composed.step, self.composed.length
         self.meta: Entries = loaded.meta if loaded else {}
@@ -68,7 +68,9 @@ class Trainer:
             restore_stepper(self.stepper, loaded)
         run = None
         if parallel.first:
-            run = prepare_folder(spec, self.composed, parallel, self.lineage, self.start, self.meta)
+            run = prepare_folder(
+                spec, self.composed, parallel, self.lineage, self.start, self.meta, parts.begun
+            )
         parallel.wait()
         best = Best(spec)
         best.restore(self.meta.get("best", {}), partial(metrics_log.read, self.run_dir))
@@ -212,7 +214,9 @@ class Trainer:
         for note in notes(self.composed.system):
             self.progress.note(f"note: {note}")
         if self.start == 0:
-            self.evaluation.baselines()
+            if self.begun is not None:  # from here on the other run is not needed any more
+                self._save(0, evaluated=True)
+            self.evaluation.baselines(begun=self.begun is not None or bool(self.meta))
         elif not self.meta.get("evaluated", True) and (due := self.evaluation.due(self.start)):
             self._evaluate(self.start, due)
             self._evaluated(self.start, saved=True, final=self.start == self.length.steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from timm.layers import resample_abs_pos_embed, resample_patch_embed
@@ -16,6 +17,8 @@ from sslkit_backbones.timm_types import TimmModule
 
 _KERNEL = "patch_embed.proj.weight"
 _POSITIONS = "pos_embed"
+_NET = "net."
+"""What precedes timm's names in a backbone."""
 
 
 def fitting(state: State, net: TimmModule, changes: list[str]) -> State:
@@ -25,6 +28,19 @@ def fitting(state: State, net: TimmModule, changes: list[str]) -> State:
     """
     state = _with_tables(state, net, changes)
     return _with_channels(_with_kernel(_with_positions(state, net, changes), net, changes), net, changes)
+
+
+def fitting_backbone(
+    state: Mapping[str, Tensor], net: TimmModule, fixed_positions: bool = False
+) -> tuple[State, list[str]]:
+    """As `fitting`, of a backbone whose `net` is `net`, with what was resized. `fixed_positions`: keep its own."""
+    changes: list[str] = []
+    inner = {name.removeprefix(_NET): value for name, value in state.items() if name.startswith(_NET)}
+    if fixed_positions and _POSITIONS in inner:
+        inner[_POSITIONS] = net.state_dict()[_POSITIONS]
+    fitted = fitting(inner, net, changes)
+    others = {name: value for name, value in state.items() if not name.startswith(_NET)}
+    return {**others, **{f"{_NET}{name}": value for name, value in fitted.items()}}, changes
 
 
 def _with_positions(state: State, net: TimmModule, changes: list[str]) -> State:

@@ -48,6 +48,8 @@ def _lineage(lock: Mapping[str, Any]) -> Iterator[tuple[Child, Child]]:
     """(step, what changed there): fields of the spec, data."""
     for entry in lock.get("lineage") or ():
         step = f"{entry.get('step', 0):,}"
+        if origin := entry.get("from"):
+            yield step, f"began with {origin.get('folder')}, step {origin.get('step', 0):,}"
         for path, values in (entry.get("spec") or {}).items():
             yield step, _change(path, values)
         for place, values in (entry.get("data") or {}).items():
