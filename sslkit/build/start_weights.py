@@ -92,14 +92,14 @@ def _net(net: Backbone, state: State) -> str:
     if not state:
         return "fresh: the other run has no such net"
     fitted, changes = net.resized(state)
-    own = net.state_dict()
-    alone = {*own} ^ {*fitted}
+    expected = net.state_dict()
+    alone = {*expected} ^ {*fitted}
     optional = {name for name in alone if "." not in name or name.endswith("num_batches_tracked")}
-    if wrong := _differences(own, fitted, optional):
+    if wrong := _differences(expected, fitted, optional):
         return f"fresh: {wrong}"
-    arrays = {name: value for name, value in fitted.items() if name in own}
+    arrays = {name: value for name, value in fitted.items() if name in expected}
     net.load_state_dict(arrays, strict=False)
-    fresh = [name for name in own if name not in arrays]
+    fresh = [name for name in expected if name not in arrays]
     resized = f", resized: {'; '.join(changes)}" if changes else ""
     return TAKEN + resized + (f", fresh: {_names(fresh)}" if fresh else "")
 
@@ -112,8 +112,8 @@ def _other(net: Backbone, spec: RunSpec, name: str, state: State, student: Backb
     what = _net(net, state) if settings.is_average else ""
     if what.startswith(TAKEN):
         return what
-    own = net.state_dict()
-    net.load_state_dict({name: value for name, value in student.state_dict().items() if name in own})
+    expected = net.state_dict()
+    net.load_state_dict({name: value for name, value in student.state_dict().items() if name in expected})
     return COPIED
 
 
@@ -158,15 +158,15 @@ def _owner(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _differences(own: State, other: State, optional: set[str] | frozenset[str] = frozenset()) -> str:
-    """In words, how the names and shapes of `other` differ from `own`; empty where they do not."""
-    if not {*own} & {*other}:
+def _differences(expected: State, other: State, optional: set[str] | frozenset[str] = frozenset()) -> str:
+    """In words, how the names and shapes of `other` differ from `expected`; empty where they do not."""
+    if not {*expected} & {*other}:
         return "the other run has no such part"
-    lacking = [name for name in own if name not in other and name not in optional]
-    unknown = [name for name in other if name not in own and name not in optional]
+    lacking = [name for name in expected if name not in other and name not in optional]
+    unknown = [name for name in other if name not in expected and name not in optional]
     shapes = [
         f"{name} ({_shape(other[name])} there, {_shape(value)} here)"
-        for name, value in own.items()
+        for name, value in expected.items()
         if name in other and other[name].shape != value.shape
     ]
     kinds = {"lacks": lacking, "has besides": unknown, "of another shape": shapes}

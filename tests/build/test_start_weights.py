@@ -179,7 +179,7 @@ def test_a_net_of_its_own_keeps_its_weights(other, tmp_path):
     export(Path(other["paths"]["run"]), file)
     nets = {"teacher": {"backbone": {**tiny.VIT, "checkpoint": str(file)}}}
     spec = tiny.spec(
-        tmp_path / "run", nets=nets, objective={"kind": "distill", "teacher": "teacher"}, steps=1,
+        tmp_path / "run", nets=nets, objective={"kind": "distill", "net": "teacher"}, steps=1,
         start_from={"run": other["paths"]["run"]},
     )  # fmt: skip
     train(spec, silent)
@@ -339,3 +339,39 @@ def test_on_two_ranks(other, tmp_path, parallel):
     assert [entry.get("loss") for entry in again] == [entry.get("loss") for entry in whole]
     assert read_summary(tmp_path / "run")["finished"]
     assert json.loads((tmp_path / "run" / FOLDER / "step-00000000" / META).read_text())["evaluated"]
+
+
+def test_a_queue_comes_along_with_its_head(tmp_path):
+    moco = {"kind": "moco_v2", "projector": {"layers": 1, "out": 8}, "queue": 64}
+    changes = {"views": {"global": PAIR}, "nets": {"teacher": {"momentum": 0.9, "update": "before_forward"}}}
+    before = train(tiny.spec(tmp_path / "before", objective=moco, steps=3, **changes), silent)
+    origin = {"run": before["paths"]["run"]}
+    train(tiny.spec(tmp_path / "after", objective=moco, steps=1, start_from=origin, **changes), silent)
+    assert set(parts(tmp_path / "after").values()) == {"taken"}
+    longer = {**moco, "queue": 96}
+    train(tiny.spec(tmp_path / "longer", objective=longer, steps=1, start_from=origin, **changes), silent)
+    what = parts(tmp_path / "longer")
+    assert what["objectives.moco_v2.projector"] == what["objectives.moco_v2.key_projector"] == "taken"
+    (queue,) = (text for name, text in what.items() if "queue" in name)
+    assert queue.startswith("fresh: of another shape 1: ")
+
+
+def test_balancer_and_terms_of_other_names_begin_anew(tmp_path):
+    masked = {"kind": "mae", "masker": {"kind": "random", "ratio": 0.5}, "decoder": tiny.DECODER}
+    one = {
+        "objective": None,
+        "objectives": {"main": masked, "hold": {"kind": "mae", **{k: masked[k] for k in masked}}},
+    }
+    two = {"objective": None, "objectives": {"main": masked, "other": one["objectives"]["hold"]}}
+    balance = {"balance": {"kind": "uncertainty"}}
+    before = train(tiny.spec(tmp_path / "before", steps=2, **one, **balance), silent)
+    spec = tiny.spec(
+        tmp_path / "after", start_from={"run": before["paths"]["run"]}, steps=1, **two, **balance
+    )
+    built, fresh = compose(spec, tiny.CPU).system, compose(tiny.spec(**two, **balance), tiny.CPU).system
+    for name, value in built.balancer.state_dict().items():
+        assert torch.equal(value, fresh.balancer.state_dict()[name])
+    train(spec, silent)
+    what = parts(tmp_path / "after")
+    assert what["objectives.main.decoder"] == "taken"
+    assert what["objectives.other.decoder"] == "fresh: the other run has no such part"
