@@ -8,12 +8,14 @@ from typing import Any, Literal, TypedDict, final
 
 from sslkit.specs.checkpoints import CheckpointSpec
 from sslkit.specs.compilation import CompileSpec
+from sslkit.specs.extension import Extension
 from sslkit.specs.families import BackboneSpec, BalancerSpec, EvaluatorSpec, ObjectiveSpec, SourceSpec
 from sslkit.specs.logging import LogSpec
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.readout import Readout
 from sslkit.specs.schedule import LearningRateSchedule
+from sslkit.specs.start_from import StartFrom
 from sslkit.specs.views import ViewSpec
 
 Fields = Mapping[str, Any]
@@ -38,6 +40,7 @@ class RunFields(TypedDict, total=False):
     views: Mapping[str, ViewSpec | Fields]
     backbone: BackboneSpec | Fields | object
     nets: Mapping[str, NetSpec | Fields]
+    start_from: StartFrom | Fields | None
     objective: ObjectiveSpec | Fields | None
     objectives: Mapping[str, ObjectiveSpec | Fields]
     balance: BalancerSpec | Fields
@@ -49,6 +52,7 @@ class RunFields(TypedDict, total=False):
     micro_batch_size: int | None
     epochs: int | None
     steps: int | None
+    extended: Sequence[Extension | Fields]
     readout: Readout | Fields
     evaluate: Sequence[EvaluatorSpec | Fields]
     checkpoint: CheckpointSpec | Fields
