@@ -69,7 +69,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built):
     assert examples == {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "examples").rglob("*.*")
-        if path.suffix in {".yaml", ".py"}
+        if path.suffix in {".yaml", ".py", ".ipynb"}
     }
     inside = [name for name in inside if not name.startswith(f"{EXAMPLES}/")]
     assert {name.split("/")[0] for name in inside} == set(PACKAGES)
