@@ -110,31 +110,39 @@ class Decoder(NamedTuple):
         Raises:
             DataError: as for a call.
         """
+        options = (name, self.max_pixels, self.max_metadata)
         with _reasons(data, name):
-            if data[:4] in MAGIC and not self._is_for_pil(data, name):
-                return self._selected(read_tiff(data, name, self.wanted.whole, self.max_pixels), name)
-            with open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
-                if image.format == "JXL" and is_deep_jpegxl(data):
-                    return self._selected(read_jpegxl(data), name)
-                if raw := self._deep(image, data, name):
-                    if deep_formats.may_be_turned(data):
-                        raw = raw._replace(pixels=turned(raw.pixels, _orientation(image)))
-                    return self._selected(raw, name)
-                lost = deep_formats.lost_bits(image.format, data)
-                if self.shrink:
-                    image.draft(None, (self.shrink, self.shrink))
-                image.load()
-                image = _upright(image)
-                if self.wanted.plain and image.mode not in _NUMBERS:
-                    array = np.array(self._in_mode(image, name))
-                    pixels = array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
-                    return Read(pixels, ordinary=self.pixel_range is None)
-                read = self._selected(_raw(image), name)
-                return read._replace(unread="; ".join(filter(None, (lost, read.unread))))
+            if data[:4] not in MAGIC:
+                with open_image(io.BytesIO(data), *options) as image:
+                    return self._by_pil(image, data, name)
+            with suppress(UnidentifiedImageError), open_image(io.BytesIO(data), *options) as image:
+                if self._is_for_pil(image):
+                    return self._by_pil(image, data, name)
+            return self._selected(read_tiff(data, name, self.wanted.whole, self.max_pixels), name)
+
+    def _by_pil(self, image: Image.Image, data: bytes, name: str) -> Read:
+        """What PIL opened as `image`, unless it would keep 8 bits of more."""
+        if image.format == "JXL" and is_deep_jpegxl(data):
+            return self._selected(read_jpegxl(data), name)
+        if raw := self._deep(image, data, name):
+            if deep_formats.may_be_turned(data):
+                raw = raw._replace(pixels=turned(raw.pixels, _orientation(image)))
+            return self._selected(raw, name)
+        lost = deep_formats.lost_bits(image.format, data)
+        if self.shrink:
+            image.draft(None, (self.shrink, self.shrink))
+        image.load()
+        image = _upright(image)
+        if self.wanted.plain and image.mode not in _NUMBERS:
+            array = np.array(self._in_mode(image, name))
+            pixels = array.reshape(*array.shape[:2], -1).transpose(2, 0, 1)
+            return Read(pixels, ordinary=self.pixel_range is None)
+        read = self._selected(_raw(image), name)
+        return read._replace(unread="; ".join(filter(None, (lost, read.unread))))
 
     def look(self, data: bytes, name: str) -> Read | None:
         """As `read`, but of ordinary 8-bit images only what their header tells; None where that is all of it."""
-        if data[:4] in MAGIC and not self._is_for_pil(data, name):
+        if self._is_by_tags(data, name):
             return self.read(data, name)
         with (
             _reasons(data, name),
@@ -154,7 +162,7 @@ class Decoder(NamedTuple):
             DataError: as for a call, as far as the header tells.
         """
         with _reasons(data, name):
-            if data[:4] in MAGIC and not self._is_for_pil(data, name):
+            if self._is_by_tags(data, name):
                 return tiff_size(data)
             with open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
                 width, height = image.size
@@ -164,15 +172,22 @@ class Decoder(NamedTuple):
     def _selected(self, raw: Raw, name: str) -> Read:
         return Read(select(raw, self.wanted, name), raw.high, raw.inverted, unread(raw, self.wanted))
 
-    def _is_for_pil(self, data: bytes, name: str) -> bool:
-        """Whether PIL reads this TIFF file rightly: 8-bit gray and color, and what it converts to them."""
-        try:
-            with open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image:
-                tags = getattr(image, "tag_v2", {})
-                bits, formats = tags.get(_BITS, (1,)), tags.get(_FORMAT, (1,))
-                photometric = tags.get(_PHOTOMETRIC, 1)
-        except UnidentifiedImageError:
+    def _is_by_tags(self, data: bytes, name: str) -> bool:
+        """Whether `data` is a TIFF file that PIL does not read rightly."""
+        if data[:4] not in MAGIC:
             return False
+        with (
+            suppress(UnidentifiedImageError),
+            open_image(io.BytesIO(data), name, self.max_pixels, self.max_metadata) as image,
+        ):
+            return not self._is_for_pil(image)
+        return True
+
+    def _is_for_pil(self, image: Image.Image) -> bool:
+        """Whether PIL reads this TIFF file rightly: 8-bit gray and color, and what it converts to them."""
+        tags = getattr(image, "tag_v2", {})
+        bits, formats = tags.get(_BITS, (1,)), tags.get(_FORMAT, (1,))
+        photometric = tags.get(_PHOTOMETRIC, 1)
         if max(bits) > 8 or set(formats) != {1}:
             return False
         untouched = self.pixel_range is None or photometric != WHITE_IS_ZERO
