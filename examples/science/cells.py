@@ -2,9 +2,9 @@
 
     python examples/science/cells.py data/cells
 
-Each file is a well: ten fields of 48 x 48 pixels with a cell in the middle, stained for DNA, actin and mitochondria.
-The camera has 12 bits, an offset of 100 and shot noise. Stain and exposure differ from well to well, so brightness
-tells nothing of the kind.
+Each file is a well: four fields of 48 x 48 pixels, stained for DNA, actin and mitochondria. Cells of one kind lie at
+any place and angle, and small ones cover as much of a field as large ones, so kinds differ in their shapes. The
+camera has 12 bits, an offset of 100 and shot noise. Stain, exposure and density differ from well to well.
 """
 
 from __future__ import annotations
@@ -16,11 +16,15 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-SIDE, FIELDS = 48, 10
-SIZES = {"train": 16, "test": 5}
+SIDE, FIELDS = 48, 4
+SPACING = (1.9, 3.0)
+"""From cell to cell, in mean radii of a cell: another distance in each well."""
+SIZES = {"train": 40, "test": 12}
 """Wells of each class."""
 CHANNELS = ("DNA", "actin", "mitochondria")
-CLASSES = ("binucleate", "dying", "dividing", "resting", "spindle", "spread")
+RADII = {"binucleate": 13.3, "dying": 7.5, "dividing": 10.2, "resting": 11.2, "spindle": 9.7, "spread": 16.9}
+"""Of cells of each class, in pixels: as much of a field is covered by small ones as by large ones."""
+CLASSES = tuple(RADII)
 Image = NDArray[np.float64]
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE].astype(np.float64)
 
@@ -48,10 +52,9 @@ def beside(center: tuple[float, float], distance: float, angle: float) -> tuple[
     return center[0] + distance * np.sin(angle), center[1] + distance * np.cos(angle)
 
 
-def cell(rng: np.random.Generator, kind: str) -> tuple[Image, Image, Image]:
+def cell(rng: np.random.Generator, kind: str, center: tuple[float, float]) -> tuple[Image, Image, Image]:
     """DNA, actin and mitochondria of one cell, 0 to about 1."""
     angle = rng.uniform(0, 2 * np.pi)
-    center = beside((SIDE / 2, SIDE / 2), rng.uniform(0, 7), rng.uniform(0, 2 * np.pi))
     uneven, size = 0.12 * smooth(rng, 5.0), rng.uniform(0.85, 1.15)
     match kind:
         case "spindle":
@@ -86,12 +89,26 @@ def cell(rng: np.random.Generator, kind: str) -> tuple[Image, Image, Image]:
     return dna, rim + fibers, mitochondria
 
 
-def field(rng: np.random.Generator, kind: str, exposure: NDArray[np.float64]) -> NDArray[np.uint16]:
-    """One field `[3, H, W]`: photons counted by a camera of 12 bits, the edge of a neighbor now and then."""
-    stains = np.stack(cell(rng, kind))
-    if rng.random() < 0.3:
-        away = beside((SIDE / 2, SIDE / 2), 30, rng.uniform(0, 2 * np.pi))
-        stains[1] += ellipse(away, 10, 9, 0.0) * 0.5
+def centers(rng: np.random.Generator, spacing: float) -> list[tuple[float, float]]:
+    """Where cells grow: a grid that lies anywhere, each of them a bit beside its place; one of them in sight."""
+    angle, shift = rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.5, 2)
+    places = list[tuple[float, float]]()
+    for row in range(-4, 5):
+        for column in range(-4, 5):
+            y, x = (row + shift[0]) * spacing, (column + shift[1]) * spacing
+            middle = beside(beside((SIDE / 2, SIDE / 2), y, angle), x, angle + np.pi / 2)
+            center = beside(middle, rng.uniform(0, 4), rng.uniform(0, 2 * np.pi))
+            if min(center) > -8 and max(center) < SIDE + 8:
+                places.append(center)
+    in_sight = any(min(center) > 4 and max(center) < SIDE - 4 for center in places)
+    return places if in_sight else centers(rng, spacing)
+
+
+def field(
+    rng: np.random.Generator, kind: str, exposure: NDArray[np.float64], spacing: float
+) -> NDArray[np.uint16]:
+    """One field `[3, H, W]`: photons counted by a camera of 12 bits, of all cells that lie in it."""
+    stains = np.max([cell(rng, kind, center) for center in centers(rng, spacing)], axis=0)
     photons = (stains.clip(0) + 0.06 + 0.02 * smooth(rng, 12.0)) * exposure[:, None, None]
     counts = 100 + 4 * rng.poisson(photons.clip(0)) + rng.normal(scale=5, size=photons.shape)
     return np.clip(counts, 0, 4095).astype(np.uint16)
@@ -105,8 +122,8 @@ def main(root: Path, sizes: dict[str, int] = SIZES) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             rng = np.random.default_rng([len(split), number])
             for well in range(count):
-                exposure = rng.uniform(80, 400, 3)
-                stack = np.stack([field(rng, kind, exposure) for _ in range(FIELDS)])
+                exposure, spacing = rng.uniform(200, 320, 3), RADII[kind] * rng.uniform(*SPACING)
+                stack = np.stack([field(rng, kind, exposure, spacing) for _ in range(FIELDS)])
                 metadata = {
                     "axes": "TCYX",
                     "Channel": {"Name": list(CHANNELS)},
