@@ -11,10 +11,11 @@ import torch
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
-from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
+from sslkit.interfaces import Backbone, Encode, Exported, HuggingFaceModel, Request, Tokens
 from sslkit.nn.wrapped_network import channels_last
 from sslkit.plugin import BatchNormMode, Grid, SpecError, View, reason_of
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
+from sslkit_backbones.public_weights.hugging_face_resnets import hugging_face_resnet
 from sslkit_backbones.public_weights.weight_sizes import fitting_backbone
 from sslkit_backbones.public_weights.weights_loading import load
 from sslkit_backbones.timm_networks import create
@@ -112,6 +113,9 @@ class CNNBackbone(Backbone):
     def export(self) -> Exported:
         """The timm network and its weights; `changes` hold how its stem differs."""
         return Exported(self.architecture, self.arguments, plain_state(self.net), self.changes)
+
+    def hugging_face(self) -> HuggingFaceModel:
+        return hugging_face_resnet(self.net)
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
         """Requests never share a batch; see `views_apart`."""

@@ -1,4 +1,4 @@
-"""Hugging Face's `ViTModel`, `ViTMAEModel`, `Dinov2Model` (with registers) and `DINOv3ViTModel`."""
+"""Hugging Face's `ViTModel`, `ViTMAEModel`, `Dinov2Model` (with registers), `DINOv3ViTModel` and `ResNetModel`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ _DINOV3: Rules = (
 )
 _GATED: Rules = ((r"\.mlp\.gate_proj\.", ".mlp.fc1_g."), (r"\.mlp\.up_proj\.", ".mlp.fc1_x."))
 _PLAIN: Rules = ((r"\.mlp\.up_proj\.", ".mlp.fc1."),)
+_RESNET: Rules = (
+    (r"^embedder\.embedder\.convolution\.", "conv1."),
+    (r"^embedder\.embedder\.normalization\.", "bn1."),
+    *((rf"^encoder\.stages\.{stage}\.layers\.", f"layer{stage + 1}.") for stage in range(4)),
+    (r"\.shortcut\.convolution\.", ".downsample.0."),
+    (r"\.shortcut\.normalization\.", ".downsample.1."),
+    *((rf"\.layer\.{place}\.convolution\.", f".conv{place + 1}.") for place in range(3)),
+    *((rf"\.layer\.{place}\.normalization\.", f".bn{place + 1}.") for place in range(3)),
+)
+
+
+def resnet(state: State, target: Target) -> State:
+    """Stages, blocks and layers count from 0, and each convolution stands beside its norm."""
+    return renamed(state, _RESNET)
 
 
 def vit(state: State, target: Target) -> State:

@@ -38,18 +38,37 @@ def hugging_face_model(net: TimmModule, size: int, mask_token: Tensor | None) ->
     Raises:
         SpecError: transformers is not installed, or has no such architecture; the message says why.
     """
-    if find_spec("transformers") is None:
-        raise SpecError(NEEDED)
+    require_transformers()
     for reason in _reasons(net):
         raise SpecError(f"transformers has no such network: {reason}")
     config = _config(net, size)
-    shapes = _shapes(config)
+    shapes = file_shapes(config)
     state = _with_positions_in_tokens(dict(net.state_dict()), int(net.patch_embed.num_patches))
+    return model_of(config, net, state, dict(_defaults(shapes, net, mask_token)), shapes)
+
+
+def model_of(
+    config: Mapping[str, object],
+    net: TimmModule,
+    state: State,
+    defaults: State,
+    shapes: Mapping[str, torch.Size],
+) -> HuggingFaceModel:
+    """The weights `state` of `net` in the architecture of `config`.
+
+    Raises:
+        SpecError: it has other parts.
+    """
     try:
-        arrays = inverted(state, dict(_defaults(shapes, net, mask_token)), places_of(shapes, net))
+        return HuggingFaceModel(config, inverted(state, defaults, places_of(shapes, net)))
     except SpecError as error:
         raise SpecError(f"transformers' {config['model_type']!r} {error}") from None
-    return HuggingFaceModel(config, arrays)
+
+
+def require_transformers() -> None:
+    """Raises SpecError where it is not installed."""
+    if find_spec("transformers") is None:
+        raise SpecError(NEEDED)
 
 
 def _reasons(net: TimmModule) -> Iterator[str]:
@@ -138,7 +157,7 @@ def _dinov3(net: TimmModule, hidden: int, registers: int) -> dict[str, object]:
     }
 
 
-def _shapes(config: Mapping[str, object]) -> dict[str, torch.Size]:
+def file_shapes(config: Mapping[str, object]) -> dict[str, torch.Size]:
     """Of the arrays in a file that transformers writes of the architecture, by its names there."""
     import transformers
 

@@ -71,7 +71,8 @@ def inverted(state: Mapping[str, Tensor], defaults: Mapping[str, Tensor], places
     arrays, unknown = {}, []
     for name, shape in places.shapes.items():
         part = slice(places.starts[name], places.starts[name] + shape.numel())
-        arrays[name] = flat[part].reshape(shape).clone()
+        whole = name.endswith("num_batches_tracked")  # the only one that counts
+        arrays[name] = flat[part].reshape(shape).to(torch.int64 if whole else torch.float32, copy=True)
         if not bool(filled[part].all()):
             arrays[name] = defaults[name].reshape(shape).clone() if name in defaults else arrays[name]
             unknown += [name] if name not in defaults else []

@@ -40,6 +40,11 @@ LAYOUTS = (
         hugging_face_layouts.vit,
     ),
     Layout(
+        "Hugging Face's (ResNet)",
+        has("embedder.embedder.convolution.weight"),
+        hugging_face_layouts.resnet,
+    ),
+    Layout(
         "Hugging Face's (CLIP, SigLIP)",
         has("encoder.layers.0.self_attn.q_proj.weight", "embeddings.patch_embedding.weight"),
         clip_layouts.hugging_face,
@@ -62,6 +67,7 @@ ROOTS = (
     "ln_pre.weight",
     "embeddings.cls_token",
     "embeddings.patch_embedding.weight",
+    "embedder.embedder.convolution.weight",
     "4.0.conv1.weight",
     "2.0.conv1.weight",
 )

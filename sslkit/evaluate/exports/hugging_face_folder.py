@@ -21,6 +21,8 @@ from sslkit.runtime.atomic_files import write_json
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+MAP = 4
+"""Dimensions of a feature map, `[B, D, h, w]`."""
 BICUBIC = 3
 """PIL's number of the interpolation of `resize_center`."""
 
@@ -49,7 +51,7 @@ def _filled(model: OpenedModel, folder: Path, out: Path) -> Reading:
     save_file(contiguous(exported.state), folder / "model.safetensors", {"format": "pt"})
     net, registers = _read(folder).eval(), _registers(exported)
     deviation = require_equal(last_tokens(model), lambda images: _answers(net, images, registers), model)
-    return Reading(deviation, _usage(model, out, registers), left_out(model))
+    return Reading(deviation, _usage(model, out, _features(model, exported, registers)), left_out(model))
 
 
 def _registers(exported: HuggingFaceModel) -> int:
@@ -62,7 +64,8 @@ def _registers(exported: HuggingFaceModel) -> int:
 def _answers(net: PreTrainedModel, images: Tensor, registers: int) -> Answers:
     output = net(pixel_values=images)
     hidden = output.last_hidden_state
-    return {"class_token": output.pooler_output, "patch_tokens": hidden[:, 1 + registers :]}
+    patches = hidden.flatten(2).mT if hidden.ndim == MAP else hidden[:, 1 + registers :]
+    return {"class_token": output.pooler_output.flatten(1), "patch_tokens": patches}
 
 
 def _processor(model: OpenedModel) -> dict[str, object]:
@@ -114,9 +117,15 @@ def _silent() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _usage(model: OpenedModel, out: Path, registers: int) -> str:
-    mean = model.readout.pool == "mean"
-    features = f"output.last_hidden_state[:, {1 + registers} :].mean(1)" if mean else "output.pooler_output"
+def _features(model: OpenedModel, exported: HuggingFaceModel, registers: int) -> str:
+    """The expression that gives what the readout pools."""
+    if exported.config["model_type"] == "resnet":  # whose class token is the mean of the map
+        return "output.pooler_output.flatten(1)"
+    mean = f"output.last_hidden_state[:, {1 + registers} :].mean(1)"
+    return mean if model.readout.pool == "mean" else "output.pooler_output"
+
+
+def _usage(model: OpenedModel, out: Path, features: str) -> str:
     return (
         f"from transformers import AutoImageProcessor, AutoModel\n\n"
         f"processor = AutoImageProcessor.from_pretrained({str(out)!r})\n"

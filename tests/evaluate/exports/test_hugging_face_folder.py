@@ -162,7 +162,8 @@ def test_sslkit_reads_its_own_folders(tmp_path):
     ("kind", "reason"),
     [
         ("swin", "it is a SwinBackbone"),
-        ("cnn", "it is a CNNBackbone"),
+        ("cnn", "its stem has several convolutions"),
+        ("cnn with a small stem", "its stem is another"),
         ("timm", "it is a Wrapped"),
         ("beit relative", "it is a Beit of timm"),
         ("eva rotary", "its rotary positions are not DINOv3's"),
