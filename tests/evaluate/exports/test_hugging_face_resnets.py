@@ -93,7 +93,7 @@ def test_a_run_begins_with_such_a_folder(tmp_path, name):
 def test_what_transformers_saves_is_read(tmp_path):
     """`save_pretrained` of its own model, whose names may be others in memory."""
     sizes = {
-        "embedding_size": 8,
+        "embedding_size": 64,
         "hidden_sizes": [8, 16, 24, 32],
         "depths": [2, 2, 2, 2],
         "layer_type": "basic",
