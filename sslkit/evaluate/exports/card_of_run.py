@@ -82,6 +82,8 @@ def _plain(value: object) -> object:
 def _training(model: OpenedModel, run_dir: Path, lock: Fields) -> Iterator[tuple[str, str]]:
     resolved, summary = lock["resolved"], read_summary(run_dir)
     yield from _data(lock)
+    if start := lock["spec"].get("start_from"):
+        yield "Started from", f"run `{Path(start['run']).name}`, checkpoint {start['checkpoint']}"
     for note in resolved.get("notes", ()):
         if str(note).startswith("weights: "):
             yield "Started from", str(note).removeprefix("weights: ")

@@ -186,6 +186,14 @@ def test_weights_that_it_began_with_are_told(tmp_path):
     assert str(tmp_path) not in text
 
 
+def test_the_run_that_it_began_with_is_told(finished, tmp_path):
+    start = {"run": str(finished), "checkpoint": "step-00000002"}
+    train(tiny.spec(tmp_path / "next", steps=1, start_from=start), lambda text: None)
+    text = sslkit.export(tmp_path / "next", to="timm", out=tmp_path / "net").card.read_text()
+    assert ["Started from", "run `run`, checkpoint step-00000002"] in rows(text, "Training")
+    assert str(finished) not in text
+
+
 def test_fields_that_changed_on_the_way_are_told(tmp_path):
     train(tiny.spec(tmp_path / "run", steps=4, workers=0), lambda text: None)
     lock_path = tmp_path / "run" / "spec.lock.yaml"
