@@ -8,6 +8,7 @@ import re
 import pytest
 import torch
 
+from sslkit.core.backbone import HuggingFaceModel
 from sslkit.core.context import Grid
 from sslkit.core.evaluator import Predictions, Scores
 from sslkit.errors import PluginError, SpecError
@@ -25,6 +26,7 @@ from tests.testing.broken import (
     MaskerOf,
     ObjectiveOf,
     SourceOf,
+    Wrapped,
 )
 from tests.testing.outcomes import caught
 
@@ -210,6 +212,36 @@ def test_an_exported_backbone_is_one_of_timm():
         checks(BackboneOf(architecture="vit_of_nobody"))["exports to timm"]()
 
 
+@pytest.mark.parametrize(
+    ("resized", "match"),
+    [
+        (lambda state: ({}, ()), "names other weights"),
+        (lambda state: ({name: value + 1 for name, value in state.items()}, ()), "changes '.*', which has"),
+        (lambda state: (state, ("positions",)), "says it changed its own weights: positions"),
+    ],
+)
+def test_weights_of_its_own_size_are_left(monkeypatch, resized, match):
+    monkeypatch.setattr(Wrapped, "resized", lambda self, state: resized(state), raising=False)
+    assert re.search(match, caught(BackboneOf(), "takes its own weights"))
+
+
+@pytest.mark.parametrize(
+    ("exported", "match"),
+    [
+        (HuggingFaceModel({}, {"w": torch.zeros(1)}), "without its `model_type`"),
+        (HuggingFaceModel({"model_type": "vit"}, {}), "gives no weights"),
+    ],
+)
+def test_what_is_exported_to_transformers_says_what_it_is(monkeypatch, exported, match):
+    monkeypatch.setattr(Wrapped, "hugging_face", lambda self: exported, raising=False)
+    assert re.search(match, caught(BackboneOf(), "exports to transformers"))
+
+
+def test_a_backbone_may_refuse_transformers():
+    with pytest.raises(NotOffered, match="refused: transformers has no such network: it is a Wrapped"):
+        checks(BackboneOf())["exports to transformers"]()
+
+
 def test_a_backbone_may_refuse_to_be_exported():
     with pytest.raises(NotOffered, match="refused: timm has no such network"):
         checks(BackboneOf(architecture=""))["exports to timm"]()
@@ -275,6 +307,19 @@ def moody(source, split):
         (changed(fingerprint=""), "fingerprint", "is empty"),
         (numbered, "fingerprint", "when built again"),
         (changed(fingerprint="same"), "splits", "the same fingerprint"),
+        (
+            changed(encoded=lambda i: (b"x", "a") if i else None),
+            "as they are stored",
+            "some images and not others",
+        ),
+        (changed(encoded=lambda i: (b"", "a.png")), "as they are stored", r"no bytes of 'a\.png'"),
+        (changed(encoded=lambda i: (b"x", "")), "as they are stored", "names an image ''"),
+        (
+            changed(encoded=lambda i: (random.randbytes(9), "a")),
+            "as they are stored",
+            "other bytes when it is asked",
+        ),
+        (changed(file_faults=lambda: [("a.tar", "is cut short")]), "checksums", r"a\.tar: is cut short"),
     ],
 )
 def test_sources(change, check, match):

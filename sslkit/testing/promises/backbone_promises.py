@@ -46,7 +46,9 @@ def checks(spec: BackboneSpec) -> Checks:
         "is gathered in parts of its own": partial(_units, spec),
         "tells what people should know in sentences": partial(_sentences, spec),
         "changes nothing in its copies": partial(_copies, spec),
+        "takes its own weights as they are": partial(_own_weights, spec),
         "exports to timm": unless_refused(partial(_exports, spec)),
+        "exports to transformers": unless_refused(partial(_exports_to_transformers, spec)),
     }
 
 
@@ -272,6 +274,20 @@ def _close(first: Tokens, second: Tokens) -> bool:
     return all(torch.allclose(a, b, rtol=SLACK, atol=SLACK) for a, b in pairs)
 
 
+def _own_weights(spec: BackboneSpec) -> None:
+    """A run that begins with another's networks asks for them in its own sizes; these are."""
+    net = _built(spec)
+    state = net.state_dict()
+    taken, changes = net.resized(state)
+    require(
+        taken.keys() == state.keys(),
+        f"`resized` names other weights: {sorted(taken.keys() ^ state.keys())[:3]}",
+    )
+    for name, value in taken.items():
+        require(torch.equal(value, state[name]), f"`resized` changes {name!r}, which has this network's size")
+    require(not changes, f"`resized` says it changed its own weights: {'; '.join(changes)}")
+
+
 def _exports(spec: BackboneSpec) -> None:
     exported = _built(spec).export()
     json.dumps(dict(exported.arguments))
@@ -279,3 +295,11 @@ def _exports(spec: BackboneSpec) -> None:
     for statement in exported.changes:
         exec(statement, {"net": net, "torch": torch, "timm": timm})  # noqa: S102, a plugin's own statements
     net.load_state_dict(dict(exported.state))
+
+
+def _exports_to_transformers(spec: BackboneSpec) -> None:
+    """Refused as well where transformers is not installed; what `AutoModel` makes of it is for `sslkit export`."""
+    exported = _built(spec).hugging_face()
+    json.dumps(dict(exported.config))
+    require("model_type" in exported.config, "`hugging_face` gives a config without its `model_type`")
+    require(bool(exported.state), "`hugging_face` gives no weights")

@@ -29,6 +29,8 @@ def checks(spec: SourceSpec) -> Checks:
         "its attributes are numbers from -1": partial(_attributes, spec),
         "its masks fit its images": partial(_masks, spec),
         "has a stable fingerprint": partial(_fingerprint, spec),
+        "gives its images as they are stored, or none": partial(_encoded, spec),
+        "its files are as their checksums say": partial(_files, spec),
         "its splits agree": partial(_splits, spec),
     }
 
@@ -137,6 +139,24 @@ def _fingerprint(spec: SourceSpec) -> None:
         f"{actual}, expected uint8 [N, {SIZE}]",
     )
     require(np.array_equal(digests, again), "`digests` differ when the source is built again")
+
+
+def _encoded(spec: SourceSpec) -> None:
+    """For `sslkit data pack`, which writes some as they are and would draw the others anew."""
+    source = _train(spec)
+    images = [source.encoded(index) for index in _some(source)]
+    stored = [image for image in images if image is not None]
+    require(len(stored) in (0, len(images)), "`encoded` gives some images and not others")
+    for data, name in stored:
+        require(isinstance(data, bytes) and bool(data), f"`encoded` gives no bytes of {name!r}")
+        require(isinstance(name, str) and bool(name), f"`encoded` names an image {name!r}; give a text")
+    again = [source.encoded(index) for index in _some(source)]
+    require(images == again, "`encoded` gives other bytes when it is asked again")
+
+
+def _files(spec: SourceSpec) -> None:
+    faults = list(_train(spec).file_faults())
+    require(not faults, f"`file_faults`: {', '.join(f'{file}: {fault}' for file, fault in faults[:3])}")
 
 
 def _splits(spec: SourceSpec) -> None:
