@@ -16,7 +16,7 @@ from sslkit.cli.main import main
 from tests.conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "examples").rglob("*.ipynb"))
-QUICK = [("epochs=10", "epochs=1")]
+QUICK = [("epochs=40", "epochs=1"), ("epochs=10", "epochs=1")]
 """What the tests change, to be quick."""
 
 
@@ -90,13 +90,13 @@ def cell_with(executed: list[Mapping[str, Any]], text: str) -> Mapping[str, Any]
 
 
 def test_a_run_shows_its_parts_in_a_notebook(executed: list[Mapping[str, Any]]) -> None:
-    (shown,) = outputs(cell_with(executed, "contrastive = Run("), "execute_result")
+    (shown,) = outputs(cell_with(executed, "joint = Run("), "execute_result")
     assert "python_module(network=" in shown["data"]["text/html"]
     assert "resumed in Python alone" in shown["data"]["text/html"]
 
 
 def test_a_result_shows_scores_and_a_curve(executed: list[Mapping[str, Any]]) -> None:
-    (shown,) = outputs(cell_with(executed, "result = contrastive.fit()"), "execute_result")
+    (shown,) = outputs(cell_with(executed, "result = joint.fit()"), "execute_result")
     html = shown["data"]["text/html"]
     assert "knn/accuracy" in html
     assert "raw pixels" in html
@@ -105,7 +105,7 @@ def test_a_result_shows_scores_and_a_curve(executed: list[Mapping[str, Any]]) ->
 def test_progress_is_one_line_that_is_updated(executed: list[Mapping[str, Any]]) -> None:
     lines = [
         output["data"]["text/plain"]
-        for output in outputs(cell_with(executed, "result = contrastive.fit()"), "display_data")
+        for output in outputs(cell_with(executed, "result = joint.fit()"), "display_data")
     ]
     assert [line for line in lines if line.startswith("step ") and "smoothed loss" in line] == [
         next(line for line in lines if "step 10/10" in line)
