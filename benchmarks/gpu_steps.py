@@ -163,7 +163,7 @@ def built(spec: RunSpec, how: How) -> tuple[Stepper, Callable[[], int]]:
     stepper = Stepper(spec, system, make_maskers(system, env), LONG, Single(how.device))
 
     def flops() -> int:
-        stages = timeline(stepper.masking.maskers, LONG.steps)
+        stages = timeline(stepper.masking.maskers, LONG)
         return step_flops(system, env, stages, spec.batch_size, spec.batch_size, how.device)[0]
 
     return stepper, flops

@@ -42,7 +42,7 @@ def test_the_parts_of_a_run_fit_together():
     run = tiny.spec(nets={"ema": {}}, epochs=3, micro_batch_size=8)
     composed = compose(run, tiny.CPU)
     assert list(composed.system.nets) == ["student", "ema"]
-    assert composed.length == (3 * 44, 44)
+    assert (composed.length.steps, composed.length.steps_per_epoch) == (3 * 44, 44)
     assert composed.order.share == (0, 1, 8)
     assert composed.env.grids == {"global": Grid(2, 2, 4)}
     info = NetInfo(16, 2, composed.env.grids)
