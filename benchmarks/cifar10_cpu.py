@@ -167,8 +167,8 @@ def neighbors(looked: Looked, path: Path) -> None:
         for ax in axes[i]:
             ax.set(xticks=[], yticks=[])
     axes[0, 0].set_title("test", fontsize=8)
-    title = axes[0, 1].set_title("nearest training images", fontsize=8, loc="left")
-    title.set_in_layout(False)  # or its column would be as wide as it
+    words = axes[0, 1].text(0, 1.15, "nearest training images", fontsize=8, transform=axes[0, 1].transAxes)
+    words.set_in_layout(False)  # or its column would be as wide as it
     drawn.savefig(path, dpi=110)
     print(path)
 
