@@ -181,6 +181,10 @@ def test_a_checkpoint_of_another_size_is_resampled(variant, tmp_path):
     assert torch.allclose(found.patch, expected.patch, atol=2e-5)
 
 
+IN_TRANSFORMERS = {"plain with registers", "dinov3"}
+"""Variants that are an architecture of transformers as well."""
+
+
 @every
 def test_the_kit_finds_nothing(variant):
     refused = []
@@ -189,7 +193,7 @@ def test_the_kit_finds_nothing(variant):
             check()
         except NotOffered:
             refused.append(name)
-    assert refused == []
+    assert refused == ([] if variant in IN_TRANSFORMERS else ["exports to transformers"])
 
 
 @relative
