@@ -27,8 +27,9 @@ def epps_pulley(projections: Tensor, frequencies: int = 17, limit: float = 3.0) 
     x = at_least_float32(projections)
     t = torch.linspace(0, limit, frequencies, dtype=x.dtype, device=x.device)
     normal = torch.exp(-t.square() / 2)
-    angles = x[..., None] * t
-    real, imaginary = angles.cos().mean(-3), angles.sin().mean(-3)
+    # One frequency at a time: a tensor of all is 17 times as large, and took two to three times as long on a CPU.
+    means = [(angles.cos().mean(-2), angles.sin().mean(-2)) for angles in (x * frequency for frequency in t)]
+    real, imaginary = (torch.stack(part, dim=-1) for part in zip(*means, strict=True))
     distance = ((real - normal).square() + imaginary.square()) * normal
     # Both functions are even or odd in t, so that the half above 0 counts twice.
     return 2 * torch.trapezoid(distance, t, dim=-1) * x.shape[-2]
