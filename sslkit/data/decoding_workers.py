@@ -88,7 +88,7 @@ def batches(
             pin_memory=how.pin_memory,
             prefetch_factor=PREFETCH if how.workers else None,
             timeout=LOOK_EVERY if how.workers else 0,
-            worker_init_fn=leave_signals,
+            worker_init_fn=_begin,
             multiprocessing_context=_context() if how.workers else None,
             generator=torch.Generator(),  # otherwise starting it would advance torch's own
         )
@@ -119,6 +119,20 @@ def _context() -> BaseContext:
     context = copy.copy(multiprocessing.get_context(multiprocessing.get_start_method()))
     context.__dict__["Event"] = _Flag
     return context
+
+
+def _begin(worker: int) -> None:
+    """In each worker as it begins. Torch's own looks after the parent, which of a fork server is never the run."""
+    leave_signals(worker)
+    run = multiprocessing.parent_process()
+    if run is not None and run.pid != os.getppid():
+        threading.Thread(target=_end_with, args=(run,), daemon=True).start()
+
+
+def _end_with(run: BaseProcess) -> None:
+    """Else a worker of a run that was killed would wait for work forever, and keep its server alive."""
+    run.join()
+    os._exit(1)
 
 
 @contextlib.contextmanager

@@ -116,6 +116,34 @@ def test_a_worker_that_is_killed_with_a_lock_leaves_nobody_waiting():
     assert "a worker process was killed (SIGKILL)" in done.stderr
 
 
+ORPHANS = """
+import multiprocessing, os, signal, torch
+from tests.data.test_decoding_workers import *
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("{method}")
+    supply = batches(Counting(int), plan(40), torch.stack, TWO)
+    next(supply)
+    print(*(process.pid for process in multiprocessing.active_children()), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path, method):
+    """Python 3.14 starts them by a fork server, whose workers have no parent that dies with the run."""
+    script = tmp_path / "run.py"
+    script.write_text(ORPHANS.format(method=method))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    workers = [Path("/proc") / pid for pid in done.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 30
+    while any(path.exists() for path in workers) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not [path.name for path in workers if path.exists()]
+
+
 def test_a_worker_that_dies_is_not_told_in_the_midst_of_other_work():
     """Torch's handler of SIGCHLD raises wherever the main process is, as between two updates of a step."""
     supply = batches(Counting(), plan(40), torch.stack, TWO)
