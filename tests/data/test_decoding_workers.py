@@ -134,7 +134,10 @@ def test_workers_do_not_outlive_a_run_that_is_killed(tmp_path, method):
     """Python 3.14 starts them by a fork server, whose workers have no parent that dies with the run."""
     script = tmp_path / "run.py"
     script.write_text(ORPHANS.format(method=method))
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, check=False, env=here
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     workers = [Path("/proc") / pid for pid in done.stdout.split()]
     assert len(workers) == 2
