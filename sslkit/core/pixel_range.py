@@ -182,11 +182,14 @@ def _require_use_of(dtype: np.dtype[np.generic], ends: list[float], field: str) 
             f"{field}: all pixels of the first images are {low:g} ({dtype}); check the files, or write the range of "
             f"the other images, as in `range: {_suggestion(dtype, min(low, 0), max(high, 1))}`"
         )
-    if low < begin or high > end or (high - low) < FEWEST * (end - begin):
+    outside = low < begin or high > end
+    if outside or (high - low) < FEWEST * (end - begin):
+        why = "so that others would be cut off" if outside else f"of which that is less than {FEWEST:.0%}"
+        kind = "floats are" if dtype.kind == "f" else f"{dtype} is"
         raise DataError(
-            f"{field}: the first images have values of {low:g} to {high:g} ({dtype}), where {begin:g} to {end:g} would "
-            f"become 0 to 1; write what their values mean, as in `range: {_suggestion(dtype, low, high)}`, or "
-            "`range: type` to keep it so"
+            f"{field}: the first images have values of {low:g} to {high:g} ({dtype}), and {kind} read from {begin:g} to "
+            f"{end:g}, {why}; write what their values mean, as in `range: {_suggestion(dtype, low, high)}`, or "
+            "`range: type` to read them so"
         )
 
 

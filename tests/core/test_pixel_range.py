@@ -118,12 +118,28 @@ def test_types_that_are_used_say_it_themselves(setting, sample):
 @pytest.mark.parametrize(
     ("sample", "values", "advice"),
     [
-        (scene("uint16", 20, 1000), r"20 to 1000 \(uint16\), where 0 to 65535", r"\[0, 1023\]"),
-        (scene("int16", -500, 300), r"-500 to 300 \(int16\), where -32768 to 32767", r"\[-500, 300\]"),
+        (
+            scene("uint16", 20, 1000),
+            r"20 to 1000 \(uint16\), and uint16 is read from 0 to 65535, of which that is less than 2%",
+            r"\[0, 1023\]",
+        ),
+        (
+            scene("int16", -500, 300),
+            r"-500 to 300 \(int16\), and int16 is read from -32768 to 32767, of which",
+            r"\[-500, 300\]",
+        ),
         (scene("int32", 0, 65535), r"0 to 65535 \(int32\)", r"\[0, 65535\]"),
-        (scene("float32", 0, 5000), r"0 to 5000 \(float32\), where 0 to 1", r"\[0, 5000\]"),
+        (
+            scene("float32", 0, 5000),
+            r"0 to 5000 \(float32\), and floats are read from 0 to 1, so that others",
+            r"\[0, 5000\]",
+        ),
         (scene("float64", -1, 1), r"-1 to 1 \(float64\)", r"\[-1, 1\]"),
-        (scene("float32", 0.001, 0.01), r"0.001 to 0.01 \(float32\)", r"\[0.001, 0.01\]"),
+        (
+            scene("float32", 0.001, 0.01),
+            r"0.001 to 0.01 \(float32\), and floats are read from 0 to 1, of which",
+            r"\[0.001, 0.01\]",
+        ),
     ],
 )
 def test_auto_refuses_values_that_would_hardly_differ(sample, values, advice):
