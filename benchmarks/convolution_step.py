@@ -12,18 +12,16 @@ has a fused optimizer and no schedules, guards or records. `--against` installs 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
+from other_builds import THIS, Side, answer_turns, builds, first_of, rounds
+
 HERE = Path(__file__).resolve()
-ROOT = HERE.parent.parent
 
 
 def spec_fields(args: argparse.Namespace, out: str) -> dict[str, object]:
@@ -47,20 +45,14 @@ def spec_fields(args: argparse.Namespace, out: str) -> dict[str, object]:
 
 def trainer_of(args: argparse.Namespace, folder: str):
     """The trainer of whichever build can be imported: rooms have moved since the first commits."""
-    from importlib import import_module
-
     import torch
 
-    def first(name: str, *modules: str):
-        for module in modules:
-            with contextlib.suppress(ModuleNotFoundError):
-                return getattr(import_module(module), name)
-        raise SystemExit(f"no {name} in {', '.join(modules)}")
-
-    spec = first("RunSpec", "sslkit.specs.run", "sslkit.spec.run").model_validate(spec_fields(args, folder))
-    single = first("Single", "sslkit.runtime.parallel", "sslkit.train.parallel")
-    trainer = import_module("sslkit.train.trainer").Trainer(spec, single(torch.device("cpu")))
-    progress = first("Progress", "sslkit.train.watch.progress", "sslkit.train.progress")
+    spec = first_of("RunSpec", "sslkit.specs.run", "sslkit.spec.run").model_validate(
+        spec_fields(args, folder)
+    )
+    single = first_of("Single", "sslkit.runtime.parallel", "sslkit.train.parallel")
+    trainer = first_of("Trainer", "sslkit.train.trainer")(spec, single(torch.device("cpu")))
+    progress = first_of("Progress", "sslkit.train.watch.progress", "sslkit.train.progress")
     trainer.progress = progress(enabled=False)
     return trainer
 
@@ -119,62 +111,14 @@ def work(args: argparse.Namespace) -> None:
         trainer = trainer_of(args, f"{folder}/run")
         steps = by_hand(trainer, args.net) if args.side == "by hand" else ours(trainer)
         steps(2)
-        print("ready", flush=True)
-        for line in sys.stdin:
+
+        def timed(count: str) -> list[float]:
             start = time.perf_counter()
-            steps(int(line))
-            print(time.perf_counter() - start, flush=True)
+            steps(int(count))
+            return [time.perf_counter() - start]
+
+        answer_turns(timed)
         trainer.recorder.close()
-
-
-@contextlib.contextmanager
-def builds(commit: str | None) -> Iterator[Mapping[str, str]]:
-    """Side -> where its packages are."""
-    here = f"{ROOT}:{ROOT / 'plugins'}"
-    sides = {"by hand": here, "this build": here}
-    if commit is None:
-        yield sides
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        tree, installed = Path(folder) / "tree", Path(folder) / "installed"
-        git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(tree), commit], check=True)
-        try:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed)]
-            subprocess.run([*pip, str(tree)], check=True)
-            yield {**sides, commit: str(installed)}
-        finally:
-            subprocess.run([*git, "remove", "--force", str(tree)], check=True)
-
-
-def worker(side: str, packages: str, args: argparse.Namespace) -> subprocess.Popen[str]:
-    """A process that imports `packages`, ready to make steps."""
-    words = [sys.executable, str(HERE), "--side", side]
-    for name in ("root", "net", "size", "batch", "threads"):
-        words += [f"--{name}", str(getattr(args, name))]
-    environment = {**os.environ, "PYTHONPATH": packages}
-    process = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-    answer(process)
-    return process
-
-
-def answer(process: subprocess.Popen[str]) -> str:
-    """The next line that it prints itself; what `sslkit` says is passed over."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        word = line.strip()
-        if word == "ready" or word.replace(".", "", 1).isdigit():
-            return word
-    raise SystemExit(f"a side ended with code {process.wait()}")
-
-
-def turn(process: subprocess.Popen[str], steps: int) -> float:
-    """Seconds of `steps` steps."""
-    assert process.stdin is not None
-    print(steps, file=process.stdin, flush=True)
-    return float(answer(process))
 
 
 def main() -> None:
@@ -200,18 +144,20 @@ def main() -> None:
 
 def compare(args: argparse.Namespace) -> None:
     """Let all sides take turns; print medians and ratios."""
-    with builds(args.against) as sides:
-        processes = {side: worker(side, packages, args) for side, packages in sides.items()}
-        seconds: dict[str, list[float]] = {side: [] for side in processes}
-        for number in range(args.rounds):
-            for side in list(processes)[:: 1 if number % 2 == 0 else -1]:
-                seconds[side].append(turn(processes[side], args.steps))
-        for process in processes.values():
-            process.communicate()
-    for side, times in seconds.items():
-        ratio = statistics.median(t / ours for t, ours in zip(times, seconds["this build"], strict=True))
+    words = [
+        word
+        for name in ("root", "net", "size", "batch", "threads")
+        for word in (f"--{name}", str(getattr(args, name)))
+    ]
+    with builds(args.against) as packages:
+        packages["by hand"] = packages[THIS]
+        sides = {name: Side(HERE, name, where, words) for name, where in packages.items()}
+        seconds = rounds(sides, args.rounds, str(args.steps))
+    for name, turns in seconds.items():
+        times = [turn[0] for turn in turns]
+        ratio = statistics.median(t / ours[0] for t, ours in zip(times, seconds[THIS], strict=True))
         step = statistics.median(times) / args.steps
-        print(f"{side:12} {step:.3f} s a step, {ratio:.3f} x this build's (median of {len(times)} pairs)")
+        print(f"{name:12} {step:.3f} s a step, {ratio:.3f} x this build's (median of {len(times)} pairs)")
 
 
 if __name__ == "__main__":
