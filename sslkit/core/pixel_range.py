@@ -187,8 +187,8 @@ def _require_use_of(dtype: np.dtype[np.generic], ends: list[float], field: str) 
         why = "so that others would be cut off" if outside else f"of which that is less than {FEWEST:.0%}"
         kind = "floats are" if dtype.kind == "f" else f"{dtype} is"
         raise DataError(
-            f"{field}: the first images have values of {low:g} to {high:g} ({dtype}), and {kind} read from {begin:g} to "
-            f"{end:g}, {why}; write what their values mean, as in `range: {_suggestion(dtype, low, high)}`, or "
+            f"{field}: the first images have values of {low:g} to {high:g} ({dtype}), and {kind} read from {begin:g} "
+            f"to {end:g}, {why}; write what their values mean, as in `range: {_suggestion(dtype, low, high)}`, or "
             "`range: type` to read them so"
         )
 
