@@ -2,7 +2,7 @@
 
 V crops, B images, D width of embeddings, K prototypes, N patches. All give a scalar in at least float32, means over
 images. Heads, moving averages, queues and masks are the caller's. Of several ranks, those that compare images see the
-images of this rank only, but for `info_nce`, `nt_xent` and `koleo`.
+images of this rank only, but for `info_nce`, `nt_xent`, `koleo`, `clip` and `siglip`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import permutations
 import torch
 from torch import Tensor
 
+from sslkit.functional.albef_terms import itc, itm, mlm
 from sslkit.functional.distillation_losses import between_crops, centered, cross_entropy
 from sslkit.functional.info_nce import Gather, gathered, similarity, unit
 from sslkit.functional.info_nce import info_nce as info_nce_of
@@ -24,6 +25,7 @@ from sslkit.functional.joint_embedding_losses import (
     vicreg,
 )
 from sslkit.functional.koleo import koleo
+from sslkit.functional.pair_losses import clip, siglip
 from sslkit.functional.patches import patch_statistics, patchify
 from sslkit.functional.regression_losses import regression
 from sslkit.functional.sinkhorn import sinkhorn
@@ -33,14 +35,19 @@ from sslkit.functional.vicreg_terms import covariance, uniformity, variance
 __all__ = [
     "barlow_twins",
     "byol",
+    "clip",
     "covariance",
     "dino",
     "ibot",
     "info_nce",
+    "itc",
+    "itm",
     "koleo",
     "lejepa",
     "mae",
+    "mlm",
     "nt_xent",
+    "siglip",
     "sigreg",
     "simsiam",
     "sinkhorn",

@@ -128,6 +128,30 @@ def test_mae(golden, normalize, key):
     assert loss.item() == pytest.approx(float(arrays[key]), rel=1e-6)
 
 
+def test_clip_and_siglip(golden):
+    arrays = golden("clip_loss")
+    sides = pair(arrays, "image", "text")
+    loss = losses.clip(*sides, arrays["logit_scale"].double())
+    check(loss, sides, arrays["loss"], (arrays["grad_image"], arrays["grad_text"]))
+    arrays = golden("siglip_loss")
+    sides = pair(arrays, "image", "text")
+    loss = losses.siglip(*sides, *arrays["scale_bias_init"].double())
+    check(loss, sides, arrays["loss_init"], (arrays["grad_image_init"], arrays["grad_text_init"]))
+    assert loss.item() == pytest.approx(float(arrays["loss_init"]))
+
+
+def test_albefs_terms(golden):
+    arrays = golden("albef_alpha04")
+    labels, alpha = arrays["mlm_labels"], float(arrays["alpha"])
+    values = {
+        "itm": losses.itm(arrays["itm_logits"]),
+        "mlm": losses.mlm(arrays["mlm_logits"], labels, arrays["mlm_logits_m"], alpha),
+    }
+    assert {name: value.item() for name, value in values.items()} == {
+        name: pytest.approx(float(arrays[f"loss_{name}"])) for name in values
+    }
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32(dtype):
     torch.manual_seed(0)
@@ -135,6 +159,8 @@ def test_half_precision_is_computed_in_float32(dtype):
     values = {
         "nt_xent": losses.nt_xent(x),
         "info_nce": losses.info_nce(x[0], x[1]),
+        "clip": losses.clip(*x, 10.0),
+        "siglip": losses.siglip(*x, 10.0, -10.0),
         "byol": losses.byol(x, x),
         "barlow_twins": losses.barlow_twins(x),
         "vicreg": losses.vicreg(x),

@@ -33,6 +33,7 @@ CONTEXT.set_forkserver_preload(
         "tests.distributed.cnn_worker",
         "tests.distributed.embed_worker",
         "tests.distributed.fsdp_worker",
+        "tests.distributed.pair_worker",
         "tests.distributed.statistics_worker",
         "tests.distributed.signal_worker",
         "tests.distributed.srun_worker",
