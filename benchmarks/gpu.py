@@ -4,16 +4,18 @@
     python benchmarks/gpu.py --list
     python benchmarks/gpu.py --table
 
-A call makes what is missing of part N, or of the first part that is not done, and ends with 0 when nothing is missing
-there, with 3 when time was up. So the whole of it is
+A call makes what is missing of part N, or of all parts in their order, the most telling first, and ends with 0 when
+nothing is missing there, with 3 when time was up. So the whole of it is
 
-    until python benchmarks/gpu.py --root data/cifar10 --part 1; do :; done
+    until python benchmarks/gpu.py --root data/cifar10; do :; done
 
-for each part, the most telling first. Each measurement is a line of `results.jsonl`, on the disk before the next one
-begins; what fails is a line with its reason, and is tried once more by the next call. Parts of published rows are
-training runs (`cifar10_table.py`), which stop when time is up and resume exactly.
+Each measurement is a line of `results.jsonl`, on the disk before the next one begins; what fails is a line with its
+reason, and is tried once more by the next call. Parts of published rows are training runs (`cifar10_table.py`), which
+stop when time is up and resume exactly.
 
-Steps are those of the trainer on images that are there; `from memory` crops and colors uint8 images on the device.
+Steps are those of the trainer on images that are there; `reference` is a step by hand, eager, of the structure of the
+official code (`gpu_references.py`), with the ratio to it in the table. `from memory` crops and colors uint8 images on
+the device; `from shards` reads JPEG files of 500 x 375 pixels from tar files, which it writes first.
 MFU: FLOPs of matrix products and convolutions, forward and backward, over what the device could do (known for some
 GPUs, else `--peak-tflops`). `--tiny` goes through the same on a CPU, at sizes that say nothing but that it works.
 """
@@ -33,6 +35,8 @@ from typing import Any, NamedTuple
 import cifar10_table
 import numpy as np
 import torch
+from gpu_references import MADE
+from gpu_shards import measured_shards, write_shards
 from gpu_steps import How, measured_feed, measured_step
 
 RESULTS = "results.jsonl"
@@ -49,7 +53,7 @@ TINY_ROW = (
     "device=cpu", "backbone.name=test_resnet", "backbone.stem=named", "epochs=1", "batch_size=64", "evaluate.0.k=20",
     "log.flops=false", "log.figures=false",
 )  # fmt: skip
-MODES = ("eager", "compiled")
+MODES = ("eager", "compiled", "reference")
 FEEDS = ("feed", "step")
 
 
@@ -58,7 +62,7 @@ class Part(NamedTuple):
 
     title: str
     kind: str
-    """`steps`, `memory` or `row`."""
+    """`steps`, `memory`, `shards` or `row`."""
     names: tuple[str, ...]
 
 
@@ -71,6 +75,7 @@ PARTS = (
     ),
     Part("steps of DINO, iBOT and SimMIM", "steps", ("dino_vit_s", "ibot_vit_s", "simmim_vit_b")),
     Part("images from memory", "memory", ("simclr_r18_cifar", "simclr_r50", "mae_vit_b", "dino_vit_s")),
+    Part("images from JPEG shards", "shards", ("simclr_r50", "mae_vit_b", "dino_vit_s")),
     Part("CIFAR-10, SimCLR: published 84.8", "row", ("simclr",)),
     Part("CIFAR-10, MoCo: published 85.3", "row", ("moco",)),
 )
@@ -88,8 +93,13 @@ class Task(NamedTuple):
 def tasks(number: int) -> list[Task]:
     """Of part `number`, from 1."""
     part = PARTS[number - 1]
-    modes = {"steps": MODES, "memory": FEEDS, "row": ("run",)}[part.kind]
-    return [Task(number, part.kind, name, mode) for name in part.names for mode in modes]
+    modes = {"steps": MODES, "memory": FEEDS, "shards": FEEDS, "row": ("run",)}[part.kind]
+    return [
+        Task(number, part.kind, name, mode)
+        for name in part.names
+        for mode in modes
+        if mode != "reference" or name in MADE
+    ]
 
 
 def read(out: Path) -> list[dict[str, Any]]:
@@ -135,6 +145,9 @@ def measure(task: Task, args: argparse.Namespace, deadline: float) -> dict[str, 
     if task.kind == "row":
         return _row(task.name, args, deadline)
     how = How(torch.device(args.device), args.tiny, 0.0 if args.tiny else args.seconds, _peak(args))
+    if task.kind == "shards":
+        shards = write_shards(args.out / ("shards-tiny" if args.tiny else "shards"), args.tiny)
+        return {"done": True, **measured_shards(task.name, task.mode, how, shards)}
     function = measured_step if task.kind == "steps" else measured_feed
     return {"done": True, **function(task.name, task.mode, how)}
 
@@ -191,9 +204,9 @@ def _machine(args: argparse.Namespace) -> dict[str, str]:
     return {"device": device, "torch": torch.__version__, "time": time.strftime("%Y-%m-%dT%H:%M:%S")}
 
 
-def go_on(number: int, args: argparse.Namespace) -> bool:
+def go_on(number: int, args: argparse.Namespace, deadline: float) -> bool:
     """Make what part `number` lacks, until time is up; whether nothing is lacking any more."""
-    deadline = time.monotonic() + 60 * args.minutes
+    print(f"part {number}: {PARTS[number - 1].title}", flush=True)
     for task in missing(args.out, number):
         if deadline - time.monotonic() < min(LEAST, 30 * args.minutes):
             break
@@ -207,10 +220,21 @@ def go_on(number: int, args: argparse.Namespace) -> bool:
     return not missing(args.out, number)
 
 
+def compared(
+    line: dict[str, Any], latest: Mapping[tuple[int, str, str], Mapping[str, Any]]
+) -> dict[str, Any]:
+    """`line` with how many times as fast as the reference it is, where both were measured at one batch."""
+    other = latest.get((line["part"], line["name"], "reference"), {})
+    both = line["mode"] in MODES[:2] and bool(line.get("done") and other.get("done"))
+    if not both or line["batch"] != other["batch"]:
+        return line
+    return {**line, "ratio": other["step_ms"] / line["step_ms"]}
+
+
 COLUMNS = {
     "batch": "{:d}", "step_ms": "{:.1f} ms", "images_per_s": "{:,.0f} images/s", "tflop_per_s": "{:.1f} TFLOP/s",
-    "mfu": "MFU {:.1%}", "peak_memory_mib": "{:,.0f} MiB", "epoch": "epoch {:.1f}", "last": "k-NN {:.2%}",
-    "published": "published {}", "error": "failed: {}", "note": "{}",
+    "ratio": "{:.2f} x the reference", "mfu": "MFU {:.1%}", "peak_memory_mib": "{:,.0f} MiB", "epoch": "epoch {:.1f}",
+    "last": "k-NN {:.2%}", "published": "published {}", "error": "failed: {}", "note": "{}",
 }  # fmt: skip
 
 
@@ -233,7 +257,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--part", type=int, choices=range(1, len(PARTS) + 1), help="default: the first not done"
+        "--part", type=int, choices=range(1, len(PARTS) + 1), help="default: all, in their order"
     )
     parser.add_argument("--list", action="store_true", help="the parts, and how much of each is done")
     parser.add_argument("--table", action="store_true", help="the latest line of each measurement")
@@ -261,18 +285,19 @@ def main(words: Sequence[str] | None = None) -> int:
         return os.EX_OK
     if args.table:
         latest = {key(one): one for one in read(args.out)}
-        print("\n".join(shown(line) for _, line in sorted(latest.items())))
+        print("\n".join(shown(compared(line, latest)) for _, line in sorted(latest.items())))
         return os.EX_OK
-    number = args.part or next((n for n in range(1, len(PARTS) + 1) if missing(args.out, n)), None)
-    if number is None:
-        print("all parts are done")
-        return os.EX_OK
-    if not args.tiny and not torch.cuda.is_available():
+    wanted = [args.part] if args.part else range(1, 1 + len(PARTS))
+    numbers = [number for number in wanted if missing(args.out, number)]
+    if numbers and not args.tiny and not torch.cuda.is_available():
         raise SystemExit("there is no GPU here that torch can use; --tiny goes through it all on a CPU")
-    if PARTS[number - 1].kind == "row" and args.root is None and not args.tiny:
-        raise SystemExit(f"part {number} trains on CIFAR-10: give its folder with --root")
-    print(f"part {number}: {PARTS[number - 1].title}", flush=True)
-    done = go_on(number, args)
+    rows = [number for number in numbers if PARTS[number - 1].kind == "row"]
+    if rows and args.root is None and not args.tiny:
+        raise SystemExit(f"part {rows[0]} trains on CIFAR-10: give its folder with --root")
+    deadline = time.monotonic() + 60 * args.minutes
+    done = True
+    for number in numbers:
+        done &= go_on(number, args, deadline)
     print("done" if done else "not done: call again to go on", flush=True)
     return os.EX_OK if done else UNFINISHED
 

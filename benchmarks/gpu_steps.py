@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from gpu_references import reference_step
 
 import sslkit  # noqa: F401  the plugins are loaded with it
 from sslkit.build.maskers import make_maskers
@@ -201,30 +202,36 @@ def timed(step: Callable[[int], None], how: How) -> tuple[list[float], float]:
 
 
 def measured_step(name: str, mode: str, how: How) -> dict[str, Any]:
-    """Method `name` in `mode`, `eager` or `compiled`, on images that are there."""
+    """Method `name` in `mode`, `eager`, `compiled` or by hand (`reference`), on images that are there."""
 
     def measure(batch: int) -> dict[str, Any]:
         spec = spec_of(name, mode, how, batch)
         stepper, count = built(spec, how)
         flops = count()
         crops, rows = crops_of(spec, how), torch.arange(batch, device=how.device)
+        precision = stepper.precision
+        if mode == "reference":
+            del stepper  # its memory is not the reference's
+            step = reference_step(name, spec, crops, precision)
+        else:
 
-        def step(number: int) -> None:
-            stepper(number, [Batch(crops, rows)])
+            def step(number: int) -> None:
+                stepper(number, [Batch(crops, rows)])
 
+        _fresh(how)
         seen, first = timed(step, how)
         rate = flops / statistics.median(seen)
         return {
             **_times(seen, batch),
             "first_step_s": first,
-            "precision": stepper.precision,
+            "precision": precision,
             "gflop_per_image": flops / batch / 1e9,
             "tflop_per_s": rate / 1e12,
             "mfu": None if how.peak is None else rate / how.peak,
             "peak_memory_mib": peak_memory_mib(how.device),
         }
 
-    return _fitting(measure, name, how)
+    return fitting(measure, name, how)
 
 
 def measured_feed(name: str, mode: str, how: How) -> dict[str, Any]:
@@ -255,7 +262,7 @@ def measured_feed(name: str, mode: str, how: How) -> dict[str, Any]:
             "peak_memory_mib": peak_memory_mib(how.device),
         }
 
-    return _fitting(measure, name, how)
+    return fitting(measure, name, how)
 
 
 def _times(seen: list[float], batch: int) -> dict[str, Any]:
@@ -266,7 +273,7 @@ def _times(seen: list[float], batch: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _fitting(measure: Callable[[int], dict[str, Any]], name: str, how: How) -> dict[str, Any]:
+def fitting(measure: Callable[[int], dict[str, Any]], name: str, how: How) -> dict[str, Any]:
     """What `measure` says of the largest batch that fits: the method's, or half of it, and so on."""
     batch = 4 if how.tiny else METHODS[name].batch
     while True:
@@ -282,6 +289,11 @@ def _fitting(measure: Callable[[int], dict[str, Any]], name: str, how: How) -> d
 def _forget(how: How) -> None:
     """Of the measurement before: its memory, its graphs."""
     torch.compiler.reset()
+    _fresh(how)
+
+
+def _fresh(how: How) -> None:
+    """Memory that nobody holds is given back, and the peak counts from here."""
     gc.collect()
     if how.device.type == "cuda":
         torch.cuda.empty_cache()

@@ -25,9 +25,10 @@ def call(gpu, out, *words):
 def test_a_part_measures_every_method_eager_and_compiled_and_then_has_nothing_to_do(gpu, tmp_path, capsys):
     assert call(gpu, tmp_path, "--part", "1") == 0
     lines = gpu.read(tmp_path)
+    modes = ("eager", "compiled", "reference")
     assert [(line["name"], line["mode"]) for line in lines] == [
-        ("mae_vit_b", "eager"), ("mae_vit_b", "compiled"), ("mae_vit_l", "eager"), ("mae_vit_l", "compiled"),
-    ]  # fmt: skip
+        (name, mode) for name in ("mae_vit_b", "mae_vit_l") for mode in modes
+    ]
     for line in lines:
         assert line["done"], line
         assert line["device"] == "cpu"
@@ -41,9 +42,11 @@ def test_a_part_measures_every_method_eager_and_compiled_and_then_has_nothing_to
     assert gpu.read(tmp_path) == lines
     capsys.readouterr()
     assert gpu.main(["--list", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.startswith("1  4/4  steps of MAE")
+    assert capsys.readouterr().out.startswith("1  6/6  steps of MAE")
     assert gpu.main(["--table", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count(" images/s | ") == 4
+    out = capsys.readouterr().out
+    assert out.count(" images/s | ") == 6
+    assert out.count(" x the reference | ") == 4
 
 
 def test_images_from_memory_are_cropped_alone_and_before_a_step(steps):
@@ -89,7 +92,7 @@ def test_batches_that_do_not_fit_are_halved(steps):
         return {"batch": batch}
 
     how = steps.How(torch.device("cpu"), True, 0.0, None)
-    assert steps._fitting(measure, "mae_vit_b", how) == {"batch": 1}
+    assert steps.fitting(measure, "mae_vit_b", how) == {"batch": 1}
     assert tried == [4, 2, 1]
 
 
@@ -101,10 +104,10 @@ def test_what_fails_is_a_line_and_is_given_up_after_two_tries(gpu, tmp_path, mon
 
     monkeypatch.setattr(gpu, "measured_step", measured)
     assert call(gpu, tmp_path, "--part", "1") == gpu.UNFINISHED
-    assert [line["done"] for line in gpu.read(tmp_path)] == [True, False, True, False]
+    assert [line["done"] for line in gpu.read(tmp_path)] == [True, False, True] * 2
     assert "failed: RuntimeError: no compiler" in capsys.readouterr().out
     assert call(gpu, tmp_path, "--part", "1") == 0, "given up"
-    assert len(gpu.read(tmp_path)) == 6, "only what had failed was tried again"
+    assert len(gpu.read(tmp_path)) == 8, "only what had failed was tried again"
 
 
 def test_a_measurement_does_not_begin_when_time_is_up(gpu, tmp_path, monkeypatch):
@@ -135,7 +138,7 @@ def test_a_published_row_goes_on_until_it_is_finished(gpu, tmp_path, monkeypatch
         (folder / "summary.json").write_text(json.dumps(now))
 
     monkeypatch.setattr(gpu.cifar10_table, "go_on", go_on)
-    words = ("--part", "5")
+    words = ("--part", "6")
     assert [call(gpu, tmp_path, *words) for _ in range(3)] == [gpu.UNFINISHED, 0, 0]
     assert [(line["done"], line["epoch"], line["best"]) for line in gpu.read(tmp_path)] == [
         (False, 100.0, 0.81), (True, 200.0, 0.81),
@@ -143,11 +146,17 @@ def test_a_published_row_goes_on_until_it_is_finished(gpu, tmp_path, monkeypatch
     assert calls[0].root.joinpath("cifar-10-batches-py", "test_batch").is_file()
 
 
-def test_without_a_part_the_first_that_is_not_done_is_taken(gpu, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu, "measured_step", lambda *_: {"batch": 1})
-    for _ in range(2):
-        assert call(gpu, tmp_path) == 0
-    assert {line["part"] for line in gpu.read(tmp_path)} == {1, 2}
+def test_without_a_part_all_are_made_as_far_as_time_goes(gpu, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu, "measure", lambda *_: {"done": True, "batch": 1})
+    assert call(gpu, tmp_path, "--minutes", "0") == gpu.UNFINISHED
+    assert gpu.read(tmp_path) == []
+    assert call(gpu, tmp_path) == 0
+    lines = gpu.read(tmp_path)
+    assert [line["part"] for line in lines] == sorted(line["part"] for line in lines)
+    assert {line["part"] for line in lines} == set(range(1, 1 + len(gpu.PARTS)))
+    assert {line["name"] for line in lines if line["kind"] == "row"} == {"simclr", "moco"}
+    assert call(gpu, tmp_path) == 0
+    assert gpu.read(tmp_path) == lines
 
 
 def test_the_peak_is_that_of_the_device(gpu, monkeypatch):
@@ -165,5 +174,5 @@ def test_without_a_gpu_or_without_images_it_says_what_to_do(gpu, tmp_path, monke
     with pytest.raises(SystemExit, match="no GPU here"):
         gpu.main(["--out", str(tmp_path)])
     monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: True)
-    with pytest.raises(SystemExit, match="part 5 trains on CIFAR-10: give its folder with --root"):
-        gpu.main(["--out", str(tmp_path), "--part", "5"])
+    with pytest.raises(SystemExit, match="part 6 trains on CIFAR-10: give its folder with --root"):
+        gpu.main(["--out", str(tmp_path), "--part", "6"])
