@@ -17,7 +17,7 @@ from sslkit.core.fingerprint import SIZE, digest, fingerprint_of, stacked
 from sslkit.core.logger import Logger
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.objective import Objective, Part
-from sslkit.core.passes import Encode, Mask, Mode, Output, Pictures, Request, Tokens
+from sslkit.core.passes import Encode, Mask, Mode, Output, Patches, Pictures, Request, Tokens
 from sslkit.core.pixel_range import PixelRange, resolve_range, to_pixels
 from sslkit.core.random_stream import Draw
 from sslkit.core.source import Blocks, Source
@@ -99,6 +99,7 @@ __all__ += [
     "HuggingFaceModel",
     "Output",
     "Part",
+    "Patches",
     "Pictures",
 ]
 

@@ -173,3 +173,17 @@ def _check_passes(system: System, spec: RunSpec) -> None:
             raise SpecError(
                 f"nets: an objective reads net {request.net!r}, which the run does not have. Known: {names}"
             )
+        if request.net in spec.nets and spec.nets[request.net].cache:
+            _require_fixed(request, spec)
+
+
+def _require_fixed(request: Encode, spec: RunSpec) -> None:
+    """Tokens are the same in every step only of whole images that are."""
+    if request.mask is not None:
+        raise SpecError(f"nets.{request.net}.cache: an objective masks what the net sees; leave `cache` out")
+    if not spec.views[request.view].fixed:
+        raise SpecError(
+            f"nets.{request.net}.cache: the net sees view {request.view!r}, which changes at random, so that "
+            "its tokens are others each time; give it a view without augmentations (`teacher_view` of distill), or leave "
+            "`cache` out"
+        )

@@ -78,6 +78,9 @@ def lines(facts: Facts) -> Iterator[str]:
     for one in facts["passes"]:
         mask = f", {one['mask']}, {one['mode']}" if one["mask"] else ""
         early = ", before the masks" if one["guide"] else ""
+        if "cached" in one:
+            yield f"  {one['net']} on {one['crops']} x {one['view']}: cached on disk, {one['cached']}; computed once"
+            continue
         used = f", for {' and '.join(one['for'])}" if len(facts["plan"]["terms"]) > 1 else ""
         yield f"  {one['net']} on {one['crops']} x {one['view']}{mask}{early}: {_cost(one, one['patches'])}{used}"
         for stage in one["stages"]:

@@ -11,6 +11,9 @@ from torch import Tensor
 Mode = Literal["drop", "token"]
 """How hidden patches are hidden: left out, or with a mask token in their place."""
 
+Patches = Literal["all", "mean", "none"]
+"""Which patch tokens an answer holds. What is not asked for need not be kept where tokens are cached."""
+
 
 @final
 @dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Encode:
     """The spec of a masker. Equal ones on one view share one sampled mask."""
     mode: Mode = "drop"
     """Leave hidden patches out, or put the mask token in their place."""
+    patches: Patches = "all"
+    """The patch tokens that are wanted: all, their mean `[V, B, 1, D]`, or none `[V, B, 0, D]`."""
     layers: tuple[int, ...] = ()
     """Blocks whose outputs are wanted besides the last, from 0; negative ones count from the end."""
     attention: bool = False
@@ -89,7 +94,7 @@ class Tokens(NamedTuple):
     cls: Tensor
     """`[V, B, D]` class token, or the mean of the patch tokens where the network has none."""
     patch: Tensor
-    """`[V, B, N or K, D]`; K visible ones in `drop` mode."""
+    """`[V, B, N or K, D]`; K visible ones in `drop` mode. One or none where only their mean, or none, was asked for."""
     mask: Mask | None
     layers: tuple[Tensor, ...]
     """The blocks asked for: each `[V, B, 1 + N or K, D]`, class token first, before the final norm."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Unpack, final
 
 import torch
@@ -95,13 +95,21 @@ class System(nn.Module):
         if moving:
             self.schedules[WEIGHTS] = moving
 
-    def guided_by(self, guides: Sequence[Encode]) -> None:
+    def guided_by(self, guides: Sequence[Encode], cached: Collection[str] = ()) -> None:
         """Set the passes without a mask that `look` runs, before masks are drawn; objectives share them.
 
         Only the student's are encoded again: a loss needs their gradients.
+
+        Args:
+            guides: what maskers read.
+            cached: nets of which all passes are to be among them, as their answers may be there already.
         """
         passes = {same_pass(p) for p in guides}
-        guiding = [i for i, p in enumerate(self.plan) if p.net != "student" and same_pass(p) in passes]
+        guiding = [
+            i
+            for i, p in enumerate(self.plan)
+            if p.net != "student" and (p.net in cached or same_pass(p) in passes)
+        ]
         self.early = Plan([*guides, *(self.plan[i] for i in guiding)])
         """What `look` runs."""
         self.late = Plan(p for i, p in enumerate(self.plan) if i not in guiding)
@@ -118,9 +126,13 @@ class System(nn.Module):
         """For each pass of `late`, a request of `plan` that it answers."""
 
     @torch.no_grad()
-    def look(self, images: Mapping[str, Tensor]) -> list[Tokens]:
-        """The answers to the passes of `early`. `images`: view -> `[V, B, C, H, W]`."""
-        return self._answer(self.early.runs, images, [None] * len(self.early.runs))
+    def look(self, images: Mapping[str, Tensor], without: Sequence[int] = ()) -> list[Tokens]:
+        """The answers to the passes of `early`, in order. `images`: view -> `[V, B, C, H, W]`.
+
+        `without`: places of those that are not asked for.
+        """
+        runs = [run for i, run in enumerate(self.early.runs) if i not in without]
+        return self._answer(runs, images, [None] * len(runs))
 
     def guidance(self, looked: Sequence[Tokens]) -> dict[Encode, Tokens]:
         """What maskers wanted of `looked`, the answers of `look`."""

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 from sslkit.core.source import Source
 from sslkit.data import decoding_workers as processes
 from sslkit.data.crops import Pipeline
-from sslkit.data.sampler import Order
+from sslkit.data.sampler import Batches
 from sslkit.data.unreadable import Reasons, Unreadable, readable
 from sslkit.errors import DataError, WorkerError
 from sslkit.runtime.mps import has_float64
@@ -26,6 +26,8 @@ class Batch(NamedTuple):
     """View -> `[V, B, C, S, S]`, normalized."""
     rows: Tensor
     """`[B]` int64, places in the step's global batch."""
+    indices: Tensor | None = None
+    """`[B]` int64 on the CPU, which image of the source each is; cached tokens are found by it."""
 
 
 class Feed(ABC):
@@ -49,14 +51,14 @@ class Feed(ABC):
 class ResidentFeed(Feed):
     """Images that are held on the training device; crops are cut there."""
 
-    def __init__(self, images: Tensor, order: Order, pipeline: Pipeline, device: torch.device) -> None:
+    def __init__(self, images: Tensor, order: Batches, pipeline: Pipeline, device: torch.device) -> None:
         self.images, self.order, self.pipeline, self.device = images.to(device), order, pipeline, device
 
     def step(self, step: int) -> Iterator[Batch]:
         for indices, rows in self.order.micro_batches(step):
             here = rows.to(self.device, non_blocking=True)
             images = self.images[indices.to(self.device, non_blocking=True)]
-            yield Batch(self.pipeline.crops(images, step, here), here)
+            yield Batch(self.pipeline.crops(images, step, here), here, indices)
 
     def close(self) -> None:
         """Nothing to let go."""
@@ -69,7 +71,7 @@ class WorkerFeed(Feed):
     def __init__(
         self,
         source: Source,
-        order: Order,
+        order: Batches,
         pipeline: Pipeline,
         device: torch.device,
         *,
@@ -99,7 +101,8 @@ class WorkerFeed(Feed):
                 self.unreadable(index, reason)
             here = rows.to(self.device, non_blocking=True)
             moved = {name: x.to(self.device, non_blocking=True) for name, x in crops.items()}
-            yield Batch(self.pipeline.rest(moved, step, here), here)
+            indices = torch.tensor([item.image for item in items])
+            yield Batch(self.pipeline.rest(moved, step, here), here, indices)
 
     def _next(self, items: list[_Item]) -> _Cut | DataError:
         """The micro-batch of `items`: from the workers, which are there by now, or made here where they died."""
@@ -157,7 +160,7 @@ _Cut = tuple[dict[str, Tensor], Tensor, Reasons]
 class _Plan:
     """The items of every micro-batch of this rank, from `start` to `stop`."""
 
-    def __init__(self, order: Order, start: int, stop: int) -> None:
+    def __init__(self, order: Batches, start: int, stop: int) -> None:
         self.order, self.start, self.stop = order, start, stop
 
     def __iter__(self) -> Iterator[list[_Item]]:

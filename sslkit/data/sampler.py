@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, final
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, final
 
 import torch
 from torch import Generator, Tensor
@@ -20,6 +20,28 @@ class BatchShare(NamedTuple):
     world: int
     micro: int
     """Images in a micro-batch."""
+
+
+class Batches(Protocol):
+    """Which images make which step, in this process."""
+
+    def micro_batches(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(indices of images, rows in the step's global batch) of each micro-batch."""
+        ...
+
+
+@final
+class InOrder:
+    """All images in their order, once. Every batch has the same size: the last one begins again with the first."""
+
+    def __init__(self, images: int, starts: Sequence[int], batch: int) -> None:
+        """`starts`: the first image of each batch; batch k is step k."""
+        self.images, self.starts, self.batch = images, starts, batch
+
+    def micro_batches(self, step: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(indices of images, rows) of batch number `step`."""
+        rows = torch.arange(self.batch)
+        yield (self.starts[step] + rows) % self.images, rows
 
 
 @final

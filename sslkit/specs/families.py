@@ -170,6 +170,8 @@ class AugmentSpec(Spec):
     """A random change of images."""
 
     family: ClassVar[str] = "augment"
+    random: ClassVar[bool] = True
+    """Whether it draws. What does not may come before tokens that are cached."""
 
     @abstractmethod
     def build(self, size: int) -> AugmentModule:

@@ -44,6 +44,10 @@ class Refresh(Spec):
         return self.count is None or done // every - (start - 1) // every <= self.count
 
 
+CacheType = Literal["exact", "float16"]
+"""What cached tokens are stored in: the type that they are computed in, float32 at least, or float16."""
+
+
 @final
 class NetSpec(Spec):
     """A moving average of the student backbone, a copy of it, or a frozen network."""
@@ -58,6 +62,9 @@ class NetSpec(Spec):
     """When the average moves: after the optimizer (DINO, BYOL, iBOT) or before the forward (MoCo v2, v3)."""
     batch_norm: Literal["batch", "average"] = "batch"
     """Batch norm of a moving average: statistics of its own batch (DINO, BYOL, MoCo), or averages of the student's."""
+    cache: CacheType | None = None
+    """Compute the tokens of every image once and keep them on disk; for a net that never changes, on views without
+    random changes. Default: it runs in every step."""
 
     @property
     def is_average(self) -> bool:
@@ -86,6 +93,11 @@ class NetSpec(Spec):
             yield Problem(
                 "refresh",
                 "a network of its own (`backbone`) takes no weights of the student: keep one of them",
+            )
+        if self.cache is not None and self.backbone is None and self.refresh != "never":
+            yield Problem(
+                "cache",
+                "is for a net that never changes; give it a `backbone` or `refresh: never`, or leave this out",
             )
         if not all(0 <= momentum <= 1 for momentum in ends(self.momentum)):
             yield Problem("momentum", f"must stay between 0 and 1, found {self.momentum}")

@@ -87,6 +87,15 @@ class ViewSpec(Spec):
         lists = self._recipe_lists() if self.recipe else self.by_crop or (self.augment,)
         return tuple(lists[i % len(lists)] for i in range(self.crops))
 
+    @property
+    def fixed(self) -> bool:
+        """Whether an image looks the same each time.
+
+        Raises:
+            SpecError: the recipe needs a kind that no plugin offers.
+        """
+        return not any(augment.random for chain in self.chains for augment in chain)
+
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Every list belongs to a crop, the kinds that a recipe needs are there, and shared crops begin alike."""
         if len(self.by_crop) > self.crops:

@@ -74,6 +74,7 @@ def flops_of(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[int,
             at_once,
             parallel.device,
             twice=twice,
+            cached=[i for i, run in enumerate(composed.system.early.runs) if is_cached(run, spec)],
         )
     except Exception:
         return None
@@ -88,13 +89,20 @@ def parameters(system: nn.Module) -> dict[str, int]:
     return {name: module_parameters(module) for name, module in parts.items()}
 
 
+def is_cached(request: Encode, spec: RunSpec) -> bool:
+    """Whether the answers to `request` are on disk, so that its net does not run."""
+    return request.net in spec.nets and spec.nets[request.net].cache is not None
+
+
 def passes(composed: Composed, env: Env) -> list[dict[str, object]]:
     """The backbone passes that run in every step, those that maskers read first, with the tokens of each."""
-    system, batch = composed.system, composed.order.batch
+    system, batch, spec = composed.system, composed.order.batch, composed.step.spec
     line = timeline(composed.step.masking.maskers, composed.length)
     wants = tokens.askers(system, composed.step.masking)
     guides = [
-        _pass(request, env, batch, {}) | {"guide": True, "for": tokens.users(request, True, wants)}
+        _pass(request, env, batch, {})
+        | {"guide": True, "for": tokens.users(request, True, wants)}
+        | ({"cached": spec.nets[request.net].cache, "tokens_per_step": 0} if is_cached(request, spec) else {})
         for request in system.early.runs
     ]
     planned = [

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
 
+import torch
+from torch import Tensor
+
+from sslkit.core.context import View
+from sslkit.core.source import Source
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed, on_device
 from sslkit.data.resident import resident
+from sslkit.data.sampler import Batches
 from sslkit.data.unreadable import Unreadable
 from sslkit.runtime.line_file import Warn
 from sslkit.runtime.mps import exact_device
@@ -33,17 +39,36 @@ def supply(
         DataError: no image can be read, or too many cannot.
         WorkerError: workers died while they decoded the images to be held.
     """
-    source, order, views = composed.source, composed.order, composed.env.views
+    source = composed.source
+    images = resident(source, byte_count(spec.resident), exact_device(device), spec.workers, unreadable)
+    steps = range(start, composed.length.steps)
+    return feed_of(spec, source, images, composed.env.views, composed.order, steps, device, unreadable, warn)
+
+
+def feed_of(
+    spec: RunSpec,
+    source: Source,
+    images: Tensor | None,
+    views: Mapping[str, View],
+    order: Batches,
+    steps: range,
+    device: torch.device,
+    unreadable: Unreadable,
+    warn: Warn,
+) -> Feed:
+    """The crops of `views` in `order`: of `images` that are held, or by workers where there are none.
+
+    Workers run ahead through `steps`.
+    """
     exact = exact_device(device)
-    images = resident(source, byte_count(spec.resident), exact, spec.workers, unreadable)
+    some = {name: spec.views[name] for name in views}
     if images is not None:
-        return on_device(ResidentFeed(images, order, Pipeline(spec.views, views, spec.seed), exact), device)
-    in_workers = augments_in_workers(spec, exact)
+        return on_device(ResidentFeed(images, order, Pipeline(some, views, spec.seed), exact), device)
+    pipeline = Pipeline(some, views, spec.seed, in_workers=augments_in_workers(spec, exact))
     how = Loading(spec.workers, batch_field(spec), warn)
     feed = WorkerFeed(
-        source, order, Pipeline(spec.views, views, spec.seed, in_workers=in_workers), exact,
-        start=start, stop=composed.length.steps, how=how, unreadable=unreadable,
-    )  # fmt: skip
+        source, order, pipeline, exact, start=steps.start, stop=steps.stop, how=how, unreadable=unreadable
+    )
     return on_device(feed, device)
 
 

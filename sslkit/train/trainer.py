@@ -22,6 +22,7 @@ from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import is_due
 from sslkit.train.checkpointing import Checkpointing, restore_stepper
 from sslkit.train.compose import Composed
+from sslkit.train.fill_token_cache import token_caches
 from sslkit.train.lineage import Lineage, require_within
 from sslkit.train.online_evaluation import Due, LeftOut, OnlineEvaluation, training_readout
 from sslkit.train.outcome import Outcome
@@ -213,6 +214,9 @@ class Trainer:
         """Baselines before the first step; after a stop, the evaluation that it cut off."""
         for note in notes(self.composed.system):
             self.progress.note(f"note: {note}")
+        self.stepper.cached = token_caches(
+            self.spec, self.composed, self.parallel, self.skipped.add, self.progress
+        )
         if self.start == 0:
             if self.begun is not None:  # from here on the other run is not needed any more
                 self._save(0, evaluated=True)

@@ -15,13 +15,15 @@ from sslkit.functional.patch_maps import Resampling, resample_patches
 from sslkit.functional.precision import at_least_float32
 from sslkit.functional.queue_similarity import queue_similarity
 from sslkit.functional.regression_losses import regression
-from sslkit.interfaces import Encode, Objective, Output, Tokens
+from sslkit.interfaces import Encode, Objective, Output, Patches, Tokens
 from sslkit.nn.negative_queue import Queue
 from sslkit.nn.projection_head import ProjectionHead
 from sslkit.plugin import Env, Projection, SpecError
 
 Read = Literal["class", "mean", "patch"]
 """Which tokens are compared."""
+PATCHES: Mapping[Read, Patches] = {"class": "none", "mean": "mean", "patch": "all"}
+"""What is read of the teacher's patches, so that no more of them is cached."""
 
 
 class Lesson(NamedTuple):
@@ -56,7 +58,8 @@ class DistillObjective(Objective):
         super().__init__()
         teacher, ours = env.net(lesson.net), env.grid(lesson.view)
         theirs = env.patches(lesson.net, lesson.teacher_view)
-        self.passes = (Encode(lesson.view), Encode(lesson.teacher_view, net=lesson.net))
+        read = Encode(lesson.teacher_view, net=lesson.net, patches=PATCHES[lesson.tokens])
+        self.passes = (Encode(lesson.view), read)
         self.crops = {lesson.view: 1, lesson.teacher_view: 1}
         self.lesson, self.comparison = lesson, comparison
         self.sides, self.teacher_sides = (ours.rows, ours.cols), (theirs.rows, theirs.cols)

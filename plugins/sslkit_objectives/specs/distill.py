@@ -25,7 +25,8 @@ class Distill(ObjectiveSpec):
     view: ViewName = "global"
     """View that the student sees."""
     teacher_view: ViewName | None = None
-    """View with the same crops at another size, for a teacher that needs one; give it `crops_like`. Default: `view`."""
+    """View with the same crops at another size, with `crops_like`; or, for whole images, one that does not change, as
+    a teacher with `cache` needs. Default: `view`."""
     net: NetName = "teacher"
     """The teacher, a name under `nets`: with a `backbone` and its `checkpoint`, a frozen network."""
     tokens: Literal["class", "mean", "patch"] = "class"
@@ -57,7 +58,10 @@ class Distill(ObjectiveSpec):
             rows = run.batch_size * run.views[self.view].crops
             if self.queue < rows:
                 yield Problem("queue", f"{self.queue} places do not hold the {rows} embeddings of one step")
-        yield from shared_crop_problems(self.view, self.teacher_view, run)
+        fixed = self.teacher_view is not None and run.views[self.teacher_view].fixed
+        yield from shared_crop_problems(
+            self.view, self.teacher_view, run, alike=self.tokens == "patch" or not fixed
+        )
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         """Fields of other forms."""

@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from sslkit.plugin import RunSpec
 
 
-def shared_crop_problems(view: str, teacher_view: str | None, run: RunSpec) -> Iterator[Problem]:
-    """Why the crops of `teacher_view`, where it is another, are not those of `view`."""
+def shared_crop_problems(
+    view: str, teacher_view: str | None, run: RunSpec, *, alike: bool = True
+) -> Iterator[Problem]:
+    """Why the crops of `teacher_view`, where it is another, are not as many and, if `alike`, not those of `view`."""
     if teacher_view is None or teacher_view == view:
         return
     ours, theirs = run.views[view], run.views[teacher_view]
-    if theirs.crops_like != view:
+    if alike and theirs.crops_like != view:
         yield Problem(
             "teacher_view",
             f"shows other crops than {view!r}; set `views.{teacher_view}.crops_like` to {view!r}",

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import flop_registry
 
 from sslkit.core.context import Env
 from sslkit.core.masker import Masker
-from sslkit.core.passes import Encode, Mask
+from sslkit.core.passes import Encode, Mask, Tokens
 from sslkit.core.system import Stepped, System
 from sslkit.train.step.mask_schedule import Stages
 
@@ -28,6 +28,7 @@ def step_flops(
     device: torch.device,
     *,
     twice: bool = False,
+    cached: Sequence[int] = (),
 ) -> dict[int, int]:
     """What a step costs, by the step from which its masks have these shapes.
 
@@ -43,6 +44,7 @@ def step_flops(
         at_once: images that a loss sees: of a micro-batch, on all ranks.
         device: where it is to run.
         twice: whether the student makes two forwards, as for micro-batches of losses that compare images.
+        cached: places in `system.early.runs` of passes whose answers are on disk, which cost nothing here.
 
     Raises:
         Exception: what a module raises that reads values of tensors.
@@ -52,9 +54,12 @@ def step_flops(
         hollow = _hollow(system, device)
         for step, maskers in stages.items():
             masks = [_mask(p, env, maskers.get(i), at_once, device) for i, p in enumerate(hollow.plan)]
+            crops = _images(env, at_once, device)
+            free = iter(hollow.look(crops, [i for i in range(len(hollow.early.runs)) if i not in cached]))
             with _Counter() as counter:
-                crops = _images(env, at_once, device)
-                _forward_and_backward(hollow, crops, masks, device)
+                paid = iter(hollow.look(crops, cached))
+                looked = [next(free if i in cached else paid) for i in range(len(hollow.early.runs))]
+                _forward_and_backward(hollow, crops, masks, looked, device)
                 if twice:
                     hollow.student_answers(crops, masks)
             by_step[step] = counter.flops * images // at_once
@@ -96,14 +101,18 @@ def _hollow(system: System, device: torch.device) -> System:
 
 
 def _forward_and_backward(
-    system: System, images: Mapping[str, Tensor], masks: Sequence[Mask | None], device: torch.device
+    system: System,
+    images: Mapping[str, Tensor],
+    masks: Sequence[Mask | None],
+    looked: Sequence[Tokens],
+    device: torch.device,
 ) -> None:
     """As `Stepper` and the balancer's `Backward` make them."""
     now = {
         name: {key: torch.zeros((), device=device) for key in schedules}
         for name, schedules in system.schedules.items()
     }
-    stepped = system(images, masks, now, system.look(images))
+    stepped = system(images, masks, now, looked)
     for loss in _backwards(system, stepped):
         loss.backward(retain_graph=True)
     if stepped.cuts:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 
-from sslkit.core.passes import Tokens
 from sslkit.core.system import System
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.run import RunSpec
-
-Look = Callable[[Mapping[str, Tensor]], list[Tokens]]
-"""Images of each view -> answers to the passes that run before masks are drawn."""
+from sslkit.train.step.cached_tokens import Look
 
 SPARE_GRAPHS = 7
 """Graphs of the forward that torch may make beside those that masks need; its own default for runs of one graph."""

@@ -32,6 +32,7 @@ from sslkit.specs.schedule import is_due, value_at
 from sslkit.train.step.backward import backward_of
 from sslkit.train.step.balancing import Balance, Balancing
 from sslkit.train.step.cached_micro_batches import Cached, Prepared, needs_whole, require_images_apart
+from sslkit.train.step.cached_tokens import CachedTokens, looked
 from sslkit.train.step.compile_system import compiled_look
 from sslkit.train.step.copies import Copies
 from sslkit.train.step.device_limits import require_possible
@@ -65,7 +66,9 @@ class Stepper:
         self.masking = Masking(system.plan, maskers, spec.seed).to(parallel.device)
         if not has_float64(parallel.device):
             require_possible(system, self.masking, spec.balance_path)
-        system.guided_by(self.masking.guides)
+        system.guided_by(self.masking.guides, [name for name, net in spec.nets.items() if net.cache])
+        self.cached: Mapping[int, CachedTokens] = {}
+        """Answers that are on disk, by the place of their pass in `system.early.runs`; others are computed."""
         self.reading = parallel.place(system)
         """What evaluators and figures read, under `whole`: the system, or where that is in shards a stand-in."""
         self.objectives: Mapping[str, Objective] = dict(system.objectives.items())
@@ -151,9 +154,9 @@ class Stepper:
     def encode(self, batch: Batch, step: int) -> dict[int, Tokens]:
         """The answer to every pass of the plan, with the masks of `step`; for figures, under `whole`."""
         batch = self._typed(batch)
-        looked = self.reading.look(batch.images)
-        masks = self.masking.sample(batch, self.reading.guidance(looked), step, self._progress(step))
-        return self.reading.encode(batch.images, masks, looked)
+        answers = self.reading.look(batch.images)
+        masks = self.masking.sample(batch, self.reading.guidance(answers), step, self._progress(step))
+        return self.reading.encode(batch.images, masks, answers)
 
     def _progress(self, step: int) -> float:
         return self.length.progress(step)
@@ -296,9 +299,9 @@ class Stepper:
         """A micro-batch with its masks."""
         batch = self._typed(batch)
         with self.autocast():
-            looked = self._look(batch.images) if self.masking.guides else []
-            masks = self.masking.sample(batch, self.system.guidance(looked), step, self._progress(step))
-        return Prepared(batch, looked, masks)
+            answers = looked(self._look, self.system.early.runs, batch, self.cached)
+            masks = self.masking.sample(batch, self.system.guidance(answers), step, self._progress(step))
+        return Prepared(batch, answers, masks)
 
     def _observed(self, step: int, one: Prepared, stepped: Stepped) -> Observations:
         """What the maskers saw of a micro-batch."""
