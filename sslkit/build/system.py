@@ -184,6 +184,6 @@ def _require_fixed(request: Encode, spec: RunSpec) -> None:
     if not spec.views[request.view].fixed:
         raise SpecError(
             f"nets.{request.net}.cache: the net sees view {request.view!r}, which changes at random, so that "
-            "its tokens are others each time; give it a view without augmentations (`teacher_view` of distill), or leave "
-            "`cache` out"
+            "its tokens are others each time; give it a view without random changes (`teacher_view` of distill), or "
+            "leave `cache` out"
         )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit import RandomMasker
-from sslkit.core.pass_plan import Plan, same_pass
+from sslkit.core.pass_plan import Plan, read_patches, same_pass
 from sslkit.core.passes import Encode, Tokens
 
 HALF, MOST = RandomMasker(ratio=0.5), RandomMasker(ratio=0.75)
@@ -19,6 +19,7 @@ ENCODES = st.builds(
     mode=st.sampled_from(["drop", "token"]),
     layers=st.lists(st.integers(-2, 2), max_size=3).map(tuple),
     attention=st.booleans(),
+    patches=st.sampled_from(["all", "mean", "none"]),
     salt=st.sampled_from(["", "1"]),
 )
 
@@ -27,7 +28,8 @@ def answer(run: Encode) -> Tokens:
     """Tokens in which each layer holds its own number."""
     layers = tuple(torch.full((1, 1, 2, 1), float(layer)) for layer in run.layers)
     attention = torch.ones(1, 1, 1, 1) if run.attention else None
-    return Tokens(torch.zeros(1), torch.zeros(1), torch.zeros(1), None, layers, attention)
+    patch = read_patches(torch.arange(6.0).reshape(1, 1, 3, 2), run.patches)
+    return Tokens(torch.zeros(1), torch.zeros(1), patch, None, layers, attention)
 
 
 @given(st.lists(ENCODES, max_size=8))
@@ -38,6 +40,8 @@ def test_everybody_receives_exactly_the_layers_that_were_asked_for(asked: list[E
         told = share.of(answers)
         assert [layer.mean().item() for layer in told.layers] == list(request.layers)
         assert (told.attention is not None) == request.attention
+        expected = {"all": [[0, 1], [2, 3], [4, 5]], "mean": [[2, 3]], "none": []}
+        assert told.patch[0, 0].tolist() == expected[request.patches]
 
 
 @given(st.lists(ENCODES, max_size=8))

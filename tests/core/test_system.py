@@ -111,6 +111,21 @@ def test_a_guides_pass_is_shared_unless_it_needs_gradients():
     assert torch.equal(asks.received[1].cls, looked[0].cls)
 
 
+def test_all_passes_of_a_cached_net_come_before_masks_and_run_as_far_as_they_are_asked_for():
+    asks = Asks(Encode("a"), Encode("a", net="teacher", patches="none"), Encode("b", net="teacher"))
+    system = system_of(a=asks)
+    system.guided_by([], ["teacher"])
+    assert [(run.view, run.net) for run in system.early.runs] == [("a", "teacher"), ("b", "teacher")]
+    assert [run.net for run in system.late.runs] == ["student"]
+    images = {"a": torch.rand(1, 3, 1, 4, 4), "b": torch.rand(2, 3, 1, 4, 4)}
+    one, two = system.look(images)
+    (rest,) = system.look(images, without=[0])
+    assert torch.equal(rest.cls, two.cls)
+    system(images, [None] * 3, {"a": {}}, [one._replace(cls=one.cls + 1), two])
+    assert torch.equal(asks.received[1].cls, one.cls + 1), "whoever answered"
+    assert asks.received[1].patch.shape[2] == 0
+
+
 def test_every_objective_receives_its_own_answers_in_order():
     asks = {"a": Asks(Encode("b"), Encode("a")), "b": Asks(Encode("a"))}
     system = system_of(**asks)

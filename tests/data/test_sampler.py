@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sslkit.core.source import Blocks
-from sslkit.data.sampler import BatchShare, Order
+from sslkit.data.sampler import BatchShare, InOrder, Order
 from sslkit.errors import DataError, SpecError
 from sslkit.runtime import seeds
 
@@ -163,3 +163,13 @@ def test_without_blocks_the_order_is_what_it_was():
 def test_blocks_of_other_images_are_refused(blocks):
     with pytest.raises(DataError, match=r"has 12 images, and blocks of \d+, .*expected blocks of all images"):
         Order(12, 4, 0, WHOLE._replace(micro=4), blocks)
+
+
+@given(images=st.integers(1, 60), size=st.integers(1, 16))
+def test_in_order_every_image_comes_once_and_the_last_batch_is_filled_with_the_first(images, size):
+    starts = list(range(0, images, size))
+    order = InOrder(images, starts, size)
+    indices = torch.cat([batch(order, step)[0] for step in range(len(starts))])
+    assert len(indices) == len(starts) * size
+    assert indices.tolist() == [i % images for i in range(len(indices))]
+    assert batch(InOrder(images, starts[-1:], size), 0)[1].tolist() == list(range(size))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, final
 
 from pydantic import AfterValidator, Field
 
@@ -46,6 +46,7 @@ class RandomResizedCrop(AugmentSpec):
 class Resize(AugmentSpec):
     """The central square of each image, resized to the view. Nothing in it is random."""
 
+    random: ClassVar[bool] = False
     kind: Literal["resize"] = "resize"
     crop: float = Field(1.0, gt=0, le=1)
     """Share of the shorter side that the square keeps (ImageNet evaluation: 0.875)."""
