@@ -26,9 +26,11 @@ from sslkit.core.target import Target
 from sslkit.data.content_hash import cache_folder, digests_of_files, digests_within, state_of
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
+from sslkit.data.kept_folders import FolderNames, KeptFolders
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed, on_device
 from sslkit.data.resident import resident
 from sslkit.data.sampler import BatchShare, Order
+from sslkit.data.texts import Packed, Texts, packed
 from sslkit.evaluate.evaluator_checks import (
     attribute_problems,
     class_problems,
@@ -150,7 +152,12 @@ __all__ += [
 
 # Files that may be deleted, which save reading the same again.
 __all__ += [
+    "FolderNames",
+    "KeptFolders",
+    "Packed",
+    "Texts",
     "cache_folder",
+    "packed",
     "read_arrays",
     "write_whole",
 ]

@@ -14,11 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sslkit.interfaces import cache_folder, read_arrays, write_whole
+from sslkit.interfaces import Packed, Texts, cache_folder, packed, read_arrays, write_whole
 from sslkit.plugin import DataError, SslkitError
 from sslkit_shards.shard_files import ShardFiles, State
 from sslkit_shards.shard_index import Arrays
-from sslkit_shards.texts import Packed, Texts, packed
 
 T = TypeVar("T")
 THREADS = 16

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sslkit.interfaces import Packed, Texts
 from sslkit.plugin import DataError, readable_endings
 from sslkit_shards.shard_files import ShardFiles
 from sslkit_shards.shard_index import Arrays
-from sslkit_shards.texts import Packed, Texts
 
 MOST_NAMED = 8
 """Endings that a message names."""

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sslkit.interfaces import packed
 from sslkit.plugin import DataError
 from sslkit_shards.tar_members import Member, ReadAt, members
-from sslkit_shards.texts import packed
 
 Arrays = dict[str, NDArray[np.generic]]
 """Name -> array."""

@@ -36,7 +36,7 @@ def drawn(listed: Listing, draw: SplitSpec, split: str, where: str) -> Listing:
 
 def at_places(listed: Listing, places: Sequence[int]) -> Listing:
     """The images at `places`."""
-    files, labels, classes, keys = listed
+    files, labels, classes, keys, _ = listed
     return Listing(
         [files[place] for place in places],
         None if labels is None else [labels[place] for place in places],

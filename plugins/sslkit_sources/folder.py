@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, final
@@ -12,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslkit.interfaces import Decoder, Source, digests_of_files, fingerprint_of
+from sslkit.interfaces import Decoder, Source, Texts, digests_of_files, fingerprint_of, packed
 from sslkit.plugin import ListedFiles, read_bytes
 from sslkit_sources.attributes import Coded
 from sslkit_sources.listing import Listing
@@ -44,8 +45,8 @@ class FolderSource(Source):
     ) -> None:
         """`root` is what the files of `listing` are relative to."""
         self.root = root
-        self.files = listing.files
-        self._keys = listing.keys or listing.files
+        self.files: Sequence[str] = Texts(packed(listing.files))
+        self._keys = Texts(packed(listing.keys)) if listing.keys else self.files
         self.labels = None if listing.labels is None else torch.tensor(listing.labels)
         self.classes = listing.classes
         self.decoder = decoder
@@ -57,15 +58,19 @@ class FolderSource(Source):
     @cached_property
     def fingerprint(self) -> str:
         """Over paths below the root, what the files hold, labels and attributes."""
-        names = [name.replace(os.sep, "/") for name in self._keys]
+        names = list(self._keys) if os.sep == "/" else [name.replace(os.sep, "/") for name in self._keys]
         return fingerprint_of(self, *self.decoder.settings(), names=names)
 
     def __len__(self) -> int:
         return len(self.files)
 
     def digests(self) -> NDArray[np.uint8]:
-        """`[N, 16]` of the files."""
-        return digests_of_files(self.root, self.files)
+        """`[N, 16]` of the files, as they were when they were first asked for."""
+        return self._digests
+
+    @cached_property
+    def _digests(self) -> NDArray[np.uint8]:
+        return digests_of_files(self.root, list(self.files))
 
     def encoded(self, index: int) -> tuple[bytes, str]:
         """What the file of image `index` holds, and its path."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from sslkit_sources.listing import Where, walk_once
+from sslkit_sources.kept_walk import ImageFiles
 
 _OTHER_PICTURES = (
     ".heic .heif .hif .jxl .jp2 .avif .dcm .nii .gz .npy .npz .h5 .hdf5 .svs .ndpi .czi .nd2 .raw .dng .cr2 .nef .arw "
@@ -23,35 +22,19 @@ _ADVICE = {
 }
 
 
-def left_out(where: Where, files: Sequence[str]) -> Iterator[str]:
-    """What of the folders `where` is not read, given the images `files` that are: other endings, and whole classes."""
-    for root in where.roots:
-        prefix = where.prefix(root)
-        images = (path.removeprefix(prefix) for path in files if path.startswith(prefix))
-        classes = {path.partition(os.sep)[0] for path in images if os.sep in path}
-        counts, folders = _others(root, where.extensions)
-        if text := left_out_text(counts):
-            yield f"{root}: {text}"
-        tests = [folder.resolve() for folder in where.without]
-        empty = [
-            name
-            for name in sorted(folders - classes)
-            if not any((root / name).resolve().is_relative_to(folder) for folder in tests)
-        ]
-        if empty and classes:
-            listed = ", ".join(map(repr, empty[:6])) + (" .." if len(empty) > 6 else "")
-            yield f"{root}: holds no image that can be read in {listed}, so that is no class"
-
-
-def _others(root: Path, extensions: tuple[str, ...]) -> tuple[Counter[str], set[str]]:
-    """How many files of each other ending there are, and the folders at the top that hold some."""
-    counts, folders = Counter[str](), set[str]()
-    for prefix, names in walk_once(root):
-        others = [name for name in names if not name.lower().endswith(extensions)]
-        counts.update(Path(name).suffix.lower() or "no ending" for name in others)
-        if prefix and others:
-            folders.add(prefix.partition(os.sep)[0])
-    return counts, folders
+def left_out(root: Path, found: ImageFiles, classes: set[str], test: Sequence[Path]) -> Iterator[str]:
+    """What of `root` is not read: other endings, and folders that would be classes beside `classes`, but for `test`."""
+    if text := left_out_text(found.others):
+        yield f"{root}: {text}"
+    tests = [folder.resolve() for folder in test]
+    empty = [
+        name
+        for name in sorted(found.tops - classes)
+        if not any((root / name).resolve().is_relative_to(folder) for folder in tests)
+    ]
+    if empty and classes:
+        listed = ", ".join(map(repr, empty[:6])) + (" .." if len(empty) > 6 else "")
+        yield f"{root}: holds no image that can be read in {listed}, so that is no class"
 
 
 def left_out_text(counts: Counter[str]) -> str:

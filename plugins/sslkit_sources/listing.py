@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from sslkit.plugin import DataError, split_of
 from sslkit_sources.split_folders import advice, divided_folders, names_by_split
+from sslkit_sources.walk import images_below, names_in
 
 
 class Listing(NamedTuple):
@@ -22,6 +22,8 @@ class Listing(NamedTuple):
     classes: tuple[str, ...]
     keys: list[str] | None = None
     """What an image is called in the fingerprint, whatever lies beside its folder. Default: `files`."""
+    notes: tuple[str, ...] = ()
+    """What of the folders is not read."""
 
 
 class Where(NamedTuple):
@@ -63,7 +65,7 @@ def folder_problem(root: Path, extensions: tuple[str, ...]) -> str | None:
 
 def split_problem(root: Path) -> str | None:
     """Why the folders of `root` are no classes, as their names alone tell."""
-    folders, links, _ = _listed(root)
+    folders, links, *_ = names_in(root)
     return _split_message(root, divided_folders(sorted([*folders, *links])))
 
 
@@ -108,13 +110,11 @@ def class_names(where: Where) -> tuple[str, ...]:
     names = set[str]()
     for root in where.roots:
         _require(folder_problem(root, where.extensions))
-        folders, links, _ = _listed(root)
+        folders, links, *_ = names_in(root)
         links = [name for name in links if not _holds(root / name, root)]
         for name in {*folders, *links} - names:
-            images = _kept(
-                where, root, (f"{name}{os.sep}{path}" for path in images_below(root / name, where.extensions))
-            )
-            if next(images, None):
+            folders = (f"{name}{os.sep}{path}" for path in images_below(root / name, where.extensions))
+            if any(_of_split(where, root, [path]) for path in folders):
                 names.add(name)
     return tuple(sorted(names))
 
@@ -128,17 +128,27 @@ def list_folder(where: Where, classes: tuple[str, ...] = ()) -> Listing:
         DataError: a folder is missing or empty, mixes loose images with class folders, holds splits in
             place of classes, or has a class that is not among `classes`.
     """
-    every, owners, keys = list[str](), list[str | None](), list[str]()
+    from sslkit_sources.kept_walk import image_files
+    from sslkit_sources.left_out_files import left_out
+
+    every, owners, keys, notes = list[str](), list[str | None](), list[str](), list[str]()
     for position, root in enumerate(where.roots):
-        files = _sorted_images(where, root)
+        _require(folder_problem(root, where.extensions))
+        found = image_files(root, where.extensions)
+        folders = _of_split(where, root, found.images)
+        files = sorted((prefix + name for prefix in folders for name in found.images[prefix]), key=sort_key)
+        _require_others(where, root, files)
         its = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
-        _require_own_images(root, {owner for owner in its if owner is not None}, where.extensions)
-        _check_layout(root, files, its)
+        classes_here = {owner for owner in its if owner is not None}
+        _require_own_images(root, classes_here, where.extensions)
+        _check_layout(root, folders, files, its)
+        notes += left_out(root, found, classes_here, where.without)
         prefix = where.prefix(root)
         every += [prefix + path for path in files] if prefix else files
         owners += its
         keys += [f"{position}/{path}" for path in files] if len(where.roots) > 1 else []
-    return _labeled(str(where.base), every, owners, classes, keys or None)
+    listed = _labeled(str(where.base), every, owners, classes, keys or None)
+    return listed._replace(notes=tuple(notes))
 
 
 def list_named(root: Path, files: list[str], classes: tuple[str, ...] = ()) -> Listing:
@@ -148,7 +158,8 @@ def list_named(root: Path, files: list[str], classes: tuple[str, ...] = ()) -> L
         DataError: as `list_folder`.
     """
     owners = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
-    _check_layout(root, files, owners)
+    folders = dict.fromkeys(os.path.dirname(path) + os.sep for path in files)  # noqa: PTH120 -- a million paths
+    _check_layout(root, list(folders), files, owners)
     return _labeled(str(root), files, owners, classes, None)
 
 
@@ -178,66 +189,20 @@ def _labeled(
     return Listing(files, [index[owner] for owner in owners if owner is not None], classes, keys)
 
 
-def _sorted_images(where: Where, root: Path) -> list[str]:
-    """Path below `root` of its images that are of this split."""
-    _require(folder_problem(root, where.extensions))
-    images = _kept(where, root, images_below(root, where.extensions))
-    files = sorted(images, key=sort_key)
+def _require_others(where: Where, root: Path, files: Sequence[str]) -> None:
+    """Pass where images lie beside those of the test split. Raises DataError otherwise."""
     if not files:
         raise DataError(
             f"{root}: holds no image beside those of the test split ({some(map(str, where.without))})"
         )
-    return files
 
 
-def _kept(where: Where, root: Path, files: Iterable[str]) -> Iterator[str]:
-    """Those of `files` below `root` that lie in no folder of another split."""
+def _of_split(where: Where, root: Path, folders: Iterable[str]) -> list[str]:
+    """Those of `folders` below `root` that lie in no folder of another split, sorted."""
     place = root.resolve()
     others = [folder.resolve() for folder in where.without]
     prefixes = tuple(f"{other.relative_to(place)}{os.sep}" for other in others if place in other.parents)
-    return (path for path in files if not path.startswith(prefixes)) if prefixes else iter(files)
-
-
-def images_below(root: Path, extensions: tuple[str, ...]) -> Iterator[str]:
-    """Path relative to `root` of each image, in no set order.
-
-    Links are followed, as `walk_once` says; names with a leading dot are skipped.
-
-    Raises:
-        DataError: a folder cannot be read.
-    """
-    for prefix, names in walk_once(root):
-        for name in names:
-            if name.lower().endswith(extensions):
-                yield prefix + name
-
-
-def walk_once(root: Path) -> Iterator[tuple[str, list[str]]]:
-    """Path below `root` of each folder, with a separator at its end, and the names of its files.
-
-    Links to folders are followed, but every folder is listed once, however many links lead to it: under its own name
-    where it lies below `root`, or else under that of the first link in order. Names with a leading dot are skipped.
-
-    Raises:
-        DataError: a folder cannot be read.
-    """
-    listed = set[tuple[int, int]]()
-    folders, links = [""], list[str]()
-    while folders or links:
-        prefix = folders.pop() if folders else heapq.heappop(links)  # what has a name without links keeps it
-        folder = root / prefix
-        try:
-            stat = folder.stat()
-        except OSError as error:
-            raise DataError(f"{folder}: cannot be listed: {error.strerror}") from None
-        if (identity := (stat.st_dev, stat.st_ino)) in listed:
-            continue
-        listed.add(identity)
-        below, linked, files = _listed(folder)
-        folders += [f"{prefix}{name}{os.sep}" for name in below]
-        for name in linked:
-            heapq.heappush(links, f"{prefix}{name}{os.sep}")
-        yield prefix, files
+    return sorted((folder for folder in folders if not folder.startswith(prefixes)), key=sort_key)
 
 
 def _require(problem: str | None) -> None:
@@ -247,7 +212,7 @@ def _require(problem: str | None) -> None:
 
 def _require_own_images(root: Path, owners: set[str], extensions: tuple[str, ...]) -> None:
     """Pass where every class folder that is a link has images that no other class folder has."""
-    for name in sorted(set(_listed(root)[1]) - owners):
+    for name in sorted(set(names_in(root).links) - owners):
         if not _holds(root / name, root) and next(images_below(root / name, extensions), None):
             raise DataError(
                 f"{root / name}: is a link to {(root / name).resolve()}, whose images are those of another class "
@@ -260,10 +225,11 @@ def _holds(link: Path, folder: Path) -> bool:
     return folder.resolve().is_relative_to(link.resolve())
 
 
-def _check_layout(root: Path, files: list[str], owners: list[str | None]) -> None:
+def _check_layout(
+    root: Path, folders: Sequence[str], files: Sequence[str], owners: Sequence[str | None]
+) -> None:
     """Pass where `root` has class folders only, or no folders. Raises DataError otherwise."""
-    folders = dict.fromkeys(os.path.dirname(path) for path in files)  # noqa: PTH120 -- a million paths
-    divided = divided_folders(folder for folder in folders if folder)
+    divided = divided_folders(folder for folder in folders if folder.strip(os.sep))
     named = sorted({owner for owner in owners if owner is not None})
     if not divided and named and None not in owners and all(map(split_of, named)):
         divided = {"": names_by_split(named)}
@@ -301,27 +267,3 @@ def some(names: Iterable[str], most: int = 8) -> str:
     """The first of `names`, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
-def _listed(folder: Path) -> tuple[list[str], list[str], list[str]]:
-    """Folders, links to folders, and files of `folder`, by name; names with a leading dot are skipped."""
-    folders, links, files = list[str](), list[str](), list[str]()
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if not _is_folder(entry):
-                    files.append(entry.name)
-                else:
-                    (links if entry.is_symlink() else folders).append(entry.name)
-    except OSError as error:
-        raise DataError(f"{error.filename}: cannot be listed: {error.strerror}") from None
-    return folders, links, files
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # as of a link to itself
-        return False

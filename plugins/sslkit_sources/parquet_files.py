@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sslkit.plugin import splits_in
-from sslkit_sources.listing import from_here, walk_once
+from sslkit_sources.listing import from_here
 from sslkit_sources.split_folders import advice
+from sslkit_sources.walk import walk_once
 
 
 def parquet_problem(files: Path, field: str = "files") -> str | None:

@@ -15,9 +15,10 @@ from torch import Tensor
 from sslkit.interfaces import Decoder, Source, digest, digests_of_files, fingerprint_of, open_image, stacked
 from sslkit.plugin import DataError, require_regular
 from sslkit_sources.folder import FolderSource, Images
-from sslkit_sources.listing import folder_problem, images_below
+from sslkit_sources.listing import folder_problem
 from sslkit_sources.mask_folders import MASK_EXTENSIONS, MASKS
 from sslkit_sources.mask_regions import Regions
+from sslkit_sources.walk import images_below
 
 INDEXED = frozenset({"P", "L", "1"})
 """Modes whose values are numbers of regions."""

@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import time
+from array import array
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +39,9 @@ UNSETTLED = 2_000_000_000
 """Nanoseconds: what changed so shortly before it was read may change again within one tick of the clock."""
 AT_ONCE = 64
 """Files that a thread hashes at a time."""
+STATES_AT_ONCE, STATE_THREADS = 4096, 16
+"""Files that a thread looks at without reading them, and threads."""
+_UNSEEN = (-1, -1, -1, -1)
 LARGE = 1 << 24
 """Bytes from which on a file is read piece by piece."""
 WORTH_TELLING = 4 << 30
@@ -105,15 +109,28 @@ def _place(key: str) -> Path:
 
 
 def _states(paths: Sequence[str]) -> States:
-    states = np.full((len(paths), 4), -1, dtype=np.int64)
-    for i, path in enumerate(paths):
-        with contextlib.suppress(OSError):  # a dangling link: reading it tells
+    """Many at a time: a network's file system answers each after a while."""
+    parts = [paths[start : start + STATES_AT_ONCE] for start in range(0, len(paths), STATES_AT_ONCE)]
+    if len(parts) < 2:
+        return _some_states(paths)
+    with ThreadPoolExecutor(STATE_THREADS) as pool:
+        return np.concatenate(list(pool.map(_some_states, parts)))
+
+
+def _some_states(paths: Sequence[str]) -> States:
+    values = array("q")  # a row of an array for each would take as long as the system does
+    for path in paths:
+        try:
             stat = os.stat(path)  # noqa: PTH116 -- a Path for each of a million files takes seconds
-            if not S_ISREG(stat.st_mode):  # opening a pipe would wait, and reading it tells too
-                continue
-            inode = stat.st_ino & (2**63 - 1)  # some systems have unsigned ones
-            states[i] = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, inode
-    return states
+        except OSError:  # a dangling link: reading it tells
+            values.extend(_UNSEEN)
+            continue
+        inode = stat.st_ino & (2**63 - 1)  # some systems have unsigned ones
+        state = stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, inode
+        values.extend(
+            state if S_ISREG(stat.st_mode) else _UNSEEN
+        )  # opening a pipe would wait; reading tells too
+    return np.frombuffer(values, dtype=np.int64).reshape(-1, 4).copy()
 
 
 def _still_right(place: Path, names: Sequence[str], states: States) -> tuple[Digests, NDArray[np.bool_]]:
@@ -186,11 +203,11 @@ def _keep(place: Path, kept: _Kept) -> None:
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         write_whole(place, lambda file: np.savez(file, names=text, states=kept.states, digests=kept.digests))
-        _prune(place.parent)
+        prune(place.parent)
 
 
-def _prune(folder: Path) -> None:
-    """Keep the folder within its bounds."""
+def prune(folder: Path) -> None:
+    """Keep a folder of such files within its bounds."""
     files = [(entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in folder.glob("*.npz")]
     total = 0
     for count, (_, size, path) in enumerate(sorted(files, reverse=True), start=1):

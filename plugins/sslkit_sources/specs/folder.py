@@ -187,7 +187,6 @@ class Folder(SourceSpec):
 
     def _in_folders(self, split: str) -> Images | None:
         from sslkit_sources.folder import Images
-        from sslkit_sources.left_out_files import left_out
 
         where = self._where(split)
         if not where.roots:
@@ -195,7 +194,7 @@ class Folder(SourceSpec):
         require_apart(where)
         whole = self._whole(split)
         listed = drawn(whole, self.split, split, str(where.base)) if self.split else whole
-        for message in () if self.extensions else left_out(where, whole.files):
+        for message in () if self.extensions else whole.notes:
             warnings.warn(message, SslkitWarning, stacklevel=2)
         return Images(where.base, listed, self._attributes(split, listed))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from sslkit.errors import DataError
+from sslkit.interfaces import Packed, Texts
 from sslkit_shards.shard_index import KINDS, LabelPlace, index_of, key_and_ending
-from sslkit_shards.texts import Packed, Texts
 from tests.plugins.shards.tars import write_tar
 
 

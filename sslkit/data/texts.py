@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple, final
 
 import numpy as np
 from numpy.typing import NDArray
+
+WINDOW = 1 << 16
+"""Texts that are read together."""
 
 
 class Packed(NamedTuple):
@@ -47,4 +51,9 @@ class Texts(Sequence[str]):
         )
 
     def __iter__(self) -> Iterator[str]:
-        return (self[index] for index in range(len(self)))
+        """A window of many at a time, as one by one takes twice as long."""
+        for start in range(0, len(self), WINDOW):
+            ends = self._ends[start : start + WINDOW + 1]
+            content, places = self._content[ends[0] : ends[-1]].tobytes(), (ends - ends[0]).tolist()
+            for begin, end in pairwise(places):
+                yield content[begin:end].decode(errors="surrogateescape")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sslkit_shards.texts import Texts, packed
+from sslkit.interfaces import Texts, packed
 
 ODD = b"caf\xe9.jpg".decode(errors="surrogateescape")
 
