@@ -25,17 +25,17 @@ class ImageFiles(NamedTuple):
 
 def image_files(root: Path, extensions: tuple[str, ...]) -> ImageFiles:
     """All files below `root`, as `walk_once` finds them. Raises DataError where a folder cannot be read."""
-    found = ImageFiles({}, Counter(), set())
+    below = ImageFiles({}, Counter(), set())
     for prefix, names in walk_kept(root):
         images = [name for name in names if name.lower().endswith(extensions)]
         if images:
-            found.images[prefix] = images
+            below.images[prefix] = images
         if len(images) < len(names):
             others = set(names).difference(images)
-            found.others.update(Path(name).suffix.lower() or "no ending" for name in others)
+            below.others.update(Path(name).suffix.lower() or "no ending" for name in others)
             if prefix:
-                found.tops.add(prefix.partition(os.sep)[0])
-    return found
+                below.tops.add(prefix.partition(os.sep)[0])
+    return below
 
 
 def walk_kept(root: Path) -> Iterator[tuple[str, list[str]]]:

@@ -22,14 +22,14 @@ _ADVICE = {
 }
 
 
-def left_out(root: Path, found: ImageFiles, classes: set[str], test: Sequence[Path]) -> Iterator[str]:
+def left_out(root: Path, below: ImageFiles, classes: set[str], test: Sequence[Path]) -> Iterator[str]:
     """What of `root` is not read: other endings, and folders that would be classes beside `classes`, but for `test`."""
-    if text := left_out_text(found.others):
+    if text := left_out_text(below.others):
         yield f"{root}: {text}"
     tests = [folder.resolve() for folder in test]
     empty = [
         name
-        for name in sorted(found.tops - classes)
+        for name in sorted(below.tops - classes)
         if not any((root / name).resolve().is_relative_to(folder) for folder in tests)
     ]
     if empty and classes:

@@ -113,8 +113,8 @@ def class_names(where: Where) -> tuple[str, ...]:
         folders, links, *_ = names_in(root)
         links = [name for name in links if not _holds(root / name, root)]
         for name in {*folders, *links} - names:
-            folders = (f"{name}{os.sep}{path}" for path in images_below(root / name, where.extensions))
-            if any(_of_split(where, root, [path]) for path in folders):
+            images = (f"{name}{os.sep}{path}" for path in images_below(root / name, where.extensions))
+            if any(_of_split(where, root, [path]) for path in images):
                 names.add(name)
     return tuple(sorted(names))
 
@@ -134,15 +134,15 @@ def list_folder(where: Where, classes: tuple[str, ...] = ()) -> Listing:
     every, owners, keys, notes = list[str](), list[str | None](), list[str](), list[str]()
     for position, root in enumerate(where.roots):
         _require(folder_problem(root, where.extensions))
-        found = image_files(root, where.extensions)
-        folders = _of_split(where, root, found.images)
-        files = sorted((prefix + name for prefix in folders for name in found.images[prefix]), key=sort_key)
+        below = image_files(root, where.extensions)
+        folders = _of_split(where, root, below.images)
+        files = sorted((prefix + name for prefix in folders for name in below.images[prefix]), key=sort_key)
         _require_others(where, root, files)
         its = [path.partition(os.sep)[0] if os.sep in path else None for path in files]
         classes_here = {owner for owner in its if owner is not None}
         _require_own_images(root, classes_here, where.extensions)
         _check_layout(root, folders, files, its)
-        notes += left_out(root, found, classes_here, where.without)
+        notes += left_out(root, below, classes_here, where.without)
         prefix = where.prefix(root)
         every += [prefix + path for path in files] if prefix else files
         owners += its

@@ -12,9 +12,10 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sslkit.data.content_hash import UNSETTLED, cache_folder, prune
 from sslkit.data.texts import Packed, Texts, packed
@@ -88,7 +89,7 @@ class KeptFolders:
         prefixes = packed(self._now)
         entries = list(self._now.values())
         texts = ["\0".join([*n.folders, *n.files]).encode(errors="surrogateescape") for _, n in entries]
-        arrays = {
+        arrays: dict[str, NDArray[Any]] = {
             "prefix": prefixes.content,
             "prefix_length": prefixes.lengths,
             "state": np.array([state for state, _ in entries], dtype=np.int64).reshape(-1, 4),

@@ -64,7 +64,7 @@ def write_list(run_dir: Path, place: str, source: Source) -> None:
     classes = _packed(source.classes)
     write_whole(
         path,
-        lambda file: np.savez_compressed(file, digests=digests, labels=labels, names=names, classes=classes),
+        lambda file: np.savez(file, digests=digests, labels=labels, names=names, classes=classes),
     )
 
 

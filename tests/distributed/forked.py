@@ -42,6 +42,8 @@ CONTEXT.set_forkserver_preload(
         "torch._dynamo",
     ]
 )
+START = multiprocessing.get_start_method()
+"""How a program starts processes; a fork of the server would start a server of its own for its decoding workers."""
 PATIENCE = 240.0
 """Seconds, of a machine that may be busy with other things."""
 
@@ -120,6 +122,7 @@ def _rank(
     """What a rank does."""
     os.environ.clear()
     os.environ.update(environment)
+    multiprocessing.set_start_method(START, force=True)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for stream in (1, 2):
         os.dup2(file, stream)

@@ -71,7 +71,7 @@ def test_every_sample_comes_once_an_epoch(source, world, workers):
 
 @pytest.mark.parametrize("first", [(1, 0), (2, 1), (3, 2)])
 @pytest.mark.parametrize("then", [(1, 2), (2, 0), (3, 1)])
-@pytest.mark.parametrize("cut", [1, 4])
+@pytest.mark.parametrize("cut", [4])
 def test_a_resumed_epoch_goes_on_with_the_samples_that_were_not_seen(source, first, then, cut):
     steps = seen(source, *first, 0, cut) | seen(source, *then, cut, STEPS)
     assert Counter(itertools.chain(*steps.values())) == Counter(range(sum(COUNTS)))
@@ -105,7 +105,7 @@ def run_fields(folder, **changes):
 @pytest.mark.slow
 def test_a_run_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path):
     write_mixed(tmp_path / "data")
-    fields = run_fields(tmp_path / "data", workers=2, steps=40, checkpoint={"every": "4 steps"})
+    fields = run_fields(tmp_path / "data", workers=2, steps=24, checkpoint={"every": "3 steps"})
     killed, whole = killed_and_whole(tmp_path, fields, kills=2, seed=1)
     assert killed == whole
     for run in ("cut", "whole"):
@@ -117,10 +117,10 @@ def test_a_run_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path):
 def test_ranks_of_which_one_is_killed_end_as_if_it_had_not_been(tmp_path):
     write_mixed(tmp_path / "data")
     spec, whole, cut = tmp_path / "spec.yaml", tmp_path / "whole", tmp_path / "cut"
-    fields = run_fields(tmp_path / "data", workers=1, steps=40, checkpoint={"every": "4 steps"})
+    fields = run_fields(tmp_path / "data", workers=1, steps=16, checkpoint={"every": "3 steps"})
     spec.write_text(yaml.safe_dump(fields))
     on_ranks(sslkit, "run", spec, "--out", whole)
     with pytest.raises(AssertionError, match="-9"):
-        on_ranks(killed_rank.main, 1, 15, cut, "run", spec, "--out", cut)
+        on_ranks(killed_rank.main, 1, 5, cut, "run", spec, "--out", cut)
     on_ranks(sslkit, "resume", cut)
     assert outcome(cut) == outcome(whole)

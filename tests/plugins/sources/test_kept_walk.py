@@ -41,10 +41,10 @@ def root(tmp_path):
 def test_files_are_told_apart(root):
     (root / "c").mkdir()
     (root / "c/README").touch()
-    found = image_files(root, (".png",))
-    assert found.images == {"a/": ["1.png"], "a/deep/": ["2.png"], "b/": ["3.png"]}
-    assert found.others == Counter({".txt": 1, "no ending": 1})
-    assert found.tops == {"a", "c"}
+    below = image_files(root, (".png",))
+    assert below.images == {"a/": ["1.png"], "a/deep/": ["2.png"], "b/": ["3.png"]}
+    assert below.others == Counter({".txt": 1, "no ending": 1})
+    assert below.tops == {"a", "c"}
 
 
 def test_a_source_from_kept_names_is_the_same(root, listed):
