@@ -79,6 +79,7 @@ from sslkit_maskers.specs.guided import ComplexityMasker as ComplexityMasker
 from sslkit_maskers.specs.guided import DifficultyMasker as DifficultyMasker
 from sslkit_maskers.specs.guided import InformationMasker as InformationMasker
 from sslkit_maskers.specs.guided import SemanticMasker as SemanticMasker
+from sslkit_maskers.specs.multi_block import MultiBlockMasker as MultiBlockMasker
 from sslkit_maskers.specs.unguided import BernoulliMasker as BernoulliMasker
 from sslkit_maskers.specs.unguided import BlockMasker as BlockMasker
 from sslkit_maskers.specs.unguided import CurriculumMasker as CurriculumMasker
@@ -97,6 +98,7 @@ from sslkit_objectives.specs.distill import Distill as Distill
 from sslkit_objectives.specs.gram import Gram as Gram
 from sslkit_objectives.specs.hybrid import Hybrid as Hybrid
 from sslkit_objectives.specs.ibot import IBOT as IBOT
+from sslkit_objectives.specs.ijepa import IJEPA as IJEPA
 from sslkit_objectives.specs.joint_embedding import BYOL as BYOL
 from sslkit_objectives.specs.joint_embedding import BarlowTwins as BarlowTwins
 from sslkit_objectives.specs.joint_embedding import Rotation as Rotation

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sslkit.functional.albef_terms import itc, itm, mlm
 from sslkit.functional.distillation_losses import between_crops, centered, cross_entropy
+from sslkit.functional.feature_targets import plain_layer_norm
 from sslkit.functional.info_nce import Gather, gathered, similarity, unit
 from sslkit.functional.info_nce import info_nce as info_nce_of
 from sslkit.functional.joint_embedding_losses import (
@@ -39,6 +40,7 @@ __all__ = [
     "covariance",
     "dino",
     "ibot",
+    "ijepa",
     "info_nce",
     "itc",
     "itm",
@@ -195,6 +197,16 @@ def mae(
         mean, scale = patch_statistics(goal)
         goal = (goal - mean) / scale
     return _of_hidden(regression(prediction_BND, goal, loss), hidden_BN)
+
+
+def ijepa(predictions_BTD: Tensor, teacher_BTD: Tensor) -> Tensor:
+    """I-JEPA: smooth l1 (beta 1) of predictions and the teacher's tokens of target blocks, those layer-normed.
+
+    Args:
+        predictions_BTD: of T patches of each block; a block of an image is a row.
+        teacher_BTD: tokens of the same patches of whole images, after its last norm; they get no gradient.
+    """
+    return regression(predictions_BTD, plain_layer_norm(teacher_BTD.detach()), "smooth_l1", 1.0).mean()
 
 
 def _of_hidden(errors_BN: Tensor, hidden_BN: Tensor) -> Tensor:

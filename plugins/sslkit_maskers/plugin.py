@@ -12,6 +12,7 @@ KINDS = {
         "bernoulli": "sslkit_maskers.specs.unguided:BernoulliMasker",
         "block": "sslkit_maskers.specs.unguided:BlockMasker",
         "inverse_block": "sslkit_maskers.specs.unguided:InverseBlockMasker",
+        "multi_block": "sslkit_maskers.specs.multi_block:MultiBlockMasker",
         "grid": "sslkit_maskers.specs.unguided:GridMasker",
         "unit": "sslkit_maskers.specs.unguided:UnitMasker",
         "mixture": "sslkit_maskers.specs.unguided:MixtureMasker",

@@ -13,6 +13,7 @@ KINDS = {
         "maskfeat": "sslkit_objectives.specs.masked:MaskFeat",
         "data2vec": "sslkit_objectives.specs.masked:Data2Vec",
         "beit": "sslkit_objectives.specs.masked:BEiT",
+        "ijepa": "sslkit_objectives.specs.ijepa:IJEPA",
         "infonce": "sslkit_objectives.specs.contrastive:InfoNCE",
         "simclr": "sslkit_objectives.specs.contrastive:SimCLR",
         "moco_v2": "sslkit_objectives.specs.contrastive:MoCoV2",

@@ -30,6 +30,8 @@ class Masker(nn.Module, ABC):
     """Patches left visible in every image; None if that varies. `drop` mode needs a number."""
     most: int
     """Most patches ever hidden in an image; fixes the shapes that a compiled graph sees."""
+    block_shape: tuple[int, int] | None = None
+    """Target blocks of an image, and most patches of one; None where all hidden patches are predicted as one."""
     passes: tuple[Encode, ...] = ()
     """Passes without a mask that it reads, such as a teacher's; they run first, without gradients."""
     label: str = ""
@@ -41,6 +43,10 @@ class Masker(nn.Module, ABC):
 
         All randomness comes from `draw`; an image's mask depends on its own row and picture only.
         """
+
+    def sample_blocks(self, draw: Draw, scene: Scene) -> tuple[Tensor, Tensor | None]:
+        """What `sample` gives, and target blocks `[*rows, M, T]` int64 as `block_shape` says, padded with -1."""
+        return self.sample(draw, scene), None
 
     def at(self, progress: float) -> Masker:
         """The masker in force after this share of the run, 0 to below 1."""
@@ -64,7 +70,8 @@ class Masker(nn.Module, ABC):
 
 def make_mask(masker: Masker, draw: Draw, scene: Scene) -> Mask:
     """Sample a `Mask` for the `[V, B]` images of `draw`."""
-    return mask_of(masker.sample(draw, scene), masker.visible, masker.most)
+    hidden, blocks = masker.sample_blocks(draw, scene)
+    return mask_of(hidden, masker.visible, masker.most, blocks)
 
 
 def broken_promise(masker: Masker, hidden: Tensor, expected: tuple[int, ...]) -> str | None:
@@ -90,7 +97,16 @@ def broken_promise(masker: Masker, hidden: Tensor, expected: tuple[int, ...]) ->
     )
 
 
-def mask_of(hidden: Tensor, visible: int | None, most: int) -> Mask:
+def broken_blocks(masker: Masker, blocks: Tensor | None, rows: torch.Size) -> str | None:
+    """What of the target blocks of a sample is not as `block_shape` promises; None where all is."""
+    expected = None if masker.block_shape is None else [*rows, *masker.block_shape]
+    shape = None if blocks is None else list(blocks.shape)
+    if shape == expected:
+        return None
+    return f"`sample_blocks` gives blocks of {shape}, but `block_shape` {masker.block_shape} says {expected}"
+
+
+def mask_of(hidden: Tensor, visible: int | None, most: int, blocks: Tensor | None = None) -> Mask:
     """The forms of the hidden patches `[V, B, N]`, of shapes that the masker's counts fix, without a device sync."""
     keep = torch.sort(hidden.to(torch.int8), dim=-1, stable=True).indices[..., : visible or 0]
     flat = hidden.flatten()
@@ -100,7 +116,7 @@ def mask_of(hidden: Tensor, visible: int | None, most: int) -> Mask:
     else:
         index = _hidden_of_equal_counts(hidden, most)
     count = (flat * hidden.sum(-1, keepdim=True).expand_as(hidden).flatten())[index]
-    return Mask(hidden, keep, index, count)
+    return Mask(hidden, keep, index, count, blocks)
 
 
 def _hidden_of_equal_counts(hidden: Tensor, count: int) -> Tensor:

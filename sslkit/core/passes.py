@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, final
 
+import torch
 from torch import Tensor
 
 Mode = Literal["drop", "token"]
@@ -49,6 +50,28 @@ class Mask(NamedTuple):
     """`[L]` int64, hidden patches as indices into the flat V x B x N, padded to a fixed L."""
     per_image: Tensor
     """`[L]` int64, hidden patches of the image that the patch belongs to; 0 on padding."""
+    blocks: Tensor | None = None
+    """`[V, B, M, T]` int64, the patches of each target block, -1 where it has fewer than T. None: one of all hidden."""
+
+    def target_blocks(self) -> Tensor:
+        """`blocks`; where there are none, the hidden patches of each image, which must be as many in all, as one."""
+        if self.blocks is not None:
+            return self.blocks
+        rows, patches = self.hidden.shape[:2], self.hidden.shape[-1]
+        return (self.flat % patches).view(*rows, 1, -1)
+
+    def of_targets(self) -> Mask:
+        """This mask with the patches of target blocks, block by block, as `flat` and `per_image`.
+
+        Patches of several blocks occur in each. Itself where there are no blocks.
+        """
+        if self.blocks is None:
+            return self
+        rows, patches = self.hidden.shape[:2], self.hidden.shape[-1]
+        start = torch.arange(rows.numel(), device=self.hidden.device).view(*rows, 1, 1) * patches
+        real = self.blocks >= 0
+        count = real * real.sum((-2, -1), keepdim=True)
+        return self._replace(flat=(self.blocks.clamp(min=0) + start).flatten(), per_image=count.flatten())
 
     def mean(self, scores: Tensor) -> Tensor:
         """Mean over images of the mean over their hidden patches, for `scores` `[L]`."""

@@ -60,6 +60,11 @@ class Draw:
         """Integers in [0, high), `[*rows, *shape]`."""
         return (self.uniform(*shape) * high).long().clamp_(max=high - 1)
 
+    def shared(self) -> float:
+        """A uniform number in [0, 1), the same for all rows and known without waiting. Every call draws a new one."""
+        self._calls += 1
+        return (_scrambled(self.key, self._calls) >> 40 & 0xFFFFFF) / (1 << 24)
+
     def permutation(self, count: int) -> Tensor:
         """A random order of 0 .. count - 1 for each row, `[*rows, count]`."""
         return self._bits(count).reshape((*self.shape, count)).argsort(dim=-1)

@@ -67,10 +67,13 @@ class Ramp(Spec):
     """Half cosine (BYOL, DINO, MoCo v3) or straight line (data2vec, I-JEPA)."""
     until: float = Field(1.0, gt=0, le=1)
     """Share of the run after which the value is `end`."""
+    first: Literal[0, 1] = 0
+    """Number of the first step (DINO: 0). With 1 values are one step ahead, and the last is `end` (weight decay of
+    I-JEPA)."""
 
     def at(self, step: int, total: int) -> float:
         """The value at `step` of a run of `total` steps."""
-        way = eased(min(1.0, step / max(1.0, self.until * total)), self.shape)
+        way = eased(min(1.0, (step + self.first) / max(1.0, self.until * total)), self.shape)
         return self.start + (self.end - self.start) * way
 
 
@@ -102,6 +105,8 @@ class LearningRateSchedule(Spec):
     """Learning rate approached at the end, absolute (MAE: 0)."""
     shape: Literal["cosine", "constant"] = "cosine"
     """What follows the warm-up."""
+    first: Literal[0, 1] = 0
+    """Number of the first step (MAE: 0). With 1 rates are one step ahead (I-JEPA)."""
     per: Literal["step", "epoch"] = "step"
     """Whether the rate changes at every step, or at the beginning of every epoch (MoCo `--cos`, lightly)."""
 
@@ -125,7 +130,7 @@ class LearningRateSchedule(Spec):
     def at(self, step: int, total: int, steps_per_epoch: int, peak: float) -> float:
         """Learning rate of `step` (from 0) where the warm-up ends at `peak`."""
         warmup, unit = self.warmup_steps(total, steps_per_epoch), self._unit(steps_per_epoch)
-        step = step // unit * unit
+        step = (step + self.first) // unit * unit
         if step < warmup:
             # `linspace(start, peak, n)` divides by n - 1, and is only `start` where n is 1
             way = warmup if self.warmup_peak == "after" else max(unit, warmup - unit)

@@ -51,6 +51,7 @@ def relative(found, expected):
         "difficulty",
         "curriculum",
         "varying",
+        "blocks",
         "contrast",
         "contrast_micro",
         "moco",

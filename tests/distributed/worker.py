@@ -49,6 +49,12 @@ STAGED = {
 }
 """Another level in each of three steps of eight, and what one learns the next one uses."""
 
+BLOCKS = {
+    "kind": "ijepa",
+    "masker": {"kind": "multi_block", "scale": [0.15, 0.3], "ratio": 0.7},
+    "predictor": tiny.DECODER,
+}
+
 
 def case_spec(case: str) -> RunSpec:
     changes = {
@@ -63,6 +69,12 @@ def case_spec(case: str) -> RunSpec:
         },
         "varying": {"objective": {"kind": "simmim", "masker": {"kind": "bernoulli", "ratio": 0.5}}},
         "projected": {"objective": None, "objectives": TERMS, "micro_batch_size": 8},
+        "blocks": {
+            "objective": BLOCKS,
+            "views": {"global": {**tiny.VIEW, "size": 24}},
+            "nets": {"teacher": {"momentum": 0.9}},
+            "micro_batch_size": 8,
+        },
         **CONTRASTIVE,
         **DISTILLATION,
         **HYBRIDS,

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from sslkit.plugin import Env, Grid, RunSpec
 
 
-def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+def ordered(value: tuple[float, float]) -> tuple[float, float]:
+    """A range whose ends are in order. Raises ValueError otherwise."""
     if value[0] > value[1]:
         raise ValueError(f"a range is [low, high] with low <= high, found {list(value)}")
     return value
@@ -26,7 +27,7 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 
-RatioRange = Annotated[tuple[Ratio, Ratio], AfterValidator(_ordered)]
+RatioRange = Annotated[tuple[Ratio, Ratio], AfterValidator(ordered)]
 
 
 Weights = tuple[Annotated[float, Field(gt=0)], ...]

@@ -27,12 +27,14 @@ class MaskedPrediction(NamedTuple):
     decoder: Callable[[int], nn.Module]
     """Makes the module that turns the encoder's `Tokens` into predictions `[V, B, N, dim]`, for a given `dim`.
 
-    With a `Mask` as second argument it predicts the hidden patches only, `[L, dim]`.
+    With a `Mask` as second argument it predicts the patches `Mask.flat` only, `[L, dim]`.
     """
     reduce: Callable[[Mask, Tensor], Tensor]
     """From a mask and the scores of its hidden patches `[L]` to the loss: `Mask.mean` or `mean_of_hidden`."""
     regularizer: Regularization | None
     """What keeps the features of different images apart."""
+    by_block: bool = False
+    """Predict the patches of each target block of the mask, not all that are hidden."""
 
 
 def mean_of_hidden(mask: Mask, scores: Tensor) -> Tensor:
@@ -70,6 +72,7 @@ class MaskedPredictionObjective(Objective):
         self.regularizer = settings.regularizer
         weighed = settings.reduce is mean_of_hidden and _varies(settings, env)
         equal = settings.reduce is mean_of_hidden and not weighed
+        self.by_block = settings.by_block
         self.reduce = (
             Mask.batch_mean if equal else settings.reduce
         )  # the same number, and nothing to ask other ranks
@@ -79,17 +82,19 @@ class MaskedPredictionObjective(Objective):
         """The loss of the hidden patches."""
         seen, *more = tokens
         assert seen.mask is not None, "the system samples a mask for every pass that names a masker"
+        mask = seen.mask.of_targets() if self.by_block else seen.mask
         with torch.no_grad():
             goal = self.target(seen, *more)
-        picked = self.decoder(seen, seen.mask), seen.mask.pick(goal)
+        picked = self.decoder(seen, mask), mask.pick(goal)
         scores = self.target.score(*picked)
         with torch.no_grad():
-            metrics = self.target.metrics(*picked, seen.mask.per_image > 0)
-        loss = self.reduce(seen.mask, scores)
+            metrics = self.target.metrics(*picked, mask.per_image > 0)
+        loss = self.reduce(mask, scores)
         if self.regularizer is not None:
             term = regularization(self.regularizer, seen.cls)
             loss, metrics = loss + self.regularizer.weight * term, {**metrics, "regularization": term}
-        return Output(loss, metrics, scores=scores.detach())
+        of_hidden = mask is seen.mask  # what maskers learn from
+        return Output(loss, metrics, scores=scores.detach() if of_hidden else None)
 
     def pictures(self, *tokens: Tokens) -> Mapping[str, Pictures]:
         """Input, what the encoder saw, and the predictions: in the image's gaps, or in those of the drawn goal."""

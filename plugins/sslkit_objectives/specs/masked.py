@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, Spec, TargetField, ViewName, slot_default
+from sslkit_objectives.specs.head_widths import transformer_problems, without_blocks
 from sslkit_objectives.specs.regularizer_terms import Regularizer
 
 if TYPE_CHECKING:
@@ -28,12 +29,10 @@ class Decoder(Spec):
     """Attention heads (MAE: 16); they divide the width."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        if self.width % self.heads:
-            yield Problem("heads", f"{self.heads} heads do not divide the width {self.width}")
+        yield from transformer_problems(self.width, self.heads)
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        if self.depth == 0:
-            yield Problem("heads", "has no effect, as `depth` is 0", note=True)
+        yield from without_blocks(self.depth)
 
 
 @final

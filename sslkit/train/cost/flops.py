@@ -143,4 +143,6 @@ def _mask(request: Encode, env: Env, masker: Masker | None, rows: int, device: t
     hidden = torch.empty(crops, rows, patches, dtype=torch.bool, device=device)
     keep = torch.empty(crops, rows, masker.visible or 0, dtype=torch.int64, device=device)
     flat, count = (torch.empty(length, dtype=torch.int64, device=device) for _ in range(2))
-    return Mask(hidden, keep, flat, count)
+    shape = masker.block_shape
+    blocks = None if shape is None else torch.empty(crops, rows, *shape, dtype=torch.int64, device=device)
+    return Mask(hidden, keep, flat, count, blocks)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.build.maskers import mask_key, masker_spec
-from sslkit.core.masker import Masker, Scene, broken_promise, mask_of
+from sslkit.core.masker import Masker, Scene, broken_blocks, broken_promise, mask_of
 from sslkit.core.passes import Encode, Mask, Tokens
 from sslkit.data.loaders import Batch
 from sslkit.errors import PluginError
@@ -42,19 +42,23 @@ class Masking(nn.Module):
             view, masker = self.plan[i].view, self.maskers[i].at(progress)
             draw = seeds.draw(self.seed, step, "mask", name, rows=_rows(batch, view))
             image = batch.images[view]
-            hidden = masker.sample(draw, _scene(masker, image.to(draw.device), answers))
-            self._require_promised(masker, hidden, i, draw.rows.shape)
-            mask = mask_of(hidden, masker.visible, masker.most)
-            masks[name] = Mask(*(part.to(image.device) for part in mask))  # drawn where the rows are
+            hidden, blocks = masker.sample_blocks(draw, _scene(masker, image.to(draw.device), answers))
+            self._require_promised(masker, hidden, blocks, i, draw.rows.shape)
+            mask = mask_of(hidden, masker.visible, masker.most, blocks)
+            parts = (None if part is None else part.to(image.device) for part in mask)
+            masks[name] = Mask(*parts)  # drawn where the rows are
         return [None if request.mask is None else masks[mask_key(request)] for request in self.plan]
 
-    def _require_promised(self, masker: Masker, hidden: Tensor, place: int, rows: torch.Size) -> None:
+    def _require_promised(
+        self, masker: Masker, hidden: Tensor, blocks: Tensor | None, place: int, rows: torch.Size
+    ) -> None:
         """Once for each stage of a masker: wrong counts would train on other patches in silence."""
         stage = (place, masker.label, masker.visible, masker.most)
         if stage in self._looked_at:
             return
         patches = hidden.shape[-1] if masker.visible is None else masker.visible + masker.most
-        if broken := broken_promise(masker, hidden, (*rows, patches)):
+        broken = broken_promise(masker, hidden, (*rows, patches)) or broken_blocks(masker, blocks, rows)
+        if broken:
             kind = masker_spec(self.plan[place]).kind_name()
             raise PluginError(
                 f"masker {kind!r}: {broken}. `sslkit plugins check` looks at all that it promises"
@@ -66,8 +70,11 @@ class Masking(nn.Module):
         masks = {}
         for name, i in self._first.items():
             masker = self.maskers[i].at(progress)
-            hidden = [mask.hidden for mask in (part[i] for part in parts) if mask is not None]
-            masks[name] = mask_of(torch.cat(hidden, dim=1), masker.visible, masker.most)
+            drawn = [mask for mask in (part[i] for part in parts) if mask is not None]
+            hidden = torch.cat([mask.hidden for mask in drawn], dim=1)
+            blocks = [mask.blocks for mask in drawn if mask.blocks is not None]
+            joined = torch.cat(blocks, dim=1) if blocks else None
+            masks[name] = mask_of(hidden, masker.visible, masker.most, joined)
         return [None if request.mask is None else masks[mask_key(request)] for request in self.plan]
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from sslkit import (
     GridMasker,
     InverseBlockMasker,
     MixtureMasker,
+    MultiBlockMasker,
     RandomMasker,
     UnitMasker,
     catalog,
@@ -42,6 +43,8 @@ VARIANTS = [
     InverseBlockMasker(ratio=0.1, min_aspect=1.0),
     GridMasker(cell=3),
     GridMasker(cell=5),
+    MultiBlockMasker(cut="random", edges=True),
+    MultiBlockMasker(ratio=0.5, targets=2),
     UnitMasker(unit=4, ratio=0.5),
     UnitMasker(unit=8, ratio=0.3),
     MixtureMasker(maskers=(RandomMasker(ratio=0.6), GridMasker(), BlockMasker(min_block=4))),
@@ -49,7 +52,8 @@ VARIANTS = [
 SPECS = [*(cls.example() for cls in catalog.kinds("masker").values()), *VARIANTS]
 ROWS = torch.arange(96).reshape(2, 48)
 BLIND = {type(cls.example().build(*on(Grid(14, 14, 16)))) for cls in (
-    RandomMasker, BernoulliMasker, BlockMasker, InverseBlockMasker, GridMasker, UnitMasker)}  # fmt: skip
+    RandomMasker, BernoulliMasker, BlockMasker, InverseBlockMasker, GridMasker, UnitMasker,
+    MultiBlockMasker)}  # fmt: skip
 """Maskers that look at nothing."""
 SCENES: dict[tuple[Grid, tuple[Encode, ...]], Scene] = {}
 """What has been shown, for 96 rows."""

@@ -38,6 +38,7 @@ SIZED = {
     "block": {"min_block": 2, "ratio": 0.75},
     "unit": {"unit": 8, "ratio": 0.75},
     "inverse_block": {"ratio": 0.75},
+    "multi_block": {"scale": [0.1, 0.3], "ratio": 0.75},
     "curriculum": {"masker": {"kind": "random"}, "field": "ratio", "start": 0.75, "end": 0.5, "levels": 2},
 }
 """Fields that maskers need on a grid of 4 x 4, where those of a fixed count hide 12 patches."""
