@@ -112,6 +112,9 @@ from sslkit_objectives.specs.masked import Data2Vec as Data2Vec
 from sslkit_objectives.specs.masked import MaskFeat as MaskFeat
 from sslkit_objectives.specs.masked import SimMIM as SimMIM
 from sslkit_objectives.specs.masked_distillation import MaskedDistillation as MaskedDistillation
+from sslkit_objectives.specs.moments import WMSE as WMSE
+from sslkit_objectives.specs.moments import TiCo as TiCo
+from sslkit_objectives.specs.nnclr import NNCLR as NNCLR
 from sslkit_objectives.specs.regularizers import KoLeo as KoLeo
 from sslkit_objectives.specs.regularizers import SIGReg as SIGReg
 from sslkit_objectives.specs.regularizers import Uniformity as Uniformity

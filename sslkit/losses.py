@@ -15,7 +15,7 @@ from torch import Tensor
 from sslkit.functional.albef_terms import itc, itm, mlm
 from sslkit.functional.distillation_losses import between_crops, centered, cross_entropy
 from sslkit.functional.feature_targets import plain_layer_norm
-from sslkit.functional.info_nce import Gather, gathered, similarity, unit
+from sslkit.functional.info_nce import Gather, gathered, nearest, similarity, unit
 from sslkit.functional.info_nce import info_nce as info_nce_of
 from sslkit.functional.joint_embedding_losses import (
     barlow_twins,
@@ -23,7 +23,9 @@ from sslkit.functional.joint_embedding_losses import (
     distance_to_center,
     simsiam,
     swapped,
+    tico_terms,
     vicreg,
+    wmse,
 )
 from sslkit.functional.koleo import koleo
 from sslkit.functional.pair_losses import clip, siglip
@@ -48,15 +50,18 @@ __all__ = [
     "lejepa",
     "mae",
     "mlm",
+    "nnclr",
     "nt_xent",
     "siglip",
     "sigreg",
     "simsiam",
     "sinkhorn",
     "swav",
+    "tico",
     "uniformity",
     "variance",
     "vicreg",
+    "wmse",
 ]
 
 
@@ -100,6 +105,42 @@ def nt_xent(
         for v, u in permutations(range(len(crops)), 2)
     ]
     return torch.stack(losses).mean()
+
+
+def nnclr(
+    embeddings_VBD: Tensor,
+    predictions_VBD: Tensor,
+    support: Tensor,
+    temperature: Tensor | float = 0.1,
+    *,
+    gather: Gather = "gradient",
+) -> Tensor:
+    """NNCLR: the neighbor of each crop against predictions from every other crop; mean over directions.
+
+    Args:
+        embeddings_VBD: whose neighbors are looked up; they get no gradient.
+        predictions_VBD: of the predictor.
+        support: `[Q, D]` of length 1, earlier embeddings (NNCLR: of the first crop).
+        temperature: what cosines are divided by (NNCLR: 0.1).
+        gather: whether predictions of other ranks take part, and whether gradients reach them.
+    """
+    neighbors = nearest(unit(embeddings_VBD.detach()), support)
+    keys = [gathered(crop, gather) for crop in unit(predictions_VBD).unbind()]
+    pairs = [similarity(neighbors[v], keys[u]) for v, u in permutations(range(len(keys)), 2)]
+    return torch.stack([info_nce_of(pair, temperature) for pair in pairs]).mean()
+
+
+def tico(queries_BD: Tensor, keys_BD: Tensor, moments_DD: Tensor, weight: float = 8.0) -> Tensor:
+    """TiCo: 1 - cos of queries and keys, and `weight` times q C q. Default: lightly's.
+
+    Args:
+        queries_BD: embeddings of one crop.
+        keys_BD: what a moving average makes of another crop; without gradient if it was made so.
+        moments_DD: C, moving mean of q q^T for q of length 1, this step's included; it gets no gradient.
+        weight: rho.
+    """
+    terms = tico_terms(queries_BD[None], keys_BD[None], moments_DD.detach())
+    return 1 + terms["invariance"] + weight * terms["contrast"]
 
 
 def swav(

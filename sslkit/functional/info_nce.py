@@ -93,6 +93,14 @@ def similarity(
     return Similarity(values, positive, columns == (len(keys.rows) + within.first + images)[:, None])
 
 
+@torch.no_grad()
+def nearest(queries: Tensor, support: Tensor) -> Tensor:
+    """The most similar row of `support` `[Q, D]` to each of `queries` `[..., D]`, all of length 1: `[..., D]`."""
+    with torch.autocast(queries.device.type, enabled=False):
+        best = (queries @ support.mT.to(queries.dtype)).argmax(-1)
+    return support[best].to(queries.dtype)
+
+
 def info_nce(similar: Similarity, temperature: Tensor | float) -> Tensor:
     """-log softmax(cosines / temperature) at the positive, mean over queries: a scalar, at least float32."""
     logits = similar.values / temperature

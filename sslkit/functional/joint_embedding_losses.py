@@ -12,6 +12,7 @@ from torch import Tensor
 from sslkit.functional.info_nce import unit
 from sslkit.functional.precision import at_least_float32
 from sslkit.functional.vicreg_terms import covariance, variance
+from sslkit.functional.whitening import whiten
 
 EPS = 1e-5  # of the batch norm without scale and shift that standardizes (Barlow Twins `main.py`, `BarlowTwins.bn`)
 
@@ -95,6 +96,49 @@ def distance_to_center(x_VBD: Tensor, crops: int | None = None) -> Tensor:
     """LeJEPA: mean squared distance of all crops to the mean of the first `crops` of them; None: of all."""
     x_VBD = at_least_float32(x_VBD)
     return (x_VBD[:crops].mean(0) - x_VBD).square().mean()
+
+
+def second_moment(x_VBD: Tensor) -> Tensor:
+    """Mean of x x^T over all rows, not centered: `[D, D]`."""
+    rows = x_VBD.flatten(0, -2)
+    with torch.autocast(rows.device.type, enabled=False):
+        return rows.mT @ rows / len(rows)
+
+
+def tico_terms(
+    queries_VBD: Tensor, keys_UBD: Tensor, moments_DD: Tensor, *, same_crops: bool = False
+) -> dict[str, Tensor]:
+    """TiCo's terms by name, of embeddings of any length; scalars in at least float32.
+
+    `invariance`: -cos of queries and keys, mean over pairs of crops. `contrast`: mean of q C q.
+
+    Args:
+        queries_VBD: of the online network.
+        keys_UBD: of its moving average.
+        moments_DD: C, which gets no gradient.
+        same_crops: whether both are of the same crops; a crop is then not its own key.
+    """
+    queries, keys = unit(queries_VBD), unit(keys_UBD)
+    cosine = agreement(queries, keys) if same_crops else (queries[:, None] * keys).sum(-1).mean()
+    with torch.autocast(queries.device.type, enabled=False):
+        contrast = ((queries @ moments_DD.to(queries.dtype)) * queries).sum(-1).mean()
+    return {"invariance": -cosine, "contrast": contrast}
+
+
+def wmse(x_VBD: Tensor, size: int, eps: float = 0.0, *, normalize: bool = True) -> Tensor:
+    """W-MSE: 2 - 2 cos of crops, each whitened by itself in groups of `size` images; mean over pairs of crops.
+
+    Args:
+        x_VBD: embeddings, in the order in which images form groups.
+        size: images of a group; it divides their number and exceeds the width.
+        eps: share of the identity in covariances.
+        normalize: otherwise the mean squared difference.
+    """
+    whitened = whiten(x_VBD.unflatten(1, (-1, size)), eps).flatten(1, 2)
+    if normalize:
+        return 2 - 2 * agreement(whitened, whitened)
+    pairs = [F.mse_loss(x, y) for x, y in combinations(whitened.unbind(), 2)]
+    return torch.stack(pairs).mean()
 
 
 def swapped(logits_VBK: Tensor, codes_GBK: Tensor) -> Tensor:

@@ -13,6 +13,9 @@ EVERY = {
     "swav": {"kind": "swav", "projector": HEAD, "prototypes": 6, "freeze_steps": 1},
     "lejepa": {"kind": "lejepa", "projector": HEAD, "directions": 8},
     "sigreg": {"kind": "sigreg", "directions": 8},
+    "tico": {"kind": "tico", "projector": HEAD},
+    "wmse": {"kind": "wmse", "projector": {"hidden": 16, "out": 4}, "size": 16},
+    "nnclr": {"kind": "nnclr", "projector": HEAD, "predictor": HEAD, "support": 40},
     "rotation": {"kind": "rotation", "turns": [0, 0]},
 }
 

@@ -69,7 +69,9 @@ def test_the_other_recipes_reach_the_peak_one_step_later(name: str) -> None:
     schedule, total = schedule_of(name), RECIPES[name]["epochs"] * PER_EPOCH
     warmup = schedule.warmup_steps(total, PER_EPOCH)
     if warmup:
-        expected = [peak_of(name) * step / warmup for step in range(math.ceil(warmup))]
+        start, peak = schedule.warmup_start, peak_of(name)
+        shares = [(step + schedule.first) / warmup for step in range(math.ceil(warmup) - schedule.first)]
+        expected = [start + (peak - start) * share for share in shares]
         np.testing.assert_allclose(rates(name)[: len(expected)], expected, rtol=1e-12)
 
 

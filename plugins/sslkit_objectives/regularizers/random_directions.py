@@ -1,4 +1,4 @@
-"""Random directions that are new at each step, for sliced statistics."""
+"""Random directions and orders that are new at each step."""
 
 from __future__ import annotations
 
@@ -33,3 +33,19 @@ class RandomDirections(nn.Module):
             self.origin + now[STEP].long() * self.count + torch.arange(self.count, device=self.origin.device)
         )
         return Draw(0, rows).normal(self.width).mT
+
+
+@final
+class RandomOrder(nn.Module):
+    """Orders of a batch as a function of (seed, step): the same on all ranks, and after a resume."""
+
+    origin: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("origin", torch.randint(1 << 40, ()))
+
+    def forward(self, now: Mapping[str, Tensor], count: int, length: int) -> Tensor:
+        """`count` orders of 0 to `length` - 1, `[count, length]`."""
+        rows = self.origin + now[STEP].long() * count + torch.arange(count, device=self.origin.device)
+        return Draw(1, rows).permutation(length)

@@ -141,7 +141,8 @@ class InfoNCE(ObjectiveSpec):
                 yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.contrastive.infonce import Contrast, InfoNCEObjective, Sides
+        from sslkit_objectives.contrastive.infonce import Contrast, InfoNCEObjective
+        from sslkit_objectives.sides import Sides
 
         sides = Sides(self.view, self.key_view, self.masker, self.mode, self.net)
         contrast = Contrast(

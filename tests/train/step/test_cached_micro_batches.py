@@ -78,6 +78,7 @@ def objective_kinds():
 
 COMPARING = {
     "simclr", "moco_v3", "infonce", "byol", "simsiam", "barlow_twins", "vicreg", "swav", "lejepa",
+    "nnclr", "tico", "wmse",
     "variance_covariance", "uniformity", "koleo", "sigreg", "hybrid", "dino",
 }  # fmt: skip
 """By themselves, or by the batch norm of their heads, as their examples have them."""
