@@ -101,8 +101,8 @@ def test_defaults_are_the_references():
 
 
 def test_it_learns_and_cannot_collapse():
-    first, last, values = parts.learn(SMALL, nets={}, optimizer={"lr": 0.01})
-    assert last < 0.8 * first
+    first, last, values = parts.learn({**SMALL, "size": 32}, nets={}, optimizer={"lr": 0.03})
+    assert last < first - 0.1
     assert values["wmse/feature_std"] > 0.3
 
 
