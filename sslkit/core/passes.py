@@ -53,6 +53,14 @@ class Mask(NamedTuple):
     blocks: Tensor | None = None
     """`[V, B, M, T]` int64, the patches of each target block, -1 where it has fewer than T. None: one of all hidden."""
 
+    def to(self, device: torch.device) -> Mask:
+        """The same on `device`."""
+        blocks = None if self.blocks is None else self.blocks.to(device)
+        hidden, keep, flat, count = (
+            x.to(device) for x in (self.hidden, self.keep, self.flat, self.per_image)
+        )
+        return Mask(hidden, keep, flat, count, blocks)
+
     def target_blocks(self) -> Tensor:
         """`blocks`; where there are none, the hidden patches of each image, which must be as many in all, as one."""
         if self.blocks is not None:

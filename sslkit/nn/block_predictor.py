@@ -52,7 +52,8 @@ class BlockPredictor(nn.Module):
         if mask is None:
             patches = torch.arange(len(self.positions), device=tokens.patch.device)
             every = patches.expand(*tokens.patch.shape[:2], 1, -1)
-            return self._predict(tokens, every, None).unflatten(0, tokens.patch.shape[:2])
+            out: Tensor = self._predict(tokens, every, None).unflatten(0, tokens.patch.shape[:2])
+            return out
         blocks = mask.target_blocks()
         padded = None if mask.blocks is None else blocks.flatten(0, 2) < 0
         return self._predict(tokens, blocks.clamp(min=0), padded).flatten(0, 1)

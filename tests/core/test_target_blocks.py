@@ -42,3 +42,9 @@ def test_blocks_that_break_a_promise_are_told():
     assert broken_blocks(masker, BLOCKS, torch.Size([1, 2])) is None
     assert "[1, 2, 2, 2]" in str(broken_blocks(masker, BLOCKS[..., :1], torch.Size([1, 2])))
     assert "None" in str(broken_blocks(masker, None, torch.Size([1, 2])))
+
+
+def test_a_mask_moves_as_a_whole():
+    there = mask_of(HIDDEN, 1, 3, BLOCKS).to(torch.device("meta"))
+    assert all(part.is_meta for part in there)
+    assert mask_of(HIDDEN, 1, 3).to(torch.device("cpu")).blocks is None

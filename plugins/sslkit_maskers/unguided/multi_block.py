@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     """Sizes of target blocks, one of which holds for all images of a step."""
     contexts: tuple[Size, ...]
     """The same of the context block."""
-    count: int
+    number: int
     """Target blocks M."""
     edges: bool
     """Whether blocks reach the last row and column."""
@@ -42,7 +42,8 @@ class MultiBlockSampler(Masker):
         self.grid, self.layout = grid, layout
         self.visible: int | None = visible
         self.most = grid.patches - visible
-        self.block_shape = (layout.count, max(size.area for size in layout.targets))
+        self.largest = max(size.area for size in layout.targets)
+        self.block_shape = (layout.number, self.largest)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
         return self.sample_blocks(draw, scene)[0]
@@ -51,7 +52,7 @@ class MultiBlockSampler(Masker):
         layout = self.layout
         target = layout.targets[int(draw.shared() * len(layout.targets))]
         context = layout.contexts[int(draw.shared() * len(layout.contexts))]
-        targets = together(self._boxes(draw, target, layout.count))  # [*rows, A + 1, M]
+        targets = together(self._boxes(draw, target, layout.number))  # [*rows, A + 1, M]
         contexts = together(self._boxes(draw, context, 1))
         rows, cols = self.grid.rows, self.grid.cols
         free = painted(contexts, rows, cols).squeeze(-3) & ~painted(targets, rows, cols).any(-3)
@@ -62,7 +63,7 @@ class MultiBlockSampler(Masker):
             draw, free.gather(-2, first[..., None].expand(*first.shape, free.shape[-1])).squeeze(-2)
         )
         places = [
-            part.gather(-2, first[..., None].expand(*first.shape, layout.count)).squeeze(-2)
+            part.gather(-2, first[..., None].expand(*first.shape, layout.number)).squeeze(-2)
             for part in targets[:2]
         ]
         return ~shown, self._patches(places[0], places[1], target)
@@ -87,7 +88,7 @@ class MultiBlockSampler(Masker):
         down = torch.arange(size.height, device=top.device) + top[..., None]
         right = torch.arange(size.width, device=top.device) + left[..., None]
         patches = (down[..., :, None] * self.grid.cols + right[..., None, :]).flatten(-2)
-        return F.pad(patches, (0, self.block_shape[1] - size.area), value=-1)
+        return F.pad(patches, (0, self.largest - size.area), value=-1)
 
 
 def together(boxes: Box) -> Box:

@@ -45,8 +45,7 @@ class Masking(nn.Module):
             hidden, blocks = masker.sample_blocks(draw, _scene(masker, image.to(draw.device), answers))
             self._require_promised(masker, hidden, blocks, i, draw.rows.shape)
             mask = mask_of(hidden, masker.visible, masker.most, blocks)
-            parts = (None if part is None else part.to(image.device) for part in mask)
-            masks[name] = Mask(*parts)  # drawn where the rows are
+            masks[name] = mask.to(image.device)  # drawn where the rows are
         return [None if request.mask is None else masks[mask_key(request)] for request in self.plan]
 
     def _require_promised(
