@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -62,16 +63,13 @@ class WebDatasetSource(Source):
         """
         self.files, self._choice = ShardFiles(shards_of(patterns), choice.kept), choice
         self._patterns = [name if is_remote(name) else str(Path(local(name)).absolute()) for name in patterns]
-        place = None if choice.label is None else LabelPlace.of(choice.label)
-        about = f"index 1 of {self._patterns} with {place}"
-        arrays = kept_arrays(about, self.files, KINDS, partial(self._index, label=place))
+        self._origin: tuple[WebDatasetSource, NDArray[np.int64]] | None = None
+        arrays = self._indexed(choice.label)
         self.samples = joined(arrays)
         self._members, self.note = images_of(self.samples, choice.image, self.files)
         self._sample = self.samples.sample[self._members]
         self._shard = np.searchsorted(self.samples.begin, self._sample, side="right") - 1
-        if choice.window is not None:
-            sizes = np.bincount(self._shard, minlength=len(self.files.names)).tolist()
-            self.blocks = Blocks(sizes, choice.window)
+        self.blocks = self._in_blocks()
         self.links = int(sum(one["links"].sum() for one in arrays))
         self.decoder = decoder
         self.channels, self.channel_names = decoder.channels, decoder.names
@@ -80,15 +78,35 @@ class WebDatasetSource(Source):
     @cached_property
     def fingerprint(self) -> str:
         """Over the keys of samples, their images, labels and settings."""
-        return fingerprint_of(
-            self, *self.decoder.settings(), names=[self.samples.keys[int(i)] for i in self._sample]
-        )
+        return fingerprint_of(self, *self.decoder.settings(), names=self.keys())
 
     def __len__(self) -> int:
         return len(self._members)
 
+    def keys(self) -> list[str]:
+        """Of the sample of each image."""
+        return [self.samples.keys[int(i)] for i in self._sample]
+
+    def texts_at(self, place: str) -> list[str]:
+        """What the sample of each image says at `place`, as `LabelPlace.of` reads it; empty where it does not."""
+        texts = joined(self._indexed(place)).labels
+        return [texts[int(i)] for i in self._sample]
+
+    def part(self, places: Sequence[int]) -> WebDatasetSource:
+        """The images at `places`, in their order."""
+        kept = np.array(places, dtype=np.int64)
+        part = copy.copy(self)
+        part._origin = self, kept
+        part._members, part._sample, part._shard = self._members[kept], self._sample[kept], self._shard[kept]
+        part.labels = None if self.labels is None else self.labels[kept]
+        part.blocks = part._in_blocks()
+        return part
+
     def digests(self) -> NDArray[np.uint8]:
         """`[N, 16]` of the images; of remote ones of their place, and of the tags and size of their shards."""
+        if self._origin is not None:
+            whole, kept = self._origin
+            return whole.digests()[kept]
         about = f"digests 1 of {self._patterns} of {self._choice.image}"
         arrays = kept_arrays(about, self.files, {"digest": "u1"}, self._shard_digests)
         return np.concatenate([one["digest"] for one in arrays]).astype(np.uint8).reshape(-1, SIZE)
@@ -126,6 +144,19 @@ class WebDatasetSource(Source):
         return (
             f"{self.files.names[self._shard[index]]}/{self.samples.keys[int(self._sample[index])]}.{ending}"
         )
+
+    def _indexed(self, label: str | None) -> list[Arrays]:
+        """The arrays of each shard, with the texts at `label`."""
+        place = None if label is None else LabelPlace.of(label)
+        about = f"index 1 of {self._patterns} with {place}"
+        return kept_arrays(about, self.files, KINDS, partial(self._index, label=place))
+
+    def _in_blocks(self) -> Blocks | None:
+        """How many images each shard has, where training goes by shards."""
+        if self._choice.window is None:
+            return None
+        sizes = np.bincount(self._shard, minlength=len(self.files.names))
+        return Blocks(sizes[sizes > 0].tolist(), self._choice.window)
 
     def _index(self, shard: int, state: State, label: LabelPlace | None) -> Arrays:
         return index_of(self.files.scanner(shard), state.size, self.files.names[shard], label)

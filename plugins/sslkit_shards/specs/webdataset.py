@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sslkit.plugin import Alpha, Bands, Problem, Range, SourceSpec, SslkitWarning, require_fitting
+from sslkit.plugin import Alpha, Bands, Problem, Range, SourceSpec, SplitSpec, SslkitWarning, require_fitting
 from sslkit_shards.shard_names import shards_problem, shared_problem
 
 if TYPE_CHECKING:
@@ -54,6 +55,12 @@ class WebDataset(SourceSpec):
     or a list of such."""
     test: Shards | None = None
     """The test split, in the same way. Default: there is no test split."""
+    split: SplitSpec | None = None
+    """In place of `test`: a test split drawn from the samples of `shards`, by their keys (`image`), by the folders in
+    these (`folder`), or by `group`."""
+    group: Label | None = None
+    """What `split: {by: group}` keeps together, such as a patient: an ending, or a field of JSON such as
+    `json:patient`."""
     image: Ending | None = None
     """Ending of the members that are the images, such as `jpg` or `left.png`; of several, the first that a sample has.
     Default: whatever can be read, of which a sample has one."""
@@ -97,6 +104,12 @@ class WebDataset(SourceSpec):
     @model_validator(mode="after")
     def _fitting(self) -> Self:
         require_fitting(self)
+        if self.split is not None and self.test is not None:
+            raise ValueError(
+                "`split` draws the test split from `shards`, and `test` names one; leave one out"
+            )
+        if self.split is not None and self.split.by == "group" and self.group is None:
+            raise ValueError("`split` goes by group, so say with `group` where a sample has it")
         return self
 
     @classmethod
@@ -126,6 +139,8 @@ class WebDataset(SourceSpec):
             yield Problem("window", "has no effect without `order: shards`; set that too, or leave this out")
         if self.copy_to is None:
             yield Problem("copy_gib", "has no effect without `copy_to`; set that too, or leave this out")
+        if self.group is not None and (self.split is None or self.split.by != "group"):
+            yield Problem("group", "has no effect without `split: {by: group}`; leave it out")
         if self.label is None:
             yield Problem(
                 "classes", "has no effect with `label: null`; name the labels too, or leave this out"
@@ -134,15 +149,24 @@ class WebDataset(SourceSpec):
     def build(self, split: str) -> Source | None:
         from sslkit.interfaces import settled_decoder
 
-        if split != "train" and not _listed(self.test):
+        if split != "train" and not _listed(self.test) and self.split is None:
             return None
         train = self._source(_listed(self.shards))
-        source = train if split == "train" else self._source(_listed(self.test), train)
+        source = self._of_split(train, split)
         for message in (source.note, _link_note(source)):
             if message:
                 warnings.warn(message, SslkitWarning, stacklevel=2)
-        source.decoder = settled_decoder(source.decoder, self.range, source, lambda: train)
+        training = partial(self._of_split, train, "train")
+        source.decoder = settled_decoder(source.decoder, self.range, source, training)
         return source
+
+    def _of_split(self, train: WebDatasetSource, split: str) -> WebDatasetSource:
+        """The images of `split`, where `train` are all of `shards`."""
+        from sslkit_shards.drawn_samples import drawn_samples
+
+        if self.split is not None:
+            return drawn_samples(train, self.split, split, self.group)
+        return train if split == "train" else self._source(_listed(self.test), train)
 
     def _source(self, shards: tuple[str, ...], train: WebDatasetSource | None = None) -> WebDatasetSource:
         from sslkit.interfaces import decoder_of
