@@ -14,6 +14,7 @@ from sslkit.core.context import Env
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError
+from sslkit.nn.low_rank import merge
 from sslkit.runs import metrics_log
 from sslkit.runs.best_checkpoint import Best
 from sslkit.runs.checkpoint import Loaded, load, step_of
@@ -35,11 +36,16 @@ class Restored:
         self.views = make_views(spec, int(resolved["channels"]))
 
     def net(self, name: str) -> Backbone:
-        """The net called `name`, `student` or one of the spec's `nets`.
+        """The net called `name`, `student` or one of the spec's `nets`; low-rank changes are merged into its weights.
 
         Raises:
             CheckpointError: the checkpoint does not fit it.
         """
+        net = self._net(name)
+        merge(net)
+        return net
+
+    def _net(self, name: str) -> Backbone:
         if "_whole" in vars(self):
             return self.system.nets[name]
         net = make_net(self.spec, self.views, name, _student_passes(self._resolved))

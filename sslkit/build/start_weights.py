@@ -13,6 +13,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.objective import Objective
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError
+from sslkit.nn.low_rank import plain_names, plain_state
 from sslkit.runs.lock import read_lock
 from sslkit.runs.seal import RUN
 from sslkit.runs.weights import state_sha256
@@ -91,17 +92,20 @@ def _net(net: Backbone, state: State) -> str:
     """Load `state` into `net` where it fits, and say so; parameters beside its modules, as a mask token, may differ."""
     if not state:
         return "fresh: the other run has no such net"
-    fitted, changes = net.resized(state)
-    expected = net.state_dict()
+    plain = plain_state(state)
+    fitted, changes = net.resized(plain)
+    names, values = plain_names(net), net.state_dict()
+    expected = {plain_name: values[name] for plain_name, name in names.items()}
     alone = {*expected} ^ {*fitted}
     optional = {name for name in alone if "." not in name or name.endswith("num_batches_tracked")}
     if wrong := _differences(expected, fitted, optional):
         return f"fresh: {wrong}"
     arrays = {name: value for name, value in fitted.items() if name in expected}
-    net.load_state_dict(arrays, strict=False)
+    net.load_state_dict({names[name]: value for name, value in arrays.items()}, strict=False)
     fresh = [name for name in expected if name not in arrays]
     resized = f", resized: {'; '.join(changes)}" if changes else ""
-    return TAKEN + resized + (f", fresh: {_names(fresh)}" if fresh else "")
+    merged = ", its low-rank changes merged" if plain.keys() != state.keys() else ""
+    return TAKEN + merged + resized + (f", fresh: {_names(fresh)}" if fresh else "")
 
 
 def _other(net: Backbone, spec: RunSpec, name: str, state: State, student: Backbone) -> str:

@@ -16,6 +16,7 @@ from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.nn.frozen import frozen_copy
+from sslkit.nn.low_rank import add_low_rank
 from sslkit.runtime import seeds
 from sslkit.specs.error_text import joined
 from sslkit.specs.families import BalancerSpec
@@ -70,6 +71,7 @@ def make_system(spec: RunSpec, views: Mapping[str, View], length: Length) -> tup
     objectives = {term.name: _objective(term, env) for term in every if term.balance is None}
     passes = [p for objective in objectives.values() for p in objective.passes]
     student.serve([p for p in passes if p.net == "student"])
+    _adapt(student, spec)
     nets: dict[str, Backbone] = {"student": student}
     nets |= {name: frozen[name] if name in frozen else frozen_copy(student) for name in spec.nets}
     weights = {term.name: _weight(term.spec.weight, length) for term in every}
@@ -88,6 +90,7 @@ def make_net(spec: RunSpec, views: Mapping[str, View], name: str, passes: Sequen
         return _frozen(spec, name, first)
     student = _student(spec, first)
     student.serve(passes)
+    _adapt(student, spec)
     return student if name == "student" else frozen_copy(student)
 
 
@@ -98,6 +101,18 @@ def _student(spec: RunSpec, view: View) -> Backbone:
             f"readout.layer: {spec.readout.layer} does not exist; the backbone has {student.depth} blocks, from 0"
         )
     return student
+
+
+def _adapt(student: Backbone, spec: RunSpec) -> None:
+    """Freeze all but low-rank changes where the spec has `lora`; a mask token is new, so that it is trained too."""
+    if spec.lora is None:
+        return
+    try:
+        add_low_rank(student, spec.lora.targets, spec.lora.rank, spec.lora.alpha)
+    except SpecError as error:
+        raise SpecError(f"lora: {error}") from None
+    for name, parameter in student.named_parameters():
+        parameter.requires_grad_(parameter.requires_grad or name.endswith("mask_token"))
 
 
 def _frozen(spec: RunSpec, name: str, view: View) -> Backbone:

@@ -71,7 +71,10 @@ def lines(facts: Facts) -> Iterator[str]:
     compiled = "compiled" if facts["compile"] else "not compiled"
     yield f"device      {facts['device']}, {facts['precision']}, {compiled}, {facts['ranks']} rank(s)"
     for name, count in facts["parameters"].items():
-        yield f"parameters  {count:,} in {name}"
+        frozen = (
+            f", beside {facts['frozen']:,} that are frozen" if name == "student" and facts["frozen"] else ""
+        )
+        yield f"parameters  {count:,} in {name}{frozen}"
     for note in facts["notes"]:
         yield f"note: {note}"
     yield "passes in every step:"

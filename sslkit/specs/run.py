@@ -26,6 +26,7 @@ from sslkit.specs.families import (
     SourceField,
 )
 from sslkit.specs.logging import LogSpec
+from sslkit.specs.lora import LoraSpec
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.readout import Readout
@@ -66,6 +67,8 @@ class RunSpec(Spec):
     """Crops of each image, by name."""
     backbone: BackboneField
     """The network that is trained."""
+    lora: LoraSpec | None = None
+    """Train low-rank changes of the backbone in place of its weights. Default: all weights are trained."""
     nets: Mapping[str, NetSpec] = {}
     """Moving averages of the backbone, by name."""
     start_from: StartFrom | None = None

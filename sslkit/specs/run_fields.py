@@ -11,6 +11,7 @@ from sslkit.specs.compilation import CompileSpec
 from sslkit.specs.extension import Extension
 from sslkit.specs.families import BackboneSpec, BalancerSpec, EvaluatorSpec, ObjectiveSpec, SourceSpec
 from sslkit.specs.logging import LogSpec
+from sslkit.specs.lora import LoraSpec
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.readout import Readout
@@ -39,6 +40,7 @@ class RunFields(TypedDict, total=False):
     max_duplicates: float
     views: Mapping[str, ViewSpec | Fields]
     backbone: BackboneSpec | Fields | object
+    lora: LoraSpec | Fields | None
     nets: Mapping[str, NetSpec | Fields]
     start_from: StartFrom | Fields | None
     objective: ObjectiveSpec | Fields | None

@@ -41,6 +41,7 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "ranks": parallel.world,
         "micro_batch_size": composed.order.share.micro,
         "parameters": parameters(composed.system),
+        "frozen": frozen_parameters(composed.system.nets["student"]) if spec.lora else 0,
         "notes": notes(composed.system),
         "passes": backbone_passes,
         "plan": tokens.plan(composed.system, stepper.masking, backbone_passes),
@@ -92,6 +93,11 @@ def parameters(system: nn.Module) -> dict[str, int]:
 def is_cached(request: Encode, spec: RunSpec) -> bool:
     """Whether the answers to `request` are on disk, so that its net does not run."""
     return request.net in spec.nets and spec.nets[request.net].cache is not None
+
+
+def frozen_parameters(net: nn.Module) -> int:
+    """Values of `net` that are not trained: of a student with `lora` nearly all."""
+    return sum(p.numel() for p in net.parameters() if not p.requires_grad)
 
 
 def passes(composed: Composed, env: Env) -> list[dict[str, object]]:

@@ -30,6 +30,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "contrast_micro": ("contrast_micro", {}),
     "moco": ("moco", {}),
     "double": ("mae", {"nets": {"teacher": {"momentum": 0.9}}}),
+    "lora": ("mae", {"nets": {"teacher": {"momentum": 0.9}}, "lora": {"rank": 2}}),
     "negative_free": ("negative_free", {}),
     "lars": ("negative_free", {"optimizer": LARS}),
     "cnn": ("negative_free", {"backbone": CNN, "views": {"global": {**tiny.VIEW, "size": 32, "crops": 2}}}),

@@ -24,7 +24,7 @@ from tests.distributed.test_two_ranks import relative
 
 ROUNDED = {"lamb", "centers", "pcgrad", "contrast_micro", "features_micro", "each_micro"}
 """Sums in another order: timm's norms of shards, gradients of several passes that accumulate or are weighed."""
-ALONE = ["micro", "double", "moco", "centers", "curriculum", "pcgrad"]
+ALONE = ["micro", "double", "lora", "moco", "centers", "curriculum", "pcgrad"]
 """What scores each image alone: no batch norm or queue of the tests' own asks for a group of ranks."""
 
 

@@ -7,8 +7,8 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sslkit.nn.low_rank import blocks
 from sslkit.plugin import SpecError
-from sslkit_evaluators.finetuning.lora import blocks
 
 PARTS = ("attn", "mlp")
 INITIAL_STD = 1e-2  # Houlsby et al., section 3.6

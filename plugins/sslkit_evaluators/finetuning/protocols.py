@@ -20,11 +20,11 @@ from sslkit.interfaces import (
     class_problems,
     seeds,
 )
+from sslkit.nn.low_rank import add_low_rank, target_layers
 from sslkit.plugin import DataError, Problem, SpecError
 from sslkit_evaluators.finetuning.adapter import adapted, add_adapters
 from sslkit_evaluators.finetuning.drop_path import places, set_drop_path
 from sslkit_evaluators.finetuning.labeled_images import Images, too_few
-from sslkit_evaluators.finetuning.lora import add_low_rank, target_layers
 from sslkit_evaluators.finetuning.training import (
     Classifier,
     Recipe,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from sslkit import CNN
 from sslkit.errors import SpecError
 from sslkit_evaluators.finetuning.adapter import Adapter, add_adapters
-from tests.plugins.evaluators.finetuning.test_lora import NETS, VIEW, answer
+from tests.nn.test_low_rank import NETS, VIEW, answer
 
 
 @pytest.fixture(params=NETS)

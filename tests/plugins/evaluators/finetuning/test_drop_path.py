@@ -10,7 +10,7 @@ from torch import nn
 from sslkit import CNN, ViT
 from sslkit.errors import SpecError
 from sslkit_evaluators.finetuning.drop_path import set_drop_path
-from tests.plugins.evaluators.finetuning.test_lora import NETS, VIEW, answer
+from tests.nn.test_low_rank import NETS, VIEW, answer
 
 
 def rates(net):

@@ -12,7 +12,7 @@ from sslkit import CNN, Swin, ViT
 from sslkit.core.context import View
 from sslkit.core.passes import Request
 from sslkit.errors import SpecError
-from sslkit_evaluators.finetuning.lora import LowRank, add_low_rank, blocks, merge
+from sslkit.nn.low_rank import LowRank, add_low_rank, blocks, merge, plain_names, plain_state
 
 VIEW = View(32, 1, 3, (0.5,) * 3, (0.5,) * 3)
 SMALL = {"width": 16, "depth": 2, "heads": 2}
@@ -62,6 +62,41 @@ def test_merged_weights_give_the_same_function(net):
     assert not any(parametrize.is_parametrized(module) for module in own.modules())
     torch.testing.assert_close(answer(own), before, rtol=0, atol=1e-5)
     assert own.state_dict().keys() == net.state_dict().keys()
+
+
+def test_a_copy_that_is_merged_leaves_the_other_as_it_is(net):
+    """torch's own way would take the weight from both."""
+    own = changed(net)
+    before, other = answer(own), copy.deepcopy(own)
+    merge(other)
+    assert torch.equal(answer(own), before)
+    add_low_rank(other, ("qkv",), 2, 2.0)
+    assert torch.equal(answer(own), before)
+    merge(own)
+    torch.testing.assert_close(answer(own), answer(other), rtol=0, atol=1e-5)
+
+
+def test_what_else_is_parametrized_is_not_merged():
+    own = changed(NETS["vit"].build(VIEW), ("proj",))
+    parametrize.register_parametrization(own.net.blocks[0].attn.proj, "bias", torch.nn.Identity())
+    with pytest.raises(SpecError, match="bias are parametrized; only weights can be merged"):
+        merge(own)
+
+
+def test_the_state_with_changes_tells_that_of_the_merged_network(net):
+    own = changed(net)
+    state = {name: value.clone() for name, value in own.state_dict().items()}
+    names = plain_names(own)
+    assert set(names) == set(net.state_dict())
+    for plain, name in names.items():
+        assert torch.equal(state[name], net.state_dict()[plain])
+    merged = plain_state(state)
+    merge(own)
+    assert merged.keys() == own.state_dict().keys()
+    for name, value in own.state_dict().items():
+        torch.testing.assert_close(merged[name], value)
+    assert plain_state(net.state_dict()).keys() == net.state_dict().keys()
+    assert plain_names(net) == {name: name for name in net.state_dict()}
 
 
 def test_only_the_changes_take_gradients(net):

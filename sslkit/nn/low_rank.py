@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast, final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from sslkit.errors import SpecError
 from sslkit.functional.submodules import named_submodules, submodules
-from sslkit.plugin import SpecError
 
 ATTENTION = {"qkv": ("qkv", "q_proj", "k_proj", "v_proj"), "proj": ("proj",)}
 """Target -> the names that timm's attentions have for it."""
+CHANGED = ".parametrizations.weight."
+"""In the names of a weight that changes, and of what changes it, behind the name of its layer."""
 
 
 @final
@@ -26,8 +28,10 @@ class LowRank(nn.Module):
         rows, columns = weight.shape
         self.down = nn.Parameter(weight.new_empty(rank, columns))
         self.up = nn.Parameter(weight.new_zeros(rows, rank))
-        self.scale = alpha / rank
+        self.register_buffer("scale", torch.tensor(alpha / rank, dtype=weight.dtype))  # kept with the weights
         nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))  # `loralib/layers.py`
+
+    scale: Tensor
 
     def forward(self, weight: Tensor) -> Tensor:
         """`[rows, columns]`."""
@@ -74,10 +78,43 @@ def target_layers(net: nn.Module, targets: Sequence[str]) -> list[nn.Linear]:
 
 @torch.no_grad()
 def merge(net: nn.Module) -> None:
-    """Add the changes to the weights, in place: the same function, without further parameters."""
+    """Add the changes to the weights, in place: the same function, without further parameters.
+
+    Not by torch's `remove_parametrizations`, which takes the weight from the class that a copy of the module shares.
+    """
     for module in list(net.modules()):
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            parts = cast("nn.ModuleDict", module.parametrizations)
+            if set(parts) != {"weight"}:
+                raise SpecError(
+                    f"{type(module).__name__}: {', '.join(parts)} are parametrized; only weights can be merged"
+                )
+            original = cast("nn.Parameter", parts["weight"].original)
+            weight = nn.Parameter(cast("Tensor", module.weight).detach(), original.requires_grad)
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            module.weight = weight
+
+
+def plain_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state of a network whose changes are merged, from that of one that may have some."""
+    merged = {name: value for name, value in state.items() if CHANGED not in name}
+    for name, weight in state.items():
+        layer, _, part = name.partition(CHANGED)
+        if part == "original":
+            up, down, scale = (state[f"{layer}{CHANGED}0.{key}"] for key in ("up", "down", "scale"))
+            merged[f"{layer}.weight"] = weight + scale * (up @ down)
+    return merged
+
+
+def plain_names(net: nn.Module) -> dict[str, str]:
+    """Names of the state of `net`, without what changes weights -> the names that they have in it."""
+    parts = ((name, *name.partition(CHANGED)) for name in net.state_dict())
+    return {
+        name if not part else f"{layer}.weight": name
+        for name, layer, _, part in parts
+        if part in {"", "original"}
+    }
 
 
 def _layers(block: nn.Module, targets: Sequence[str]) -> Iterator[nn.Linear]:
