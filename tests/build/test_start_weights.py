@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from timm.layers import resample_abs_pos_embed
 
 from sslkit import Run, StartFrom
 from sslkit.build.restore import restore
@@ -162,6 +163,26 @@ def test_positions_are_resampled_where_they_are_learned(tmp_path, positions, tol
     if positions == "sincos":
         one, two = (c.system.nets["student"].state_dict()["net.pos_embed"] for c in (fixed, composed))
         assert torch.equal(one, two)
+
+
+def test_a_last_stage_of_higher_resolution_takes_networks_heads_and_center(tmp_path):
+    """As DINOv2 ends: the same run on larger crops; all that is resized is the table of positions."""
+    backbone = {**tiny.VIT, "positions": "learned"}
+    first = train(distilled(tmp_path / "first", backbone=backbone), silent)["paths"]["run"]
+    views = {"global": {**PAIR, "size": 16}}
+    last = distilled(tmp_path / "last", backbone=backbone, views=views, start_from={"run": first})
+    composed = compose(last, tiny.CPU)
+    before, now = checkpoint.load(_checkpoints(first)[-1]).state["system"], composed.system.state_dict()
+    tables = {f"nets.{net}.net.pos_embed" for net in ("student", "teacher")}
+    assert {name for name, value in before.items() if not torch.equal(value, now[name])} == tables
+    table = resample_abs_pos_embed(before["nets.teacher.net.pos_embed"], [4, 4], num_prefix_tokens=1)
+    torch.testing.assert_close(now["nets.teacher.net.pos_embed"], table, rtol=0, atol=1e-5)
+    summary = train(last, silent)
+    assert summary["step"] == 3
+    resized = "taken, resized: positions from 2 x 2 to 4 x 4 patches"
+    told = parts(tmp_path / "last")
+    assert told["nets.student"] == told["nets.teacher"] == resized
+    assert {what for name, what in told.items() if name.startswith("objectives.")} == {"taken"}
 
 
 def test_a_student_that_does_not_fit_is_refused(other, tmp_path, capsys):
