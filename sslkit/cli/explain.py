@@ -72,7 +72,9 @@ def lines(facts: Facts) -> Iterator[str]:
     yield f"device      {facts['device']}, {facts['precision']}, {compiled}, {facts['ranks']} rank(s)"
     for name, count in facts["parameters"].items():
         frozen = (
-            f", beside {facts['frozen']:,} that are frozen" if name == "student" and facts["frozen"] else ""
+            f", beside {facts['frozen']:,} that are frozen"
+            if name == "student" and facts.get("frozen")
+            else ""
         )
         yield f"parameters  {count:,} in {name}{frozen}"
     for note in facts["notes"]:
