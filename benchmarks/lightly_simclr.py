@@ -6,15 +6,18 @@
 Head, loss, transform, LARS, schedule and the choice of what decays are lightly's, the loader is torch's. Of the spec
 come what both sides share: the images, the network, the widths of the head, temperature, normalization and, unless
 given, batch, rate and decay. Every `--every` steps the weights of the network are written to `DIR/step-N.pt`.
+SIGTERM ends it after a step, with all that it needs to go on in `DIR/state.pt`; the next call with `DIR` does.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -92,15 +95,29 @@ def endless(loader: DataLoader) -> Iterator[list[Tensor]]:
             yield views
 
 
-def write(model: SimCLR, folder: Path, step: int) -> None:
-    """The weights after `step` steps, whole or not at all."""
-    half = folder / "half-written"
-    torch.save(model.backbone[0].state_dict(), half)
-    half.replace(folder / f"step-{step:08d}.pt")
+STATE = "state.pt"
 
 
-def train(spec: RunSpec, args: argparse.Namespace) -> None:
-    """`args.steps` steps, with weights written on the way and at the end."""
+class Stop:
+    """Whether SIGTERM has come."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self)
+
+    def __call__(self, *_: object) -> None:
+        self.asked = True
+
+
+def whole(path: Path, content: object) -> None:
+    """`content` in `path`, or what was there before."""
+    half = path.with_name("half-written")
+    torch.save(content, half)
+    half.replace(path)
+
+
+def train(spec: RunSpec, args: argparse.Namespace) -> int:
+    """`args.steps` steps, with weights written on the way and at the end; the exit code."""
     from lightly.loss import NTXentLoss
     from lightly.transforms import SimCLRTransform
     from lightly.utils.scheduler import CosineWarmupScheduler
@@ -123,15 +140,32 @@ def train(spec: RunSpec, args: argparse.Namespace) -> None:
     optimizer = optimizer_of(model, args, batch, spec)
     scheduler = CosineWarmupScheduler(optimizer, warmup_epochs=args.steps // 20, max_epochs=args.steps)
     args.out.mkdir(parents=True, exist_ok=True)
-    for step, (x0, x1) in zip(range(1, args.steps + 1), endless(loader), strict=False):
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    stop, done = Stop(), go_on(parts, args.out / STATE)
+    torch.manual_seed(spec.seed + done)  # other images than before the stop
+    for step, (x0, x1) in zip(range(done + 1, args.steps + 1), endless(loader), strict=False):
         loss = criterion(model(x0), model(x1))
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         scheduler.step()
         if step % args.every == 0 or step == args.steps:
-            write(model, args.out, step)
+            whole(args.out / f"step-{step:08d}.pt", model.backbone[0].state_dict())
             print(f"step {step} loss {loss.item():.3f}", flush=True)
+        if stop.asked and step < args.steps:
+            whole(args.out / STATE, {"step": step, **{name: one.state_dict() for name, one in parts.items()}})
+            return 128 + signal.SIGTERM
+    return 0
+
+
+def go_on(parts: Mapping[str, Any], path: Path) -> int:
+    """Give `parts` the state of `path`, where there is one; the steps that were made."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, weights_only=True)
+    for name, one in parts.items():
+        one.load_state_dict(state[name])
+    return int(state["step"])
 
 
 def add_arguments(parser: argparse.ArgumentParser, prefix: str = "--") -> None:
@@ -157,8 +191,7 @@ def main() -> int:
     if not installed(args.lightly):
         print(ABSENT)
         return 0
-    train(load(args.spec), args)
-    return 0
+    return train(load(args.spec), args)
 
 
 if __name__ == "__main__":

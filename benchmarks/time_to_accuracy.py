@@ -2,6 +2,7 @@
 
     python benchmarks/time_to_accuracy.py --root data/cifar10 --lightly DIR --minutes 30
         [--sslkit-minutes 10] [--spec FILE[:ROW]] [--set KEY=VALUE ...] [--only sslkit] [--rates] [--test] [--out DIR]
+        [--budget 90]
 
 1. Rates: both train for `--calibrate` seconds, in turns A B B A, one stopped with its workers while the other runs.
    With `--rates` that is all.
@@ -13,7 +14,9 @@
 The clock of a side runs from the start of its process: imports, decoding of the images and checkpoints included. sslkit
 is `sslkit run` of the spec, without evaluations and figures; lightly's side is `lightly_simclr.py`. What is tuned for
 lightly: `--lightly-workers`, `--lightly-batch`, `--lightly-lr`, `--lightly-optimizer`.
-`results.json` and `figure.png` are in `--out`. A call after the race goes on with the scores that are missing.
+`results.json` and `figure.png` are in `--out`. After `--budget` minutes of the whole call both sides save and end, the
+exit code is 3, and the same command goes on: with the race, whose clocks count the second start of both, or with the
+scores that are missing. A call that was killed begins the race anew. `time_to_accuracy_plan.py` makes all calls.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import platform
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
@@ -58,6 +62,8 @@ TRAINING = 50_000
 TARGETS = (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70, 0.75, 0.80)
 K, TEMPERATURE = 20, 0.07
 """Of `knn@1`."""
+UNFINISHED = 3
+"""Exit code where time was up."""
 SHORT = ("evaluate=[]", "log.figures=false", "log.loggers=[]", "epochs=null", "checkpoint.keep=1000000")
 """A training run alone, of which all checkpoints are kept."""
 
@@ -137,7 +143,9 @@ def marks(folder: Path, side: str, slices: turns.Slices) -> list[Mark]:
 def rates(args: argparse.Namespace, spec: RunSpec) -> dict[str, float]:
     """Images a second of each side, from its first to its last weights, so that its start does not count."""
     folder, long, often = args.out / "rates", dict.fromkeys(SIDES, 10**6), dict.fromkeys(SIDES, args.every)
-    slices = race(args, folder, long, often, seconds=args.calibrate / 4, limit=args.calibrate)
+    shutil.rmtree(folder, ignore_errors=True)
+    turn = args.calibrate / 4
+    slices = race(args, folder, long, often, seconds=turn, limit=args.calibrate).slices
     found = {}
     for side, when in slices.items():
         seen = marks(folder, side, when)
@@ -158,14 +166,16 @@ def race(
     *,
     seconds: float,
     limit: float = float("inf"),
-) -> dict[str, turns.Slices]:
-    """Let the sides run in turns; when each ran."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a race that was cut short
-    folder.mkdir(parents=True)
+    until: float = float("inf"),
+    earlier: Mapping[str, turns.Slices] | None = None,
+) -> turns.Taken:
+    """Let the sides run in turns, on from `earlier` ones."""
+    folder.mkdir(parents=True, exist_ok=True)
     threads = {name: str(args.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     return turns.take_turns(
-        commands(args, folder, steps, every), folder, threads, seconds=seconds, limit=limit
-    )
+        commands(args, folder, steps, every), folder, threads, seconds=seconds, limit=limit, until=until,
+        earlier=earlier,
+    )  # fmt: skip
 
 
 def splits(args: argparse.Namespace, spec: RunSpec) -> tuple[Source, torch.Tensor, Source, torch.Tensor]:
@@ -209,8 +219,13 @@ def backbone_of(spec: RunSpec, folder: Path, mark: Mark):
     return backbone
 
 
-def scored(args: argparse.Namespace, spec: RunSpec, slices: Mapping[str, turns.Slices]) -> list[Mark]:
-    """Every mark of the race with its accuracy; a line is kept of each, so that none is made twice."""
+def scored(
+    args: argparse.Namespace, spec: RunSpec, slices: Mapping[str, turns.Slices], until: float = float("inf")
+) -> list[Mark] | None:
+    """Every mark of the race with its accuracy; a line is kept of each, so that none is made twice.
+
+    None where `until` has come before all are.
+    """
     folder, file = args.out / "race", args.out / "scores.jsonl"
     kept = [Mark(**json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
     images = None
@@ -218,6 +233,8 @@ def scored(args: argparse.Namespace, spec: RunSpec, slices: Mapping[str, turns.S
         for mark in [Mark(side, 0, 0.0), *marks(folder, side, when)]:
             if any((mark.side, mark.step) == (one.side, one.step) for one in kept):
                 continue
+            if time.time() >= until:
+                return None
             images = images or splits(args, spec)
             first = [
                 one.accuracy for one in kept if one.step == mark.step == 0
@@ -297,29 +314,57 @@ def machine() -> dict[str, str]:
     return {"processor": platform.processor() or platform.machine(), "cores": str(os.cpu_count()), **versions}
 
 
-def run(args: argparse.Namespace) -> None:
-    """Rates, race, scores; each is skipped where an earlier call made it."""
-    spec, state = spec_of(args), args.out / "state.json"
+class State:
+    """What earlier calls came to; on the disk as soon as it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: dict = json.loads(path.read_text()) if path.exists() else {}
+
+    def keep(self, **values: object) -> None:
+        """Add `values`."""
+        self.values |= values
+        half = self.path.with_suffix(".half-written")
+        half.write_text(json.dumps(self.values))
+        half.replace(self.path)
+
+
+def raced(args: argparse.Namespace, spec: RunSpec, state: State, until: float) -> bool:
+    """Race, or go on with a race that was stopped; whether it is over."""
+    minutes = {"sslkit": args.sslkit_minutes or args.minutes, "lightly": args.minutes}
+    steps = {
+        side: max(1, round(state.values["rates"].get(side, 0) * 60 * minutes[side] / size))
+        for side, size in batches(args, spec).items()
+    }
+    every = {side: max(1, count // args.marks) for side, count in steps.items()}
+    folder = args.out / "race"
+    if state.values.get("race") != "stopped":  # a call that was killed did not write when it ran
+        shutil.rmtree(folder, ignore_errors=True)
+        state.keep(slices={})
+    earlier = {side: [(begin, end) for begin, end in when] for side, when in state.values["slices"].items()}
+    state.keep(race="running")
+    taken = race(args, folder, steps, every, seconds=args.turn, until=until, earlier=earlier)
+    state.keep(race="stopped" if taken.left else "over", slices=taken.slices)
+    return not taken.left
+
+
+def run(args: argparse.Namespace) -> bool:
+    """Rates, race, scores; each is skipped where an earlier call made it. Whether all is done."""
+    spec, until = spec_of(args), time.time() + 60 * args.budget
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / "spec.yaml").write_text(dump(spec))
-    done: dict = json.loads(state.read_text()) if state.exists() else {}
-    if "rates" not in done:
-        done["rates"] = rates(args, spec)
-        state.write_text(json.dumps(done))
-    for side, rate in done["rates"].items():
+    state = State(args.out / "state.json")
+    if "rates" not in state.values:
+        state.keep(rates=rates(args, spec))
+    for side, rate in state.values["rates"].items():
         print(f"{side:<8} {rate:7.1f} images/s", flush=True)
     if args.rates:
-        return
-    if "slices" not in done:
-        minutes = {"sslkit": args.sslkit_minutes or args.minutes, "lightly": args.minutes}
-        steps = {
-            side: max(1, round(done["rates"].get(side, 0) * 60 * minutes[side] / size))
-            for side, size in batches(args, spec).items()
-        }
-        every = {side: max(1, count // args.marks) for side, count in steps.items()}
-        done["slices"] = race(args, args.out / "race", steps, every, seconds=args.turn)
-        state.write_text(json.dumps(done))
-    seen = scored(args, spec, done["slices"])
+        return True
+    if state.values.get("race") != "over" and not raced(args, spec, state, until):
+        return False
+    seen = scored(args, spec, state.values["slices"], until)
+    if seen is None:
+        return False
     lines = table(seen)
     print(shown(lines))
     draw(seen, args.out / "figure.png")
@@ -327,11 +372,12 @@ def run(args: argparse.Namespace) -> None:
         "settings": {key: str(value) for key, value in vars(args).items()},
         "spec": spec.model_dump(mode="json", exclude_unset=True),
         "machine": machine(),
-        "images_per_s": done["rates"],
+        "images_per_s": state.values["rates"],
         "marks": [mark._asdict() for mark in seen],
         "reached": lines,
     }
     (args.out / "results.json").write_text(json.dumps(results, indent=1))
+    return True
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -341,6 +387,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--root", type=Path, required=True, help="the folder of CIFAR-10")
     parser.add_argument("--minutes", type=float, default=30.0, help="of training, of each side")
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=float("inf"),
+        help="minutes of this call; saving takes some seconds more",
+    )
     parser.add_argument("--sslkit-minutes", type=float, help="of sslkit's side, where they differ")
     parser.add_argument(
         "--spec", metavar="FILE[:ROW]", help="the recipe (default: SimCLR of cifar10_cpu.yaml)"
@@ -369,8 +421,10 @@ def main() -> int:
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends what it has stopped
     torch.set_num_threads(args.threads)
-    run(args)
-    return os.EX_OK
+    if run(args):
+        return os.EX_OK
+    print("not done: call again to go on", flush=True)
+    return UNFINISHED
 
 
 if __name__ == "__main__":

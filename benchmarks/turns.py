@@ -9,11 +9,21 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 Slices = list[tuple[float, float]]
 """(begin, end) of each turn, in seconds since the epoch, as the times of files are."""
 GRACE = 60.0
 """Seconds that a process gets to end."""
+
+
+class Taken(NamedTuple):
+    """What came of the turns."""
+
+    slices: dict[str, Slices]
+    """When each process ran, in earlier calls too."""
+    left: list[str]
+    """Those that have not ended, as time was up; asked to save and gone."""
 
 
 def order(names: Sequence[str]) -> Iterator[str]:
@@ -36,10 +46,13 @@ def take_turns(
     *,
     seconds: float,
     limit: float = float("inf"),
-) -> dict[str, Slices]:
-    """Run all `commands` to their end, in turns of `seconds`; return when each of them ran.
+    until: float = float("inf"),
+    earlier: Mapping[str, Slices] | None = None,
+) -> Taken:
+    """Run all `commands` to their end, in turns of `seconds`.
 
-    A process is stopped with all that it started. What has run for `limit` seconds is asked to end.
+    A process is stopped with all that it started. What has run for `limit` seconds is asked to end, and so are all at
+    `until`.
 
     Args:
         commands: name -> words.
@@ -47,15 +60,17 @@ def take_turns(
         environment: of all.
         seconds: a turn.
         limit: of one process, over its turns.
+        until: seconds since the epoch.
+        earlier: turns of calls before, which count as these do.
 
     Raises:
         SystemExit: one of them failed.
     """
     running: dict[str, subprocess.Popen[bytes]] = {}
-    slices: dict[str, Slices] = {name: [] for name in commands}
+    slices: dict[str, Slices] = {name: list((earlier or {}).get(name, ())) for name in commands}
     left, turns = set(commands), order(list(commands))
     try:
-        while left:
+        while left and time.time() < until:
             name = next(turns)
             if name not in left:
                 continue
@@ -64,7 +79,7 @@ def take_turns(
                 _signal(running[name], signal.SIGCONT)
             else:
                 running[name] = _started(commands[name], logs / f"{name}.log", environment)
-            code = _wait(running[name], min(seconds, limit - active(slices[name], begin)))
+            code = _wait(running[name], min(seconds, limit - active(slices[name], begin), until - begin))
             _signal(running[name], signal.SIGSTOP if code is None else signal.SIGKILL)  # what it left behind
             slices[name].append((begin, time.time()))
             if code is not None:
@@ -76,7 +91,7 @@ def take_turns(
     finally:
         for process in running.values():
             _end(process)
-    return slices
+    return Taken(slices, [name for name in commands if name in left])
 
 
 def _started(words: Sequence[str], log: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

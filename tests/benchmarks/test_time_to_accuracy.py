@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from sslkit.specs.load import dump
 from sslkit.train.launch import train
@@ -169,3 +171,103 @@ def test_lightly_trains_the_same_network(small, scripts, cifar10, tmp_path, monk
     states = before.state_dict(), after.state_dict()
     assert states[0].keys() == states[1].keys()
     assert any(not state.equal(states[1][name]) for name, state in states[0].items())
+
+
+def test_lightly_goes_on_where_sigterm_stopped_it(small, scripts, cifar10, tmp_path, monkeypatch):
+    pytest.importorskip("lightly", reason="lightly is not installed")
+    lightly = scripts("lightly_simclr")
+    spec = small.spec_of(arguments(small, cifar10, "--lightly-workers", "0"))
+    (tmp_path / "spec.yaml").write_text(dump(spec))
+    out = tmp_path / "out"
+    monkeypatch.setattr(
+        "sys.argv",
+        [
+            "x",
+            "--spec",
+            str(tmp_path / "spec.yaml"),
+            "--out",
+            str(out),
+            "--steps",
+            "3",
+            "--every",
+            "1",
+            "--workers",
+            "0",
+        ],
+    )
+    asked = SimpleNamespace(asked=True)
+    monkeypatch.setattr(lightly, "Stop", lambda: asked)
+    assert lightly.main() == 143
+    assert [path.name for path in sorted(out.glob("step-*"))] == ["step-00000001.pt"]
+    assert torch.load(out / "state.pt", weights_only=True)["step"] == 1
+    asked.asked = False
+    assert lightly.main() == 0
+    assert [path.name for path in sorted(out.glob("step-*"))] == [f"step-0000000{n}.pt" for n in (1, 2, 3)]
+
+
+def test_what_lightly_saves_brings_all_of_it_back(scripts, tmp_path):
+    lightly = scripts("lightly_simclr")
+
+    def parts():
+        model = torch.nn.Linear(2, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+        return {"model": model, "optimizer": optimizer}
+
+    torch.manual_seed(0)
+    one, other = parts(), parts()
+    assert lightly.go_on(other, tmp_path / "state.pt") == 0
+    one["model"](torch.ones(1, 2)).sum().backward()
+    one["optimizer"].step()
+    lightly.whole(
+        tmp_path / "state.pt", {"step": 7, **{name: part.state_dict() for name, part in one.items()}}
+    )
+    assert lightly.go_on(other, tmp_path / "state.pt") == 7
+    assert one["model"].weight.equal(other["model"].weight)
+    assert len(other["optimizer"].state_dict()["state"]) == 2
+
+
+@pytest.fixture
+def started(small, cifar10, tmp_path):
+    args = arguments(small, cifar10, "--minutes", "1", "--out", str(tmp_path / "out"))
+    args.out.mkdir()
+    state = small.State(args.out / "state.json")
+    state.keep(rates={"sslkit": 16.0, "lightly": 8.0})
+    return args, small.spec_of(args), state
+
+
+def test_a_race_that_was_stopped_goes_on_and_one_that_was_killed_begins_anew(small, started, monkeypatch):
+    args, spec, state = started
+    (args.out / "race").mkdir()
+    (args.out / "race" / "of-a-killed-call").touch()
+    calls = []
+
+    def race(args, folder, steps, every, *, seconds, until, earlier):
+        calls.append((dict(steps), earlier))
+        return small.turns.Taken(
+            {"sslkit": [(0.0, 5.0)], "lightly": []}, ["lightly"] if len(calls) == 1 else []
+        )
+
+    monkeypatch.setattr(small, "race", race)
+    assert not small.raced(args, spec, state, 0.0)
+    assert not (args.out / "race" / "of-a-killed-call").exists()
+    assert small.State(args.out / "state.json").values["race"] == "stopped"
+    assert small.raced(args, spec, small.State(args.out / "state.json"), 0.0)
+    assert calls[0] == ({"sslkit": 60, "lightly": 30}, {})
+    assert calls[1][1] == {"sslkit": [(0.0, 5.0)], "lightly": []}
+    state.keep(race="running")
+    assert small.raced(args, spec, state, 0.0)
+    assert calls[2][1] == {}, "nobody knows when it ran"
+
+
+def test_when_time_is_up_nothing_is_scored_any_more(small, started):
+    args, spec, _ = started
+    assert small.scored(args, spec, {"lightly": [(0.0, 1.0)]}, until=0.0) is None
+    assert not (args.out / "scores.jsonl").exists()
+
+
+def test_time_that_is_up_is_an_exit_code_of_its_own(script, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["x", "--root", "y", "--only", "sslkit"])
+    monkeypatch.setattr(script.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(script, "run", lambda args: False)
+    assert script.main() == script.UNFINISHED
+    assert "call again" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from itertools import islice
 
 import pytest
@@ -36,7 +37,8 @@ def test_a_clock_runs_in_its_turns_alone(turns, when, seconds):
 
 def test_a_process_and_its_workers_stand_still_while_the_other_runs(turns, tmp_path):
     both = {"A": words(PARENT, TICKER), "B": words(TICKER)}
-    slices = turns.take_turns(both, tmp_path, {}, seconds=0.15)
+    slices, left = turns.take_turns(both, tmp_path, {}, seconds=0.15)
+    assert left == []
     assert min(map(len, slices.values())) >= 2, "they took turns"
     for name, other in ("AB", "BA"):
         ticks = [float(line) for line in (tmp_path / f"{name}.log").read_text().split()]
@@ -47,11 +49,36 @@ def test_a_process_and_its_workers_stand_still_while_the_other_runs(turns, tmp_p
 
 
 def test_what_runs_for_its_limit_is_ended(turns, tmp_path):
-    slices = turns.take_turns(
+    slices, left = turns.take_turns(
         {"A": words(ENDLESS), "B": words(ENDLESS)}, tmp_path, {}, seconds=0.1, limit=0.25
     )
+    assert left == []
     for when in slices.values():
         assert 0.25 <= turns.active(when, float("inf")) < 2
+
+
+SAVES = """
+import pathlib, signal, sys, time
+file = pathlib.Path(sys.argv[1])
+file.exists() and sys.exit(0)
+signal.signal(signal.SIGTERM, lambda *_: (file.write_text("saved"), sys.exit(143)))
+while True:
+    time.sleep(0.01)
+"""
+
+
+def test_when_time_is_up_all_are_asked_to_save_and_the_next_call_counts_on(turns, tmp_path):
+    both = {name: words(SAVES, str(tmp_path / f"saved-{name}")) for name in "AB"}
+    first = turns.take_turns(both, tmp_path, {}, seconds=0.3, until=time.time() + 1)
+    assert first.left == ["A", "B"]
+    assert all((tmp_path / f"saved-{name}").read_text() == "saved" for name in "AB")
+    spent = {name: turns.active(when, float("inf")) for name, when in first.slices.items()}
+    assert all(0.25 < seconds < 2 for seconds in spent.values())
+    second = turns.take_turns(both, tmp_path, {}, seconds=5, earlier=first.slices)
+    assert second.left == []
+    for name, when in second.slices.items():
+        assert when[: len(first.slices[name])] == first.slices[name]
+        assert turns.active(when, float("inf")) > spent[name]
 
 
 def test_one_that_fails_is_told_with_its_last_lines_and_the_other_ends(turns, tmp_path):
