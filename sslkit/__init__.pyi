@@ -94,6 +94,7 @@ from sslkit_objectives.specs.contrastive import MoCoV2 as MoCoV2
 from sslkit_objectives.specs.contrastive import MoCoV3 as MoCoV3
 from sslkit_objectives.specs.contrastive import SimCLR as SimCLR
 from sslkit_objectives.specs.dino import DINO as DINO
+from sslkit_objectives.specs.dinov2 import DINOv2 as DINOv2
 from sslkit_objectives.specs.distill import Distill as Distill
 from sslkit_objectives.specs.gram import Gram as Gram
 from sslkit_objectives.specs.hybrid import Hybrid as Hybrid

@@ -29,6 +29,7 @@ KINDS = {
         "wmse": "sslkit_objectives.specs.moments:WMSE",
         "rotation": "sslkit_objectives.specs.joint_embedding:Rotation",
         "dino": "sslkit_objectives.specs.dino:DINO",
+        "dinov2": "sslkit_objectives.specs.dinov2:DINOv2",
         "ibot": "sslkit_objectives.specs.ibot:IBOT",
         "masked_distillation": "sslkit_objectives.specs.masked_distillation:MaskedDistillation",
         "hybrid": "sslkit_objectives.specs.hybrid:Hybrid",

@@ -16,6 +16,14 @@ EVERY = {
     "tico": {"kind": "tico", "projector": HEAD},
     "wmse": {"kind": "wmse", "projector": {"hidden": 16, "out": 4}, "size": 16},
     "nnclr": {"kind": "nnclr", "projector": HEAD, "predictor": HEAD, "support": 40},
+    "byol_crops": {"kind": "byol", "projector": HEAD, "predictor": HEAD, "predictor_per": "crop"},
+    "dinov2": {
+        "kind": "dinov2",
+        "local": None,
+        "prototypes": 6,
+        "head": {"layers": 2, "hidden": 16, "bottleneck": 8},
+        "masker": {"kind": "bernoulli", "ratio": 0.4},
+    },
     "rotation": {"kind": "rotation", "turns": [0, 0]},
 }
 

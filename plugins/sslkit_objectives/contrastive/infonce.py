@@ -22,10 +22,19 @@ from sslkit.functional.info_nce import (
     unit,
 )
 from sslkit.interfaces import Objective, Output, Tokens
+from sslkit.nn.crop_heads import CropHeads, Sharing, predictor_of
 from sslkit.nn.negative_queue import Queue
 from sslkit.nn.projection_head import ProjectionHead
 from sslkit.plugin import Env, Projection
 from sslkit_objectives.sides import Sides
+
+
+class Heads(NamedTuple):
+    """Of queries and keys, and of queries after it."""
+
+    projector: Projection
+    predictor: Projection | None
+    predictor_per: Sharing
 
 
 class Contrast(NamedTuple):
@@ -49,17 +58,19 @@ class Contrast(NamedTuple):
 class InfoNCEObjective(Objective):
     """Every query against its candidates."""
 
-    def __init__(
-        self, sides: Sides, projector: Projection, predictor: Projection | None, contrast: Contrast, env: Env
-    ) -> None:
+    def __init__(self, sides: Sides, heads: Heads, contrast: Contrast, env: Env) -> None:
         super().__init__()
+        projector, predictor = heads.projector, heads.predictor
         self.sides, self.contrast = sides, contrast
         self.student_keys = sides.net == "student"
         self.compares = contrast.in_batch
         self.passes = sides.passes
         self.crops = {view: 2 // len(sides.views) for view in sides.views}
         self.projector = ProjectionHead(projector, env.net("student").dim)
-        self.predictor = nn.Identity() if predictor is None else ProjectionHead(predictor, projector.out)
+        self.predictor: nn.Module = nn.Identity()
+        if predictor is not None:
+            queries = env.view(sides.view).crops if contrast.symmetric or sides.key_view is not None else 1
+            self.predictor = predictor_of(predictor, projector.out, heads.predictor_per, queries)
         if not self.student_keys:
             self.key_projector = copy.deepcopy(self.projector).requires_grad_(False)
             self.twins, self.follows = {"projector": "key_projector"}, sides.net
@@ -103,6 +114,8 @@ class InfoNCEObjective(Objective):
 
     def _head(self, head: nn.Module, features: Tensor) -> Tensor:
         """Crops through a head, together or in turn."""
+        if isinstance(head, CropHeads):
+            return head.per_crop(features)
         if not isinstance(head, ProjectionHead):
             return features
         return head(features) if self.contrast.joint_norm else head.per_crop(features)

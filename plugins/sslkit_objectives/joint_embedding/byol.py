@@ -12,6 +12,7 @@ from torch import Tensor
 from sslkit.functional.feature_std import feature_std
 from sslkit.functional.joint_embedding_losses import byol
 from sslkit.interfaces import Encode, Objective, Output, Tokens
+from sslkit.nn.crop_heads import Sharing, predictor_of
 from sslkit.nn.projection_head import ProjectionHead
 from sslkit.plugin import Env, Projection
 
@@ -21,13 +22,23 @@ class BYOLObjective(Objective):
     """Each crop's prediction of the moving average's embedding of every other crop."""
 
     def __init__(
-        self, view: str, net: str, projector: Projection, predictor: Projection | None, env: Env
+        self,
+        view: str,
+        net: str,
+        projector: Projection,
+        predictor: Projection | None,
+        sharing: Sharing,
+        env: Env,
     ) -> None:
+        """`sharing`: of the predictor among crops."""
         super().__init__()
         self.passes = (Encode(view), Encode(view, net=net))
         self.crops = {view: 2}
         self.projector = ProjectionHead(projector, env.net("student").dim)
-        self.predictor = None if predictor is None else ProjectionHead(predictor, projector.out)
+        crops = env.view(view).crops
+        self.predictor = None
+        if predictor is not None:
+            self.predictor = predictor_of(predictor, projector.out, sharing, crops)
         self.goal_projector = copy.deepcopy(self.projector).requires_grad_(False)
         self.twins, self.follows = {"projector": "goal_projector"}, net
 

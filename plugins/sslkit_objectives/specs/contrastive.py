@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import MaskerField, ObjectiveSpec, Problem, Projection, Reference, ViewName, completed_by
-from sslkit_objectives.specs.head_widths import width_problems
+from sslkit_objectives.specs.head_widths import PredictorPer, width_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -58,6 +58,8 @@ class InfoNCE(ObjectiveSpec):
     """Head of queries and keys; a moving average of it makes keys where `net` is one."""
     predictor: Projection | None = None
     """Head of queries only, after the projector (MoCo v3)."""
+    predictor_per: PredictorPer = "all"
+    """One predictor for all crops of queries, or one for each position; with `crop`, not `joint_norm`."""
     joint_norm: bool = False
     """Crops share the statistics of the heads' batch norm (SimCLR); else each has its own (MoCo v3)."""
     temperature: float = Field(0.1, gt=0)
@@ -106,6 +108,8 @@ class InfoNCE(ObjectiveSpec):
         yield from _places(self)
         yield from width_problems(self.projector, self.predictor)
         yield from self._negatives(run)
+        if self.predictor_per == "crop" and self.joint_norm:
+            yield Problem("predictor_per", "`crop` has no statistics to share; leave `joint_norm` out")
         if self.scale_2t and self.learn_temperature:
             yield Problem(
                 "scale_2t", "would let a learned temperature shrink the loss; leave one of the two out"
@@ -135,16 +139,18 @@ class InfoNCE(ObjectiveSpec):
             "max_scale": ("learn_temperature", self.learn_temperature),
             "exclude_self": ("all_crops", self.all_crops),
             "gather": ("in_batch", self.in_batch),
+            "predictor_per": ("predictor", self.predictor is not None),
         }
         for field, (other, there) in needs.items():
             if not there:
                 yield Problem(field, f"has no effect without `{other}`; give that too, or leave this out")
 
     def build(self, env: Env) -> Objective:
-        from sslkit_objectives.contrastive.infonce import Contrast, InfoNCEObjective
+        from sslkit_objectives.contrastive.infonce import Contrast, Heads, InfoNCEObjective
         from sslkit_objectives.sides import Sides
 
         sides = Sides(self.view, self.key_view, self.masker, self.mode, self.net)
+        heads = Heads(self.projector, self.predictor, self.predictor_per)
         contrast = Contrast(
             joint_norm=self.joint_norm,
             temperature=self.temperature,
@@ -159,7 +165,7 @@ class InfoNCE(ObjectiveSpec):
             directions=self.directions,
             scale_2t=self.scale_2t,
         )
-        return InfoNCEObjective(sides, self.projector, self.predictor, contrast, env)
+        return InfoNCEObjective(sides, heads, contrast, env)
 
 
 def _places(spec: InfoNCE) -> Iterator[Problem]:
@@ -275,6 +281,8 @@ class MoCoV3(ObjectiveSpec):
     """Head (MoCo v3, ViT: 3 layers of 4096, 256 out, a plain batch norm last; ResNet: 2 layers)."""
     predictor: Annotated[Projection, completed_by(MOCO_V3_PREDICTOR)] = MOCO_V3_PREDICTOR
     """Head of queries after it (MoCo v3, ViT: 2 layers; ResNet: without the last batch norm)."""
+    predictor_per: PredictorPer = "all"
+    """One predictor for all crops (MoCo v3), or one for each position: for crops augmented each in its own way."""
     temperature: float = Field(0.2, gt=0)
     """What cosines are divided by (MoCo v3, ViT: 0.2; ResNet: 1)."""
 
@@ -292,6 +300,7 @@ class MoCoV3(ObjectiveSpec):
             net=self.net,
             projector=self.projector,
             predictor=self.predictor,
+            predictor_per=self.predictor_per,
             temperature=self.temperature,
             directions="sum",
             scale_2t=True,

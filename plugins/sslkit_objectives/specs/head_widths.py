@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from sslkit.plugin import Problem, Projection
+
+PredictorPer = Literal["all", "crop"]
+"""Which crops share a predictor."""
 
 
 def width_problems(projector: Projection, predictor: Projection | None) -> Iterator[Problem]:

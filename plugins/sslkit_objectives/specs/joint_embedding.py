@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import AverageName, Count, ObjectiveSpec, Problem, Projection, ViewName, completed_by
-from sslkit_objectives.specs.head_widths import width_problems
+from sslkit_objectives.specs.head_widths import PredictorPer, width_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -42,6 +42,8 @@ class BYOL(ObjectiveSpec):
     """Head of both nets (BYOL: 2 layers, 4096 and 256, biases before batch norm only)."""
     predictor: Annotated[Projection, completed_by(BYOL_HEAD)] | None = BYOL_HEAD
     """Head of the student after it (BYOL: the same). null: none, which collapses."""
+    predictor_per: PredictorPer = "all"
+    """One predictor for all crops (BYOL), or one for each position: for crops augmented each in its own way."""
 
     @classmethod
     def example(cls) -> Self:
@@ -50,10 +52,16 @@ class BYOL(ObjectiveSpec):
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from width_problems(self.projector, self.predictor)
 
+    def unused(self, run: RunSpec) -> Iterator[Problem]:
+        yield from super().unused(run)
+        if self.predictor is None:
+            yield Problem("predictor_per", "has no effect, as `predictor` is null; leave it out")
+
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.byol import BYOLObjective
 
-        return BYOLObjective(self.view, self.net, self.projector, self.predictor, env)
+        sharing = self.predictor_per
+        return BYOLObjective(self.view, self.net, self.projector, self.predictor, sharing, env)
 
 
 @final
@@ -67,6 +75,8 @@ class SimSiam(ObjectiveSpec):
     """Head (SimSiam: 3 layers of 2048, a plain batch norm last; CIFAR-10: 2 layers)."""
     predictor: Annotated[Projection, completed_by(SIMSIAM_PREDICTOR)] = SIMSIAM_PREDICTOR
     """Head after it (SimSiam: 2 layers with a bottleneck of 512, a bias last)."""
+    predictor_per: PredictorPer = "all"
+    """One predictor for all crops (SimSiam), or one for each position: for crops augmented each in its own way."""
 
     @classmethod
     def example(cls) -> Self:
@@ -78,7 +88,7 @@ class SimSiam(ObjectiveSpec):
     def build(self, env: Env) -> Objective:
         from sslkit_objectives.joint_embedding.simsiam import SimSiamObjective
 
-        return SimSiamObjective(self.view, self.projector, self.predictor, env)
+        return SimSiamObjective(self.view, self.projector, self.predictor, self.predictor_per, env)
 
 
 @final
