@@ -35,6 +35,7 @@ CONTEXT.set_forkserver_preload(
         "tests.distributed.fsdp_worker",
         "tests.distributed.pair_worker",
         "tests.distributed.statistics_worker",
+        "tests.distributed.python_run_worker",
         "tests.distributed.signal_worker",
         "tests.distributed.srun_worker",
         "tests.distributed.token_cache_worker",
