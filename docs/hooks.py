@@ -241,8 +241,8 @@ def picture(text: str) -> bytes:
     import torch
     from matplotlib.figure import Figure
 
-    from sslkit.core.context import Grid
     from sslkit.core.random_stream import Draw
+    from sslkit.core.view import Grid
     from sslkit.testing.fake_scene import VIEW, env_of
 
     slot: Any = Annotated[MaskerSpec, Slot()]

@@ -20,9 +20,10 @@ from sslkit.core.objective import Objective, Part
 from sslkit.core.passes import Encode, Mask, Mode, Output, Patches, Pictures, Request, Tokens
 from sslkit.core.pixel_range import PixelRange, resolve_range, to_pixels
 from sslkit.core.random_stream import Draw
-from sslkit.core.source import Blocks, Source
+from sslkit.core.source import Blocks, Source, readable_samples
 from sslkit.core.system import System
 from sslkit.core.target import Target
+from sslkit.core.transform import Transform, bytes_of, text_of
 from sslkit.data.content_hash import cache_folder, digests_of_files, digests_within, state_of
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
@@ -67,6 +68,7 @@ __all__ = [
     "Objective",
     "Source",
     "Target",
+    "Transform",
 ]
 
 # Passes: what is asked of a backbone, and what comes back.
@@ -133,6 +135,13 @@ __all__ += [
 # Sources: images that lie together, which training reads one soon after the other.
 __all__ += [
     "Blocks",
+]
+
+# Sources and transforms: text as it travels.
+__all__ += [
+    "bytes_of",
+    "readable_samples",
+    "text_of",
 ]
 
 # Sources: stored values as pixels in [0, 1].

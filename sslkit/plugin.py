@@ -5,8 +5,9 @@ Components come from `sslkit.interfaces`. What both export is the stable interfa
 
 from __future__ import annotations
 
-from sslkit.core.context import Env, Grid, Length, NetInfo, View
+from sslkit.core.context import Env, Length, NetInfo
 from sslkit.core.problem import Problem
+from sslkit.core.view import Grid, Size, Stream, View, sides_of
 from sslkit.errors import (
     CheckpointError,
     DataError,
@@ -45,6 +46,8 @@ from sslkit.specs.families import (
     SourceSpec,
     TargetField,
     TargetSpec,
+    TransformField,
+    TransformSpec,
 )
 from sslkit.specs.listed_files import FolderRules, ListedFiles, ListingFile, listed_files, test_split_conflict
 from sslkit.specs.listing_columns import ListingColumns
@@ -58,7 +61,7 @@ from sslkit.specs.projection_head import BatchNormMode, Projection, group_proble
 from sslkit.specs.protocol_names import own_fields, protocol
 from sslkit.specs.python_objects import Held, holding, missing_objects
 from sslkit.specs.readout import Readout
-from sslkit.specs.references import AverageName, CopyName, NetName, Reference, ViewName
+from sslkit.specs.references import AverageName, CopyName, NetName, Reference, TrainedName, ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule, Ramp, Shape, Value, eased, ends
 from sslkit.specs.split import SplitSpec
@@ -96,6 +99,8 @@ __all__ += [
     "Spec",
     "TargetField",
     "TargetSpec",
+    "TransformField",
+    "TransformSpec",
 ]
 
 # Fields: types of values, and defaults.
@@ -109,6 +114,7 @@ __all__ += [
     "Range",
     "Reference",
     "Shape",
+    "TrainedName",
     "Value",
     "ViewName",
     "completed_by",
@@ -131,7 +137,14 @@ __all__ += [
     "Grid",
     "Length",
     "NetInfo",
+    "Size",
     "View",
+    "sides_of",
+]
+
+# What sources give of every sample.
+__all__ += [
+    "Stream",
 ]
 
 # What `problems` and `unused` read and yield.

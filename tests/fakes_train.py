@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from sslkit.build.maskers import make_maskers
 from sslkit.build.system import make_views
-from sslkit.core.context import Env, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.random_stream import Draw
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.core.view import View
 from sslkit.errors import DataError
 from sslkit.functional.precision import at_least_float32
 from sslkit.nn.frozen import frozen_copy

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 
 from sslkit import MAE, NormalizedPixel, Pixel, ViT
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.passes import Mask, Request
+from sslkit.core.view import Grid, View
 
 VIEW = View(32, 1, 3, (0.0,) * 3, (1.0,) * 3)
 ENV = Env({"global": VIEW}, {"student": NetInfo(32, 2)}, {"global": Grid(4, 4, 8)})

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from sslkit.core.context import Env, Grid
+from sslkit.core.context import Env
 from sslkit.core.masker import Scene
+from sslkit.core.view import Grid
 from sslkit.testing.fake_scene import VIEW, env_of
 
 UNSEEN = Scene(torch.empty(0))

@@ -9,9 +9,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sslkit.functional.resize import Box, Interpolation, resize_bytes, resize_center, resize_crop
+from sslkit.functional.resize import Box, Interpolation, pair_of, resize_bytes, resize_center, resize_crop
 from sslkit.functional.resize_floats import resize_floats, widened
 from sslkit.interfaces import Augment, Draw, to_float, to_uint8
+from sslkit.plugin import Size
 
 BYTES_SIDE = 64
 """On a CPU, images with a longer side than this are cut one by one, by kernels for bytes."""
@@ -28,17 +29,18 @@ class RandomResizedCropAugment(Augment):
     fixes_size = True
 
     def __init__(
-        self, size: int, scale: tuple[float, float], ratio: tuple[float, float], interpolation: Interpolation
+        self, size: Size, scale: tuple[float, float], ratio: tuple[float, float], interpolation: Interpolation
     ) -> None:
-        self.size = size
+        height, width = self.sides = pair_of(size)
         self.scale = scale
-        self.ratio = ratio
+        aspect = width / height
+        self.ratio = (ratio[0] * aspect, ratio[1] * aspect)
         self.interpolation = interpolation
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> `[B, C, size, size]`."""
+        """`[B, C, H, W]` -> `[B, C, *sides]`."""
         boxes = random_boxes(draw, images.shape[-2], images.shape[-1], self.scale, self.ratio)
-        return resize_crop(images, boxes, (self.size, self.size), self.interpolation).clamp(0, 1)
+        return resize_crop(images, boxes, self.sides, self.interpolation).clamp(0, 1)
 
     def cut(self, images: Tensor | Sequence[Tensor], draw: Draw) -> Tensor:
         """The same crops of decoded images; what is large is cut from the bytes, within 1/255 of the floats."""
@@ -52,38 +54,37 @@ class RandomResizedCropAugment(Augment):
         return torch.stack([self._one(image, box) for image, box in zip(images, boxes, strict=True)])
 
     def _one(self, image: Tensor, box_4: Tensor) -> Tensor:
-        """`[C, size, size]`; the way depends on the image's own size and type only, not on its batch."""
+        """`[C, *sides]`; the way depends on the image's own size and type only, not on its batch."""
         if max(image.shape[-2:]) <= BYTES_SIDE:
             return self._batch(image[None], box_4[None])[0]
         box = Box(*box_4.tolist())
         if image.dtype == torch.uint8:
-            return resize_bytes(image, box, self.size, self.interpolation)
+            return resize_bytes(image, box, self.sides, self.interpolation)
         if image.shape[0] == 1 or max(image.shape[-2:]) < SUMS_SIDE:
             crop = box.of(image).contiguous()[None]  # so that its layout changes no bit
             return self._batch(crop, torch.tensor([[0, 0, box.height, box.width]]))[0]
         near = widened(box, image.shape[-1])
         inside = box._replace(top=0, left=box.left - near.left)
-        return resize_floats(to_float(near.of(image)), inside, self.size, self.interpolation).clamp_(0, 1)
+        return resize_floats(to_float(near.of(image)), inside, self.sides, self.interpolation).clamp_(0, 1)
 
     def _batch(self, images_BCHW: Tensor, boxes_B4: Tensor) -> Tensor:
-        """`[B, C, size, size]`: uint8 from uint8, rounded once; else float32."""
-        sides = (self.size, self.size)
-        crops = resize_crop(to_float(images_BCHW), boxes_B4, sides, self.interpolation)
+        """`[B, C, *sides]`: uint8 from uint8, rounded once; else float32."""
+        crops = resize_crop(to_float(images_BCHW), boxes_B4, self.sides, self.interpolation)
         return to_uint8(crops) if images_BCHW.dtype == torch.uint8 else crops.clamp(0, 1)
 
 
 @final
 class ResizeAugment(Augment):
-    """The central square, resized."""
+    """The center, resized."""
 
     fixes_size = True
 
-    def __init__(self, size: int, crop: float) -> None:
+    def __init__(self, size: Size, crop: float) -> None:
         self.size = size
         self.crop = crop
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, H, W]` -> `[B, C, size, size]`; draws nothing."""
+        """`[B, C, H, W]` -> `[B, C, *sides]`; draws nothing."""
         return resize_center(images, self.size, self.crop)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sslkit.interfaces import Backbone, Encode, Exported, HuggingFaceModel, Request, Tokens
 from sslkit.nn.wrapped_network import channels_last
-from sslkit.plugin import BatchNormMode, Grid, SpecError, View, reason_of
+from sslkit.plugin import BatchNormMode, Grid, Size, SpecError, View, reason_of, sides_of
 from sslkit_backbones.norm_layers import convert_or_refuse, plain_state
 from sslkit_backbones.public_weights.hugging_face_resnets import hugging_face_resnet
 from sslkit_backbones.public_weights.weight_sizes import fitting_backbone
@@ -61,26 +61,26 @@ class CNNBackbone(Backbone):
         if network.stem == "cifar":
             self.stride //= _stem_stride(self.net, network.name)
             self.changes = _small_stem(self.net, view.channels)
-        self._maps: dict[int, tuple[int, int, int]] = {}
-        self.dim = self._map_of(view.size)[0]
+        self._maps: dict[Size, tuple[int, int, int]] = {}
+        self.dim = self._map_of(view.extent)[0]
         self.loaded = None if checkpoint is None else load(self.net, checkpoint, network.name)
         convert_or_refuse(self.net, network.name, network.batch_norm, network.splits)
 
-    def grid(self, size: int) -> Grid:
+    def grid(self, size: Size) -> Grid:
         """Places of the last feature map; `patch` is its stride. Found by tracing shapes, without computing."""
         _, rows, cols = self._map_of(size)
         return Grid(rows, cols, self.stride)
 
-    def _map_of(self, size: int) -> tuple[int, int, int]:
+    def _map_of(self, size: Size) -> tuple[int, int, int]:
         """Channels, rows and columns of the last feature map."""
         if size not in self._maps:
             self._maps[size] = self._traced(size)
         return self._maps[size]
 
-    def _traced(self, size: int) -> tuple[int, int, int]:
+    def _traced(self, size: Size) -> tuple[int, int, int]:
         try:
             net = copy.deepcopy(self.net).eval().to("meta")
-            shape = net(torch.empty(1, self._channels, size, size, device="meta")).shape
+            shape = net(torch.empty(1, self._channels, *sides_of(size, 2), device="meta")).shape
         except (RuntimeError, ValueError, AssertionError) as error:
             raise SpecError(
                 f"backbone.name: {self.architecture!r} cannot read images of {size} pixels: {reason_of(error)}"

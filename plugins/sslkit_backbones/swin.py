@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
-from sslkit.plugin import Grid, SpecError, View
+from sslkit.plugin import Grid, Size, SpecError, View, sides_of
 from sslkit_backbones.patch_grid import grid_of_last_stage
 from sslkit_backbones.public_weights.weight_sizes import fitting_backbone
 from sslkit_backbones.public_weights.weights_loading import load
@@ -60,19 +60,20 @@ class SwinBackbone(Backbone):
         self.depth = len(self.net.layers[-1].blocks)
         self.mask_token: nn.Parameter | None = None
         _check_heads(self.net)
-        self.grid(view.size)
+        self.grid(view.extent)
         self.loaded = None if checkpoint is None else load(self.net, checkpoint, shape.name)
 
-    def grid(self, size: int) -> Grid:
+    def grid(self, size: Size) -> Grid:
         """Tokens of the last stage. Raises SpecError where the windows do not divide a stage."""
         grid = grid_of_last_stage(size, self.stride)
         for stage, layer in enumerate(self.net.layers):
-            window, side = int(layer.blocks[0].window_size[0]), size // self.patch // 2**stage
-            if side % window:
-                raise SpecError(
-                    f"backbone.window: windows of {window} do not divide the {side} x {side} tokens of stage {stage} "
-                    f"for images of {size} pixels; {_remedy(size, self.patch, len(self.net.layers))}"
-                )
+            windows = [int(window) for window in layer.blocks[0].window_size]
+            for window, whole in zip(windows, sides_of(size, 2), strict=True):
+                side = whole // self.patch // 2**stage
+                if side % window:
+                    tokens = f"the {side} x {side} tokens of stage {stage} for images of {whole} pixels"
+                    remedy = _remedy(whole, self.patch, len(self.net.layers))
+                    raise SpecError(f"backbone.window: windows of {window} do not divide {tokens}; {remedy}")
         return grid
 
     def serve(self, passes: Sequence[Encode]) -> None:
@@ -179,7 +180,7 @@ def _arguments(shape: SwinShape, view: View) -> dict[str, object]:
         "window_size": shape.window,
     }
     fixed = {
-        "img_size": view.size,
+        "img_size": view.extent,
         "patch_size": shape.patch,
         "in_chans": view.channels,
         "num_classes": 0,

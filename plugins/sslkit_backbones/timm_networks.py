@@ -58,7 +58,7 @@ def vit_arguments(shape: ViTShape, view: View) -> dict[str, object]:
     }
     optional = {**sizes, "init_values": shape.layer_scale, "act_layer": shape.activation}
     arguments = {
-        "img_size": view.size,
+        "img_size": view.extent,
         "in_chans": view.channels,
         "num_classes": 0,
         "global_pool": "",

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sslkit.functional.patches import conv_patches
 from sslkit.interfaces import Attentions, Backbone, Encode, Exported, HuggingFaceModel, Request, Tokens
-from sslkit.plugin import Grid, Problem, SpecError, View
+from sslkit.plugin import Grid, Problem, Size, SpecError, View, sides_of
 from sslkit_backbones.attention_layers import attention_weights, class_attention
 from sslkit_backbones.layer_numbers import vit_layer
 from sslkit_backbones.position_bias import Geometry, block_arguments, geometry, is_relative, rope_of
@@ -37,7 +37,7 @@ class ViTBackbone(Backbone):
         """`pretrained`: begin with the weights that timm has for the name."""
         super().__init__()
         self.arguments = vit_arguments(shape, view)
-        self.architecture, self.size = shape.name, view.size
+        self.architecture, self.size = shape.name, view.extent
         self.net: ViTNet = create_vit(shape, self.arguments)
         self.dim = int(self.net.embed_dim)
         self.depth = len(self.net.blocks)
@@ -55,8 +55,9 @@ class ViTBackbone(Backbone):
         table = None if self.loaded is None else self.loaded.positions
         self.learned_positions = table is not None and not is_sincos(table)
 
-    def grid(self, size: int) -> Grid:
-        return Grid(size // self.patch, size // self.patch, self.patch)
+    def grid(self, size: Size) -> Grid:
+        rows, cols = (side // self.patch for side in sides_of(size, 2))
+        return Grid(rows, cols, self.patch)
 
     def serve(self, passes: Sequence[Encode]) -> None:
         """Make a mask token only where a pass puts it in."""
@@ -100,6 +101,10 @@ class ViTBackbone(Backbone):
         return Exported(self.architecture, self.arguments, self.net.state_dict())
 
     def hugging_face(self) -> HuggingFaceModel:
+        if not isinstance(self.size, int):
+            raise SpecError(
+                f"transformers has no such network: it reads images of {self.size}, which are not square"
+            )
         return hugging_face_model(self.net, self.size, self.mask_token)
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:

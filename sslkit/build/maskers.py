@@ -11,7 +11,8 @@ from sslkit.core.masker import Masker
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
 from sslkit.errors import SpecError
-from sslkit.specs.families import MaskerSpec
+from sslkit.specs.families import MaskerSpec, masker_misfit
+from sslkit.specs.walk import walk
 
 Maskers = Mapping[int, Masker]
 """Index of a pass -> its masker."""
@@ -65,8 +66,16 @@ def _asker(system: System, request: Encode) -> str:
     return f"objectives.{owners[0].replace('/', '.objectives.')}: " if len(objectives) > 1 else ""
 
 
+def _require_axes(request: Encode, env: Env) -> None:
+    grid = env.grid(request.view)
+    for _, spec in walk(request.mask):
+        if isinstance(spec, MaskerSpec) and spec.axes is not None and len(grid.shape) not in spec.axes:
+            raise SpecError(masker_misfit(spec, request.view, len(grid.shape)))
+
+
 def _masker(request: Encode, env: Env) -> Masker:
     try:
+        _require_axes(request, env)
         masker = masker_spec(request).build(env, request.view)
         for guide in masker.passes:
             env.net(guide.net)
@@ -81,7 +90,7 @@ def _require_fixed(masker: Masker, request: Encode, env: Env) -> None:
         kind = masker_spec(request).kind_name()
         raise SpecError(
             f"masker: {kind!r} hides a varying number of patches, but this objective leaves hidden "
-            f"patches out and needs a fixed number; {grid.rows} x {grid.cols} patches fit {_fixed(env, request.view)}"
+            f"patches out and needs a fixed number; {grid} patches fit {_fixed(env, request.view)}"
         )
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, final
 
 from sslkit.build.saved_state import load_net, load_system
-from sslkit.build.system import length_of, make_net, make_system, make_views
+from sslkit.build.system import Inputs, length_of, make_net, make_system, make_views
 from sslkit.core.backbone import Backbone
 from sslkit.core.context import Env
 from sslkit.core.passes import Encode
@@ -33,10 +35,12 @@ class Restored:
     def __init__(self, spec: RunSpec, resolved: Mapping[str, Any], loaded: Loaded) -> None:
         """`resolved`: what the lock says of the run's length, channels and passes."""
         self.spec, self.loaded, self._resolved = spec, loaded, resolved
-        self.views = make_views(spec, int(resolved["channels"]))
+        kept = resolved.get("inputs", {}).get("channels")
+        channels = int(resolved["channels"])
+        self.views = make_views(spec, Inputs(kept, learned_of(resolved)) if kept else channels)
 
     def net(self, name: str) -> Backbone:
-        """The net called `name`, `student` or one of the spec's `nets`; low-rank changes are merged into its weights.
+        """The net called `name`: `student`, a tower, or one of `nets`; low-rank changes are merged into its weights.
 
         Raises:
             CheckpointError: the checkpoint does not fit it.
@@ -48,7 +52,8 @@ class Restored:
     def _net(self, name: str) -> Backbone:
         if "_whole" in vars(self):
             return self.system.nets[name]
-        net = make_net(self.spec, self.views, name, _student_passes(self._resolved))
+        trained = self.spec.original(name)
+        net = make_net(self.spec, self.views, name, _passes_of(trained, self._resolved))
         try:
             load_net(net, name, self.loaded)
         except (
@@ -86,14 +91,29 @@ def restore(run_dir: Path, which: str = "last") -> Restored:
     return Restored(spec, read_lock(run_dir)["resolved"], loaded)
 
 
-def _student_passes(resolved: Mapping[str, Any]) -> list[Encode]:
-    """The passes that ran as the student, as far as the lock tells; none where it cannot be read."""
+def learned_of(resolved: Mapping[str, Any]) -> dict[str, str]:
+    """What the transforms of a run learned, by view, from what its lock says under `resolved`."""
+    return {name: unpacked(str(text)) for name, text in resolved.get("inputs", {}).get("learned", {}).items()}
+
+
+def packed(text: str) -> str:
+    """`text` as locks keep it: a vocabulary takes hundreds of kilobytes, which nobody reads there."""
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def unpacked(text: str) -> str:
+    """What `packed` made it of."""
+    return zlib.decompress(base64.b64decode(text)).decode()
+
+
+def _passes_of(net: str, resolved: Mapping[str, Any]) -> list[Encode]:
+    """The passes that ran through a trained net, as far as the lock tells; none where it cannot be read."""
     try:
-        passes = [entry for entry in resolved.get("passes") or () if entry["net"] == "student"]
+        passes = [entry for entry in resolved.get("passes") or () if entry["net"] == net]
         return [
-            Encode(str(entry["view"]))
+            Encode(str(entry["view"]), net)
             if entry["mask"] is None
-            else Encode(str(entry["view"]), mask=str(entry["mask"]), mode=entry["mode"])
+            else Encode(str(entry["view"]), net, mask=str(entry["mask"]), mode=entry["mode"])
             for entry in passes
         ]
     except (KeyError, TypeError):

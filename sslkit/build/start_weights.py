@@ -8,10 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sslkit.build.restore import find
+from sslkit.build.restore import find, learned_of
 from sslkit.core.backbone import Backbone
 from sslkit.core.objective import Objective
-from sslkit.core.system import System
+from sslkit.core.system import STUDENT, System
 from sslkit.errors import CheckpointError
 from sslkit.nn.low_rank import plain_names, plain_state
 from sslkit.runs.lock import read_lock
@@ -50,6 +50,25 @@ class Begun(NamedTuple):
         return {**facts, "parts": dict(self.parts)}
 
 
+def learned_before(spec: RunSpec) -> dict[str, str]:
+    """What the transforms of the run to begin with learned, by view, where this one's views have equal transforms.
+
+    Raises:
+        CheckpointError: the folder holds no run.
+    """
+    if spec.start_from is None:
+        return {}
+    lock = read_lock(spec.start_from.run)
+    views = lock["spec"].get("views", {})
+    same = {
+        name
+        for name, view in spec.views.items()
+        if view.transform is not None
+        and views.get(name, {}).get("transform") == view.transform.model_dump(mode="json")
+    }
+    return {name: text for name, text in learned_of(lock["resolved"]).items() if name in same}
+
+
 @torch.no_grad()
 def begin_with(system: System, spec: RunSpec) -> Begun | None:
     """Put the networks of the run that `spec.start_from` names into `system`; None where it names none.
@@ -69,15 +88,15 @@ def begin_with(system: System, spec: RunSpec) -> Begun | None:
     except CheckpointError as error:
         raise CheckpointError(f"start_from: {error}") from None
     state: dict[str, Tensor] = loaded.state["system"]
-    student = system.nets["student"]
-    parts = {"nets.student": _net(student, _below(state, "nets.student."))}
+    parts = {f"nets.{n}": _net(system.nets[n], _below(state, f"nets.{n}.")) for n in system.trained}
     if not parts["nets.student"].startswith(TAKEN):
         raise CheckpointError(
             f"start_from: the student of {loaded.path} does not fit `backbone`: {parts['nets.student']}"
         )
     for name, net in system.nets.items():
-        if name != "student":
-            parts[f"nets.{name}"] = _other(net, spec, name, _below(state, f"nets.{name}."), student)
+        if name not in system.trained:
+            online = system.nets[spec.original(name)]
+            parts[f"nets.{name}"] = _other(net, spec, name, _below(state, f"nets.{name}."), online)
     for name, objective in system.objectives.items():
         prefix = f"objectives.{name}."
         parts |= {prefix + part: what for part, what in _heads(objective, _below(state, prefix)).items()}
@@ -108,7 +127,7 @@ def _net(net: Backbone, state: State) -> str:
     return TAKEN + merged + resized + (f", fresh: {_names(fresh)}" if fresh else "")
 
 
-def _other(net: Backbone, spec: RunSpec, name: str, state: State, student: Backbone) -> str:
+def _other(net: Backbone, spec: RunSpec, name: str, state: State, online: Backbone) -> str:
     """What becomes of a net that is not trained."""
     settings = spec.nets[name]
     if settings.backbone is not None:
@@ -117,8 +136,8 @@ def _other(net: Backbone, spec: RunSpec, name: str, state: State, student: Backb
     if what.startswith(TAKEN):
         return what
     expected = net.state_dict()
-    net.load_state_dict({name: value for name, value in student.state_dict().items() if name in expected})
-    return COPIED
+    net.load_state_dict({name: value for name, value in online.state_dict().items() if name in expected})
+    return COPIED if settings.of == STUDENT else f"a copy of {settings.of!r}"
 
 
 def _heads(objective: Objective, state: State) -> dict[str, str]:

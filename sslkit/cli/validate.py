@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from sslkit.cli.spec_arguments import add_from, add_spec_arguments, load_spec
+from sslkit.core.view import by, size_of
 from sslkit.specs.check import notes
 from sslkit.specs.families import AugmentSpec
 from sslkit.specs.run import RunSpec
@@ -59,12 +60,12 @@ def overview(spec: RunSpec) -> Iterator[tuple[str, str]]:
     """What `spec` comes to, as (label, text) lines, as far as that is known without torch."""
     yield "data", spec.data.summary()
     for name, view in spec.views.items():
-        grid = spec.backbone.grid(view.size)
-        patches = f", {grid.rows} x {grid.cols} patches of {grid.patch}" if grid else ""
-        yield f"view {name}", f"{view.crops} x {view.size} pixels{patches}"
+        yield f"view {name}", _shape(spec, name, view)
         for crops, chain in augmentations(view):
             yield "", f"{crops}: {chain}"
     yield "backbone", spec.backbone.summary()
+    for name, tower in spec.towers.items():
+        yield f"tower {name}", tower.summary()
     for name, objective in spec.terms.items():
         yield ("objective" if len(spec.terms) == 1 else f"objective {name}"), objective.summary()
     for evaluator in spec.evaluate:
@@ -75,6 +76,17 @@ def overview(spec: RunSpec) -> Iterator[tuple[str, str]]:
     yield "out", str(spec.run_dir)
 
 
+def _shape(spec: RunSpec, name: str, view: ViewSpec) -> str:
+    """Crops, size and patches of a view, by the first trained network that reads it."""
+    kind = view.type_in(spec.data)
+    readers = [net for net in spec.trained if spec.backbone_of(net).takes == kind]
+    grid = spec.backbone_of(readers[0]).grid(view.size) if readers else None
+    patches = "" if grid is None else f", {grid} patches of {size_of(grid.sides)}"
+    size = view.size if isinstance(view.size, int) else by(view.size)
+    shown = "pixels" if view.transform is None else f"{kind} ({view.transform.summary()})"
+    return f"{view.crops} x {size} {shown}{patches}"
+
+
 def augmentations(view: ViewSpec) -> Iterator[tuple[str, str]]:
     """(crops, what is done to them), equal ones together; crops are counted from 0."""
     by_chain: dict[tuple[AugmentSpec, ...], list[int]] = {}
@@ -83,7 +95,8 @@ def augmentations(view: ViewSpec) -> Iterator[tuple[str, str]]:
     source = f" ({view.recipe})" if view.recipe else ""
     for chain, crops in by_chain.items():
         label = "every crop" if len(by_chain) == 1 else f"crop {', '.join(map(str, crops))}"
-        yield f"{label}{source}", ", ".join(step.summary() for step in chain) or "resize()"
+        nothing = "resize()" if view.transform is None else "nothing"
+        yield f"{label}{source}", ", ".join(step.summary() for step in chain) or nothing
 
 
 def learning_rate(spec: RunSpec) -> str:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from sslkit.core.context import Grid
 from sslkit.core.passes import Encode, Request, Tokens
 from sslkit.core.problem import Problem
+from sslkit.core.view import Grid, Size
 from sslkit.errors import SpecError
 
 
@@ -58,8 +58,8 @@ class Backbone(nn.Module, ABC):
     """Number of blocks whose output can be asked for."""
 
     @abstractmethod
-    def grid(self, size: int) -> Grid:
-        """Patches of a `size` x `size` image. Raises SpecError where it cannot be cut."""
+    def grid(self, size: Size) -> Grid:
+        """Patches of a crop of this `size`, one number where sides are alike. Raises SpecError if it cannot be cut."""
 
     @abstractmethod
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:

@@ -5,41 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sslkit.core.view import Grid, View, size_of
 from sslkit.errors import SpecError
-
-
-class Grid(NamedTuple):
-    """Patches of an image."""
-
-    rows: int
-    cols: int
-    patch: int
-    """Side of a patch, in pixels."""
-
-    @property
-    def patches(self) -> int:
-        """Number of patches."""
-        return self.rows * self.cols
-
-
-class View(NamedTuple):
-    """A named group of crops, as the network sees it."""
-
-    size: int
-    """Side of a crop, in pixels."""
-    crops: int
-    """Crops of each image."""
-    channels: int
-    mean: tuple[float, ...]
-    """Mean that was subtracted, per channel, for pixels in [0, 1]."""
-    std: tuple[float, ...]
-    """Deviation that was divided by, per channel."""
-    show: tuple[int, int, int] | None = None
-    """Channels that figures show as red, green and blue. None: the first three; of one or two the first, as gray."""
-
-    def seen(self) -> dict[str, object]:
-        """What decides what the network sees: all but `show`."""
-        return {name: value for name, value in self._asdict().items() if name != "show"}
 
 
 class NetInfo(NamedTuple):
@@ -101,7 +68,7 @@ class Env(NamedTuple):
     nets: Mapping[str, NetInfo]
     """`student` and the names under `nets`."""
     grids: Mapping[str, Grid]
-    """Patches of each view."""
+    """Patches of each view, as the first net that reads it has them: the student, then towers."""
     length: Length = Length(1, 1)
     """Length of the run, for schedules."""
 
@@ -126,16 +93,18 @@ class Env(NamedTuple):
 
     def patches(self, net: str, view: str) -> Grid:
         """The patches that `net` cuts `view` into. Raises SpecError if the run has no such net or view."""
-        self.view(view)
-        return self.net(net).grids[view]
+        kind, grids = self.view(view).type, self.net(net).grids
+        if view not in grids:
+            raise SpecError(f"view {view!r} is of {kind}, which net {net!r} does not read")
+        return grids[view]
 
     def same_patches(self, net: str, view: str) -> NetInfo:
         """The net called `net`, whose patches of `view` are the student's. Raises SpecError where they are not."""
         info, wanted = self.net(net), self.grid(view)
         grid = self.patches(net, view)
-        if (grid.rows, grid.cols) != (wanted.rows, wanted.cols):
+        if grid.shape != wanted.shape:
             raise SpecError(
-                f"net {net!r} cuts view {view!r} into {grid.rows} x {grid.cols} patches but the student into "
-                f"{wanted.rows} x {wanted.cols}; use a net with patches of {wanted.patch} pixels"
+                f"net {net!r} cuts view {view!r} into {grid} patches but the student into {wanted}; "
+                f"use a net with patches of {size_of(wanted.sides)} pixels"
             )
         return info

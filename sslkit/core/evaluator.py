@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Env, View
+from sslkit.core.context import Env
 from sslkit.core.passes import Tokens
 from sslkit.core.problem import Problem
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.core.view import View
+from sslkit.errors import DataError
 
 Split = Literal["train", "test"]
 """The images to learn from, and those to score."""
@@ -110,8 +112,8 @@ class Subject(ABC):
         """
 
     @abstractmethod
-    def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
-        """What `make` makes of every readable image of `split`, cut as the readout cuts it. Needs no labels.
+    def rows(self, split: Split, make: Make, only: Tensor | None = None, view: str | None = None) -> Rows:
+        """What `make` makes of every readable sample of `split`, cut as the readout cuts it. Needs no labels.
 
         Ranks share the images and all get all rows.
 
@@ -119,10 +121,22 @@ class Subject(ABC):
             split: `train` or `test`.
             make: the work, without gradients.
             only: `[N]` int64, places in the source: no other image is read, and rows come in this order. Default: all.
+            view: a view of the run that trained the network, whose crops `make` gets, without random changes. Default:
+                that of the readout.
 
         Raises:
-            DataError: the split does not exist, or no image can be read.
+            DataError: the split does not exist, or no sample can be read.
         """
+
+    def values(self, view: str, samples: Sequence[Tensor]) -> Tensor:
+        """`samples` `[C, *axes]`, of anything, as the view called so of the run has them: `[B, *shape]`, on the device.
+
+        As prompts for a network that reads text: `subject.values("text", [bytes_of(prompt)])`.
+
+        Raises:
+            DataError: the network comes from no run.
+        """
+        raise DataError("this evaluator needs the views of the run that trained the network")
 
     @abstractmethod
     def encode(self, images: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -70,9 +70,30 @@ class Source(ABC):
             DataError: the image cannot be decoded; the message names its file or row.
         """
 
+    def channels_of(self, stream: str) -> int:
+        """Channels of every sample of `stream`, a name among the `streams` of its spec. Those of images by default."""
+        return self.channels
+
+    def read(self, index: int, stream: str) -> Tensor:
+        """Sample `index` of `stream`, `[C, *axes]`, of a type that `load` may give. Text is `[1, L]` uint8, in UTF-8.
+
+        Override it where there is more than one stream; `load` gives the first.
+
+        Raises:
+            DataError: the sample is missing or cannot be decoded; the message names its file or row.
+        """
+        return self.load(index)
+
+    def held(self, stream: str) -> Tensor | Sequence[Tensor] | None:
+        """All samples of `stream`, as `read` gives them, where they are in memory: one tensor, or one a sample.
+
+        Default: `resident`, where there is one stream.
+        """
+        return self.resident() if type(self).read is Source.read else None
+
     @cached_property
     def fingerprint(self) -> str:
-        """Identifies the content: images in their order, labels, class names, attributes and masks.
+        """Identifies the content: samples of all streams in their order, labels, class names, attributes and masks.
 
         The same content at another place has the same one, and any other content another one. Kept features are found
         by it, results are compared by it, and a resumed run is held against it: names, sizes or times of files do not
@@ -129,26 +150,36 @@ class Source(ABC):
         return None
 
 
-def pixels(images: Tensor, channels: int) -> Tensor:
-    """`images` `[..., C, H, W]`, where they are what a source gives: of one of `TYPES`, with as many `channels`.
+def readable_samples(source: Source, stream: str) -> Iterator[Tensor]:
+    """The samples of `stream` that can be read, in order, for transforms that learn from them."""
+    for index in range(len(source)):
+        try:
+            yield source.read(index, stream)
+        except DataError:
+            continue
+
+
+def pixels(images: Tensor, channels: int, axes: int = 2) -> Tensor:
+    """`images` `[..., C, *axes]`, where they are what a source gives: of one of `TYPES`, with as many `channels`.
 
     Anything else would be wrapped, cut off or taken for black somewhere between the source and the network.
 
     Raises:
         DataError: they are not, or are floats outside [0, 1].
     """
-    problem = pixel_problem(images, channels)
+    problem = pixel_problem(images, channels, axes)
     if problem:
         raise DataError(f"a source gives images as {problem}")
     return images
 
 
-def pixel_problem(images: Tensor, channels: int) -> str:
+def pixel_problem(images: Tensor, channels: int, axes: int = 2) -> str:
     """What a source gives, and how `images` differ from it; empty where they do not."""
-    expected = f"uint8, uint16, int16 or float32 (0 to 1), [{channels}, H, W], but this"
-    if images.dtype not in TYPES or images.ndim < 3 or images.shape[-3] != channels:
+    letters = ", ".join([str(channels), *"TDHW"[4 - axes :]]) if axes in (2, 3, 4) else f"{channels}, L"
+    expected = f"uint8, uint16, int16 or float32 (0 to 1), [{letters}], but this"
+    if images.dtype not in TYPES or images.ndim < axes + 1 or images.shape[-1 - axes] != channels:
         advice = "" if images.dtype in TYPES else f"; {ADVICE}"
-        return f"{expected} is {images.dtype} {tuple(images.shape[-3:])}{advice}"
+        return f"{expected} is {images.dtype} {tuple(images.shape[-1 - axes :])}{advice}"
     if images.is_floating_point() and images.numel():
         low, high = (float(end) for end in images.aminmax())
         if not (low >= -SLACK and high <= 1 + SLACK):  # NaN is neither

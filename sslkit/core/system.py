@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Now = Mapping[str, Mapping[str, Tensor]]
 """Objective -> scheduled name -> 0-dim tensor; under `WEIGHTS` the weights that change, by term."""
 Answering = Callable[..., list[Tokens]]
+STUDENT = "student"
+"""The net that every run trains."""
 WEIGHTS = "/"
 """No objective can be called so."""
 
@@ -42,7 +44,7 @@ class Stepped(NamedTuple):
     inner: Mapping[str, Tensor] = {}
     """What the balancer of each hybrid inside joined, `[K]` without gradient."""
     cuts: tuple[Cut, ...] = ()
-    """Where the student ends and objectives begin, for a balancer that weighs gradients in `features`."""
+    """Where trained nets end and objectives begin, for a balancer that weighs gradients in `features`."""
 
 
 @final
@@ -52,11 +54,12 @@ class System(nn.Module):
     An objective inside a hybrid that is itself a term goes by `HYBRID/NAME`, at any depth.
 
     Args:
-        nets: by name, the trained one `student`.
+        nets: by name.
         objectives: by name.
         balancer: joins the losses of the terms: of the objectives, or of the hybrids that they are in.
         weights: of terms, objectives and hybrids alike, constant or scheduled. Default: 1.
         inner: balancers of the hybrids, by name.
+        trained: names of the nets that get gradients.
     """
 
     def __init__(
@@ -66,8 +69,11 @@ class System(nn.Module):
         balancer: Balancer,
         weights: Mapping[str, float | Schedule] | None = None,
         inner: Mapping[str, Balancer] | None = None,
+        trained: Sequence[str] = (STUDENT,),
     ) -> None:
         super().__init__()
+        self.trained = tuple(trained)
+        """The nets that get gradients: the student, and towers."""
         self.nets: Modules[Backbone] = Modules(nets)
         self.objectives: Modules[Objective] = Modules(objectives)
         self.balancer: Balancer = balancer
@@ -79,7 +85,7 @@ class System(nn.Module):
         self.plan: tuple[Encode, ...] = tuple(dict.fromkeys(p for o in objectives.values() for p in o.passes))
         self._wanted = {name: [self.plan.index(p) for p in o.passes] for name, o in objectives.items()}
         self._passes: Answering | None = None
-        self._student: Answering | None = None
+        self._learning: Answering | None = None
         self._others: Answering | None = None
         self._compiled: dict[str, Callable[..., Output]] = {}
         self.guided_by(())
@@ -98,7 +104,7 @@ class System(nn.Module):
     def guided_by(self, guides: Sequence[Encode], cached: Collection[str] = ()) -> None:
         """Set the passes without a mask that `look` runs, before masks are drawn; objectives share them.
 
-        Only the student's are encoded again: a loss needs their gradients.
+        Only those of nets that are trained are encoded again: a loss needs their gradients.
 
         Args:
             guides: what maskers read.
@@ -108,7 +114,7 @@ class System(nn.Module):
         guiding = [
             i
             for i, p in enumerate(self.plan)
-            if p.net != "student" and (p.net in cached or same_pass(p) in passes)
+            if p.net not in self.trained and (p.net in cached or same_pass(p) in passes)
         ]
         self.early = Plan([*guides, *(self.plan[i] for i in guiding)])
         """What `look` runs."""
@@ -118,9 +124,9 @@ class System(nn.Module):
         self._from_late = {
             self.plan.index(p): share for p, share in zip(self.late.asked, self.late.shares, strict=True)
         }
-        self.by_student = [i for i, run in enumerate(self.late.runs) if run.net == "student"]
-        """Those passes of `late` that are the student's, by their place,"""
-        self.by_others = [i for i in range(len(self.late.runs)) if i not in self.by_student]
+        self.by_trained = [i for i, run in enumerate(self.late.runs) if run.net in self.trained]
+        """Those passes of `late` that nets make which are trained, by their place,"""
+        self.by_others = [i for i in range(len(self.late.runs)) if i not in self.by_trained]
         """and the others."""
         self.places = [self.plan.index(self.late.asked[group[0]]) for group in self.late.members]
         """For each pass of `late`, a request of `plan` that it answers."""
@@ -166,7 +172,7 @@ class System(nn.Module):
                 Request(images[runs[i].view], masks[i], runs[i].mode, runs[i].layers, runs[i].attention)
                 for i in places
             ]
-            with torch.set_grad_enabled(net == "student" and torch.is_grad_enabled()):
+            with torch.set_grad_enabled(net in self.trained and torch.is_grad_enabled()):
                 tokens.update(zip(places, self.nets[net](requests), strict=True))
         return [tokens[i] for i in range(len(runs))]
 
@@ -198,16 +204,25 @@ class System(nn.Module):
         weights = self.balancer.factors()
         return Stepped(total, outputs, losses, None if weights is None else weights.detach(), inner)
 
-    def student_answers(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
-        """The answers to those passes of `late` that are the student's."""
-        return (self._student or self._by_student)(images, masks)
+    def shared_by(self, terms: int) -> tuple[str, ...]:
+        """The nets whose gradients terms share: the student, and towers that so many terms reach at least."""
+        reached = {net: set[str]() for net in self.trained}
+        for name, objective in self.objectives.items():
+            for request in objective.passes:
+                if request.net in reached:
+                    reached[request.net].add(name.partition("/")[0])
+        return tuple(net for net, by in reached.items() if net == STUDENT or len(by) >= terms)
+
+    def trained_answers(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
+        """The answers to those passes of `late` that nets make which are trained."""
+        return (self._learning or self._by_trained)(images, masks)
 
     def other_answers(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
         """The answers to the others."""
         return (self._others or self._by_others)(images, masks) if self.by_others else []
 
-    def _by_student(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
-        return self._some(self.by_student, images, masks)
+    def _by_trained(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
+        return self._some(self.by_trained, images, masks)
 
     def _by_others(self, images: Mapping[str, Tensor], masks: Sequence[Mask | None]) -> list[Tokens]:
         return self._some(self.by_others, images, masks)
@@ -232,15 +247,15 @@ class System(nn.Module):
     def __getstate__(self) -> dict[str, object]:
         """A copy is not compiled, as torch has it of `compile`."""
         state = super().__getstate__()  # type: ignore[no-untyped-call]
-        return {**state, "_passes": None, "_student": None, "_others": None, "_compiled": {}}
+        return {**state, "_passes": None, "_learning": None, "_others": None, "_compiled": {}}
 
     def compile_parts(self, **options: Unpack[CompileOptions]) -> None:
-        """Compile the student's passes as one graph and each objective as another, instead of the whole forward.
+        """Compile the passes of nets as one graph and each objective as another, instead of the whole forward.
 
         A compiled graph is differentiated as a whole, so where a backward is to end at the cut, so must the graph.
         """
         self._passes = torch.compile(self._late, **options)
-        self._student = torch.compile(self._by_student, **options)
+        self._learning = torch.compile(self._by_trained, **options)
         self._others = torch.compile(self._by_others, **options)
         self._compiled = {name: torch.compile(loss, **options) for name, loss in self.objectives.items()}
 

@@ -1,7 +1,8 @@
-"""Augmentation pipeline: images to normalized crops, split between workers and the training device."""
+"""Augmentation pipeline: samples to normalized crops, split between workers and the training device."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, final
 
@@ -9,13 +10,16 @@ import torch
 from torch import Tensor
 
 from sslkit.core.augment import Augment, as_stored, to_float, to_uint8
-from sslkit.core.context import View
 from sslkit.core.random_stream import Draw
+from sslkit.core.transform import Transform
+from sslkit.core.view import Size, View
 from sslkit.functional.pixel_normalization import channel_statistics, normalized
 from sslkit.functional.resize import resize_center
 from sslkit.runtime import seeds
 from sslkit.specs.views import ViewSpec
 
+Samples = Tensor | Sequence[Tensor]
+"""Samples of one stream: `[B, C, *axes]`, or B of them of any sizes."""
 AT_ONCE = 1 << 20
 """Values of crops that go through their augmentations together on a CPU: more fall out of its caches."""
 FEWEST = 32
@@ -24,16 +28,33 @@ FEWEST = 32
 
 @final
 class Resized(Augment):
-    """The center square at the view's size: what a view does whose augmentations leave the size open."""
+    """The center at the view's size: what a view does whose augmentations leave the size open."""
 
     fixes_size = True
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: Size) -> None:
         self.size = size
 
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
-        """`[B, C, size, size]`."""
+        """`[B, C, *sides]`."""
         return resize_center(images, self.size)
+
+
+@final
+class Transformed(Augment):
+    """A transform as the first step of a view, which makes crops of one size of samples of any."""
+
+    fixes_size = True
+
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+
+    def __call__(self, images: Tensor, draw: Draw) -> Tensor:
+        return self.transform(list(images), draw)
+
+    def cut(self, images: Samples, draw: Draw) -> Tensor:
+        """Samples as they are stored."""
+        return self.transform(list(images), draw)
 
 
 class Chain(NamedTuple):
@@ -62,23 +83,45 @@ class Pipeline:
     ) -> None:
         """`in_workers`: worker processes also do what follows the cut, with the same result."""
         self.views, self.seed, self.in_workers = views, seed, in_workers
-        self.chains = {name: [_chain(spec, i) for i in range(spec.crops)] for name, spec in specs.items()}
+        self.chains = {
+            name: [_chain(spec, i, views[name].transform) for i in range(spec.crops)]
+            for name, spec in specs.items()
+        }
+        self.axes = {view.stream: view.axes for view in views.values()}
+        """What is read of a sample: the streams of all views, and how many axes they have."""
         self._drawn_as = {name: spec.crops_like or name for name, spec in specs.items()}
         self._statistics: dict[tuple[str, torch.device], tuple[Tensor, Tensor]] = {}
 
-    def crops(self, images: Tensor, step: int, rows: Tensor) -> dict[str, Tensor]:
-        """Normalized crops `[V, B, C, S, S]` by view, from `[B, C, H, W]` on the training device."""
-        return {name: self._crops(name, images, step, rows, normalize=True) for name in self.views}
+    def crops(self, images: Samples | Mapping[str, Samples], step: int, rows: Tensor) -> dict[str, Tensor]:
+        """Normalized crops `[V, B, *shape]` by view, from B samples on the training device.
 
-    def first(self, images: Sequence[Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
-        """A worker's part: crops `[V, B, C, S, S]` by view, from B images `[C, H, W]` of any sizes and types.
+        `images`: samples of each stream, or of the only one: `[B, C, H, W]` where they are of one size.
+        """
+        whole = self.by_stream(images)
+        return {
+            name: self._crops(
+                name, whole[view.stream], step, _beside(whole[view.stream], rows), normalize=True
+            )
+            for name, view in self.views.items()
+        }
+
+    def first(self, images: Samples | Mapping[str, Samples], step: int, rows: Tensor) -> dict[str, Tensor]:
+        """A worker's part: crops `[V, B, *shape]` by view, from B samples of any sizes and types.
 
         They end with the step that fixes their size, uint8 where all images are and else float32 in [0, 1]; or,
-        `in_workers`, they are float32 in [0, 1] and only to be normalized.
+        `in_workers`, they are float32 in [0, 1] and only to be normalized. Symbols are int64.
         """
+        whole = self.by_stream(images)
         if not self.in_workers:
-            return {name: self._cuts(name, images, step, rows) for name in self.views}
-        return {name: self._crops(name, images, step, rows, normalize=False) for name in self.views}
+            return {n: self._cuts(n, whole[view.stream], step, rows) for n, view in self.views.items()}
+        return {
+            n: self._crops(n, whole[view.stream], step, rows, normalize=False)
+            for n, view in self.views.items()
+        }
+
+    def by_stream(self, samples: Samples | Mapping[str, Samples]) -> Mapping[str, Samples]:
+        """`samples` by their stream; those of the only one may come without its name."""
+        return samples if isinstance(samples, Mapping) else dict.fromkeys(self.axes, samples)
 
     def rest(self, crops: Mapping[str, Tensor], step: int, rows: Tensor) -> dict[str, Tensor]:
         """What follows `first`, on the training device."""
@@ -99,26 +142,28 @@ class Pipeline:
         return self._finished(name, self._cuts(name, images, step, rows), step, rows, normalize=normalize)
 
     def _cuts(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
-        """`[V, B, C, S, S]`: the same whether a worker or the device makes them; uint8 where all images are."""
+        """`[V, B, *shape]`: the same whether a worker or the device makes them; uint8 where all images are."""
         if isinstance(images, Tensor):
             return self._cuts_alike(name, images, step, rows)
         places = _by_storage(images)
         if len(places) == 1:
             return self._cuts_alike(name, images, step, rows)
         view = self.views[name]
-        output = torch.empty(view.crops, len(images), view.channels, view.size, view.size)
+        output = torch.empty(view.crops, len(images), *view.shape, dtype=self._dtype(name))
         for some in places:
-            output[:, some] = to_float(self._cuts_alike(name, [images[i] for i in some], step, rows[some]))
+            output[:, some] = self._values(
+                self._cuts_alike(name, [images[i] for i in some], step, rows[some]), name
+            )
         return output
 
     def _cuts_alike(self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor) -> Tensor:
-        """`[V, B, C, S, S]` of images that are all uint8, or all not."""
+        """`[V, B, *shape]` of images that are all uint8, or all not."""
         view = self.views[name]
         pieces = [
             torch.stack(
                 [self._cut(images[part], Place(name, i, step, rows[part])) for i in range(view.crops)]
             )
-            for part in _pieces(rows, view.channels * view.size**2)
+            for part in _pieces(rows, math.prod(view.shape))
         ]
         return torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
 
@@ -132,14 +177,16 @@ class Pipeline:
         return torch.cat([self._cut(x[None], one) for x, one in zip(images, places, strict=True)])
 
     def _finished(self, name: str, crops: Tensor, step: int, rows: Tensor, *, normalize: bool) -> Tensor:
-        """`[V, B, C, S, S]` float32 from cuts: in [0, 1], or normalized."""
-        output = torch.empty(crops.shape, device=crops.device)
+        """`[V, B, *shape]` float32 from cuts: in [0, 1], or normalized. Of symbols int64."""
+        output = torch.empty(crops.shape, device=crops.device, dtype=self._dtype(name))
         for i, chain in enumerate(self.chains[name]):
             for part in _pieces(rows, crops[0, :1].numel()):
                 place = Place(name, i, step, rows[part])
                 cut = crops[i, part]
                 rounded = cut.dtype == torch.uint8
-                crop = self._run(to_float(cut), place, chain.fixing + 1, len(chain.steps), rounded=rounded)
+                crop = self._run(
+                    self._values(cut, name), place, chain.fixing + 1, len(chain.steps), rounded=rounded
+                )
                 output[i, part] = self._normalized(crop, name) if normalize else crop
         return output
 
@@ -156,13 +203,27 @@ class Pipeline:
         view = self._drawn_as[place.view]
         return seeds.draw(self.seed, place.step, "augment", view, place.crop, index, rows=place.rows)
 
+    def _dtype(self, view: str) -> torch.dtype:
+        return torch.int64 if self.views[view].symbols else torch.float32
+
+    def _values(self, crops: Tensor, view: str) -> Tensor:
+        """In [0, 1]; symbols as they are."""
+        return crops if self.views[view].symbols else to_float(crops)
+
     def _normalized(self, crops: Tensor, view: str) -> Tensor:
-        """`crops`, which nothing else reads, with the statistics of `view`."""
+        """`crops`, which nothing else reads, with the statistics of `view`; symbols as they are."""
+        if self.views[view].symbols:
+            return crops
         key, kind = (view, crops.device), self.views[view]
         if key not in self._statistics:
             self._statistics[key] = channel_statistics(kind.mean, kind.std, crops.device)
         mean, std = self._statistics[key]
         return crops.sub_(mean).div_(std)
+
+
+def _beside(samples: Samples, rows: Tensor) -> Tensor:
+    """`rows` on the device of the samples: a transform may read them from memory whatever the training device."""
+    return rows.to(samples[0].device)
 
 
 def _together(images: Tensor) -> bool:
@@ -183,8 +244,10 @@ def _pieces(rows: Tensor, numel: int) -> Iterator[slice]:
     return (slice(start, start + length) for start in range(0, len(rows), length))
 
 
-def _chain(spec: ViewSpec, crop: int) -> Chain:
+def _chain(spec: ViewSpec, crop: int, transform: Transform | None) -> Chain:
     steps = [augment.build(spec.size) for augment in spec.chains[crop]]
+    if transform is not None:
+        steps = [Transformed(transform), *steps]
     if not any(step.fixes_size for step in steps):
         steps = [Resized(spec.size), *steps]
     return Chain(steps, next(i for i, step in enumerate(steps) if step.fixes_size))

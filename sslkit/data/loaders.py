@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import NamedTuple, final
 
 import torch
@@ -12,9 +12,9 @@ from torch.utils.data import Dataset
 
 from sslkit.core.source import Source
 from sslkit.data import decoding_workers as processes
-from sslkit.data.crops import Pipeline
+from sslkit.data.crops import Pipeline, Samples
 from sslkit.data.sampler import Batches
-from sslkit.data.unreadable import Reasons, Unreadable, readable
+from sslkit.data.unreadable import Reasons, Unreadable, readable_sample
 from sslkit.errors import DataError, WorkerError
 from sslkit.runtime.mps import has_float64
 
@@ -23,7 +23,7 @@ class Batch(NamedTuple):
     """One micro-batch on the training device."""
 
     images: dict[str, Tensor]
-    """View -> `[V, B, C, S, S]`, normalized."""
+    """View -> `[V, B, C, S, S]`, normalized; or `[V, B, L]` int64 of a view of symbols."""
     rows: Tensor
     """`[B]` int64, places in the step's global batch."""
     indices: Tensor | None = None
@@ -49,19 +49,42 @@ class Feed(ABC):
 
 @final
 class ResidentFeed(Feed):
-    """Images that are held on the training device; crops are cut there."""
+    """Samples that are held in memory, images on the training device; crops are cut where they are.
 
-    def __init__(self, images: Tensor, order: Batches, pipeline: Pipeline, device: torch.device) -> None:
-        self.images, self.order, self.pipeline, self.device = images.to(device), order, pipeline, device
+    Args:
+        images: all samples of each stream, or of the only one: `[N, C, H, W]`, or one a sample.
+        order: which make which step.
+        pipeline: what makes crops of them.
+        device: where to train.
+    """
+
+    def __init__(
+        self,
+        images: Samples | Mapping[str, Samples],
+        order: Batches,
+        pipeline: Pipeline,
+        device: torch.device,
+    ) -> None:
+        self.order, self.pipeline, self.device = order, pipeline, device
+        self._held = {name: _held(samples, device) for name, samples in pipeline.by_stream(images).items()}
 
     def step(self, step: int) -> Iterator[Batch]:
         for indices, rows in self.order.micro_batches(step):
             here = rows.to(self.device, non_blocking=True)
-            images = self.images[indices.to(self.device, non_blocking=True)]
-            yield Batch(self.pipeline.crops(images, step, here), here, indices)
+            places = indices.to(self.device, non_blocking=True)
+            samples = {name: held(places) for name, held in self._held.items()}
+            crops = self.pipeline.crops(samples, step, here)
+            yield Batch({name: x.to(self.device) for name, x in crops.items()}, here, indices)
 
     def close(self) -> None:
         """Nothing to let go."""
+
+
+def _held(samples: Samples, device: torch.device) -> Callable[[Tensor], Samples]:
+    """What picks those at some places: of one tensor, which goes to `device`, or of a list, which stays."""
+    if isinstance(samples, Tensor):
+        return samples.to(device).__getitem__
+    return lambda places: [samples[i] for i in places.tolist()]
 
 
 @final
@@ -153,7 +176,7 @@ class _Item(NamedTuple):
 
 
 _Cut = tuple[dict[str, Tensor], Tensor, Reasons]
-"""Crops `[V, B, C, S, S]` by view, rows, and images that could not be read."""
+"""Crops `[V, B, *shape]` by view, rows, and images that could not be read."""
 
 
 @final
@@ -183,9 +206,10 @@ class _Cutter(Dataset[_Cut | DataError]):
     def __getitems__(self, items: list[_Item]) -> _Cut | DataError:
         """All at once: to draw for one image costs as much as to draw for many."""
         try:
-            decoded = [readable(self.source, item.image) for item in items]
+            decoded = [readable_sample(self.source, item.image, self.pipeline.axes) for item in items]
         except DataError as error:
             return error
         rows = torch.tensor([item.row for item in items])
-        crops = self.pipeline.first([image for image, _ in decoded], items[0].step, rows)
+        samples = {name: [sample[name] for sample, _ in decoded] for name in self.pipeline.axes}
+        crops = self.pipeline.first(samples, items[0].step, rows)
         return crops, rows, [reason for _, reasons in decoded for reason in reasons]

@@ -45,10 +45,14 @@ def _reading(spec: RunSpec) -> dict[str, object]:
     view = spec.views[spec.first_view]
     readout = spec.readout.model_copy(update={"net": "student", "view": None, "head": None})
     name = spec.readout.net
-    backbone = (spec.nets[name].backbone if name != "student" else None) or spec.backbone
+    backbone = spec.backbone_of(name)
+    if view.transform is not None:
+        raise SpecError(
+            f"readout.net: {name!r} reads {view.transform.gives}, and files are of networks for images"
+        )
     return {
         "backbone": backbone.model_dump(mode="json", exclude_unset=True),
-        "view": {"size": view.size, "normalize": view.normalize.model_dump(mode="json")},
+        "view": {"size": view.side, "normalize": view.normalize.model_dump(mode="json")},
         "readout": readout.model_dump(mode="json"),
     }
 

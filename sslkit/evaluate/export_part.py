@@ -16,8 +16,8 @@ from torch import Tensor
 from sslkit import catalog
 from sslkit.build.restore import Restored, restore
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import View
 from sslkit.core.objective import Part
+from sslkit.core.view import View
 from sslkit.errors import CheckpointError, SpecError, SslkitError
 from sslkit.evaluate.stated_backbone import require_no_files
 from sslkit.files.regular import require_regular

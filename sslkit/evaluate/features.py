@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sslkit.core.augment import as_stored, to_float
-from sslkit.core.context import View
+from sslkit.core.augment import to_float
 from sslkit.core.evaluator import Make, Rows
-from sslkit.core.source import Source, pixels
+from sslkit.core.source import Source
+from sslkit.core.view import View
 from sslkit.data import decoding_workers as processes
-from sslkit.data.unreadable import Decoded, Reasons, decoded
+from sslkit.data.fixed_crops import as_input, fixed_crops
+from sslkit.data.resident import checked
+from sslkit.data.unreadable import Decoded, Reasons, decoded_of
 from sslkit.errors import DataError
-from sslkit.functional.pixel_normalization import normalized
-from sslkit.functional.resize import resize_center
 from sslkit.runtime.mps import exact_device
 from sslkit.runtime.parallel import Parallel
 
@@ -113,8 +113,7 @@ def outputs(
             if not len(places):
                 yield places, None
                 continue
-            pixels = normalized(to_float(images.to(device)), view.mean, view.std)
-            yield places, make(pixels, selection[places].to(device)).float()
+            yield places, make(as_input(images.to(device), view), selection[places].to(device)).float()
 
 
 def _shape(values: Tensor | None, parallel: Parallel) -> tuple[int, ...] | None:
@@ -130,27 +129,23 @@ def _batches(
     source: Source, loading: Loading, selection: Tensor, starts: Sequence[int]
 ) -> Generator[tuple[Tensor, Tensor], None, None]:
     """(places in `selection`, images at the view's size) of the batches that begin at `starts`; none of some batch."""
-    resident = source.resident()
-    if resident is None:
+    view = loading.view
+    held = source.held(view.stream)
+    if held is None:
         yield from _decoded(source, loading, selection, starts)
         return
-    resident = pixels(resident, source.channels)
+    held = checked(held, source.channels_of(view.stream), view.axes)
     for start in starts:
-        images = resident[selection[start : start + loading.batch_size]]
-        places = torch.arange(start, start + len(images))
-        yield places, _center(images, loading.view.size, loading.crop)
-
-
-def _center(images: Tensor, size: int, crop: float) -> Tensor:
-    """`[B, C, size, size]` of `[B, C, H, W]`: uint8 of uint8, else float32."""
-    return as_stored(resize_center(to_float(images), size, crop), images)
+        indices = selection[start : start + loading.batch_size]
+        samples = held[indices] if isinstance(held, Tensor) else [held[i] for i in indices.tolist()]
+        yield torch.arange(start, start + len(samples)), fixed_crops(samples, view, loading.crop)
 
 
 def _decoded(
     source: Source, loading: Loading, selection: Tensor, starts: Sequence[int]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     plan = [list(range(start, min(start + loading.batch_size, len(selection)))) for start in starts]
-    centers = _Centers(source, loading.view.size, loading.crop, selection)
+    centers = _Centers(source, loading.view, loading.crop, selection)
     options = processes.Loading(loading.workers, "readout.batch_size")
     for places, images, reasons in processes.batches(centers, plan, _readable, options):
         for place, reason in reasons:
@@ -160,15 +155,16 @@ def _decoded(
 
 @final
 class _Centers(Dataset[tuple[int, Decoded]]):
-    """One decoded image cut to the center, or the reason why it cannot be read."""
+    """The fixed crop of one sample, or the reason why it cannot be read."""
 
-    def __init__(self, source: Source, size: int, crop: float, selection: Tensor) -> None:
-        self.source, self.size, self.crop, self.selection = source, size, crop, selection
+    def __init__(self, source: Source, view: View, crop: float, selection: Tensor) -> None:
+        self.source, self.view, self.crop, self.selection = source, view, crop, selection
 
     def __getitem__(self, place: int) -> tuple[int, Decoded]:
-        image, reason = decoded(self.source, int(self.selection[place]))
+        stream, axes = self.view.stream, self.view.axes
+        image, reason = decoded_of(self.source, int(self.selection[place]), stream, axes)
         if image is not None:
-            image = _center(image[None], self.size, self.crop)[0]
+            image = fixed_crops(image[None], self.view, self.crop)[0]
         return place, Decoded(image, reason)
 
 

@@ -12,8 +12,9 @@ from safetensors import SafetensorError, safe_open
 from sslkit import catalog
 from sslkit.build.restore import Restored, restore
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Env, View
+from sslkit.core.context import Env
 from sslkit.core.system import System
+from sslkit.core.view import View, sides_of
 from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.evaluate.stated_backbone import require_no_files
 from sslkit.files.regular import require_regular
@@ -117,14 +118,14 @@ def read_as(restored: Restored, run: RunSpec, folder: Path) -> Network:
         SpecError: the net of its readout is not there, or its statistics are of other channels.
     """
     loaded = restored.loaded
-    if run.readout.net not in ("student", *run.nets):
-        names = ", ".join(["student", *run.nets])
+    if run.readout.net not in (*run.trained, *run.nets):
+        names = ", ".join([*run.trained, *run.nets])
         raise SpecError(f"readout.net: {run.readout.net!r} is not a net of this run. Known: {names}")
     view_spec, trained_view = run.views[run.first_view], restored.views[run.first_view]
-    _require_channels(view_spec.normalize, trained_view.channels, "the network reads")
-    view = trained_view._replace(
-        size=view_spec.size, mean=view_spec.normalize.mean, std=view_spec.normalize.std
-    )
+    view = trained_view._replace(size=sides_of(view_spec.size, len(trained_view.sides)))
+    if not view.symbols:
+        _require_channels(view_spec.normalize, view.channels, "the network reads")
+        view = view._replace(mean=view_spec.normalize.mean, std=view_spec.normalize.std)
     net = restored.net(run.readout.net)
     return Network(
         run, net, view, lambda: (restored.system, restored.env), folder, loaded.step, str(loaded.path)

@@ -9,8 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sslkit.core.context import Env, View
+from sslkit.core.context import Env
 from sslkit.core.system import System
+from sslkit.core.view import View
 from sslkit.errors import SpecError, reason_of
 from sslkit.evaluate.features import Loading, Unreadable
 from sslkit.nn.modes import evaluating

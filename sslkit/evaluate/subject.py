@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import final
 
 from torch import Tensor
@@ -13,6 +13,7 @@ from sslkit.core.evaluator import Features, Make, Rows, Scores, Split, Subject
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.data.fixed_crops import as_input, fixed_crops
 from sslkit.errors import DataError, SslkitError
 from sslkit.evaluate.encoders import Encoder, net_encoder, pixel_encoder
 from sslkit.evaluate.evaluation_sources import Sources, source_of
@@ -68,9 +69,16 @@ class NetSubject(Subject):
         labels = None if cached.labels is None else cached.labels.to(device)
         return Rows(cached.values.to(device), cached.indices.to(device), labels, cached.classes)
 
-    def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
+    def rows(self, split: Split, make: Make, only: Tensor | None = None, view: str | None = None) -> Rows:
         """Made anew at every call."""
-        return rows(self.source(split), make, self._reading.loading, only)
+        loading = self._reading.loading
+        if view is not None:
+            loading = loading._replace(view=self.system()[1].view(view))
+        return rows(self.source(split), make, loading, only)
+
+    def values(self, view: str, samples: Sequence[Tensor]) -> Tensor:
+        shown, loading = self.system()[1].view(view), self._reading.loading
+        return as_input(fixed_crops(samples, shown, loading.crop).to(loading.parallel.device), shown)
 
     def encode(self, images: Tensor) -> Tensor:
         return self._encoder(self._reading.readout.layer)(images).float()

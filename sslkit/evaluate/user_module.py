@@ -9,8 +9,8 @@ from typing import Literal, final
 from torch import nn
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Grid, View
 from sslkit.core.evaluator import Scores
+from sslkit.core.view import Grid, Size, View
 from sslkit.evaluate.evaluate_network import measure
 from sslkit.evaluate.open_network import Network, stand_in, view_of
 from sslkit.nn.wrapped_network import PLAIN, Forward, Layout, Wrapped
@@ -26,7 +26,7 @@ class Given(BackboneSpec):
 
     kind: Literal["module"] = "module"
 
-    def grid(self, size: int) -> Grid | None:
+    def grid(self, size: Size) -> Grid | None:
         return None
 
     def build(self, view: View) -> Backbone:

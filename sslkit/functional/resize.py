@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -57,40 +58,51 @@ def resize_crop(
     return resized.reshape(count, channels, *size)
 
 
-def resize_bytes(image_CHW: Tensor, box: Box, size: int, interpolation: Interpolation) -> Tensor:
-    """Cut one uint8 image to `box` and resize it to `size` x `size`, antialiased, in integer arithmetic on a CPU.
+def resize_bytes(
+    image_CHW: Tensor, box: Box, size: int | tuple[int, int], interpolation: Interpolation
+) -> Tensor:
+    """Cut one uint8 image to `box` and resize it to `size`, antialiased, in integer arithmetic on a CPU.
 
     Both ways are rounded to bytes, as in PIL; `resize_crop` of the floats, rounded once, differs by 1/255 in places.
     """
     crop = box.of(image_CHW[None])
-    return F.interpolate(crop, (size, size), mode=interpolation, align_corners=False, antialias=True)[0]
+    return F.interpolate(crop, pair_of(size), mode=interpolation, align_corners=False, antialias=True)[0]
 
 
-def center_crop_box(height: int, width: int, keep: float = 1.0) -> Box:
-    """The square in the middle of an image whose side is `keep` of the shorter side, and at least one pixel.
+def pair_of(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width; one number is both."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def center_crop_box(height: int, width: int, keep: float = 1.0, aspect: float = 1.0) -> Box:
+    """The middle of an image, of the shape width / height = `aspect`: `keep` of what fits, and at least a pixel.
 
     Odd margins are split as torchvision's `center_crop` does.
     """
-    side = max(1, round(min(height, width) * keep))
-    return Box(round((height - side) / 2), round((width - side) / 2), side, side)
+    tall = min(height, width / aspect)
+    rows = max(1, min(height, round(tall * keep)))
+    columns = max(1, min(width, round(tall * aspect * keep)))
+    return Box(round((height - rows) / 2), round((width - columns) / 2), rows, columns)
 
 
-def resize_center(images_BCHW: Tensor, size: int, crop: float = 1.0) -> Tensor:
-    """Cut the center square and resize it to `size` x `size`: bicubic, antialiased, clamped to [0, 1].
+def resize_center(images_BCHW: Tensor, size: int | Sequence[int], crop: float = 1.0) -> Tensor:
+    """Cut the center and resize it to `size`: bicubic, antialiased, clamped to [0, 1].
 
     Args:
         images_BCHW: float32 images in [0, 1], all of one size.
-        size: Side of the result.
-        crop: Share of the shorter side that the square keeps.
+        size: Side of the result, or its height and width.
+        crop: Share that the center keeps of the largest of that shape that fits.
 
     Returns:
-        `[B, C, size, size]` float32; the input itself where nothing is to be done.
+        `[B, C, *size]` float32; the input itself where nothing is to be done.
     """
     height, width = images_BCHW.shape[-2:]
-    box = center_crop_box(height, width, crop)
-    if height == width == box.height == size:
+    rows, columns = pair_of(size)
+    box = center_crop_box(height, width, crop, columns / rows)
+    if (height, width) == (box.height, box.width) == (rows, columns):
         return images_BCHW
-    return _sliced(images_BCHW, box, (size, size), "bicubic").clamp(0, 1)
+    return _sliced(images_BCHW, box, (rows, columns), "bicubic").clamp(0, 1)
 
 
 def nearest_center(labels_BHW: Tensor, size: int, crop: float = 1.0) -> Tensor:

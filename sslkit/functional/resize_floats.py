@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslkit.functional.resize import KERNELS, SUPPORT, Box, Interpolation
+from sslkit.functional.resize import KERNELS, SUPPORT, Box, Interpolation, pair_of
 
 STEP = 32
 """Widths of what is summed are multiples of it: torch compiles a kernel for each that it meets."""
@@ -27,27 +27,30 @@ def widened(box: Box, width: int) -> Box:
     return box._replace(left=min(box.left, width - columns), width=columns)
 
 
-def resize_floats(image_CHW: Tensor, box: Box, size: int, interpolation: Interpolation) -> Tensor:
-    """Cut one image to `box` and resize it to `size` x `size`, antialiased, within a rounding of float32.
+def resize_floats(
+    image_CHW: Tensor, box: Box, size: int | tuple[int, int], interpolation: Interpolation
+) -> Tensor:
+    """Cut one image to `box` and resize it to `size`, antialiased, within a rounding of float32.
 
     Args:
         image_CHW: float32, in any layout; the result is the same in all. Of what lies in the rows of `box` everything
             is read, so cut a large image with `widened` before.
         box: what is cut, inside the image.
-        size: side of the result.
+        size: side of the result, or its height and width.
         interpolation: kernel.
 
     Returns:
-        `[C, size, size]` float32. Bicubic results may leave the range of the input by a little.
+        `[C, *size]` float32. Bicubic results may leave the range of the input by a little.
     """
     channels, width = image_CHW.shape[0], image_CHW.shape[2]
+    rows, columns_out = pair_of(size)
     rows_CHW = image_CHW[:, box.top : box.top + box.height]
-    index_SK, weight_SK = _taps(box.height, size, interpolation)
+    index_SK, weight_SK = _taps(box.height, rows, interpolation)
     rows_HD = rows_CHW.permute(1, 2, 0).reshape(box.height, width * channels)  # as decoders leave it
     summed = _sums(rows_HD, index_SK, weight_SK)
-    columns = summed.t().reshape(width, channels * size)
-    index_SK, weight_SK = _taps(box.width, size, interpolation)
-    return _sums(columns, index_SK + box.left, weight_SK).t().view(channels, size, size)
+    columns = summed.t().reshape(width, channels * rows)
+    index_SK, weight_SK = _taps(box.width, columns_out, interpolation)
+    return _sums(columns, index_SK + box.left, weight_SK).t().view(channels, rows, columns_out)
 
 
 def _sums(rows_ND: Tensor, index_BK: Tensor, weight_BK: Tensor) -> Tensor:

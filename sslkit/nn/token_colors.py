@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sslkit.core.context import Grid
+from sslkit.core.view import Grid
 from sslkit.functional.resize import enlarged
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslkit.core.context import Grid, View
 from sslkit.core.passes import Tokens
 from sslkit.core.target import Target
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError, reason_of
 from sslkit.functional.precision import at_least_float32
 from sslkit.nn.pixel_statistics import PixelNormalization

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.core.backbone import Backbone, Exported
-from sslkit.core.context import Grid, View
 from sslkit.core.passes import Request, Tokens
+from sslkit.core.view import Grid, Size, View, by
 from sslkit.errors import SpecError, reason_of
 from sslkit.nn.modes import evaluating
 
@@ -101,8 +101,12 @@ class Wrapped(Backbone):
         self._remarks = tuple(remarks)
         self.dim = self._tried(view.size)[0].shape[-1]
 
-    def grid(self, size: int) -> Grid:
+    def grid(self, size: Size) -> Grid:
         """The places of the square map of an image; one for features without places. Found by trying it."""
+        if not isinstance(size, int):
+            raise SpecError(
+                f"a {self._kind} of your own is tried on square images, found sides of {by(size)}"
+            )
         if size not in self._patches:
             self._tried(size)
         side = math.isqrt(self._patches[size])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,19 @@ def _group(params: list[nn.Parameter], decay: bool, scale: float, fallback: bool
     return group | ({} if decay else {"weight_decay": 0.0}) | ({"use_fallback": True} if fallback else {})
 
 
-def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, float]:
+class Rates(Protocol):
+    """How a network is trained: `OptimizerSpec`, or that of a tower."""
+
+    @property
+    def layer_decay(self) -> float | None:
+        """Learning rate of a layer over the next one's."""
+
+    @property
+    def patch_embed_rate(self) -> float:
+        """Share of its learning rate that the patch embedding gets."""
+
+
+def layer_scales(spec: Rates, backbone: Backbone, path: str = "optimizer") -> dict[nn.Parameter, float]:
     """Share of the learning rate that each parameter of `backbone` gets: `layer_decay` ** (depth + 1 - layer).
 
     MAE's rule (`util/lr_decay.py`): what follows the blocks, and every head, has the whole rate. The patch embedding,
@@ -67,19 +80,19 @@ def layer_scales(spec: OptimizerSpec, backbone: Backbone) -> dict[nn.Parameter, 
     Raises:
         SpecError: the backbone does not say which layer a parameter belongs to, or has no patch embedding.
     """
-    scales = _scales_by_depth(spec.layer_decay, backbone)
+    scales = _scales_by_depth(spec.layer_decay, backbone, path)
     if spec.patch_embed_rate == 1:
         return scales
     embedding = [p for name, p in backbone.named_parameters() if PATCH_EMBEDDING in name]
     if not embedding:
         raise SpecError(
-            f"optimizer.patch_embed_rate: {type(backbone).__name__} has no parameter with {PATCH_EMBEDDING!r} in its "
+            f"{path}.patch_embed_rate: {type(backbone).__name__} has no parameter with {PATCH_EMBEDDING!r} in its "
             "name; leave it out, or use a 'vit' or 'swin'"
         )
     return scales | {p: spec.patch_embed_rate * scales.get(p, 1.0) for p in embedding}
 
 
-def _scales_by_depth(decay: float | None, backbone: Backbone) -> dict[nn.Parameter, float]:
+def _scales_by_depth(decay: float | None, backbone: Backbone, path: str) -> dict[nn.Parameter, float]:
     if decay is None:
         return {}
     try:
@@ -88,7 +101,7 @@ def _scales_by_depth(decay: float | None, backbone: Backbone) -> dict[nn.Paramet
             for name, p in backbone.named_parameters()
         }
     except SpecError as error:
-        raise SpecError(f"optimizer.layer_decay: {error}") from None
+        raise SpecError(f"{path}.layer_decay: {error}") from None
 
 
 def make(

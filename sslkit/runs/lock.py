@@ -199,7 +199,8 @@ def without_first_weights(fields: Fields) -> Fields:
         name: {**net, "backbone": begun_anew(net.get("backbone"))}
         for name, net in fields.get("nets", {}).items()
     }
-    anew = {"backbone": begun_anew(fields.get("backbone")), "nets": nets}
+    towers = {name: begun_anew(tower) for name, tower in fields.get("towers", {}).items()}
+    anew = {"backbone": begun_anew(fields.get("backbone")), "towers": towers, "nets": nets}
     return {**fields, **anew, **({"start_from": None} if "start_from" in fields else {})}
 
 

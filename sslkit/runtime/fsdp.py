@@ -42,7 +42,7 @@ def shard(system: System, mesh: DeviceMesh) -> list[nn.Parameter]:
     fully_shard(system, mesh=mesh, ignored_params=set(uncut.values()))
     for name in (
         "look",
-        "student_answers",
+        "trained_answers",
         "other_answers",
         "losses_of",
     ):  # with `forward` they have one root

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import cast, final
+from typing import TypeVar, cast, final
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ import torch.distributed as dist
 from sslkit.errors import SpecError, SslkitError
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.run import RunSpec
+
+T = TypeVar("T")
 
 
 @final
@@ -43,6 +45,21 @@ class Agreement:
         flag, work = self._pending
         work.wait()
         return bool(flag > 0)
+
+
+def from_first_rank(parallel: Parallel, make: Callable[[], T]) -> T:
+    """What the first rank makes, on every rank; all must ask.
+
+    Raises:
+        SslkitError: it failed; the other ranks say so too.
+    """
+    results: list[T] = []
+    on_first_rank(parallel, lambda: results.append(make()))
+    if parallel.world > 1:
+        shared: list[T | None] = [*results] or [None]
+        dist.broadcast_object_list(shared, src=0)
+        return cast("T", shared[0])
+    return results[0]
 
 
 def on_first_rank(parallel: Parallel, act: Callable[[], object]) -> None:

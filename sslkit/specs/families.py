@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 from pydantic import AfterValidator, Field
 
 from sslkit.core.problem import Problem
+from sslkit.core.view import IMAGE, Stream
 from sslkit.specs.base import Spec
 from sslkit.specs.metrics import Metrics
 from sslkit.specs.references import named
@@ -22,28 +23,37 @@ if TYPE_CHECKING:
     from sslkit.core.augment import Augment as AugmentModule
     from sslkit.core.backbone import Backbone as BackboneModule
     from sslkit.core.balancer import Balancer as BalancerModule
-    from sslkit.core.context import Env, Grid, View
+    from sslkit.core.context import Env
     from sslkit.core.evaluator import Evaluator as EvaluatorModule
     from sslkit.core.logger import Logger as LoggerModule
     from sslkit.core.masker import Masker as MaskerModule
     from sslkit.core.objective import Objective as ObjectiveModule
     from sslkit.core.source import Source as SourceModule
     from sslkit.core.target import Target as TargetModule
+    from sslkit.core.transform import Transform as TransformModule
+    from sslkit.core.view import Grid, Size, View
     from sslkit.specs.run import RunSpec
 
 
 class BackboneSpec(Spec):
-    """A network that turns images into tokens."""
+    """A network that turns images, or crops of another type, into tokens."""
 
     family: ClassVar[str] = "backbone"
+    takes: ClassVar[str] = IMAGE
+    """Type of the views that it reads: that of their stream, or what their transform gives."""
+    oblong: ClassVar[bool] = False
+    """Whether it reads crops whose sides differ. `grid` then gets one number an axis."""
     tells_attention: ClassVar[bool] = True
     """Whether the network may answer `attentions`; evaluators that need it are refused before training where not."""
     first_weights: ClassVar[tuple[str, ...]] = ("checkpoint", "pretrained")
     """Fields that say which weights the network begins with. A run that trained has its own, and goes without them."""
 
     def frozen_in(self, run: RunSpec) -> bool:
-        """Whether it is a net of `run` that never changes, and not the network that is trained."""
-        return run.backbone is not self and any(net.backbone is self for net in run.nets.values())
+        """Whether it is a net of `run` that never changes, and not a network that is trained."""
+        trained = (run.backbone, *run.towers.values())
+        return all(one is not self for one in trained) and any(
+            net.backbone is self for net in run.nets.values()
+        )
 
     @property
     def has_first_weights(self) -> bool:
@@ -57,11 +67,11 @@ class BackboneSpec(Spec):
 
     @abstractmethod
     def build(self, view: View) -> BackboneModule:
-        """The network for images like those of `view`, the run's first view."""
+        """The network for crops like those of `view`, the run's first view of the type that it takes."""
 
     @abstractmethod
-    def grid(self, size: int) -> Grid | None:
-        """Rows and columns of patches of a `size` x `size` image; None if only the built network knows.
+    def grid(self, size: Size) -> Grid | None:
+        """Patches of a crop of this `size`, one number where all sides are alike; None if only the network knows.
 
         Raises:
             SpecError: `size` cannot be cut into patches.
@@ -72,10 +82,21 @@ class MaskerSpec(Spec):
     """Which patches to hide."""
 
     family: ClassVar[str] = "masker"
+    axes: ClassVar[tuple[int, ...] | None] = (2,)
+    """Numbers of axes of patches that it serves: 2 of images, 1 of symbols. None: any."""
 
     @abstractmethod
     def build(self, env: Env, view: str) -> MaskerModule:
         """The sampler for the patches of `view`. Raises SpecError where they are too few."""
+
+
+def masker_misfit(masker: MaskerSpec, view: str, axes: int) -> str:
+    """Why `masker` cannot hide patches of `view`, which have so many axes."""
+    served = " or ".join(map(str, masker.axes or ()))
+    return (
+        f"{masker.kind_name()!r} hides patches along {served} axes, and view {view!r} has {axes}; "
+        "`random` and `bernoulli` serve any"
+    )
 
 
 class TargetSpec(Spec):
@@ -157,6 +178,11 @@ class SourceSpec(Spec):
 
     family: ClassVar[str] = "source"
 
+    @property
+    def streams(self) -> Mapping[str, Stream]:
+        """What it gives of every sample, by name; views are of the first where they do not say. Default: images."""
+        return {IMAGE: Stream()}
+
     @abstractmethod
     def build(self, split: str) -> SourceModule | None:
         """The images of `split`, "train" or "test"; None if there is no such split.
@@ -166,16 +192,48 @@ class SourceSpec(Spec):
         """
 
 
+class TransformSpec(Spec):
+    """What turns samples of a stream into what networks read, as tokenizers and spectrograms do."""
+
+    family: ClassVar[str] = "transform"
+    takes: ClassVar[str] = IMAGE
+    """Type of the streams that it reads."""
+    gives: ClassVar[str] = IMAGE
+    """Type of what it makes: of the augmentations that may follow, and of the networks that read it."""
+    axes: ClassVar[int] = 2
+    """Axes of what it makes, besides channels: 1 of symbols."""
+    random: ClassVar[bool] = True
+    """Whether it draws. What does not may come before tokens that are cached."""
+
+    def learn(self, source: SourceModule, stream: str) -> str:
+        """What it learns of the training samples of `stream`, as text; nothing, the default.
+
+        It is asked once, when a run begins. The run keeps the text, and `build` gets it, then and later.
+
+        Raises:
+            DataError: samples cannot be read, or there is nothing to learn from.
+        """
+        return ""
+
+    @abstractmethod
+    def build(self, size: Size, learned: str) -> TransformModule:
+        """The transform that makes crops of this `size`, by what `learn` returned."""
+
+
 class AugmentSpec(Spec):
-    """A random change of images."""
+    """A random change of images, or of crops of another type."""
 
     family: ClassVar[str] = "augment"
+    takes: ClassVar[str] = IMAGE
+    """Type of what it changes."""
+    oblong: ClassVar[bool] = False
+    """Whether it serves views whose sides differ. `build` then gets one number an axis."""
     random: ClassVar[bool] = True
     """Whether it draws. What does not may come before tokens that are cached."""
 
     @abstractmethod
-    def build(self, size: int) -> AugmentModule:
-        """The batched operation for a view of `size` pixels."""
+    def build(self, size: Size) -> AugmentModule:
+        """The batched operation for a view of this `size`, one number where sides are alike."""
 
     def channel_problems(self, channels: int) -> Iterator[Problem]:
         """Why it cannot change images of so many channels, told before a run. Default: it can, whatever they are."""
@@ -204,6 +262,8 @@ BalancerField = Annotated[BalancerSpec, Slot()]
 """A field that takes any registered balancer."""
 SourceField = Annotated[SourceSpec, Slot()]
 """A field that takes any registered source."""
+TransformField = Annotated[TransformSpec, Slot()]
+"""A field that takes any registered transform."""
 AugmentField = Annotated[AugmentSpec, Slot()]
 """A field that takes any registered augment."""
 LoggerField = Annotated[LoggerSpec, Slot()]
@@ -214,6 +274,9 @@ class EvaluatorSpec(Spec):
     """A protocol that measures features. The fields below are common to every kind."""
 
     family: ClassVar[str] = "evaluator"
+
+    oblong: ClassVar[bool] = False
+    """Whether it measures networks whose view has sides that differ; those that read features alone do."""
 
     name: str | None = Field(None, min_length=1, pattern=r"^[\w.@-]+$")
     """Name in the metrics, `eval/NAME/METRIC`. Default: the kind."""
@@ -256,7 +319,7 @@ FAMILIES: dict[str, type[Spec]] = {
     cls.family: cls
     for cls in (
         BackboneSpec, MaskerSpec, TargetSpec, ObjectiveSpec, BalancerSpec,
-        EvaluatorSpec, SourceSpec, AugmentSpec, LoggerSpec,
+        EvaluatorSpec, SourceSpec, TransformSpec, AugmentSpec, LoggerSpec,
     )
 }  # fmt: skip
 """Every family, by name."""

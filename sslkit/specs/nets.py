@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, final
 from sslkit.core.problem import Problem
 from sslkit.specs.base import Count, Spec
 from sslkit.specs.families import BackboneField
-from sslkit.specs.references import CopiedName
+from sslkit.specs.references import STUDENT, CopiedName, TrainedName
 from sslkit.specs.schedule import Period, Value, ends, steps_of
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ CacheType = Literal["exact", "float16"]
 
 @final
 class NetSpec(Spec):
-    """A moving average of the student backbone, a copy of it, or a frozen network."""
+    """A moving average of a trained network, a copy of it, or a frozen network."""
 
+    of: TrainedName = "student"
+    """Whose average or copy it is: the student's, or that of a name under `towers`."""
     backbone: BackboneField | None = None
     """A network of its own, with the weights of its `checkpoint`, that never changes. Default: a moving average."""
     refresh: Literal["never"] | Refresh | None = None
@@ -68,7 +70,7 @@ class NetSpec(Spec):
 
     @property
     def is_average(self) -> bool:
-        """Whether it is a moving average of the student."""
+        """Whether it is a moving average of a trained network."""
         return self.backbone is None and self.refresh is None
 
     @property
@@ -99,5 +101,17 @@ class NetSpec(Spec):
                 "cache",
                 "is for a net that never changes; give it a `backbone` or `refresh: never`, or leave this out",
             )
+        yield from self._of_another(run)
         if not all(0 <= momentum <= 1 for momentum in ends(self.momentum)):
             yield Problem("momentum", f"must stay between 0 and 1, found {self.momentum}")
+
+    def _of_another(self, run: RunSpec) -> Iterator[Problem]:
+        """A network of its own is of nobody, and a copy takes the weights of whom it is a copy."""
+        if self.backbone is not None and self.of != STUDENT:
+            yield Problem("of", "a network of its own (`backbone`) has weights of its own: leave this out")
+        copied = self.refreshed
+        if self.backbone is None and copied is not None and run.original(copied.of) != self.of:
+            yield Problem(
+                "refresh.of",
+                f"takes the weights of {copied.of!r}, but it is a copy of {self.of!r}; name that one, or its average",
+            )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal, final
 
 from pydantic import Field
 
 from sslkit.core.problem import Problem
 from sslkit.specs.base import Spec
+from sslkit.specs.error_text import suggest
 from sslkit.specs.schedule import Value, ends
 
 if TYPE_CHECKING:
@@ -24,6 +25,24 @@ _WITHOUT = {
     "nesterov": ("betas", "eps"),
 }
 """Optimizer -> fields that it does not read. Before the first step, runs ask timm about the others."""
+
+
+@final
+class TowerRates(Spec):
+    """How a tower is trained, where it is not as the heads are."""
+
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    """Learning rate of a layer over the next one's. Default: all alike."""
+    patch_embed_rate: float = Field(1.0, ge=0)
+    """Share of its learning rate that the embedding, its layer 0, gets."""
+    freeze_steps: int = Field(0, ge=0, lt=2**31)
+    """Steps at the beginning in which the tower stays as it is."""
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """A tower that never moved would be a frozen net."""
+        if run.steps is not None and self.freeze_steps >= run.steps:
+            text = f"{self.freeze_steps:,} of {run.steps:,} steps: the tower would never train; give fewer"
+            yield Problem("freeze_steps", text)
 
 
 @final
@@ -56,6 +75,8 @@ class OptimizerSpec(Spec):
     """Share of its learning rate that the patch embedding gets (DINOv2, DINOv3: 0.2; MoCo v3 freezes it: 0)."""
     freeze_steps: int = Field(0, ge=0, lt=2**31)
     """Steps at the beginning in which the backbone stays as it is, so that new heads fit its `checkpoint` first."""
+    towers: Mapping[str, TowerRates] = {}
+    """The same three for networks under `towers`, by name."""
     clip: float | None = Field(None, gt=0)
     """Largest gradient norm; none by default (MAE). SimMIM 5, BEiT 3, DINO 3 per tensor."""
     clip_per: Literal["global", "tensor"] = "global"
@@ -69,6 +90,10 @@ class OptimizerSpec(Spec):
         for name, value in {"momentum": self.momentum, **betas}.items():
             if value is not None and not all(0 <= end < 1 for end in ends(value)):
                 yield Problem(name, f"must stay from 0 to below 1, found {value}")
+        for name in self.towers:
+            if name not in run.towers:
+                hint = suggest(name, run.towers) if run.towers else "The run has none."
+                yield Problem(f"towers.{name}", f"is not a name under `towers` of this run. {hint}")
         if run.steps is not None and self.freeze_steps >= run.steps:
             text = f"{self.freeze_steps:,} of {run.steps:,} steps: the backbone would never train; give fewer"
             yield Problem("freeze_steps", text)

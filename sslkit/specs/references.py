@@ -28,10 +28,10 @@ class Reference:
     A run without it is refused, before the spec's own `problems` are asked for.
     """
 
-    to: Literal["view", "net", "average"]
-    """A view, any net, or a net that is a moving average of the student."""
+    to: Literal["view", "net", "average", "trained"]
+    """A view, any net, a net that is a moving average of a trained one, or one that is trained."""
     student: bool = False
-    """Whether `student` will do."""
+    """Whether networks that are trained will do: `student`, and the names under `towers`."""
     settings: str = "{}"
     """What to write under `nets` for a net that is missing."""
 
@@ -39,13 +39,15 @@ class Reference:
 ViewName = Annotated[str, Reference("view")]
 """The name of a view."""
 NetName = Annotated[str, Reference("net", student=True)]
-"""`student`, or a name under `nets`: a moving average of it or a frozen network."""
+"""`student`, a name under `towers`, or one under `nets`: a moving average of them or a frozen network."""
 AverageName = Annotated[str, Reference("average", settings="{momentum: {start: 0.996, end: 1.0}}")]
-"""A name under `nets`, of a moving average of the student."""
+"""A name under `nets`, of a moving average of the student or of a tower."""
 CopyName = Annotated[str, Reference("net", settings="{refresh: never}")]
 """A name under `nets`, of a copy of the student's first weights (`refresh`), or of any other net but the student."""
 CopiedName = Annotated[str, Reference("average", student=True)]
-"""`student`, or the name of a moving average of it."""
+"""`student`, a name under `towers`, or the name of a moving average of them."""
+TrainedName = Annotated[str, Reference("trained", student=True)]
+"""`student`, or a name under `towers`."""
 
 
 @cache
@@ -55,7 +57,7 @@ def references(cls: type[Spec]) -> Mapping[str, Reference]:
     return {name: mark for name, mark in marks.items() if mark is not None}
 
 
-def named(spec: Spec, to: Literal["view", "net", "average"]) -> frozenset[str]:
+def named(spec: Spec, to: Literal["view", "net", "average", "trained"]) -> frozenset[str]:
     """What the fields of `spec` name of that sort."""
     fields = (name for name, mark in references(type(spec)).items() if mark.to == to)
     return frozenset(text for name in fields for _, text in _texts(getattr(spec, name), name))
@@ -101,9 +103,13 @@ def _missing_net(name: str, mark: Reference, run: RunSpec) -> str:
     """What to say of the net `name`; empty where it is there and will do."""
     average = mark.to == "average"
     nets = [net for net, spec in run.nets.items() if not average or spec.is_average]
-    candidates = [STUDENT, *nets] if mark.student else nets
+    if mark.to == "trained":
+        nets = []
+    candidates = [*run.trained, *nets] if mark.student else nets
     if name in candidates:
         return ""
+    if mark.to == "trained":
+        return f"{name!r} is not a network that this run trains. {suggest(name, candidates)}"
     if name in run.nets:
         field = "backbone" if run.nets[name].backbone is not None else "refresh"
         return f"{name!r} is a frozen network, not a moving average of this run; leave out `nets.{name}.{field}`."

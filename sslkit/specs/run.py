@@ -9,6 +9,7 @@ from typing import Literal, Self, final
 from pydantic import Field, model_validator
 
 from sslkit.core.problem import Problem
+from sslkit.core.view import by
 from sslkit.specs.base import Count, Spec, slot_default
 from sslkit.specs.byte_sizes import Size
 from sslkit.specs.checkpoints import CheckpointSpec
@@ -21,20 +22,24 @@ from sslkit.specs.families import (
     Combined,
     EvaluatorField,
     EvaluatorSpec,
+    MaskerSpec,
     ObjectiveField,
     ObjectiveSpec,
     SourceField,
+    masker_misfit,
 )
 from sslkit.specs.logging import LogSpec
 from sslkit.specs.lora import LoraSpec
 from sslkit.specs.nets import NetSpec
 from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.readout import Readout
+from sslkit.specs.references import STUDENT
 from sslkit.specs.schedule import LearningRateSchedule
 from sslkit.specs.start_from import StartFrom
 from sslkit.specs.terms import Term, mixed_pairs, odd_names, terms
-from sslkit.specs.unread_names import unread_nets, unread_views, views_by_name
+from sslkit.specs.unread_names import unread_nets, unread_towers, unread_views, views_by_name
 from sslkit.specs.views import ViewSpec
+from sslkit.specs.walk import walk
 
 
 @final
@@ -69,8 +74,10 @@ class RunSpec(Spec):
     """The network that is trained."""
     lora: LoraSpec | None = None
     """Train low-rank changes of the backbone in place of its weights. Default: all weights are trained."""
+    towers: Mapping[str, BackboneField] = {}
+    """Further networks that are trained, by name, as one that reads text."""
     nets: Mapping[str, NetSpec] = {}
-    """Moving averages of the backbone, by name."""
+    """Moving averages of the backbone and of towers, by name."""
     start_from: StartFrom | None = None
     """A run whose networks this one begins with. Default: weights drawn from the seed, or the `checkpoint` of nets."""
     objective: ObjectiveField | None = None
@@ -104,7 +111,7 @@ class RunSpec(Spec):
     checkpoint: CheckpointSpec = CheckpointSpec()
     """When to save, and what to keep."""
     max_parts: Count = 32
-    """Objectives and nets at most: each has memory of its own, which `explain` takes too."""
+    """Objectives, towers and nets at most: each has memory of its own, which `explain` takes too."""
     log: LogSpec = (
         LogSpec.model_construct()
     )  # not checked here: its slot would load the plugins, which import this
@@ -153,17 +160,35 @@ class RunSpec(Spec):
 
     @property
     def first_view(self) -> str:
-        """Name of the view that evaluators read and backbones are sized for."""
-        return self.readout.view or next(iter(self.views))
+        """Name of the view that evaluators read."""
+        return self.readout.view or self.view_of(self.readout.net)
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The networks that are trained: `student`, and the names under `towers`."""
+        return (STUDENT, *self.towers)
+
+    def view_of(self, net: str) -> str:
+        """The view that `net` is sized for: that of the readout, or else the first one, of the type that it takes."""
+        takes = self.backbone_of(net).takes
+        fitting = [name for name, view in self.views.items() if view.type_in(self.data) == takes]
+        wanted = self.readout.view
+        return wanted if wanted in fitting and wanted else next(iter(fitting or self.views))
+
+    def original(self, net: str) -> str:
+        """The trained network that `net` is or follows, as a moving average or a copy."""
+        return self.nets[net].of if net in self.nets else net
 
     def images_per_forward(self, ranks: int = 1) -> int:
         """Images that a network gets at once on one of `ranks`."""
         return self.micro_batch_size or max(1, self.batch_size // ranks)
 
     def backbone_of(self, net: str) -> BackboneSpec:
-        """The network of `net`: its own, or that of the student."""
+        """The network of `net`: its own, or that of whom it follows."""
         spec = self.nets.get(net)
-        return self.backbone if spec is None or spec.backbone is None else spec.backbone
+        if spec is not None and spec.backbone is not None:
+            return spec.backbone
+        return self.towers.get(self.original(net), self.backbone)
 
     def evaluator(self, label: str) -> EvaluatorSpec:
         """The evaluation that goes by `label`."""
@@ -174,13 +199,14 @@ class RunSpec(Spec):
             yield Problem(
                 "micro_batch_size", f"{self.micro_batch_size} does not divide `batch_size` {self.batch_size}"
             )
-        for group in ("views", "nets", "objectives"):
+        for group in ("views", "towers", "nets", "objectives"):
             yield from odd_names(group, getattr(self, group))
         yield from mixed_pairs("objectives" if self.objective is None else "objective.objectives", self.terms)
         yield from self._too_many()
         yield from self._beside_hybrid()
         yield from self._student_again()
         yield from self._layers()
+        yield from self._unfit_views()
         yield from order_problems(self.extended, self.steps)
         taken = set[str]()
         for i, evaluator in enumerate(self.evaluate):
@@ -192,7 +218,7 @@ class RunSpec(Spec):
             taken.add(label)
 
     def _too_many(self) -> Iterator[Problem]:
-        count = len(self.nets) + sum(1 for _ in self.all_terms())
+        count = len(self.towers) + len(self.nets) + sum(1 for _ in self.all_terms())
         if count > self.max_parts:
             yield Problem(
                 "max_parts",
@@ -222,6 +248,7 @@ class RunSpec(Spec):
         read = views_by_name(self)
         yield from unread_views(self, read) if read is not None else ()
         yield from unread_nets(self)
+        yield from unread_towers(self)
 
     def _layers(self) -> Iterator[Problem]:
         """The block to read, where the spec says how many there are."""
@@ -230,5 +257,66 @@ class RunSpec(Spec):
             yield Problem("readout.layer", f"{layer} does not exist; the backbone has {depth} blocks, from 0")
 
     def _student_again(self) -> Iterator[Problem]:
-        if "student" in self.nets:
-            yield Problem("nets.student", "is the trained backbone itself; choose another name")
+        for group in (self.nets, self.towers):
+            if STUDENT in group:
+                name = "nets" if group is self.nets else "towers"
+                yield Problem(f"{name}.{STUDENT}", "is the trained backbone itself; choose another name")
+        for name in self.nets:
+            if name in self.towers:
+                yield Problem(f"nets.{name}", f"is `towers.{name}`, which is trained; choose another name")
+
+    def _maskers(self) -> Iterator[Problem]:
+        """Every masker serves one of the views that its objective names."""
+        for term in self.all_terms():
+            views = [n for n in term.spec.views if n in self.views and self.views[n].type_in(self.data)]
+            axes = {name: self.views[name].axes_in(self.data) for name in views}
+            for path, masker in walk(term.spec) if term.balance is None else ():
+                served = masker.axes if isinstance(masker, MaskerSpec) else None
+                if (
+                    axes
+                    and served is not None
+                    and isinstance(masker, MaskerSpec)
+                    and not {*axes.values()} & {*served}
+                ):
+                    name = min(axes)
+                    yield Problem(f"{term.path}.{path}", masker_misfit(masker, name, axes[name]))
+
+    def _oblong(self, backbones: Mapping[str, BackboneSpec]) -> Iterator[Problem]:
+        """Every network serves the sides of the views that it reads, and evaluators those of the readout's."""
+        shown = self.views.get(self.first_view)
+        for i, evaluator in enumerate(self.evaluate):
+            if shown is not None and not isinstance(shown.size, int) and not evaluator.oblong:
+                text = f"{evaluator.label!r} serves equal sides only, and `views.{self.first_view}.size` is"
+                yield Problem(
+                    f"evaluate.{i}", f"{text} {by(shown.size)}; name a square one as `readout.view`"
+                )
+        for name, view in self.views.items():
+            kind = view.type_in(self.data)
+            for path, backbone in backbones.items():
+                if not isinstance(view.size, int) and backbone.takes == kind and not backbone.oblong:
+                    serves = f"{backbone.kind_name()!r} serves equal sides only"
+                    yield Problem(path, f"{serves}, and `views.{name}.size` is {by(view.size)}")
+
+    def _unfit_views(self) -> Iterator[Problem]:
+        """There is a view for every network that is built for one."""
+        types = {view.type_in(self.data) for view in self.views.values()}
+        paths = {"backbone": self.backbone}
+        paths |= {f"towers.{name}": tower for name, tower in self.towers.items()}
+        paths |= {
+            f"nets.{name}.backbone": net.backbone
+            for name, net in self.nets.items()
+            if net.backbone is not None
+        }
+        for path, backbone in paths.items():
+            if backbone.takes not in types and "" not in types:
+                reads = f"{backbone.kind_name()!r} reads {backbone.takes}, and no view is of that"
+                yield Problem(path, f"{reads}: there are views of {', '.join(sorted(types))}")
+        yield from self._oblong(paths)
+        yield from self._maskers()
+        view = self.views.get(self.readout.view or "")
+        ours = None if view is None else view.type_in(self.data)
+        if ours and self.readout.net in (*self.trained, *self.nets):
+            reads = self.backbone_of(self.readout.net).takes
+            if ours != reads:
+                text = f"is of {ours}, but {self.readout.net!r} reads {reads}; name another view"
+                yield Problem("readout.view", text)

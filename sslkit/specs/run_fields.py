@@ -41,6 +41,7 @@ class RunFields(TypedDict, total=False):
     views: Mapping[str, ViewSpec | Fields]
     backbone: BackboneSpec | Fields | object
     lora: LoraSpec | Fields | None
+    towers: Mapping[str, BackboneSpec | Fields]
     nets: Mapping[str, NetSpec | Fields]
     start_from: StartFrom | Fields | None
     objective: ObjectiveSpec | Fields | None

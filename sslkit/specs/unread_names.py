@@ -45,6 +45,16 @@ def unread_nets(run: RunSpec) -> Iterator[Problem]:
             )
 
 
+def unread_towers(run: RunSpec) -> Iterator[Problem]:
+    """Towers that no objective names; they would not be trained."""
+    read = {*_texts(run.objective), *_texts(run.objectives)}
+    for name in run.towers:
+        if name not in read:
+            yield Problem(
+                f"towers.{name}", "no objective reads this network; leave it out, or name it in an objective"
+            )
+
+
 def _texts(value: object) -> Iterator[str]:
     """Every text inside a spec."""
     if isinstance(value, str):

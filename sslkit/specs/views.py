@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Self, final
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sslkit import catalog
 from sslkit.core.problem import Problem
+from sslkit.core.view import Size, by, size_of
 from sslkit.errors import SpecError
 from sslkit.specs.augmentation_recipes import RECIPES, Recipe, Step
 from sslkit.specs.base import Count, Spec
-from sslkit.specs.families import AugmentField, AugmentSpec
+from sslkit.specs.error_text import suggest
+from sslkit.specs.families import AugmentField, AugmentSpec, SourceSpec, TransformField
 from sslkit.specs.references import ViewName
 
 if TYPE_CHECKING:
@@ -27,6 +29,14 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 
 
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def _alike(size: Size) -> Size:
+    return size if isinstance(size, int) else size_of(size)
+
+
+Sides = Annotated[Count | tuple[Count, ...], AfterValidator(_alike)]
+"""One number, or one for each axis; equal ones are one number."""
 
 
 @final
@@ -50,10 +60,14 @@ class Normalize(Spec):
 class ViewSpec(Spec):
     """A named group of crops of one size."""
 
-    size: Count
-    """Side of a crop, in pixels."""
+    size: Sides
+    """Side of a crop, in pixels; `[height, width]` where they differ. Of symbols their number."""
     crops: int = Field(1, ge=1, le=1024)
     """Crops of each image."""
+    stream: str | None = None
+    """What of a sample it is of, by the name that the source gives it. Default: its first, as the images."""
+    transform: TransformField | None = None
+    """What makes of the stream what a network reads, as a tokenizer does of text. Default: nothing, as for images."""
     augment: tuple[AugmentField, ...] = ()
     """Random changes of every crop, in order. Without one that fixes the size, images are first cut at the center."""
     by_crop: tuple[tuple[AugmentField, ...], ...] = ()
@@ -78,6 +92,13 @@ class ViewSpec(Spec):
         return self
 
     @property
+    def side(self) -> int:
+        """The side of a square crop. Raises SpecError where sides differ: what asks for it serves squares only."""
+        if not isinstance(self.size, int):
+            raise SpecError(f"serves square crops only, found {by(self.size)}; give `size` one number")
+        return self.size
+
+    @property
     def chains(self) -> tuple[tuple[AugmentSpec, ...], ...]:
         """The changes of each crop, one list a crop.
 
@@ -94,10 +115,27 @@ class ViewSpec(Spec):
         Raises:
             SpecError: the recipe needs a kind that no plugin offers.
         """
-        return not any(augment.random for chain in self.chains for augment in chain)
+        drawn = self.transform is not None and self.transform.random
+        return not drawn and not any(augment.random for chain in self.chains for augment in chain)
+
+    def stream_in(self, source: SourceSpec) -> str:
+        """The name of its stream among those of `source`."""
+        return self.stream or next(iter(source.streams))
+
+    def type_in(self, source: SourceSpec) -> str:
+        """What its crops are: what its transform gives, or its stream is; empty where there is no such stream."""
+        if self.transform is not None:
+            return self.transform.gives
+        stream = source.streams.get(self.stream_in(source))
+        return "" if stream is None else stream.type
+
+    def axes_in(self, source: SourceSpec) -> int:
+        """Axes of its crops, besides channels."""
+        return source.streams[self.stream_in(source)].axes if self.transform is None else self.transform.axes
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Every list belongs to a crop, the kinds that a recipe needs are there, and shared crops begin alike."""
+        yield from self._stream_problems(run.data)
         if len(self.by_crop) > self.crops:
             yield Problem(
                 "by_crop",
@@ -113,6 +151,45 @@ class ViewSpec(Spec):
                 yield Problem("recipe", text)
             else:
                 yield from self._shared_problems(run)
+
+    def _stream_problems(self, source: SourceSpec) -> Iterator[Problem]:
+        """The source has its stream, and what is done to it takes its type."""
+        name, streams = self.stream_in(source), source.streams
+        if name not in streams:
+            yield Problem(
+                "stream", f"{name!r} is not a stream of {source.kind_name()!r}. {suggest(name, streams)}"
+            )
+            return
+        if self.transform is not None and self.transform.takes != streams[name].type:
+            kind, takes = self.transform.kind_name(), self.transform.takes
+            text = f"{kind!r} takes {takes}, but the stream {name!r} is {streams[name].type}; take another one of them"
+            yield Problem("transform", text)
+            return
+        try:
+            placed = list(self._placed())
+        except SpecError:  # a recipe of kinds that nobody offers, which is told elsewhere
+            return
+        yield from self._size_problems(source, placed)
+        ours = self.type_in(source)
+        for path, augment in placed:
+            if augment.takes != ours:
+                text = f"{augment.kind_name()!r} changes {augment.takes}, but this view is of {ours}; leave it out"
+                yield Problem(path, text)
+
+    def _size_problems(
+        self, source: SourceSpec, placed: Iterable[tuple[str, AugmentSpec]]
+    ) -> Iterator[Problem]:
+        """One side for each axis, which every step serves."""
+        if isinstance(self.size, int):
+            return
+        axes = self.axes_in(source)
+        if len(self.size) != axes:
+            yield Problem(
+                "size", f"has {len(self.size)} sides, but crops of {self.type_in(source)} have {axes} axes"
+            )
+        for path, augment in placed:
+            if not augment.oblong:
+                yield Problem(path, f"{augment.kind_name()!r} serves equal sides only, found {by(self.size)}")
 
     def _shared_problems(self, run: RunSpec) -> Iterator[Problem]:
         """Shared random numbers make the same crops where the first steps are the same."""

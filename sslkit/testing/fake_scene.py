@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.passes import Encode, Tokens
+from sslkit.core.view import Grid, View
 from sslkit.runtime import seeds
 
 VIEW = "global"

@@ -8,7 +8,7 @@ from functools import partial
 from sslkit.runtime.parallel import Single
 from sslkit.specs.base import Spec
 from sslkit.specs.check import problems
-from sslkit.specs.families import EvaluatorSpec, TargetSpec
+from sslkit.specs.families import EvaluatorSpec, TargetSpec, TransformSpec
 from sslkit.specs.logging import LogSpec
 from sslkit.specs.run import RunSpec
 from sslkit.specs.views import ViewSpec
@@ -24,11 +24,13 @@ from sslkit.testing.promises import (
     source_promises,
     target_promises,
     training_promises,
+    transform_promises,
 )
 from sslkit.testing.promises.micro_batch_promises import require_same_step
 from sslkit.testing.promises.rank_promises import require_same_on_ranks
 from sslkit.testing.promises.training_promises import CPU
 from sslkit.testing.tiny_run import BATCH, IMAGE, Probe, evaluated, helper, stage
+from sslkit.testing.tiny_stream import STREAMS
 from sslkit.train.compose import compose
 
 _PARTS: dict[str, Callable[..., dict[str, object]]] = {
@@ -39,6 +41,7 @@ _PARTS: dict[str, Callable[..., dict[str, object]]] = {
     "balancer": lambda spec: {"objectives": {"one": Probe(), "two": Probe(view="local")}, "balance": spec},
     "source": lambda spec: {"data": spec},
     "augment": lambda spec: {"views": {"global": ViewSpec.model_construct(size=IMAGE, augment=(spec,))}},
+    "transform": lambda spec: {"views": {"global": ViewSpec(size=IMAGE), "read": read_by(spec)}},
     "logger": lambda spec: {"log": LogSpec.model_construct(loggers=(spec,))},
 }
 """Family -> the fields of a run that hold a spec of it."""
@@ -54,6 +57,7 @@ _BY_FAMILY: dict[str, Callable[..., Checks]] = {
     "objective": objective_promises.checks,
     "source": source_promises.checks,
     "augment": augment_promises.checks,
+    "transform": transform_promises.checks,
     "logger": logger_promises.checks,
     "evaluator": evaluator_promises.checks,
 }
@@ -82,6 +86,12 @@ def _trained(run: RunSpec) -> Checks:
         "makes the same step in micro-batches": partial(require_same_step, run, BATCH // 2),
         "makes the same step on two ranks": partial(require_same_on_ranks, run),
     }
+
+
+def read_by(spec: TransformSpec) -> ViewSpec:
+    """A view of the kit's stream that the transform takes."""
+    stream = next((name for name, stream in STREAMS.items() if stream.type == spec.takes), None)
+    return ViewSpec.model_construct(size=IMAGE, stream=stream, transform=spec)
 
 
 def _mae(**parts: Spec) -> Spec:

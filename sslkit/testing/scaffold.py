@@ -41,6 +41,7 @@ EXAMPLES = {
     "objective": Example("Thumbnail", "predict a thumbnail of each image"),
     "source": Example("Squares", "draw squares to learn from"),
     "target": Example("Edges", "predict the edges of hidden patches"),
+    "transform": Example("Spectrum", "turn each image into its spectrum"),
 }
 """Family -> what its template, the folder of its name, offers."""
 

@@ -13,6 +13,7 @@ from sslkit.core.context import Env
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.source import Source
+from sslkit.core.view import Stream
 from sslkit.errors import PluginError
 from sslkit.runtime import seeds
 from sslkit.specs.base import Spec
@@ -24,6 +25,7 @@ from sslkit.specs.references import ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule
 from sslkit.specs.views import ViewSpec
+from sslkit.testing.tiny_stream import FIRST_STREAM, STREAMS, sample_of
 
 IMAGE, LOCAL, CHANNELS = 32, 16, 3
 """Pixels of the two views' sides; channels of the images."""
@@ -53,6 +55,17 @@ class NoiseSource(Source):
     def load(self, index: int) -> Tensor:
         return self.images[index]
 
+    def read(self, index: int, stream: str) -> Tensor:
+        return self.images[index] if stream == FIRST_STREAM else sample_of(stream, index)
+
+    def channels_of(self, stream: str) -> int:
+        return len(self.read(0, stream))
+
+    def held(self, stream: str) -> Tensor | list[Tensor]:
+        if stream == FIRST_STREAM:
+            return self.images
+        return [sample_of(stream, i) for i in range(len(self))]
+
     def mask(self, index: int) -> Tensor:
         """`[H, W]` uint8: the brighter pixels, and a border that is not told."""
         mask = (self.images[index].float().mean(0) > MIDDLE).to(torch.uint8)
@@ -69,6 +82,10 @@ class Noise(SourceSpec):
 
     kind: Literal["noise"] = "noise"
 
+    @property
+    def streams(self) -> Mapping[str, Stream]:
+        return STREAMS
+
     def build(self, split: str) -> Source:
         """64 images to train on, 32 to test."""
         return NoiseSource(split, 64 if split == "train" else 32)
@@ -82,7 +99,7 @@ def bare(source: Source) -> Source:
 
 @final
 class Brightness(Objective):
-    """Every token predicts the mean of its image: reaches every parameter of any backbone."""
+    """Every token predicts the mean of its crop: reaches every parameter of any backbone."""
 
     def __init__(self, view: str, dim: int) -> None:
         super().__init__()
@@ -92,7 +109,7 @@ class Brightness(Objective):
     def forward(self, now: Mapping[str, Tensor], *tokens: Tokens) -> Output:
         (seen,) = tokens
         guess = self.head(torch.cat([seen.cls[:, :, None], seen.patch], dim=2)).squeeze(-1).float()
-        target = seen.image.mean((2, 3, 4))[..., None]
+        target = seen.image.float().flatten(2).mean(2)[..., None]
         return Output((guess - target).square().mean())
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from sslkit.build.maskers import make_maskers
-from sslkit.build.start_weights import begin_with
-from sslkit.build.system import length_of, make_system, make_views
+from sslkit.build.start_weights import begin_with, learned_before
+from sslkit.build.system import Inputs, length_of, make_system, make_views, read_inputs
 from sslkit.core.context import Env, Length
 from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.data.sampler import BatchShare, Order
 from sslkit.errors import DataError, SpecError
 from sslkit.runtime.parallel import Parallel, start
+from sslkit.runtime.rank_agreement import from_first_rank
 from sslkit.specs.extension import order_problems
 from sslkit.specs.families import SourceSpec
 from sslkit.specs.run import RunSpec
@@ -34,6 +36,8 @@ class Composed(NamedTuple):
     """Which images make which step."""
     length: Length
     """Steps of the run and of an epoch."""
+    inputs: Inputs = Inputs({})
+    """What views know of the data beside the spec."""
 
 
 def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
@@ -46,13 +50,14 @@ def compose(spec: RunSpec, parallel: Parallel | None = None) -> Composed:
     """
     parallel = parallel or start(spec.device, spec.parallel)
     source = training_source(spec)
-    views = make_views(spec, source.channels)
+    inputs = inputs_for(spec, source, parallel)
+    views = make_views(spec, inputs)
     order = make_order(spec, source, parallel)
     length = make_length(spec, order.steps_per_epoch)
     system, env = make_system(spec, views, length)
     begin_with(system, spec)
     stepper = Stepper(spec, system, make_maskers(system, env), length, parallel)
-    return Composed(system, stepper, source, env, order, length)
+    return Composed(system, stepper, source, env, order, length, inputs)
 
 
 class HasData(Protocol):
@@ -70,6 +75,28 @@ def training_source(spec: HasData) -> Source:
     if source is None:
         raise DataError("data: has no training split")
     return source
+
+
+def inputs_for(
+    spec: RunSpec, source: Source, parallel: Parallel, kept: Mapping[str, str] | None = None
+) -> Inputs:
+    """What views need to know of `source`, the same on all ranks: the first learns for all.
+
+    Args:
+        spec: the run. One that begins with another run reads symbols as that does, where a view has the same transform.
+        source: its training samples.
+        parallel: the ranks.
+        kept: what the run has learned already, by view.
+
+    Raises:
+        DataError: a transform cannot learn from the samples.
+        CheckpointError: the run to begin with cannot be read.
+    """
+    if kept is None and any(view.transform is not None for view in spec.views.values()):
+        kept = from_first_rank(
+            parallel, lambda: dict(read_inputs(spec, source, learned_before(spec)).learned)
+        )
+    return read_inputs(spec, source, kept)
 
 
 def make_order(spec: RunSpec, source: Source, parallel: Parallel) -> Order:

@@ -18,7 +18,7 @@ from sslkit.core.pass_plan import read_patches
 from sslkit.core.passes import Encode, Request
 from sslkit.data.content_hash import cache_folder
 from sslkit.data.loaders import Batch
-from sslkit.data.resident import resident
+from sslkit.data.resident import resident_streams
 from sslkit.data.sampler import InOrder
 from sslkit.data.unreadable import Unreadable
 from sslkit.errors import CheckpointError, DataError
@@ -167,7 +167,8 @@ class _Job:
         device = self.parallel.device
         held = None
         if self.source.resident() is not None:
-            held = resident(self.source, byte_count(spec.resident), exact_device(device), 0, self.unreadable)
+            budget, exact = byte_count(spec.resident), exact_device(device)
+            held = resident_streams(self.source, self.view, budget, exact, 0, self.unreadable)
         order, steps = InOrder(self.images, starts, self.batch), range(len(starts))
         feed = feed_of(
             spec, self.source, held, self.view, order, steps, device, self.unreadable, self.progress.warn

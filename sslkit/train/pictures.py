@@ -9,17 +9,18 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from sslkit.core.augment import to_float
 from sslkit.core.source import Source
+from sslkit.core.view import View
+from sslkit.data.fixed_crops import as_input, fixed_crops
 from sslkit.data.loaders import Batch
-from sslkit.data.unreadable import readable
+from sslkit.data.unreadable import readable_sample
 from sslkit.errors import DataError
 from sslkit.evaluate.evaluation_sources import Sources
 from sslkit.evaluate.readout import Reading
 from sslkit.functional.diverse_images import varied
-from sslkit.functional.pixel_normalization import normalized
-from sslkit.functional.resize import resize_center
 from sslkit.nn.modes import evaluating
 from sslkit.runs import metrics_log
 from sslkit.runs.evaluations import evaluations, steps
@@ -96,12 +97,17 @@ def _held_out(composed: Composed, reading: Reading, source: Source) -> Batch:
     """Images of several classes, as every view shows them without augmentation."""
     device = reading.loading.parallel.device
     places = varied(source.labels, len(source), SHOWN).tolist()
-    pixels = [readable(source, place)[0] for place in places]
+    views = composed.env.views
+    axes = {view.stream: view.axes for view in views.values()}
+    samples = [readable_sample(source, place, axes)[0] for place in places]
     images = {}
-    for name, view in composed.env.views.items():
-        squares = torch.cat(
-            [resize_center(to_float(x[None]), view.size, reading.loading.crop) for x in pixels]
-        )
-        one = normalized(squares.to(device), view.mean, view.std)
-        images[name] = one[None].expand(view.crops, -1, -1, -1, -1)
+    for name, view in views.items():
+        crops = [_fixed(sample[view.stream], view, reading.loading.crop) for sample in samples]
+        one = torch.stack([as_input(crop.to(device), view) for crop in crops])
+        images[name] = one[None].expand(view.crops, *one.shape)
     return Batch(images, torch.arange(len(places), device=device))
+
+
+def _fixed(sample: Tensor, view: View, share: float) -> Tensor:
+    """Not rounded to bytes again where it is an image."""
+    return fixed_crops(sample[None] if view.transform is not None else to_float(sample[None]), view, share)[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, TypeVar, final
 
@@ -10,11 +10,12 @@ import torch
 
 from sslkit.build.maskers import Maskers, make_maskers
 from sslkit.build.start_weights import Begun, begin_with
-from sslkit.build.system import make_system, make_views
-from sslkit.core.context import Env, Length, View
+from sslkit.build.system import Inputs, make_system, make_views
+from sslkit.core.context import Env, Length
 from sslkit.core.problem import Problem
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.core.view import View
 from sslkit.data.sampler import Order
 from sslkit.errors import DataError, SpecError, SslkitError
 from sslkit.evaluate.evaluation_sources import Sources, evaluator_problems
@@ -22,7 +23,7 @@ from sslkit.optim.timm_optimizer import require_optimizer
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.check import notes, too_few_on_a_rank
 from sslkit.specs.run import RunSpec
-from sslkit.train.compose import Composed, make_length, make_order, training_source
+from sslkit.train.compose import Composed, inputs_for, make_length, make_order, training_source
 from sslkit.train.step.stepper import Stepper
 from sslkit.train.unused_when_built import (
     OURS,
@@ -47,6 +48,8 @@ class Parts(NamedTuple):
     system: System
     env: Env
     maskers: Maskers
+    inputs: Inputs
+    """What views know of the data beside the spec."""
     begun: Begun | None
     """What the networks took of another run."""
     notes: list[str]
@@ -55,16 +58,19 @@ class Parts(NamedTuple):
     def composed(self, spec: RunSpec, parallel: Parallel) -> Composed:
         """The parts of a training loop, on the device of `parallel`."""
         stepper = Stepper(spec, self.system, self.maskers, self.length, parallel)
-        return Composed(self.system, stepper, self.source, self.env, self.order, self.length)
+        return Composed(self.system, stepper, self.source, self.env, self.order, self.length, self.inputs)
 
 
-def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
+def prepare(
+    spec: RunSpec, parallel: Parallel, began: bool = False, learned: Mapping[str, str] | None = None
+) -> Parts:
     """Build a run, and check it against its images.
 
     Args:
         spec: the run.
         parallel: the ranks that share a batch.
         began: whether it is a run that goes on, whose fields without effect are not refused any more.
+        learned: what its transforms learned when it began, by view. Default: they learn now.
 
     Raises:
         SslkitError: a line for everything that is wrong, with its path in the spec.
@@ -75,7 +81,8 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     order = problems.of(lambda: make_order(spec, source, parallel))
     length = None if order is None else problems.of(partial(make_length, spec, order.steps_per_epoch))
     length = length or Length(spec.steps or spec.epochs or 1, 1)
-    views = problems.of(lambda: make_views(spec, source.channels))
+    inputs = problems.of(lambda: inputs_for(spec, source, parallel, learned))
+    views = None if inputs is None else problems.of(lambda: make_views(spec, inputs))
     system, env, maskers = _built(spec, views, length, problems)
     begun = None
     if system is not None and not began:
@@ -87,7 +94,7 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
     if system is not None and maskers is not None and not began:
         switched_off = notes(spec)
         problems.add(unused_when_built(spec, system, maskers.values()))
-        problems.add(training_problems(system.nets["student"]))
+        problems.add(training_problems(system))
     net = None if system is None else system.nets[spec.readout.net]
     with torch.random.fork_rng(devices=[]):  # what is checked must not move the run's random numbers
         problems.add(
@@ -99,10 +106,11 @@ def prepare(spec: RunSpec, parallel: Parallel, began: bool = False) -> Parts:
             switched_off += [f"{problem.path}: {problem.message}" for problem in idle]
     problems.require_none()
     assert order is not None, "it did not fail"
+    assert inputs is not None, "it did not fail"
     assert system is not None, "it did not fail"
     assert env is not None, "it came with the system"
     assert maskers is not None, "they did not fail"
-    return Parts(source, sources, order, length, system, env, maskers, begun, switched_off)
+    return Parts(source, sources, order, length, system, env, maskers, inputs, begun, switched_off)
 
 
 def _built(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
-from torch import nn
-
 from sslkit.build.maskers import masker_spec
+from sslkit.build.restore import packed
 from sslkit.core.context import Env
 from sslkit.core.masker import Masker
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
+from sslkit.core.view import IMAGE
 from sslkit.runs.lock import device_name
 from sslkit.runtime.parallel import Parallel
 from sslkit.specs.families import MaskerSpec
@@ -30,6 +30,7 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
     return {
         "images": len(composed.source),
         "channels": composed.source.channels,
+        **_inputs(composed),
         "steps": length.steps,
         "steps_per_epoch": length.steps_per_epoch,
         "lr": stepper.peak_lr,
@@ -48,6 +49,15 @@ def resolved(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[str,
         "flops": flops_of(spec, composed, parallel) if spec.log.flops else None,
         "graphs": masks_shapes(timeline(stepper.masking.maskers, length).values()),
     }
+
+
+def _inputs(composed: Composed) -> dict[str, object]:
+    """What views need to know of the data; nothing where images are all that there is."""
+    inputs = composed.inputs
+    if not inputs.learned and set(inputs.channels) <= {IMAGE}:
+        return {}
+    learned = {view: packed(text) for view, text in inputs.learned.items()}
+    return {"inputs": {"channels": dict(inputs.channels), "learned": learned}}
 
 
 def notes(system: System) -> list[str]:
@@ -81,9 +91,9 @@ def flops_of(spec: RunSpec, composed: Composed, parallel: Parallel) -> dict[int,
         return None
 
 
-def parameters(system: nn.Module) -> dict[str, int]:
+def parameters(system: System) -> dict[str, int]:
     """Trained values by part."""
-    parts = {"student": system.get_submodule("nets.student")}
+    parts = {name: system.get_submodule(f"nets.{name}") for name in system.trained}
     parts |= {
         f"objectives.{name}": module for name, module in system.get_submodule("objectives").named_children()
     }
@@ -107,13 +117,13 @@ def passes(composed: Composed, env: Env) -> list[dict[str, object]]:
     wants = tokens.askers(system, composed.step.masking)
     guides = [
         _pass(request, env, batch, {})
-        | {"guide": True, "for": tokens.users(request, True, wants)}
+        | {"guide": True, "for": tokens.users(request, True, wants, system.trained)}
         | ({"cached": spec.nets[request.net].cache, "tokens_per_step": 0} if is_cached(request, spec) else {})
         for request in system.early.runs
     ]
     planned = [
         _pass(request, env, batch, {step: stage[i] for step, stage in line.items() if i in stage})
-        | {"guide": False, "for": tokens.users(request, False, wants)}
+        | {"guide": False, "for": tokens.users(request, False, wants, system.trained)}
         for request, i in zip(system.late.runs, system.places, strict=True)
     ]
     return guides + planned

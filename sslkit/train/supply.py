@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
 
-from sslkit.core.context import View
 from sslkit.core.source import Source
-from sslkit.data.crops import Pipeline
+from sslkit.core.view import View
+from sslkit.data.crops import Pipeline, Samples
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import Feed, ResidentFeed, WorkerFeed, on_device
-from sslkit.data.resident import resident
+from sslkit.data.resident import resident_streams
 from sslkit.data.sampler import Batches
 from sslkit.data.unreadable import Unreadable
 from sslkit.runtime.line_file import Warn
@@ -39,16 +38,17 @@ def supply(
         DataError: no image can be read, or too many cannot.
         WorkerError: workers died while they decoded the images to be held.
     """
-    source = composed.source
-    images = resident(source, byte_count(spec.resident), exact_device(device), spec.workers, unreadable)
+    source, views = composed.source, composed.env.views
+    budget, exact = byte_count(spec.resident), exact_device(device)
+    images = resident_streams(source, views, budget, exact, spec.workers, unreadable)
     steps = range(start, composed.length.steps)
-    return feed_of(spec, source, images, composed.env.views, composed.order, steps, device, unreadable, warn)
+    return feed_of(spec, source, images, views, composed.order, steps, device, unreadable, warn)
 
 
 def feed_of(
     spec: RunSpec,
     source: Source,
-    images: Tensor | None,
+    images: Mapping[str, Samples] | None,
     views: Mapping[str, View],
     order: Batches,
     steps: range,

@@ -7,12 +7,14 @@ from functools import partial
 from itertools import chain
 from typing import final
 
+from sslkit.build.restore import learned_of
 from sslkit.data.loaders import Batch, Feed
 from sslkit.errors import Interrupted, TrainingError, WorkerError
 from sslkit.evaluate.shared_images import require_unseen
 from sslkit.runs import metrics_log
 from sslkit.runs.best_checkpoint import Best
 from sslkit.runs.checkpoint import Entries, Loaded
+from sslkit.runs.lock import read_lock
 from sslkit.runs.recorder import Recorder
 from sslkit.runs.run_loggers import open_loggers
 from sslkit.runtime.parallel import Parallel
@@ -54,7 +56,8 @@ class Trainer:
         self.spec, self.parallel, self.run_dir = spec, parallel, spec.run_dir
         self.progress = Progress(enabled=parallel.first)
         warn = self.progress.warn
-        parts = prepare(spec, parallel, began=loaded is not None)
+        learned = None if loaded is None else learned_of(read_lock(spec.run_dir)["resolved"])
+        parts = prepare(spec, parallel, loaded is not None, learned)
         self.notes, self.begun = parts.notes, parts.begun
         self.composed: Composed = parts.composed(spec, parallel)
         self.stepper, self.length = self.composed.step, self.composed.length

@@ -13,7 +13,7 @@ from sslkit.core.backbone import Backbone
 from sslkit.core.masker import Masker
 from sslkit.core.problem import Problem
 from sslkit.core.source import Source
-from sslkit.core.system import System
+from sslkit.core.system import STUDENT, System
 from sslkit.evaluate.evaluation_sources import Sources, unused_by_evaluators
 from sslkit.functional.submodules import submodules
 from sslkit.specs.byte_sizes import byte_count
@@ -102,11 +102,9 @@ def _unmatched(spec: OptimizerSpec, system: System) -> Iterator[Problem]:
 
 def _norms(spec: RunSpec, system: System) -> Iterator[Problem]:
     """How a moving average takes statistics that it does not have."""
-    student: nn.Module = system.nets["student"]
-    if any(True for _ in submodules(student, _BatchNorm)):
-        return
     for name, net in spec.nets.items():
-        if net.is_average:
+        online: nn.Module = system.nets[net.of]
+        if net.is_average and not any(True for _ in submodules(online, _BatchNorm)):
             yield Problem(
                 f"nets.{name}.batch_norm", "has no effect, as the backbone has no batch norm; leave it out"
             )
@@ -121,6 +119,10 @@ def _unread_splits(spec: EvaluatorSpec, path: str) -> Iterator[Problem]:
         yield Problem(f"{path}.train", f"{spec.label!r} reads the test split only; leave it out")
 
 
-def training_problems(student: Backbone) -> Iterator[Problem]:
-    """What the backbone says about being trained."""
-    yield from (p._replace(path=".".join(filter(None, ("backbone", p.path)))) for p in student.problems())
+def training_problems(system: System) -> Iterator[Problem]:
+    """What the backbone and the towers say about being trained."""
+    for name in system.trained:
+        place = "backbone" if name == STUDENT else f"towers.{name}"
+        yield from (
+            p._replace(path=".".join(filter(None, (place, p.path)))) for p in system.nets[name].problems()
+        )

@@ -8,7 +8,7 @@ import yaml
 from sslkit import ViT
 from sslkit.cli.explain import lines
 from sslkit.cli.main import OK, USER_ERROR
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.runs.lock import read_lock
 from sslkit.specs.load import parse
 from tests import tiny

@@ -10,12 +10,13 @@ from torch import nn
 
 from sslkit import FixedWeights, RandomMasker
 from sslkit.core.backbone import Backbone, Exported
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import make_mask
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.random_stream import Draw
 from sslkit.core.system import WEIGHTS, System
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from tests.masks import UNSEEN, on
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslkit.core.augment import to_float, to_uint8
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.data import crops as train_pipeline
 from sslkit.data.crops import Pipeline
 from sslkit.functional.resize import resize_center

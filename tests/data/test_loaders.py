@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import ResidentFeed, WorkerFeed

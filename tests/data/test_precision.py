@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sslkit.core.augment import to_float
-from sslkit.core.context import View
 from sslkit.core.source import TYPES
+from sslkit.core.view import View
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import ResidentFeed, WorkerFeed

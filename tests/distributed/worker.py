@@ -9,8 +9,8 @@ import torch
 from sslkit.build.maskers import make_maskers
 from sslkit.build.system import make_system
 from sslkit.core.balancer import Balancer
-from sslkit.core.context import View
 from sslkit.core.system import System
+from sslkit.core.view import View
 from sslkit.runtime.parallel import Parallel, start
 from sslkit.specs.run import RunSpec
 from sslkit.train.compose import Composed, compose

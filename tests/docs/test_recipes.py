@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from sslkit import OptimizerSpec, ViT
-from sslkit.core.context import View
 from sslkit.core.passes import Encode
+from sslkit.core.view import View
 from sslkit.optim import optimizer as optim
 from sslkit.specs.families import MaskerSpec
 from sslkit.specs.load import parse

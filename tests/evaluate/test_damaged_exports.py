@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from sslkit.core.context import Grid, View
 from sslkit.core.evaluator import Rows
 from sslkit.core.fingerprint import SIZE
+from sslkit.core.view import Grid, View
 from sslkit.data import content_hash
 from sslkit.errors import CheckpointError
 from sslkit.evaluate.export_part import read_part

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from sslkit.build.system import make_system, make_views
-from sslkit.core.context import Length, View
+from sslkit.core.context import Length
 from sslkit.core.passes import Request
 from sslkit.core.source import Source
+from sslkit.core.view import View
 from sslkit.errors import DataError
 from sslkit.evaluate.encoders import net_encoder, pixel_encoder
 from sslkit.evaluate.features import Loading, require_labels, rows

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from sslkit import KNN, PEFT, Finetune, Probing, Robustness
 from sslkit.analysis.compare.compare_runs import compare
 from sslkit.cli.main import OK, USER_ERROR
-from sslkit.core.context import View
 from sslkit.core.evaluator import Rows
+from sslkit.core.view import View
 from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.evaluate.evaluation_sources import Sources, require_splits
 from sslkit.evaluate.feature_cache import FeatureStore

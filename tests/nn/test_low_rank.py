@@ -9,8 +9,8 @@ import torch
 from torch.nn.utils import parametrize
 
 from sslkit import CNN, Swin, ViT
-from sslkit.core.context import View
 from sslkit.core.passes import Request
+from sslkit.core.view import View
 from sslkit.errors import SpecError
 from sslkit.nn.low_rank import LowRank, add_low_rank, blocks, merge, plain_names, plain_state
 

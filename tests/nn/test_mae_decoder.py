@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from sslkit import RandomMasker
-from sslkit.core.context import Grid
 from sslkit.core.masker import make_mask
 from sslkit.core.passes import Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.nn.initialization import xavier
 from sslkit.nn.mae_decoder import PatchDecoder
 from tests.masks import UNSEEN, on

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslkit.core.context import Grid
+from sslkit.core.view import Grid
 from sslkit.nn.token_colors import code_colors, fixed_colors, token_image
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from sslkit.core.context import Grid, View
 from sslkit.core.passes import Request
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.nn.wrapped_network import Layout, Wrapped
 

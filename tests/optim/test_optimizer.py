@@ -14,7 +14,7 @@ from torch import nn
 
 from sslkit import CNN, Finetune
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Grid, View
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.nn.batch_norm import BatchNorm
 from sslkit.optim import optimizer as optim

@@ -14,7 +14,7 @@ from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from sslkit import catalog
 from sslkit.build import saved_state
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.runs.checkpoint import Loaded
 from sslkit.runtime import dtensor, fsdp

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pydantic.fields import FieldInfo
 
-from sslkit.core.context import Env, Grid, Length, NetInfo, View
+from sslkit.core.context import Env, Length, NetInfo
+from sslkit.core.view import Grid, View
 from sslkit.errors import SslkitError
 from sslkit.registry.manager import registry
 from sslkit.specs.base import Spec

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslkit.core.augment import Augment
 from sslkit.core.backbone import Backbone, Exported
 from sslkit.core.balancer import Balancer
-from sslkit.core.context import Env, Grid, View
+from sslkit.core.context import Env
 from sslkit.core.evaluator import Evaluator, Scores, Setting, Subject
 from sslkit.core.logger import Logger
 from sslkit.core.masker import Masker, Scene
@@ -23,6 +23,7 @@ from sslkit.core.problem import Problem
 from sslkit.core.random_stream import Draw
 from sslkit.core.source import Source
 from sslkit.core.target import Target
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.specs.families import (
     AugmentSpec,

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from sslkit.core.backbone import HuggingFaceModel
-from sslkit.core.context import Grid
 from sslkit.core.evaluator import Predictions, Scores
+from sslkit.core.view import Grid
 from sslkit.errors import PluginError, SpecError
 from sslkit.registry.manager import registry
 from sslkit.testing.families import checks

@@ -11,9 +11,10 @@ from safetensors.torch import save_file
 from sslkit import ViT, catalog
 from sslkit.build.maskers import make_maskers
 from sslkit.build.system import make_system, make_views
-from sslkit.core.context import Env, Grid, Length, NetInfo, View
+from sslkit.core.context import Env, Length, NetInfo
 from sslkit.core.passes import Encode
 from sslkit.core.system import System
+from sslkit.core.view import Grid, View
 from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.train.compose import compose, training_source
 from sslkit_balancers.specs import FixedWeights

@@ -18,8 +18,8 @@ from torch import nn
 
 from sslkit import CNN, Digits, Finetune, Swin, Timm, ViT, catalog, evaluate_network
 from sslkit.build.restore import restore
-from sslkit.core.context import View
 from sslkit.core.passes import Request
+from sslkit.core.view import View
 from sslkit.errors import PluginError, SpecError
 from sslkit.evaluate.export import export
 from sslkit.nn.wrapped_network import Wrapped

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from sslkit.plugin import AugmentSpec, Problem
+from sslkit.plugin import AugmentSpec, Problem, Size, sides_of
 from sslkit_augments.specs.ranges import Range
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class ColorJitter(AugmentSpec):
     `saturation` and `hue`.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["color_jitter"] = "color_jitter"
     brightness: float = Field(0.4, ge=0)
     """Values are multiplied by a factor from 1 - this (at least 0) to 1 + this (MoCo: 0.4; SimCLR: 0.8)."""
@@ -61,7 +62,7 @@ class ColorJitter(AugmentSpec):
                     )
                     yield Problem(field, text)
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.color_jitter import ColorJitterAugment, Strengths
 
         strengths = Strengths(self.brightness, self.contrast, self.saturation, self.hue)
@@ -72,6 +73,7 @@ class ColorJitter(AugmentSpec):
 class Grayscale(AugmentSpec):
     """Takes the colors out of some images; the number of channels stays. Gray images stay as they are."""
 
+    oblong: ClassVar[bool] = True
     kind: Literal["grayscale"] = "grayscale"
     probability: float = Field(0.2, ge=0, le=1)
     """Share of the images that become gray (all references: 0.2)."""
@@ -83,7 +85,7 @@ class Grayscale(AugmentSpec):
                 f"is a gray value of red, green and blue, and the images have {channels} channels; leave it out",
             )
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.grayscale import GrayscaleAugment
 
         return GrayscaleAugment(self.probability)
@@ -93,6 +95,7 @@ class Grayscale(AugmentSpec):
 class GaussianBlur(AugmentSpec):
     """Blurs some images, each with a width of its own."""
 
+    oblong: ClassVar[bool] = True
     kind: Literal["gaussian_blur"] = "gaussian_blur"
     sigma: Range = (0.1, 2.0)
     """Smallest and largest standard deviation, in pixels (all references: 0.1, 2)."""
@@ -109,22 +112,23 @@ class GaussianBlur(AugmentSpec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from never(self.probability, "sigma", "kernel", "edge")
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.gaussian_blur import GaussianBlurAugment
 
         return GaussianBlurAugment(self.sigma, self.radius(size), self.edge, self.probability)
 
-    def radius(self, size: int) -> int:
-        """Pixels on either side of the middle one of the kernel, for images of `size` pixels."""
+    def radius(self, size: Size) -> int:
+        """Pixels on either side of the middle one of the kernel, for images of this `size`: of its shorter side."""
         if self.kernel == "auto":
             return math.ceil(4 * self.sigma[1])
-        return size // 10 // 2 if self.kernel == "tenth" else int(self.kernel) // 2
+        return min(sides_of(size, 2)) // 10 // 2 if self.kernel == "tenth" else int(self.kernel) // 2
 
 
 @final
 class Solarize(AugmentSpec):
     """Inverts the bright values of some images."""
 
+    oblong: ClassVar[bool] = True
     kind: Literal["solarize"] = "solarize"
     threshold: float = Field(0.5, ge=0, le=1)
     """Values from here on are inverted, for pixels in [0, 1] (BYOL: 0.5; PIL's 128 of 255, as in DINO, is the same)."""
@@ -134,7 +138,7 @@ class Solarize(AugmentSpec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         yield from never(self.probability, "threshold")
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.solarize import SolarizeAugment
 
         return SolarizeAugment(self.threshold, self.probability)

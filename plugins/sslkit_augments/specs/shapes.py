@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, final
 
 from pydantic import AfterValidator, Field
 
-from sslkit.plugin import AugmentSpec, Problem
+from sslkit.plugin import AugmentSpec, Problem, Size
 from sslkit_augments.specs.ranges import Range
 
 if TYPE_CHECKING:
@@ -28,15 +28,16 @@ Shares = Annotated[Range, AfterValidator(_within_image)]
 class RandomResizedCrop(AugmentSpec):
     """A random part of each image, resized to the view (torchvision's algorithm, MAE's numbers)."""
 
+    oblong: ClassVar[bool] = True
     kind: Literal["random_resized_crop"] = "random_resized_crop"
     scale: Shares = (0.2, 1.0)
     """Smallest and largest share of the image's area (MAE: 0.2, 1; SimMIM: 0.67, 1; torchvision: 0.08, 1)."""
     ratio: Range = (3 / 4, 4 / 3)
-    """Smallest and largest width / height (torchvision)."""
+    """Smallest and largest width / height, over that of the view (torchvision)."""
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     """Resampling kernel, antialiased (MAE: bicubic; torchvision: bilinear)."""
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.crop import RandomResizedCropAugment
 
         return RandomResizedCropAugment(size, self.scale, self.ratio, self.interpolation)
@@ -44,14 +45,15 @@ class RandomResizedCrop(AugmentSpec):
 
 @final
 class Resize(AugmentSpec):
-    """The central square of each image, resized to the view. Nothing in it is random."""
+    """The center of each image, as large as fits in the shape of the view, resized. Nothing in it is random."""
 
     random: ClassVar[bool] = False
+    oblong: ClassVar[bool] = True
     kind: Literal["resize"] = "resize"
     crop: float = Field(1.0, gt=0, le=1)
-    """Share of the shorter side that the square keeps (ImageNet evaluation: 0.875)."""
+    """Share of the sides that the center keeps (ImageNet evaluation: 0.875)."""
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.crop import ResizeAugment
 
         return ResizeAugment(size, self.crop)
@@ -61,11 +63,12 @@ class Resize(AugmentSpec):
 class HorizontalFlip(AugmentSpec):
     """Swaps left and right of some images."""
 
+    oblong: ClassVar[bool] = True
     kind: Literal["flip"] = "flip"
     probability: float = Field(0.5, ge=0, le=1)
     """Share of the images that are mirrored (MAE: 0.5)."""
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.flip import HorizontalFlipAugment
 
         return HorizontalFlipAugment(self.probability)
@@ -75,6 +78,7 @@ class HorizontalFlip(AugmentSpec):
 class RandomAffine(AugmentSpec):
     """Small slants, rotations and scalings about the center, and shifts; bilinear."""
 
+    oblong: ClassVar[bool] = True
     kind: Literal["random_affine"] = "random_affine"
     degrees: float = Field(10.0, ge=0, le=180)
     """Largest rotation either way, in degrees."""
@@ -93,7 +97,7 @@ class RandomAffine(AugmentSpec):
                 "padding", "has no effect, as nothing is turned, shifted, scaled or slanted", note=True
             )
 
-    def build(self, size: int) -> Augment:
+    def build(self, size: Size) -> Augment:
         from sslkit_augments.affine import RandomAffineAugment
 
         return RandomAffineAugment(self.degrees, self.translate, self.scale, self.padding, self.shear)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, final
 
 from pydantic import AfterValidator
 
-from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, group_problems
+from sslkit.plugin import BackboneSpec, BatchNormMode, Count, Problem, Size, group_problems
 from sslkit_backbones.specs.timm_names import TimmName, network_settings
 from sslkit_backbones.specs.weights_file import weights_problems
 
@@ -44,7 +44,7 @@ class Timm(BackboneSpec):
     def example(cls) -> Self:
         return cls(name="test_resnet")
 
-    def grid(self, size: int) -> Grid | None:
+    def grid(self, size: Size) -> Grid | None:
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:

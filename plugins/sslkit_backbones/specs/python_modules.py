@@ -13,6 +13,7 @@ from sslkit.plugin import (
     Count,
     Held,
     Problem,
+    Size,
     group_problems,
     holding,
     missing_objects,
@@ -87,7 +88,7 @@ class PythonModule(BackboneSpec):
     def example(cls) -> Self | None:
         return None
 
-    def grid(self, size: int) -> Grid | None:
+    def grid(self, size: Size) -> Grid | None:
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:

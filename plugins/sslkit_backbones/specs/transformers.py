@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import BackboneSpec, Problem, SpecError
+from sslkit.plugin import BackboneSpec, Problem, Size, SpecError
 from sslkit_backbones.patch_grid import grid_of_last_stage, grid_of_patches
 from sslkit_backbones.specs.timm_names import TimmName
 from sslkit_backbones.specs.weights_file import weights_problems
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 class ViT(BackboneSpec):
     """A vision transformer of timm, for any image and patch size."""
 
+    oblong: ClassVar[bool] = True
     kind: Literal["vit"] = "vit"
     name: TimmName = "vit_base_patch16_224"
     """Its name in timm (https://huggingface.co/docs/timm)."""
@@ -71,7 +72,7 @@ class ViT(BackboneSpec):
     def blocks(self) -> int | None:
         return self.depth
 
-    def grid(self, size: int) -> Grid | None:
+    def grid(self, size: Size) -> Grid | None:
         patch = self.patch_size
         return None if patch is None else grid_of_patches(size, patch)
 
@@ -116,6 +117,7 @@ class ViT(BackboneSpec):
 class Swin(BackboneSpec):
     """A Swin transformer of timm, first or second version, for objectives in `token` mode (SimMIM)."""
 
+    oblong: ClassVar[bool] = True
     tells_attention: ClassVar[bool] = False
     kind: Literal["swin"] = "swin"
     name: TimmName = "swin_base_patch4_window7_224"
@@ -153,7 +155,7 @@ class Swin(BackboneSpec):
         """Those of the last stage, where they are set."""
         return None if self.depths is None else self.depths[-1]
 
-    def grid(self, size: int) -> Grid:
+    def grid(self, size: Size) -> Grid:
         """Tokens of the last stage; they are what is hidden and predicted."""
         return grid_of_last_stage(size, self.stride)
 
@@ -190,6 +192,8 @@ class Swin(BackboneSpec):
 
 def _common_problems(spec: BackboneSpec, checkpoint: Path | None, run: RunSpec) -> Iterator[Problem]:
     for name, view in run.views.items():
+        if view.type_in(run.data) != spec.takes:
+            continue
         try:
             spec.grid(view.size)
         except SpecError as error:

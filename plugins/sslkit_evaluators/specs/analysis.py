@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -45,6 +45,7 @@ class FeatureGeometry(EvaluatorSpec):
     `feature_std`, `two_nn`, `mle_dimension`; with labels `ari`, `nmi`, `silhouette` and `label_silhouette`.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["geometry"] = "geometry"
     split: Literal["train", "test"] = "test"
     """The images that are measured; they need no labels."""

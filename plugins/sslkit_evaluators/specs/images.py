@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final, get_args
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final, get_args
 
 from pydantic import Field
 
@@ -33,6 +33,7 @@ class Retrieval(EvaluatorSpec):
     image of their class among the first K.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["retrieval"] = "retrieval"
     gallery: Literal["train", "test"] = "train"
     """What is searched: the training images, or the other test images (each query is left out of its own ranking)."""

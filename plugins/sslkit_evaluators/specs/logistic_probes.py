@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Literal, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ class LogisticRegression(EvaluatorSpec):
     `accuracy` (0 to 1), the chosen `strength`, and `holdout_accuracy` where there was a choice.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["logistic"] = "logistic"
     strengths: tuple[Annotated[float, Field(gt=0)], ...] = Field(STRENGTHS, min_length=1)
     """Inverse penalties to try first, scikit-learn's C (CLIP: these seven)."""
@@ -65,6 +66,7 @@ class LowShot(EvaluatorSpec):
     means over draws, all 0 to 1.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["lowshot"] = "lowshot"
     shares: tuple[Fraction, ...] = (0.01, 0.05, 0.1)
     """Shares of each class, rounded, at least one image (SimCLR: 0.01 and 0.1)."""
@@ -114,6 +116,7 @@ class Probing(EvaluatorSpec):
     choose, and for each attribute `NAME_accuracy` and `NAME_layer`.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["probing"] = "probing"
     attributes: tuple[str, ...] = ()
     """Which of the data's attributes, `class` being the class label. Default: all."""

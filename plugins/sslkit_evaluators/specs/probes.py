@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeVar, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, TypeVar, final
 
 from pydantic import Field
 
@@ -48,6 +48,7 @@ class KNN(EvaluatorSpec):
     are the first pair's, and every pair has its own, as `accuracy_k20_T0.07`. Approximate searches add `recall`.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["knn"] = "knn"
     k: Count | Annotated[tuple[Count, ...], Field(min_length=1)] = 20
     """Neighbors that vote, or a list to try in one pass (DINO: the best of 10, 20, 100 and 200 is mostly 20)."""
@@ -84,6 +85,7 @@ class LinearProbe(EvaluatorSpec):
     `weight_decay`.
     """
 
+    oblong: ClassVar[bool] = True
     kind: Literal["linear"] = "linear"
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(RATES, min_length=1)
     """Rates to choose from, for a batch of 256; scaled by batch / 256.

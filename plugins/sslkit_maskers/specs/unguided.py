@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Self, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self, final
 
 from pydantic import AfterValidator, Field
 
@@ -55,6 +55,7 @@ RECIPES = {
 class RandomMasker(MaskerSpec):
     """Hides the same number of patches in every image, uniformly at random (MAE `random_masking`)."""
 
+    axes: ClassVar[tuple[int, ...] | None] = None
     kind: Literal["random"] = "random"
     ratio: float = Field(0.75, gt=0, lt=1)
     """Share of patches to hide (MAE: 0.75). The visible count is floor(N (1 - ratio)), computed exactly."""
@@ -76,6 +77,7 @@ class RandomMasker(MaskerSpec):
 class BernoulliMasker(MaskerSpec):
     """Hides each patch independently with the same probability, so that the count varies."""
 
+    axes: ClassVar[tuple[int, ...] | None] = None
     kind: Literal["bernoulli"] = "bernoulli"
     ratio: float = Field(0.75, gt=0, lt=1)
     """Probability that a patch is hidden; the share hidden on average (MAE's ratio: 0.75)."""
@@ -217,6 +219,7 @@ class UnitMasker(MaskerSpec):
 class MixtureMasker(MaskerSpec):
     """Chooses one of several maskers for each image."""
 
+    axes: ClassVar[tuple[int, ...] | None] = None
     kind: Literal["mixture"] = "mixture"
     maskers: tuple[MaskerField, ...] = Field(min_length=1)
     """The maskers. The visible count is fixed only if it is the same in all of them."""
@@ -255,6 +258,7 @@ class MixtureMasker(MaskerSpec):
 class CurriculumMasker(MaskerSpec):
     """Changes a number of another masker over the run, level by level."""
 
+    axes: ClassVar[tuple[int, ...] | None] = None
     kind: Literal["curriculum"] = "curriculum"
     masker: MaskerField
     """The masker that changes."""

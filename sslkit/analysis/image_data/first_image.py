@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sslkit.analysis.image_data.data_fields import HasImages
 from sslkit.analysis.image_data.network_inputs import crops_of
-from sslkit.core.context import View
 from sslkit.core.source import Source
+from sslkit.core.view import View
 from sslkit.data.unreadable import readable
 from sslkit.errors import DataError
 

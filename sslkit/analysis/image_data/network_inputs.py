@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from sslkit.analysis.image_data.data_fields import HasImages
-from sslkit.build.system import make_views
+from sslkit.build.system import make_views, read_inputs
 from sslkit.core.augment import to_float
-from sslkit.core.context import View
 from sslkit.core.source import Source
+from sslkit.core.view import View
 from sslkit.data.crops import Pipeline
 from sslkit.data.sampler import BatchShare, Order
 from sslkit.data.unreadable import readable
@@ -97,8 +97,11 @@ def _values(crops: Tensor) -> dict[str, object]:
 def crops_of(
     spec: HasImages, views: Mapping[str, View], image: Tensor, step: int, row: int
 ) -> dict[str, Tensor]:
-    """View -> `[V, C, S, S]`, normalized, of an image in row `row` of step `step`."""
-    pipeline, rows = Pipeline(spec.views, views, spec.seed), torch.tensor([row])
+    """View -> `[V, C, S, S]`, normalized, of an image in row `row` of step `step`; other streams are left out."""
+    first = next(iter(spec.data.streams))
+    shown = {name: view for name, view in views.items() if view.stream == first and view.transform is None}
+    pipeline = Pipeline({name: spec.views[name] for name in shown}, shown, spec.seed)
+    rows = torch.tensor([row])
     finished = pipeline.rest(pipeline.first([image], step, rows), step, rows)
     return {name: crops[:, 0] for name, crops in finished.items()}
 
@@ -107,7 +110,7 @@ def _inputs(spec: HasImages, images: int, step: int) -> Iterator[NetworkInput]:
     if not spec.views:
         raise SpecError("views: is missing; what arrives in the network are crops of these")
     source = training_source(spec)
-    views = make_views(spec, source.channels)
+    views = make_views(spec, read_inputs(spec, source))
     for place, (index, at, row) in enumerate(_places(spec, source, step)):
         if place == images:
             return

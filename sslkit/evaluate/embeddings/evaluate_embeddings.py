@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
-from sslkit.core.context import View
 from sslkit.core.evaluator import Scores
 from sslkit.core.problem import Problem
+from sslkit.core.view import View
 from sslkit.errors import DataError
 from sslkit.evaluate.embeddings.embedding_file import About, read_about
 from sslkit.evaluate.embeddings.partial_rows import in_words

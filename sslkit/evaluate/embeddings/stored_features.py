@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Env, View
+from sslkit.core.context import Env
 from sslkit.core.evaluator import Features, Make, Rows, Split, Subject
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.core.view import View
 from sslkit.errors import DataError
 from sslkit.evaluate.embeddings.embedding_file import Embeddings, load_embeddings
 from sslkit.evaluate.evaluation_sources import Sources
@@ -86,7 +87,7 @@ class StoredSubject(Subject):
             self._features[split] = Features(values, labels, source.classes)
         return self._features[split]
 
-    def rows(self, split: Split, make: Make, only: Tensor | None = None) -> Rows:
+    def rows(self, split: Split, make: Make, only: Tensor | None = None, view: str | None = None) -> Rows:
         self._refuse("images")
 
     def encode(self, images: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.errors import SpecError
 from sslkit.evaluate.embeddings.embedding_network import existing
 from sslkit.evaluate.evaluator_checks import layer_problems

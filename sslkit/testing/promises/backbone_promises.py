@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Grid, View
 from sslkit.core.masker import make_mask
 from sslkit.core.passes import Encode, Mask, Mode, Request, Tokens
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.runtime import seeds
 from sslkit.specs.families import BackboneSpec, MaskerSpec

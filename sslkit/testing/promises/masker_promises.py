@@ -9,10 +9,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, broken_promise, make_mask
 from sslkit.core.passes import Mask
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.runtime import seeds
 from sslkit.specs.families import MaskerSpec
 from sslkit.testing.fake_scene import VIEW, env_of, scene_of

@@ -24,6 +24,7 @@ def checks(spec: SourceSpec) -> Checks:
     """The checks of the training split, and of the test split where there is one."""
     return {
         "gives pixels of one scale": partial(_images, spec),
+        "gives every stream that its spec names": partial(_streams, spec),
         "labels every image or none": partial(_labels, spec),
         "names every image": partial(_names, spec),
         "its attributes are numbers from -1": partial(_attributes, spec),
@@ -60,6 +61,26 @@ def _images(spec: SourceSpec) -> None:
     require(
         resident is None or len(resident) == len(source), "`resident` has another number of images than `len`"
     )
+
+
+def _streams(spec: SourceSpec) -> None:
+    """Samples, of the axes that the spec says; the first stream is what `load` gives."""
+    source, first = _train(spec), next(iter(spec.streams))
+    for name, stream in spec.streams.items():
+        channels, held = source.channels_of(name), source.held(name)
+        require(held is None or len(held) == len(source), f"`held` has another number of {name!r} than `len`")
+        for index in _some(source):
+            sample = source.read(index, name)
+            problem = pixel_problem(sample, channels, stream.axes)
+            require(not problem, f"{name} {index}: a source gives {problem}")
+            require(
+                sample.ndim == stream.axes + 1,
+                f"{name} {index} has {sample.ndim - 1} axes, not {stream.axes}",
+            )
+            again = source.load(index) if name == first else source.read(index, name)
+            require(torch.equal(sample, again), f"{name} {index} differs when it is read again, or by `load`")
+            same = held is None or torch.equal(held[index], sample)
+            require(same, f"{name} {index} differs between `read` and `held`")
 
 
 def _pixels(images: Tensor, ndim: int, channels: int, subject: str) -> None:

@@ -8,10 +8,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from sslkit.core.context import Env, Grid
+from sslkit.core.context import Env
 from sslkit.core.passes import Encode, Request, Tokens
 from sslkit.core.system import System
 from sslkit.core.target import Target
+from sslkit.core.view import Grid
 from sslkit.specs.families import TargetSpec
 from sslkit.specs.run import RunSpec
 from sslkit.testing.kit_report import Checks, require

@@ -61,7 +61,7 @@ def step_flops(
                 looked = [next(free if i in cached else paid) for i in range(len(hollow.early.runs))]
                 _forward_and_backward(hollow, crops, masks, looked, device)
                 if twice:
-                    hollow.student_answers(crops, masks)
+                    hollow.trained_answers(crops, masks)
             by_step[step] = counter.flops * images // at_once
     return by_step
 
@@ -129,7 +129,9 @@ def _backwards(system: System, stepped: Stepped) -> Iterator[Tensor]:
 
 def _images(env: Env, rows: int, device: torch.device) -> dict[str, Tensor]:
     return {
-        name: torch.empty(view.crops, rows, view.channels, view.size, view.size, device=device)
+        name: torch.empty(
+            view.crops, rows, *view.shape, device=device, dtype=torch.int64 if view.symbols else None
+        )
         for name, view in env.views.items()
     }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sslkit.core.objective import Objective
 from sslkit.core.pass_plan import same_pass
 from sslkit.core.passes import Encode
-from sslkit.core.system import System
+from sslkit.core.system import STUDENT, System
 from sslkit.train.step.masking import Masking
 
 Facts = Mapping[str, Any]
@@ -37,12 +37,10 @@ def _asker(objective: Objective, system: System, masking: Masking) -> Asker:
     return Asker(frozenset(map(same_pass, objective.passes)), frozenset(map(same_pass, guides)))
 
 
-def users(request: Encode, early: bool, wants: Mapping[str, Asker]) -> list[str]:
+def users(request: Encode, early: bool, wants: Mapping[str, Asker], trained: Collection[str]) -> list[str]:
     """The objectives that a pass serves; `early`: it runs before the masks are drawn."""
     key = same_pass(request)
-    taught = (
-        early and request.net != "student"
-    )  # the student is encoded again where a loss needs its gradient
+    taught = early and request.net not in trained  # those are encoded again where a loss needs their gradient
     return [
         name
         for name, asker in wants.items()
@@ -65,8 +63,11 @@ def plan(system: System, masking: Masking, passes: Sequence[Facts]) -> dict[str,
     """
     asked = sum(len(asker.passes) + len(asker.guides) for asker in askers(system, masking).values())
     weighing = system.balancer.weighs_gradients and system.balancer.space == "parameters"
-    alone = {term: sum(_cost(one, 1) for one in passes if term in _terms(one)) for term in system.terms}
-    whole = sum(_cost(one, len(_terms(one)) if weighing else 1) for one in passes)
+    alone = {
+        term: sum(_cost(one, 1, system.trained) for one in passes if term in _terms(one))
+        for term in system.terms
+    }
+    whole = sum(_cost(one, len(_terms(one)) if weighing else 1, system.trained) for one in passes)
     dearest = max(alone.values())
     return {
         "asked": asked,
@@ -77,10 +78,10 @@ def plan(system: System, masking: Masking, passes: Sequence[Facts]) -> dict[str,
     }
 
 
-def encoded(passes: Sequence[Facts], planned: Facts) -> float:
-    """What a step of this plan of `passes` costs, in tokens that the student encodes and differentiates once."""
+def encoded(passes: Sequence[Facts], planned: Facts, trained: Collection[str] = (STUDENT,)) -> float:
+    """What a step of this plan of `passes` costs, in tokens that nets encode and differentiate once."""
     return float(planned["cost"]) * max(
-        sum(_cost(one, 1) for one in passes if term in _terms(one)) for term in planned["terms"]
+        sum(_cost(one, 1, trained) for one in passes if term in _terms(one)) for term in planned["terms"]
     )
 
 
@@ -88,8 +89,8 @@ def _terms(one: Facts) -> set[str]:
     return {name.partition("/")[0] for name in one["for"]}
 
 
-def _cost(one: Facts, backwards: int) -> float:
+def _cost(one: Facts, backwards: int, trained: Collection[str]) -> float:
     """Of a pass, in tokens that are encoded with gradient."""
-    learns = one["net"] == "student" and not one["guide"]
+    learns = one["net"] in trained and not one["guide"]
     cost: float = one["tokens_per_step"] * (FORWARD + (1 - FORWARD) * backwards if learns else FORWARD)
     return cost

@@ -107,7 +107,7 @@ class OfTotal(Backward):
 
     def __init__(self, system: System, parallel: Parallel, scaled: Scaled) -> None:
         self._parallel, self._scaled = parallel, scaled
-        self._shared = _trained(system.nets["student"])
+        self._shared = _shared(system)
         self._all = _trained(system)
         self._sharded = any(sharded(p) is not None for p in self._all)
         self._rows = Sum()
@@ -179,7 +179,7 @@ class OfEach(Backward):
     def __init__(self, system: System, parallel: Parallel) -> None:
         self._parallel = parallel
         self._balancer: Balancer = system.balancer
-        self._shared = _trained(system.nets["student"])
+        self._shared = _shared(system)
         self._heads = _heads(system)
         self._rows = Sum()
         self._pulls: list[Pull] = []
@@ -238,8 +238,8 @@ class OfFeatures(Backward):
     def __init__(self, system: System, parallel: Parallel) -> None:
         self._parallel = parallel
         self._balancer: Balancer = system.balancer
-        self._shared = _trained(system.nets["student"])
-        self._heads = _heads(system)
+        self._shared = _of_nets(system, system.trained)
+        self._heads = _of_objectives(system)
         self._answers: list[Tensor] = []
         self._pulls: list[Pull] = []
         self._weighed, self._balance = Pull([]), Balance(None, None)
@@ -304,7 +304,22 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad]
 
 
+def _of_nets(system: System, names: Sequence[str]) -> list[nn.Parameter]:
+    return [p for name in names for p in _trained(system.nets[name])]
+
+
+def _shared(system: System) -> list[nn.Parameter]:
+    """Parameters whose gradients are weighed: of the student, and of towers that two terms reach."""
+    return _of_nets(system, system.shared_by(2))
+
+
 def _heads(system: System) -> list[nn.Parameter]:
+    """Those of the objectives, and of towers that one term alone reaches."""
+    alone = [name for name in system.trained if name not in system.shared_by(2)]
+    return [*_of_nets(system, alone), *_of_objectives(system)]
+
+
+def _of_objectives(system: System) -> list[nn.Parameter]:
     """Parameters of the objectives, and of the balancers of hybrids inside."""
     return [*_trained(system.objectives), *_trained(system.inner)]
 

@@ -56,7 +56,7 @@ class _Kept(NamedTuple):
 
     crops: Gathered
     looked: Gathered
-    students: Gathered
+    trained: Gathered
     others: Gathered
 
 
@@ -97,23 +97,24 @@ class Cached:
         with self._autocast():
             stepped: Stepped = self._system.losses_of(whole.answers, now, whole.looked)
         backward.to_cut(stepped, whole.leaves, measured, draw)
-        counted = {name: buffer.clone() for name, buffer in self._system.nets["student"].named_buffers()}
+        nets = [self._system.nets[name] for name in self._system.trained]
+        counted = [buffer.clone() for net in nets for buffer in net.buffers()]
         for i, (rows, masks) in enumerate(whole.parts):
             with backward.exchange(run, i == self._count - 1, measured):
-                answers = self._of_student(step, i, rows_of(whole.batch.images, rows), masks)
+                answers = self._of_trained(step, i, rows_of(whole.batch.images, rows), masks)
                 backward.through([t for t in made_by_nets(answers) if t.requires_grad], rows)
         with torch.no_grad():  # what a forward counts, it counted the first time
-            for name, buffer in self._system.nets["student"].named_buffers():
-                buffer.copy_(counted[name])
+            for buffer, value in zip((b for net in nets for b in net.buffers()), counted, strict=True):
+                buffer.copy_(value)
         return stepped, whole
 
-    def _of_student(
+    def _of_trained(
         self, step: int, i: int, images: dict[str, Tensor], masks: list[Mask | None]
     ) -> list[Tokens]:
-        """Its answers for micro-batch i, under the same random numbers whenever it is asked."""
+        """The answers of trained nets for micro-batch i, under the same random numbers whenever it is asked."""
         seeds.seed_torch(self._key, step, "torch", self._rank, *([i] if i else []))
         with self._autocast():
-            answers: list[Tokens] = self._system.student_answers(images, masks)
+            answers: list[Tokens] = self._system.trained_answers(images, masks)
         return answers
 
     def _encoded(self, step: int, micro_batches: Iterable[Prepared], progress: float) -> Whole:
@@ -137,8 +138,8 @@ class Cached:
             Batch(images, torch.cat(rows_of_images)),
             rebuilt(early, kept.looked.whole, images, [None] * len(early)),
             masks,
-            self._answers(kept.students.whole, kept.others.whole, images, masks),
-            kept.students.leaves(),
+            self._answers(kept.trained.whole, kept.others.whole, images, masks),
+            kept.trained.leaves(),
             parts,
         )
 
@@ -147,14 +148,14 @@ class Cached:
         images = self._count * len(one.batch.rows)
         kept.crops.add(list(one.batch.images.values()), rows, images)
         kept.looked.add(made_by_nets(one.looked), rows, images)
-        kept.students.add(made_by_nets(self._of_student(step, i, one.batch.images, one.masks)), rows, images)
+        kept.trained.add(made_by_nets(self._of_trained(step, i, one.batch.images, one.masks)), rows, images)
         with self._autocast():
             others = self._system.other_answers(one.batch.images, one.masks)
         kept.others.add(made_by_nets(others), rows, images)
 
     def _answers(
         self,
-        students: list[Tensor],
+        trained: list[Tensor],
         others: list[Tensor],
         images: dict[str, Tensor],
         masks: list[Mask | None],
@@ -162,7 +163,7 @@ class Cached:
         """One for each pass of `late`, in its order."""
         system = self._system
         answers: dict[int, Tokens] = {}
-        for places, tensors in ((system.by_student, students), (system.by_others, others)):
+        for places, tensors in ((system.by_trained, trained), (system.by_others, others)):
             runs = [system.late.runs[i] for i in places]
             tokens = rebuilt(runs, tensors, images, [masks[system.places[i]] for i in places])
             answers.update(zip(places, tokens, strict=True))

@@ -19,9 +19,9 @@ from sslkit.specs.schedule import value_at
 
 
 def set_modes(nets: Mapping[str, nn.Module], specs: Mapping[str, NetSpec]) -> None:
-    """Training mode for the student. Others are in evaluation mode, except batch norm that uses its own batch."""
+    """Training mode for what is trained. Others are in evaluation mode, except batch norm that uses its own batch."""
     for name, net in nets.items():
-        net.train(name == "student")
+        net.train(name not in specs)
         if name in specs and specs[name].is_average and specs[name].batch_norm == "batch":
             for norm in submodules(net, _BatchNorm):
                 norm.train()
@@ -46,7 +46,7 @@ class Averages:
     ) -> None:
         self._specs = specs
         self._pairs: dict[str, Pairs] = {
-            name: _pair(f"nets.{name}", _values(nets["student"], spec), _values(nets[name], spec))
+            name: _pair(f"nets.{name}", _values(nets[spec.of], spec), _values(nets[name], spec))
             for name, spec in specs.items()
             if spec.is_average
         }

@@ -14,7 +14,7 @@ from sslkit.core.masker import Masker
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Output, Tokens
 from sslkit.core.random_stream import Draw
-from sslkit.core.system import Stepped, System
+from sslkit.core.system import STUDENT, Stepped, System
 from sslkit.data.loaders import Batch
 from sslkit.errors import SpecError
 from sslkit.optim import optimizer as optim
@@ -77,7 +77,8 @@ class Stepper:
         self.micro_batches = len(
             range(0, spec.batch_size // parallel.world, spec.images_per_forward(parallel.world))
         )
-        require_images_apart(system.nets["student"], self.micro_batches)
+        for name in system.trained:
+            require_images_apart(system.nets[name], self.micro_batches)
         self.loss_scale = self._loss_scale()
         self._bind()
         self.optimizer = self._optimizer()
@@ -92,6 +93,8 @@ class Stepper:
         self.run = parallel.wrap(system)
         self._one = torch.zeros(1, dtype=torch.int64, device=parallel.device)
         self.balancing = Balancing(system, parallel, length)
+        towers = {name: rates.freeze_steps for name, rates in spec.optimizer.towers.items()}
+        self._frozen_steps = {STUDENT: spec.optimizer.freeze_steps, **towers}
 
     def __call__(self, step: int, batches: Iterable[Batch]) -> Losses:
         """Make step number `step` (from 0) from this rank's micro-batches. One is held at a time, unless `together`.
@@ -209,12 +212,16 @@ class Stepper:
         return optim.make(self.spec.optimizer, self._groups(), parallel.norms, parallel.fused, self.peak_lr)
 
     def _groups(self) -> list[Group]:
-        student = self.system.nets["student"]
-        decayable = [(f"nets.student.{n}", p) for n, p in student.named_parameters()]
+        nets = {name: self.system.nets[name] for name in self.system.trained}
+        decayable = [
+            (f"nets.{net}.{n}", p) for net, module in nets.items() for n, p in module.named_parameters()
+        ]
         decayable += [(f"objectives.{n}", p) for n, p in self.system.objectives.named_parameters()]
         balancers = (self.system.balancer, self.system.inner)
         balancer = [p for one in balancers for p in one.parameters() if p.requires_grad]
-        scales = optim.layer_scales(self.spec.optimizer, student)
+        scales = optim.layer_scales(self.spec.optimizer, nets[STUDENT])
+        for name, rates in self.spec.optimizer.towers.items():
+            scales |= optim.layer_scales(rates, nets[name], f"optimizer.towers.{name}")
         return optim.groups(self.spec.optimizer, decayable, balancer, scales)
 
     def _loss_scale(self) -> LossScale:
@@ -292,8 +299,10 @@ class Stepper:
         return [outputs], [self._observed(step, one, stepped)], stepped.total.detach()
 
     def _typed(self, batch: Batch) -> Batch:
-        """Images in the type of the system, which may have been converted."""
-        return batch._replace(images={name: x.to(self._dtype) for name, x in batch.images.items()})
+        """Values in the type of the system, which may have been converted; symbols stay."""
+        return batch._replace(
+            images={n: x.to(self._dtype) if x.is_floating_point() else x for n, x in batch.images.items()}
+        )
 
     def _prepared(self, batch: Batch, step: int) -> Prepared:
         """A micro-batch with its masks."""
@@ -313,11 +322,12 @@ class Stepper:
             self._check_gradients()
         for objective in self.objectives.values():
             objective.before_update(step)
-        if step < self.spec.optimizer.freeze_steps:
-            for parameter in self.system.nets["student"].parameters():
-                parameter.grad = (
-                    None  # the graph stays as it is, and optimizers pass over what has no gradient
-                )
+        for name, steps in self._frozen_steps.items():
+            if step < steps:
+                for parameter in self.system.nets[name].parameters():
+                    parameter.grad = (
+                        None  # the graph stays as it is, and optimizers pass over what has no gradient
+                    )
         self.loss_scale.unscale(self.optimizer)
         limit = self.spec.optimizer.clip
         norm = (

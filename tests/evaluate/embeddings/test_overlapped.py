@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.evaluate.embeddings.embed_images import overlapped
 from sslkit.evaluate.features import Loading, outputs
 from tests import tiny

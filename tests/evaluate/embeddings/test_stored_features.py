@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sslkit import embed, load_embeddings
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.errors import DataError
 from sslkit.evaluate.embeddings.stored_features import StoredFeatures, StoredSubject
 from sslkit.evaluate.evaluation_sources import Sources

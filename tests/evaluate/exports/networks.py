@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from sslkit import CNN, Readout, Swin, Timm, ViT
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.evaluate.exports.named_tokens import last_tokens
 from sslkit.evaluate.exports.opened_model import OpenedModel
 from tests.plugins.backbones.variants import VARIANTS, perturbed, spec

@@ -11,8 +11,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sslkit import Readout, ViT
-from sslkit.core.context import View
 from sslkit.core.passes import Encode, Mask, Request
+from sslkit.core.view import View
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.evaluate.exports import written
 from sslkit.evaluate.exports.hugging_face_folder import _read, fill_hugging_face

@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sslkit import CNN, Readout
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.evaluate.exports.hugging_face_folder import fill_hugging_face
 from sslkit.evaluate.exports.opened_model import OpenedModel

@@ -9,7 +9,7 @@ import timm
 import torch
 
 from sslkit import Readout, Timm
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.evaluate.exports import timm_folder
 from sslkit.evaluate.exports.opened_model import OpenedModel

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from sslkit.core.context import View
 from sslkit.core.passes import Request
+from sslkit.core.view import View
 from tests.plugins.backbones.transformers_goldens import (
     DEPTH,
     GOLDEN,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sslkit import CNN, Swin, ViT
-from sslkit.core.context import Grid
 from sslkit.core.passes import Request
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit_backbones.position_bias import block_arguments
 from tests.plugins.backbones.variants import VARIANTS, build, view

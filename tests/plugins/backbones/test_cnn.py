@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sslkit import CNN, RandomMasker
-from sslkit.core.context import Grid, View
 from sslkit.core.passes import Encode, Request
+from sslkit.core.view import Grid, View
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.evaluate.export import usage
 from sslkit.nn.batch_norm import BatchNorm

@@ -8,9 +8,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from sslkit import RandomMasker, ViT
-from sslkit.core.context import View
 from sslkit.core.masker import mask_of
 from sslkit.core.passes import Encode, Request
+from sslkit.core.view import View
 
 SIDE, PATCH, IMAGES, WIDTH, KEPT = 56, 4, 2, 16, 49
 PATCHES = (SIDE // PATCH) ** 2

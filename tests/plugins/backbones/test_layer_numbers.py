@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sslkit import RandomMasker, ViT
-from sslkit.core.context import View
 from sslkit.core.passes import Encode
+from sslkit.core.view import View
 from sslkit_backbones.layer_numbers import vit_layer
 from tests.plugins.backbones.variants import VARIANTS, spec
 from tests.plugins.backbones.variants import view as variants_view

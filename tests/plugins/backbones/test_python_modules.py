@@ -16,8 +16,8 @@ from transformers import ViTConfig, ViTModel
 
 from sslkit import PythonModule, Run, load_backbone
 from sslkit.cli.main import main
-from sslkit.core.context import View
 from sslkit.core.passes import Request
+from sslkit.core.view import View
 from sslkit.errors import Interrupted, SpecError
 from sslkit.interfaces import Backbone, Exported, Tokens, patchify
 from sslkit.nn.batch_norm import BatchNorm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit_backbones.specs.convolutional import CNN
 from sslkit_backbones.specs.transformers import Swin, ViT
 

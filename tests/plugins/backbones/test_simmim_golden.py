@@ -15,9 +15,10 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import RandomMasker, SimMIM, ViT
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import mask_of
 from sslkit.core.passes import Request
+from sslkit.core.view import Grid, View
 from sslkit.functional.patches import pixel_shuffle_order, unpatchify
 
 VIEW = View(32, 1, 3, (0.0,) * 3, (1.0,) * 3)

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sslkit import CNN, Swin, Timm, ViT
-from sslkit.core.context import View
 from sslkit.core.passes import Request
+from sslkit.core.view import View
 from sslkit.errors import CheckpointError, SpecError
 from sslkit_backbones.specs.timm_names import SOURCES
 

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import RandomMasker, SimMIM, Swin
-from sslkit.core.context import Env, Grid, NetInfo
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.passes import Encode, Request
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from tests import tiny
 from tests.plugins.backbones.variants import perturbed, random_mask, view

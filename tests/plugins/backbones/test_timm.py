@@ -9,8 +9,8 @@ import timm
 import torch
 
 from sslkit import Timm
-from sslkit.core.context import Grid, View
 from sslkit.core.passes import Request
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.train.launch import train
 from tests import tiny

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from sslkit import RandomMasker, ViT
-from sslkit.core.context import Grid, View
 from sslkit.core.masker import make_mask
 from sslkit.core.passes import Encode, Request
+from sslkit.core.view import Grid, View
 from sslkit.errors import CheckpointError, SpecError
 from sslkit.runtime import seeds
 from tests.masks import UNSEEN, on

@@ -8,8 +8,8 @@ import warnings
 import torch
 
 from sslkit import ViT
-from sslkit.core.context import View
 from sslkit.core.passes import Mask
+from sslkit.core.view import View
 
 SMALL = {"patch": 4, "width": 16, "depth": 2, "heads": 2, "init": "timm"}
 VARIANTS = {

@@ -9,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Env, Grid, View
+from sslkit.core.context import Env
 from sslkit.core.evaluator import Features, Make, Rows, Split, Subject
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.core.view import Grid, View
 from sslkit.errors import DataError
 from sslkit.specs.families import SourceSpec
 

@@ -22,10 +22,10 @@ from sslkit import (
     UnitMasker,
     catalog,
 )
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.passes import Encode, Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.specs.families import MaskerSpec
 from sslkit.testing.fake_scene import scene_of

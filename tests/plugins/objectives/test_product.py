@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from sslkit.core.context import Grid
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.registry.manager import registry
 from sslkit.specs.families import MaskerSpec

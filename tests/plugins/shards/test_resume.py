@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import WorkerFeed

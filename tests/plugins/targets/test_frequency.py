@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sslkit import Frequency, NormalizedPixel, Pixel
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.passes import Tokens
+from sslkit.core.view import Grid, View
 from sslkit.functional.low_pass import low_pass, low_pass_filter
 from sslkit.functional.patches import patchify
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from sslkit import HOG
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.passes import Tokens
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.functional.hog import hog
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sslkit import NormalizedPixel, Pixel
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.passes import Tokens
+from sslkit.core.view import Grid, View
 
 ENV = Env({"a": View(16, 1, 2, (0.0, 0.0), (1.0, 1.0))}, {"student": NetInfo(8, 1)}, {"a": Grid(4, 4, 4)})
 

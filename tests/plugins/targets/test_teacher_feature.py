@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from sslkit import Perceptual, TeacherFeature, ViT
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.passes import Encode, Request, Tokens
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.specs.load import parse
 from sslkit.train.compose import compose

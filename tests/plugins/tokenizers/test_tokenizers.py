@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from sslkit import VQKD, VQVAE
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.passes import Tokens
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.nn.codebook import Rules
 from sslkit.specs.load import parse

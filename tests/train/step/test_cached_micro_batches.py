@@ -208,14 +208,14 @@ def test_dropout_is_the_same_in_both_rounds():
     run = run_of(backbone={**tiny.VIT, "drop_path": 0.5}, micro_batch_size=8, nets={}, steps=8)
     composed = compose(run, tiny.CPU)
     composed.system.double()
-    seen, answer = [], composed.system.student_answers
+    seen, answer = [], composed.system.trained_answers
 
     def noted(images, masks):
         answers = answer(images, masks)
         seen.append(answers[0].cls.detach().clone())
         return answers
 
-    composed.system.student_answers = noted
+    composed.system.trained_answers = noted
     composed.step(0, tiny.feed(run, composed).step(0))
     first, second = seen[:4], seen[4:]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

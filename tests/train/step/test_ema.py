@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.errors import SpecError
 from sslkit.nn.frozen import frozen_copy
 from sslkit.specs.nets import NetSpec

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from sslkit.core.backbone import Backbone
-from sslkit.core.context import Env, View
+from sslkit.core.context import Env
 from sslkit.core.evaluator import Features, Make, Rows, Split, Subject
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
 from sslkit.core.system import System
+from sslkit.core.view import View
 from sslkit.errors import DataError
 from tests.fakes_train import MadeSource
 

@@ -11,7 +11,7 @@ import torch
 
 from sslkit import CNN, AttentionStatistics, Swin, ViT
 from sslkit.core.backbone import Attentions, Backbone
-from sslkit.core.context import Grid
+from sslkit.core.view import Grid
 from sslkit.errors import DataError, SpecError
 from sslkit.functional.attention_statistics import (
     attention_distance,

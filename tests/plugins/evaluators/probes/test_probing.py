@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from sslkit import Probing
-from sslkit.core.context import View
 from sslkit.core.evaluator import Rows, Setting
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
+from sslkit.core.view import View
 from sslkit.errors import DataError
 from sslkit_evaluators.probes.probing import draw_heat, read
 from tests.plugins.evaluators.networks import Planted, network, run

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sslkit import Dense
-from sslkit.core.context import View
+from sslkit.core.view import View
 from sslkit.errors import DataError, SpecError
 from sslkit.evaluate.evaluation_sources import Sources, require_splits
 from sslkit.testing.tiny_run import Noise

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from sslkit import AttentionMasker
-from sslkit.core.context import Env, Grid, NetInfo
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.passes import Encode, Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.testing.fake_scene import VIEW
 from tests.masks import on

@@ -10,9 +10,9 @@ from skimage.measure import shannon_entropy
 from torch import Tensor
 
 from sslkit import ComplexityMasker, CurriculumMasker
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.guided.complexity import gradient_energy, gray_entropy
 from tests.masks import on

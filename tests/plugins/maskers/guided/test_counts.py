@@ -17,9 +17,9 @@ from sslkit import (
     InformationMasker,
     SemanticMasker,
 )
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.specs.families import MaskerSpec
 from sslkit.testing.fake_scene import scene_of

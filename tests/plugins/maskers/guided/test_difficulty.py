@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslkit import DifficultyMasker
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, mask_of
 from sslkit.core.passes import Encode, Mask, Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.testing.fake_scene import DIM, VIEW
 from sslkit.train.compose import compose

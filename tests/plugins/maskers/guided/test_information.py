@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from sslkit import InformationMasker
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene, make_mask
 from sslkit.core.passes import Mask
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.testing.fake_scene import CHANNELS, scene_of
 from sslkit.train.compose import Composed, compose

@@ -8,10 +8,10 @@ from sklearn.cluster import KMeans as Reference
 from torch import Tensor
 
 from sslkit import SemanticMasker
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.passes import Encode, Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.testing.fake_scene import VIEW
 from sslkit_maskers.guided.semantic import KMeans, clustered

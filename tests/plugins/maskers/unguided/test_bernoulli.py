@@ -7,8 +7,8 @@ import torch
 from scipy import stats
 
 from sslkit import BernoulliMasker
-from sslkit.core.context import Grid
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from tests.masks import UNSEEN, on
 

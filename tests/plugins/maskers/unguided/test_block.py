@@ -15,8 +15,8 @@ from scipy import stats
 from torch import Tensor
 
 from sslkit import BlockMasker
-from sslkit.core.context import Grid
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.unguided.block import ATTEMPTS, BLOCKS, BlockSampler, Box, covered, inside, painted
 from tests.masks import UNSEEN, on

@@ -20,11 +20,11 @@ from sslkit import (
     RandomMasker,
     UnitMasker,
 )
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.passes import Mask
 from sslkit.core.random_stream import Draw
 from sslkit.core.system import System
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.train.compose import compose
 from sslkit.train.step import compile_system as compiling

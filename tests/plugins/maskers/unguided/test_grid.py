@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sslkit import GridMasker
-from sslkit.core.context import Grid
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from tests.masks import UNSEEN, on
 

@@ -12,8 +12,8 @@ from scipy import stats
 from torch import Tensor
 
 from sslkit import InverseBlockMasker
-from sslkit.core.context import Grid
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.unguided.inverse_block import InverseBlockSampler, rolled
 from tests.masks import UNSEEN, on

@@ -16,9 +16,9 @@ from sslkit import (
     RandomMasker,
     UnitMasker,
 )
-from sslkit.core.context import Grid
 from sslkit.core.masker import Masker, Scene
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.specs.families import MaskerSpec
 from sslkit_maskers.unguided.mixture import MixtureSampler

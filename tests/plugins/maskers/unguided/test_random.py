@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sslkit import RandomMasker
-from sslkit.core.context import Grid
 from sslkit.core.masker import make_mask
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.unguided.random import RandomSampler, highest
 from tests.masks import UNSEEN, on

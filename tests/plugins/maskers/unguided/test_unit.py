@@ -12,8 +12,8 @@ import torch
 from scipy import stats
 
 from sslkit import UnitMasker
-from sslkit.core.context import Grid
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit_maskers.unguided.unit import spread
 from tests.masks import UNSEEN, on

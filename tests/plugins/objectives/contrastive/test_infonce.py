@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from sslkit import InfoNCE, MoCoV2, MoCoV3, SimCLR
-from sslkit.core.context import Env, Grid, Length, NetInfo, View
+from sslkit.core.context import Env, Length, NetInfo
 from sslkit.core.passes import Encode, Tokens
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.specs.load import parse
 from sslkit.specs.projection_head import Projection

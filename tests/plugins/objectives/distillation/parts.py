@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from sslkit.core.context import Env, Grid, Length, NetInfo, View
+from sslkit.core.context import Env, Length, NetInfo
 from sslkit.core.passes import Tokens
+from sslkit.core.view import Grid, View
 
 DIM = 8
 HEAD = {"layers": 2, "hidden": 16, "bottleneck": 6}

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from sslkit import ViT
-from sslkit.core.context import View
 from sslkit.core.passes import Request
+from sslkit.core.view import View
 from tests.near import error_of
 from tests.plugins.objectives.distillation.parts import PRECISIONS
 

@@ -8,9 +8,10 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from sslkit.core.context import Env, Grid, Length, NetInfo, View
+from sslkit.core.context import Env, Length, NetInfo
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Output, Tokens
+from sslkit.core.view import Grid, View
 from sslkit.specs.families import ObjectiveSpec
 from sslkit.specs.run import RunSpec
 from sslkit.train.compose import compose

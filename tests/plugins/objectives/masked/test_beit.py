@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from sslkit import BEiT, BlockMasker, PatchColors, RandomMasker
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import Scene, make_mask
 from sslkit.core.passes import Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.specs.load import parse
 from tests import tiny

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from sslkit import BlockMasker, Data2Vec, RandomMasker, TeacherFeature
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import make_mask
 from sslkit.core.passes import Encode, Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.specs.load import parse
 from sslkit.train.compose import compose

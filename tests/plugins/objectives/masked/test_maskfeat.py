@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from sslkit import HOG, BlockMasker, MaskFeat, RandomMasker
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import make_mask
 from sslkit.core.passes import Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.functional.hog import hog
 from sslkit.specs.load import parse

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from sslkit import HOG, Pixel, RandomMasker, SimMIM, UnitMasker, ViT
-from sslkit.core.context import Env, Grid, NetInfo, View
+from sslkit.core.context import Env, NetInfo
 from sslkit.core.masker import Masker, make_mask
 from sslkit.core.passes import Request, Tokens
 from sslkit.core.random_stream import Draw
+from sslkit.core.view import Grid, View
 from sslkit.errors import SpecError
 from sslkit.functional.patches import patchify, pixel_shuffle_order, unpatchify
 from sslkit.specs.load import parse
