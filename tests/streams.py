@@ -88,7 +88,7 @@ def registered() -> Iterator[None]:
         registry.cache_clear()
 
 
-WORDS = {"stream": "caption", "size": 5, "transform": {"kind": "letters"}}
+WORDS = {"stream": "caption", "size": 7, "transform": {"kind": "letters"}}
 PAIRS = {"kind": "pairs"}
 LAST = {"kind": "mae", "masker": {"kind": "random", "ratio": 0.5}, "decoder": tiny.DECODER}
 

@@ -110,7 +110,9 @@ class NetSpec(Spec):
         if self.backbone is not None and self.of != STUDENT:
             yield Problem("of", "a network of its own (`backbone`) has weights of its own: leave this out")
         copied = self.refreshed
-        if self.backbone is None and copied is not None and run.original(copied.of) != self.of:
+        if copied is None or self.backbone is not None or copied.of not in (*run.trained, *run.nets):
+            return
+        if run.original(copied.of) != self.of:
             yield Problem(
                 "refresh.of",
                 f"takes the weights of {copied.of!r}, but it is a copy of {self.of!r}; name that one, or its average",

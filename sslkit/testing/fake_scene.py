@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -19,21 +21,30 @@ CELL = 2
 
 def env_of(grid: Grid) -> Env:
     """An environment of one view, cut into the patches of `grid`, with a student and a teacher."""
-    view = View(grid.rows * grid.patch, 1, CHANNELS, (0.5,) * CHANNELS, (0.25,) * CHANNELS)
+    sides = tuple(count * side for count, side in zip(grid.shape, grid.sides, strict=True))
+    view = View(sides, 1, CHANNELS, (0.5,) * CHANNELS, (0.25,) * CHANNELS)
     info = NetInfo(DIM, DEPTH, {VIEW: grid})
     return Env({VIEW: view}, {"student": info, "teacher": info}, {VIEW: grid})
 
 
 def scene_of(masker: Masker, grid: Grid, rows: Tensor) -> Scene:
     """Blotchy images of `rows`, some parts of them flat, and random answers to the masker's passes."""
-    cell = CELL if grid.patch % CELL == 0 else 1
+    cells = [CELL if side % CELL == 0 else 1 for side in grid.sides]
     draw = seeds.draw(0, "scene", rows=rows)
-    blotches = draw.uniform(CHANNELS, grid.rows * cell, grid.cols * cell) * 4 - 2
-    flat = draw.chance(0.5, 1, grid.rows, grid.cols)
-    flat = flat.repeat_interleave(cell, -2).repeat_interleave(cell, -1)
-    side = grid.patch // cell
-    image = torch.where(flat, 0.0, blotches).repeat_interleave(side, -2).repeat_interleave(side, -1)
+    fine = [count * cell for count, cell in zip(grid.shape, cells, strict=True)]
+    blotches = draw.uniform(CHANNELS, *fine) * 4 - 2
+    flat = _enlarged(draw.chance(0.5, 1, *grid.shape), cells)
+    image = _enlarged(
+        torch.where(flat, 0.0, blotches), [s // c for s, c in zip(grid.sides, cells, strict=True)]
+    )
     return Scene(image, tuple(_answer(request, grid, rows, image) for request in masker.passes))
+
+
+def _enlarged(values: Tensor, factors: Sequence[int]) -> Tensor:
+    """Every value repeated along each of the last axes, by its factor."""
+    for axis, factor in zip(range(-len(factors), 0), factors, strict=True):
+        values = values.repeat_interleave(factor, axis)
+    return values
 
 
 def _answer(request: Encode, grid: Grid, rows: Tensor, image: Tensor) -> Tokens:

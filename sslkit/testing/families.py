@@ -29,12 +29,12 @@ from sslkit.testing.promises import (
 from sslkit.testing.promises.micro_batch_promises import require_same_step
 from sslkit.testing.promises.rank_promises import require_same_on_ranks
 from sslkit.testing.promises.training_promises import CPU
-from sslkit.testing.tiny_run import BATCH, IMAGE, Probe, evaluated, helper, stage
+from sslkit.testing.tiny_run import BATCH, IMAGE, Probe, evaluated, helper, kit_views, stage
 from sslkit.testing.tiny_stream import STREAMS
 from sslkit.train.compose import compose
 
 _PARTS: dict[str, Callable[..., dict[str, object]]] = {
-    "backbone": lambda spec: {"backbone": spec},
+    "backbone": lambda spec: {"backbone": spec, "views": kit_views(spec.takes)},
     "masker": lambda spec: {"objectives": {"check": _mae(masker=spec)}},
     "target": lambda spec: {"objectives": {"check": _mae(target=spec)}},
     "objective": lambda spec: {"objectives": {"check": spec}},

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, final
+from typing import Any, Literal, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
 from sslkit import catalog
+from sslkit.build.system import make_views, read_inputs
 from sslkit.core.context import Env
 from sslkit.core.objective import Objective
 from sslkit.core.passes import Encode, Output, Tokens
 from sslkit.core.source import Source
-from sslkit.core.view import Stream
+from sslkit.core.view import Stream, View
 from sslkit.errors import PluginError
 from sslkit.runtime import seeds
 from sslkit.specs.base import Spec
@@ -25,7 +26,7 @@ from sslkit.specs.references import ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule
 from sslkit.specs.views import ViewSpec
-from sslkit.testing.tiny_stream import FIRST_STREAM, STREAMS, sample_of
+from sslkit.testing.tiny_stream import FIRST, FIRST_STREAM, STREAMS, TOKENS, Letters, sample_of
 
 IMAGE, LOCAL, CHANNELS = 32, 16, 3
 """Pixels of the two views' sides; channels of the images."""
@@ -123,6 +124,48 @@ class Probe(ObjectiveSpec):
 
     def build(self, env: Env) -> Objective:
         return Brightness(self.view, env.nets["student"].dim)
+
+
+def kit_views(takes: str) -> dict[str, ViewSpec]:
+    """The two views of the kit's run, of the type that a network takes; none where the kit has no such."""
+    sizes = {"global": IMAGE, "local": LOCAL}
+    fields: dict[str, dict[str, Any]] = {
+        STREAMS[FIRST_STREAM].type: {},
+        TOKENS: {"stream": "text", "transform": Letters()},
+    }
+    if takes not in fields:
+        return {}
+    return {n: ViewSpec.model_construct(size=size, crops=2, **fields[takes]) for n, size in sizes.items()}
+
+
+def kit_view(takes: str) -> View:
+    """The first of them, as networks see it.
+
+    Raises:
+        PluginError: the kit has no view of that type.
+    """
+    views = kit_views(takes)
+    if not views:
+        raise PluginError(f"the kit has no view of {takes}, so it cannot try a network that reads it")
+    part = _Part(Noise(), views)
+    view = make_views(part, read_inputs(part, part.data.build("train")))["global"]
+    return view if view.symbols else view._replace(mean=(0.5,) * CHANNELS, std=(0.25,) * CHANNELS)
+
+
+class _Part(NamedTuple):
+    """What views are made of."""
+
+    data: Noise
+    views: Mapping[str, ViewSpec]
+
+
+def kit_values(view: View, rows: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """`[*rows, *shape]`: noise of the shape of a view's crops; symbols end with that of the end."""
+    if not view.symbols:
+        return torch.randn(*rows, *view.shape, generator=generator)
+    symbols = torch.randint(FIRST, view.facts["vocabulary"], (*rows, *view.shape), generator=generator)
+    symbols[..., -1] = view.facts["end"]
+    return symbols
 
 
 def helper(family: str, kind: str) -> Spec:

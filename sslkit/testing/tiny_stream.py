@@ -42,7 +42,7 @@ def sample_of(stream: str, index: int) -> Tensor:
     return torch.randint(0, 256, (*shape, last + index), generator=generator).to(torch.uint8)
 
 
-PAD, MASK, FIRST = 0, 1, 2
+PAD, MASK, START, END, FIRST = 0, 1, 2, 3, 4
 """Symbols that stand for no byte, and that of the first byte."""
 TOKENS = "tokens"
 """Type of what `Letters` makes."""
@@ -58,13 +58,15 @@ class LetterTransform(Transform):
         self.length = length
         self.table = torch.zeros(256, dtype=torch.int64)
         self.table[list(alphabet)] = torch.arange(FIRST, FIRST + len(alphabet))
-        self.facts = {"vocabulary": FIRST + len(alphabet), "pad": PAD, "mask": MASK}
+        special = {"pad": PAD, "mask": MASK, "start": START, "end": END}
+        self.facts = {"vocabulary": FIRST + len(alphabet), **special}
 
     def __call__(self, samples: Sequence[Tensor], draw: Draw) -> Tensor:
-        """`[B, L]`."""
-        rows = [self.table[sample.flatten()[: self.length].long()] for sample in samples]
-        padded = [nn.functional.pad(row, (0, self.length - len(row)), value=PAD) for row in rows]
-        return torch.stack(padded)
+        """`[B, L]`: as many bytes as fit between the start and the end, then padding."""
+        bodies = [self.table[sample.flatten()[: self.length - 2].long()] for sample in samples]
+        start, end = torch.tensor([START]), torch.tensor([END])
+        rows = [torch.cat([start, body, end]) for body in bodies]
+        return torch.stack([nn.functional.pad(row, (0, self.length - len(row)), value=PAD) for row in rows])
 
 
 @final

@@ -136,7 +136,7 @@ CASES: list[tuple[str, Any, str]] = [
     (
         "views.global.sise",
         3,
-        "..: is not a field of ViewSpec. Did you mean 'size'? Known: augment, by_crop, crops, crops_like, normalize, recipe, show, size.",
+        "..: is not a field of ViewSpec. Did you mean 'size'? Known: augment, by_crop, crops, crops_like, normalize, recipe, show, size, stream, transform.",
     ),
     ("optimizer.lr", "high", "..: must be a number, found 'high' (str)"),
     ("optimizer.lr", 0, "..: must be greater than 0, found 0 (int)"),

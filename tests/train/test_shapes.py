@@ -143,5 +143,5 @@ def test_validate_tells_the_shape() -> None:
     lines = dict(overview(tiny.spec(views={"global": WIDE})))
     assert lines["view global"] == "1 x 8 x 16 pixels, 2 x 4 patches of 4"
     words = dict(overview(streams.spec()))
-    assert words["view words"] == "1 x 5 tokens (letters), 5 patches of 1"
+    assert words["view words"] == "1 x 7 tokens (letters), 7 patches of 1"
     assert words["tower text"] == "letter_net"

@@ -49,15 +49,16 @@ def test_words_arrive_as_symbols_beside_crops_of_the_same_sample() -> None:
     indices, _ = next(composed.order.micro_batches(0))
     words = batch.images["words"]
     assert words.dtype == torch.int64
-    assert words.shape == (1, 32, 5)
+    assert words.shape == (1, 32, 7)
     assert batch.images["global"].shape == (1, 32, 1, 8, 8)
     transform = composed.env.views["words"].transform
     assert transform is not None
     alphabet = sorted({ord(letter) for name in streams.NAMES for letter in name})
     names = [streams.NAMES[int(i) % 10] for i in indices]
-    expected = [[alphabet.index(ord(c)) + 2 for c in name] + [0] * (5 - len(name)) for name in names]
+    expected = [[2, *(alphabet.index(ord(c)) + 4 for c in name), 3] + [0] * (5 - len(name)) for name in names]
     assert words[0].tolist() == expected
-    assert composed.env.views["words"].facts == {"vocabulary": len(alphabet) + 2, "pad": 0, "mask": 1}
+    special = {"pad": 0, "mask": 1, "start": 2, "end": 3}
+    assert composed.env.views["words"].facts == {"vocabulary": len(alphabet) + 4, **special}
 
 
 def test_a_tower_trains_and_its_average_follows() -> None:
@@ -111,7 +112,7 @@ def test_a_run_that_was_stopped_ends_bit_equal_and_never_learns_again(
     assert torch.equal(net.state_dict()["embed.weight"], state["nets.reader.embed.weight"])
     view = restore(folder).views["words"]
     assert view.transform is not None
-    (answer,) = net([Request(torch.zeros(1, 1, 5, dtype=torch.int64), None, "drop", ())])
+    (answer,) = net([Request(torch.zeros(1, 1, 7, dtype=torch.int64), None, "drop", ())])
     assert answer.cls.shape == (1, 1, 8)
 
 
@@ -170,8 +171,8 @@ def test_a_tower_has_rates_and_a_freeze_of_its_own() -> None:
 def test_masked_passes_of_a_tower() -> None:
     composed, losses = steps(2)
     env, net = composed.env, composed.system.nets["text"]
-    assert env.grid("words").shape == (5,)
-    assert env.patches("text", "words").patches == 5
+    assert env.grid("words").shape == (7,)
+    assert env.patches("text", "words").patches == 7
     assert net.dim == 8
     assert torch.isfinite(torch.tensor(losses)).all()
     with pytest.raises(SpecError, match="view 'words' is of tokens, which net 'student' does not read"):

@@ -14,7 +14,7 @@ from torch import Tensor
 from sslkit.core.backbone import Backbone
 from sslkit.core.masker import make_mask
 from sslkit.core.passes import Encode, Mask, Mode, Request, Tokens
-from sslkit.core.view import Grid, View
+from sslkit.core.view import Grid
 from sslkit.errors import SpecError
 from sslkit.runtime import seeds
 from sslkit.specs.families import BackboneSpec, MaskerSpec
@@ -23,9 +23,8 @@ from sslkit.testing.fake_scene import env_of, scene_of
 from sslkit.testing.kit_report import Checks, NotOffered, require
 from sslkit.testing.promises.purity import part_of
 from sslkit.testing.promises.training_promises import unless_refused
-from sslkit.testing.tiny_run import CHANNELS, IMAGE, LOCAL, helper
+from sslkit.testing.tiny_run import IMAGE, LOCAL, helper, kit_values, kit_view
 
-VIEW = View(IMAGE, 2, CHANNELS, (0.5,) * CHANNELS, (0.25,) * CHANNELS)
 IMAGES = 3
 SLACK = 1e-4
 """Float error that is let pass between two ways to the same tokens."""
@@ -55,7 +54,7 @@ def checks(spec: BackboneSpec) -> Checks:
 def _built(spec: BackboneSpec, *modes: Mode) -> Backbone:
     """An untrained network in evaluation mode that was told of a whole pass, and of a masked one in each of `modes`."""
     seeds.seed_torch(0, "backbone")
-    net = spec.build(VIEW)
+    net = spec.build(kit_view(spec.takes))
     net.serve([Encode("global"), *(Encode("global", mask=_masker(), mode=mode) for mode in modes)])
     return net.eval()
 
@@ -66,8 +65,9 @@ def _masker() -> MaskerSpec:
     return masker
 
 
-def _images(size: int, name: str = "images") -> Tensor:
-    return torch.randn(2, IMAGES, CHANNELS, size, size, generator=seeds.generator(0, name, size))
+def _images(spec: BackboneSpec, size: int, name: str = "images") -> Tensor:
+    """`[2, IMAGES, *shape]` of the view that it takes, at this size."""
+    return kit_values(kit_view(spec.takes)._replace(size=size), (2, IMAGES), seeds.generator(0, name, size))
 
 
 def _mask(grid: Grid) -> Mask:
@@ -102,7 +102,7 @@ def _shapes(spec: BackboneSpec) -> None:
     net = _built(spec)
     last = net.depth - 1
     for size in (IMAGE, LOCAL):
-        images, patches = _images(size), net.grid(size).patches
+        images, patches = _images(spec, size), net.grid(size).patches
         (tokens,) = net([Request(images, None, "drop", (last, -1))])
         _require_shape(tokens.cls, (2, IMAGES, net.dim), "cls")
         _require_shape(tokens.patch, (2, IMAGES, patches, net.dim), "patch")
@@ -120,7 +120,7 @@ def _attends(spec: BackboneSpec) -> None:
     """Weights of patches, in float32, at both sizes of images; asking for them changes nothing else."""
     net = _built(spec)
     for size in (IMAGE, LOCAL):
-        plain = Request(_images(size), None, "drop", ())
+        plain = Request(_images(spec, size), None, "drop", ())
         (tokens,), (silent,) = net([plain._replace(attention=True)]), net([plain])
         require(tokens.attention is not None, "`attention` was asked for and is None")
         require(silent.attention is None, "`attention` was not asked for and is there")
@@ -149,7 +149,7 @@ def _require_shape(values: Tensor, expected: tuple[int, ...], name: str) -> None
 def _together(spec: BackboneSpec) -> None:
     net = _built(spec)
     requests = [
-        Request(_images(size, f"{i}"), None, "drop", ()) for i, size in enumerate((IMAGE, LOCAL, IMAGE))
+        Request(_images(spec, size, f"{i}"), None, "drop", ()) for i, size in enumerate((IMAGE, LOCAL, IMAGE))
     ]
     for i, (tokens, request) in enumerate(zip(net(requests), requests, strict=True)):
         (alone,) = net([request])
@@ -161,7 +161,7 @@ def _together(spec: BackboneSpec) -> None:
 
 @torch.no_grad()
 def _apart(spec: BackboneSpec) -> None:
-    net, images = _built(spec), _images(IMAGE)
+    net, images = _built(spec), _images(spec, IMAGE)
     (whole,) = net([Request(images, None, "drop", ())])
     for part in (slice(0, 1), slice(1, IMAGES)):
         (some,) = net([Request(images[:, part], None, "drop", ())])
@@ -173,7 +173,7 @@ def _apart(spec: BackboneSpec) -> None:
 
 def _attentions(spec: BackboneSpec) -> None:
     """All blocks, as the evaluator `attention` asks; or the spec says that there is none to tell."""
-    net, images = _built(spec), _images(IMAGE)[0]
+    net, images = _built(spec), _images(spec, IMAGE)[0]
     try:
         answer = net.attentions(images)
     except SpecError as error:
@@ -225,11 +225,11 @@ def _units(spec: BackboneSpec) -> None:
 def _copies(spec: BackboneSpec) -> None:
     """Teachers and exports are copies. Whatever happens to the original, a copy answers as before."""
     net = _built(spec)
-    answers = _answers(net)
+    answers = _answers(spec, net)
     twin = copy.deepcopy(net)
     for tensor in (*net.parameters(), *net.buffers()):
         tensor.zero_()
-    for (what, before), (_, after) in zip(answers, _answers(twin), strict=True):
+    for (what, before), (_, after) in zip(answers, _answers(spec, twin), strict=True):
         require(
             torch.allclose(before, after, rtol=SLACK, atol=SLACK),
             f"a copy's {what} follow the weights of the network it was copied from; no function that it keeps may hold "
@@ -237,9 +237,9 @@ def _copies(spec: BackboneSpec) -> None:
         )
 
 
-def _answers(net: Backbone) -> list[tuple[str, Tensor]]:
+def _answers(spec: BackboneSpec, net: Backbone) -> list[tuple[str, Tensor]]:
     """All that can be asked of a network, as far as it does not refuse."""
-    images = _images(IMAGE)
+    images = _images(spec, IMAGE)
     (tokens,) = net([Request(images, None, "drop", (0,))])
     answers = [("tokens", tokens.cls), ("tokens", tokens.patch), ("layers", tokens.layers[0])]
     with suppress(SpecError):
@@ -259,10 +259,13 @@ def _blind(spec: BackboneSpec, mode: Mode) -> None:
     net = _built(spec, mode)
     grid = net.grid(IMAGE)
     mask = _mask(grid)
-    hidden = mask.hidden.reshape(2, IMAGES, grid.rows, grid.cols)
-    hidden = hidden.repeat_interleave(grid.patch, -1).repeat_interleave(grid.patch, -2)
-    images = _images(IMAGE)
-    changed = torch.where(hidden[:, :, None], _images(IMAGE, "others"), images)
+    hidden = mask.hidden.reshape(2, IMAGES, *grid.shape)
+    for axis, side in enumerate(grid.sides, start=2):
+        hidden = hidden.repeat_interleave(side, axis)
+    images = _images(spec, IMAGE)
+    if images.ndim > hidden.ndim:  # channels
+        hidden = hidden[:, :, None]
+    changed = torch.where(hidden, _images(spec, IMAGE, "others"), images)
     (seen,), (other,) = (net([Request(x, mask, mode, ())]) for x in (images, changed))
     kept = mask.keep.shape[-1] if mode == "drop" else grid.patches
     _require_shape(seen.patch, (2, IMAGES, kept, net.dim), "patch")

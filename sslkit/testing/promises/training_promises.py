@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sslkit.data.crops import Pipeline
 from sslkit.data.loaders import Batch, ResidentFeed
+from sslkit.data.resident import resident_streams
 from sslkit.errors import SpecError
 from sslkit.runtime.parallel import Parallel, Single
 from sslkit.specs.compilation import CompileSpec
@@ -46,9 +47,10 @@ class Trial:
         self.composed = compose(run, parallel or Single(CPU))
         self.system = self.composed.system
         pipeline = Pipeline(run.views, self.composed.env.views, run.seed)
-        images = self.composed.source.resident()
-        assert images is not None, "the kit's images are in memory"
-        self.feed = ResidentFeed(images, self.composed.order, pipeline, CPU)
+        views = self.composed.env.views
+        held = resident_streams(self.composed.source, views, 0, CPU, 0, lambda index, reason: None)
+        assert held is not None, "the kit's samples are in memory"
+        self.feed = ResidentFeed(held, self.composed.order, pipeline, CPU)
 
     def batch(self) -> Batch:
         """The images of the first step."""
