@@ -19,6 +19,8 @@ TYPES = frozenset({torch.uint8, torch.uint16, torch.int16, torch.float32})
 """Types of images; the whole range of an integer type stands for 0 to 1, as `to_float` reads it."""
 SLACK = 1e-5
 """How far floats may lie outside [0, 1]: no more than arithmetic makes."""
+_LETTERS = {1: "L", 2: "H, W", 3: "T, H, W"}
+"""Axes of a sample besides channels, as messages have them."""
 ADVICE = "`to_pixels` of sslkit.interfaces brings other arrays to these"
 
 
@@ -175,8 +177,8 @@ def pixels(images: Tensor, channels: int, axes: int = 2) -> Tensor:
 
 def pixel_problem(images: Tensor, channels: int, axes: int = 2) -> str:
     """What a source gives, and how `images` differ from it; empty where they do not."""
-    letters = ", ".join([str(channels), *"TDHW"[4 - axes :]]) if axes in (2, 3, 4) else f"{channels}, L"
-    expected = f"uint8, uint16, int16 or float32 (0 to 1), [{letters}], but this"
+    letters = _LETTERS.get(axes, f"{axes} axes")
+    expected = f"uint8, uint16, int16 or float32 (0 to 1), [{channels}, {letters}], but this"
     if images.dtype not in TYPES or images.ndim < axes + 1 or images.shape[-1 - axes] != channels:
         advice = "" if images.dtype in TYPES else f"; {ADVICE}"
         return f"{expected} is {images.dtype} {tuple(images.shape[-1 - axes :])}{advice}"
