@@ -9,8 +9,8 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from sslkit.core.context import Grid
 from sslkit.core.passes import Mask, Tokens
+from sslkit.core.view import Grid
 from sslkit.functional.submodules import submodules
 from sslkit.nn.sincos import sincos_positions
 
