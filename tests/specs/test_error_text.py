@@ -129,7 +129,11 @@ CASES: list[tuple[str, Any, str]] = [
         "..: \"['mae']\" is not an objective. Did you mean 'mae'?",
     ),
     ("batch_size", DELETED, "..: is missing. Images per step, over all ranks and micro-batches."),
-    ("views.global.size", DELETED, "..: is missing. Side of a crop, in pixels."),
+    (
+        "views.global.size",
+        DELETED,
+        "..: is missing. Side of a crop, in pixels; `[height, width]` where they differ. Of symbols their number.",
+    ),
     ("batch_size", "many", "..: must be a whole number, found 'many' (str)"),
     ("batch_size", 1.5, "..: must be a whole number, found 1.5 (float)"),
     ("bacth_size", 3, "..: is not a field of RunSpec. Did you mean 'batch_size'?"),

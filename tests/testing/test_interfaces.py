@@ -17,11 +17,13 @@ from sslkit.core.masker import Masker
 from sslkit.core.objective import Objective
 from sslkit.core.source import Source
 from sslkit.core.target import Target
+from sslkit.core.transform import Transform
 from sslkit.specs.families import FAMILIES
 from sslkit.testing.families import checks
 from sslkit.testing.kit_report import NotOffered
 from sslkit.testing.promises.spec_promises import instance_checks
 from sslkit.testing.tiny_run import helper
+from sslkit.testing.tiny_stream import Letters
 
 INTERFACES = {
     "backbone": (Backbone, lambda: helper("backbone", "vit")),
@@ -32,6 +34,7 @@ INTERFACES = {
     "evaluator": (Evaluator, lambda: helper("evaluator", "knn")),
     "source": (Source, lambda: helper("source", "digits")),
     "augment": (Augment, lambda: helper("augment", "random_resized_crop")),
+    "transform": (Transform, Letters),
     "logger": (Logger, lambda: helper("logger", "tensorboard")),
 }
 """Family -> its interface, and a spec whose component does all that it may."""

@@ -82,7 +82,7 @@ def _grid(spec: BackboneSpec) -> None:
         promised, actual = spec.grid(size), net.grid(size)
         require(
             promised is None or promised == actual,
-            f"at {size} pixels the spec says {promised} and the network {actual}",
+            f"at {size} pixels the spec says {promised!r} and the network {actual!r}",
         )
 
 
