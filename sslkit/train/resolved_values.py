@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import groupby
 
+from torch import nn
+
 from sslkit.build.maskers import masker_spec
 from sslkit.build.restore import packed
 from sslkit.core.context import Env
