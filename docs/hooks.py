@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 Schema = Mapping[str, Any]
 
 CORE = (
-    "ViewSpec", "Normalize", "NetSpec", "Refresh", "Ramp", "OptimizerSpec", "LearningRateSchedule",
+    "ViewSpec", "Normalize", "NetSpec", "Refresh", "Ramp", "OptimizerSpec", "TowerRates", "LearningRateSchedule",
     "CompileSpec", "Readout", "CheckpointSpec", "LogSpec",
 )  # fmt: skip
 """Specs of the core that are no component; docs/specs.md has a section for each."""

@@ -24,6 +24,15 @@ from sslkit.testing.kit_report import NotOffered
 from sslkit.testing.promises.spec_promises import instance_checks
 from sslkit.testing.tiny_run import helper
 from sslkit.testing.tiny_stream import Letters
+from tests import streams
+
+
+@pytest.fixture(autouse=True)
+def _kinds() -> Iterator[None]:
+    """No plugin here offers a transform."""
+    with streams.registered():
+        yield
+
 
 INTERFACES = {
     "backbone": (Backbone, lambda: helper("backbone", "vit")),
