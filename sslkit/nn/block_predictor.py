@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sslkit.core.passes import Mask, Tokens
 from sslkit.core.view import Grid
+from sslkit.functional.known_values import known_now
 from sslkit.functional.submodules import submodules
 from sslkit.nn.sincos import sincos_positions
 
@@ -56,6 +57,8 @@ class BlockPredictor(nn.Module):
             return out
         blocks = mask.target_blocks()
         padded = None if mask.blocks is None else blocks.flatten(0, 2) < 0
+        if padded is not None and known_now(padded) and not bool(padded.any()):
+            padded = None  # attention without a mask is faster
         return self._predict(tokens, blocks.clamp(min=0), padded).flatten(0, 1)
 
     def _predict(self, tokens: Tokens, blocks: Tensor, padded: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslkit.functional.all_gather import all_rows
+from sslkit.functional.known_values import known_now
 from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Encode, Mask, Mode, Objective, Output, Pictures, Target, Tokens
 from sslkit.plugin import Env, MaskerSpec, SpecError, TargetSpec
@@ -48,6 +49,14 @@ def mean_of_hidden(mask: Mask, scores: Tensor) -> Tensor:
     return (scores * real).sum() / (counts.sum() / len(counts)).clamp(min=1 / len(counts))
 
 
+def shortened(mask: Mask) -> Mask:
+    """Without the padding that no target block needs, where values are there to look at: not in a compiled graph."""
+    if mask.blocks is None or not known_now(mask.blocks):
+        return mask
+    longest = int((mask.blocks >= 0).sum(-1).max())
+    return mask._replace(blocks=mask.blocks[..., :longest])
+
+
 def _varies(settings: MaskedPrediction, env: Env) -> bool:
     """Whether images hide unequal numbers of patches, so that their weights are known with the whole batch only."""
     try:
@@ -82,7 +91,7 @@ class MaskedPredictionObjective(Objective):
         """The loss of the hidden patches."""
         seen, *more = tokens
         assert seen.mask is not None, "the system samples a mask for every pass that names a masker"
-        mask = seen.mask.of_targets() if self.by_block else seen.mask
+        mask = shortened(seen.mask).of_targets() if self.by_block else seen.mask
         with torch.no_grad():
             goal = self.target(seen, *more)
         picked = self.decoder(seen, mask), mask.pick(goal)

@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
+from torch._subclasses import FakeTensorMode
 
 from sslkit import IJEPA, MultiBlockMasker, RandomMasker, TeacherFeature, ViT, losses
 from sslkit.core.context import Env, Grid, NetInfo, View
 from sslkit.core.passes import Encode, Mask, Request
 from sslkit.errors import SpecError
+from sslkit.functional.known_values import known_now
 from sslkit.specs.load import parse
 from sslkit.specs.schedule import LearningRateSchedule, Ramp
 from sslkit.train.compose import compose
+from sslkit_objectives.masked.masked_prediction import shortened
 from tests import tiny
 
 GRID = Grid(6, 6, 4)
@@ -165,6 +168,33 @@ def test_padding_changes_nothing(golden):
     assert outputs[0].loss.item() == pytest.approx(outputs[1].loss.item(), abs=1e-12)
     for name, value in outputs[0].metrics.items():
         assert value.item() == pytest.approx(outputs[1].metrics[name].item(), abs=1e-12), name
+
+
+def test_blocks_of_unequal_length_are_as_if_each_were_alone(golden):
+    """Attention leaves padding out, and each patch weighs the same within its image."""
+    arrays = golden("ijepa_forward_tiny")
+    objective, student, _ = built(arrays, torch.float64)
+    mask = mask_of(arrays["masks_enc"][0], arrays["masks_pred"])
+    ragged = mask.blocks.clone()
+    ragged[:, :, 1, 4:] = -1
+    seen = student([Request(arrays["x"][None], mask, "drop", ())])[0]
+    whole = objective.decoder(seen, mask._replace(blocks=ragged)).view(3, 3, 6, 16)
+    alone = objective.decoder(seen, mask._replace(blocks=ragged[:, :, 1:2, :4])).view(3, 4, 16)
+    torch.testing.assert_close(whole[:, 1, :4], alone)
+    torch.testing.assert_close(whole[:, 0], objective.decoder(seen, mask).view(3, 3, 6, 16)[:, 0])
+
+
+def test_padding_that_no_block_needs_is_cut_off_outside_of_graphs():
+    blocks = torch.tensor([[[[3, 4, 5, -1], [1, -1, -1, -1]]]])
+    mask = Mask(torch.ones(1, 1, 6, dtype=torch.bool), *[torch.zeros(0, dtype=torch.int64)] * 3, blocks)
+    assert shortened(mask).blocks.tolist() == [[[[3, 4, 5], [1, -1, -1]]]]
+    assert shortened(mask._replace(blocks=None)).blocks is None
+    assert not known_now(blocks.to("meta"))
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        assert not known_now(mode.from_tensor(blocks))
+    sizes = []
+    torch.compile(lambda x: sizes.append(known_now(x)) or x + 1, backend="eager")(blocks)
+    assert sizes == [False]
 
 
 def run_of(**changes):
