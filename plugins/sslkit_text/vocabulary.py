@@ -1,0 +1,92 @@
+"""Vocabularies: byte-pair encoding learned from captions, and the special tokens of any tokenizer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from sslkit.interfaces import Source, text_of
+from sslkit.plugin import DataError, SpecError
+from sslkit_text.captioned_source import BETWEEN
+
+SPECIAL = ("[PAD]", "[START]", "[END]", "[MASK]")
+"""Of a vocabulary that is learned; they have the numbers 0 to 3."""
+USUAL = {
+    "pad": ("[PAD]", "<pad>", "<|pad|>"),
+    "start": ("[START]", "<start_of_text>", "<|startoftext|>", "[CLS]", "<s>", "<bos>"),
+    "end": ("[END]", "<end_of_text>", "<|endoftext|>", "[SEP]", "</s>", "<eos>"),
+    "mask": ("[MASK]", "<mask>", "<|mask|>"),
+}
+"""Names that tokenizers have for them: ours, open_clip's, CLIP's, BERT's, RoBERTa's and others'."""
+
+
+def learned_bpe(source: Source, stream: str, vocabulary: int, min_frequency: int, lower_case: bool) -> str:
+    """A tokenizer of the texts of `stream`, as JSON; the same for the same texts in any order.
+
+    Raises:
+        DataError: no text can be read.
+    """
+    texts: Counter[str] = Counter()
+    for index in range(len(source)):
+        try:
+            texts.update(text_of(source.read(index, stream)).split(BETWEEN))
+        except DataError:  # the loader leaves it out, counts and lists it
+            continue
+    if not texts:
+        raise DataError(f"bpe: no text of stream {stream!r} can be read, so there is nothing to learn from")
+    tokenizer = Tokenizer(models.BPE())
+    steps = [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+    tokenizer.normalizer = normalizers.Sequence(steps + [normalizers.Lowercase()] * lower_case)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((text for text in sorted(texts) for _ in range(texts[text])), trainer)
+    return str(tokenizer.to_str())
+
+
+def special_tokens(learned: str, names: Mapping[str, str | None]) -> dict[str, int]:
+    """Numbers of `pad`, `start`, `end` and, where there is one, `mask`, and the size as `vocabulary`.
+
+    Args:
+        learned: a tokenizer as JSON.
+        names: what to look for; None for the usual names.
+
+    Raises:
+        SpecError: it is no tokenizer, or has no such token.
+    """
+    tokenizer = read_tokenizer(learned)
+    numbers = {"vocabulary": tokenizer.get_vocab_size(with_added_tokens=True)}
+    for role, name in names.items():
+        wanted = USUAL[role] if name is None else (name,)
+        number = next((n for n in map(tokenizer.token_to_id, wanted) if n is not None), None)
+        if number is not None:
+            numbers[role] = number
+        elif role == "pad" and name is None:
+            numbers[role] = 0  # open_clip's, which is a word too: what follows the end does not count there
+        elif role != "mask" or name is not None:
+            raise SpecError(f"bpe: the tokenizer has no token {' or '.join(wanted)}; name it in `{role}`")
+    return numbers
+
+
+def read_tokenizer(learned: str) -> Tokenizer:
+    """The tokenizer of this JSON, for which names of special tokens in a text are words like others.
+
+    Raises:
+        SpecError: it is none.
+    """
+    try:
+        tokenizer = Tokenizer.from_str(learned)
+    except Exception as error:  # the library has no type of its own
+        raise SpecError(f"bpe: this is no tokenizer.json of Hugging Face's tokenizers: {error}") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True  # or a caption with "[END]" in it would end there
+    return tokenizer
