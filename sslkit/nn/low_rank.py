@@ -70,7 +70,8 @@ def target_layers(net: nn.Module, targets: Sequence[str]) -> list[nn.Linear]:
     Raises:
         SpecError: the network has no such layers.
     """
-    layers = [layer for block in blocks(net) for layer in _layers(block, targets)]
+    # one that is named twice would change twice, and be merged once
+    layers = list(dict.fromkeys(layer for block in blocks(net) for layer in _layers(block, targets)))
     if not layers:
         raise SpecError(f"{type(net).__name__} has no linear layers for `targets` {list(targets)}")
     return layers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
@@ -72,7 +72,7 @@ def spec_error(error: ValidationError, root: type[BaseModel], notes: str = "", p
     places = [locate(item["loc"], root) for item in items]
     messages: dict[str, str] = {}
     for item, place in zip(items, places, strict=True):
-        if _branch_was_meant(place, places):
+        if _branch_was_meant(place, places) and not _is_long_enough(item):
             path, message = _explained(item, place)
             where = ".".join([*([prefix] if prefix else []), *map(_key, path)])
             messages.setdefault(where or "spec", message)
@@ -97,6 +97,14 @@ def _branch_was_meant(place: Place, places: Iterable[Place]) -> bool:
         return True
     inside = any(p.union == place.union and len(p.path) > len(place.union) for p in places)
     return inside == (len(place.path) > len(place.union)) and (inside or spec_class(place.branch) is None)
+
+
+def _is_long_enough(item: ErrorDetails) -> bool:
+    """Whether too few elements are only those that are right, so that the errors of the others say it all."""
+    value = item.get("input")
+    return (
+        item["type"] == "too_short" and isinstance(value, Sized) and len(value) >= item["ctx"]["min_length"]
+    )
 
 
 def _explained(item: ErrorDetails, place: Place) -> tuple[tuple[str, ...], str]:
@@ -193,6 +201,8 @@ def _expected(item: ErrorDetails) -> str:
         return _EXPECTED[item["type"]]
     if item["type"] == "too_short":
         return f"must have at least {item['ctx']['min_length']}"
+    if item["type"] == "too_long":
+        return f"must have at most {item['ctx']['max_length']}"
     text = str(item["msg"])
     for opening in ("Input should ", "String should ", "Value should ", "Data should "):
         if text.startswith(opening):

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from sslkit.core.pass_plan import read_patches
 from sslkit.core.passes import Encode, Request
-from sslkit.data.content_hash import cache_folder
+from sslkit.data.content_hash import VARIABLE, cache_folder
 from sslkit.data.loaders import Batch
 from sslkit.data.resident import resident_streams
 from sslkit.data.sampler import InOrder
 from sslkit.data.unreadable import Unreadable
-from sslkit.errors import CheckpointError, DataError
+from sslkit.errors import CheckpointError, DataError, StorageError
 from sslkit.evaluate.embeddings.partial_rows import ABSENT, VALUES, PartialRows, Rows
 from sslkit.runs.owner import owned
 from sslkit.runs.weights import weights_sha256
@@ -99,6 +99,23 @@ class _Job:
     def done(self) -> CachedTokens:
         """Open the file, once it is there."""
         path = cache_folder() / FOLDER / f"{self._key()}.npy"
+        try:
+            self._ensure(path)
+        except StorageError as error:
+            text = f"{str(error).rstrip('.')}. `{VARIABLE}` names another folder; without `nets.{self.run.net}.cache` "
+            raise StorageError(f"{text}nothing is kept") from None
+        try:
+            cached = CachedTokens(path, self.packing, self.images)
+        except OSError as error:
+            text = f"{path}: cannot be read by rank {self.parallel.rank} ({error}); all ranks need one {VARIABLE}"
+            raise CheckpointError(text) from None
+        except ValueError as error:
+            raise CheckpointError(f"{path}: is damaged ({error}); remove it, and start again") from None
+        self._require_same(cached)
+        return cached
+
+    def _ensure(self, path: Path) -> None:
+        """Compute what is not there."""
         partial = PartialRows(path, Rows(self.images, (self.packing.width,), self.packing.numpy_type))
         with contextlib.ExitStack() as held:
             ready: list[CachedTokens] = []
@@ -110,13 +127,6 @@ class _Job:
             self.parallel.wait()
         if self.parallel.first:
             partial.remove()
-        try:
-            cached = CachedTokens(path, self.packing, self.images)
-        except (OSError, ValueError) as error:
-            text = f"{path}: cannot be read by rank {self.parallel.rank} ({error}); all ranks need one SSLKIT_CACHE"
-            raise CheckpointError(text) from None
-        self._require_same(cached)
-        return cached
 
     def _begin(self, path: Path, partial: PartialRows, held: contextlib.ExitStack) -> list[CachedTokens]:
         """Keep other processes out. One item: all is there."""

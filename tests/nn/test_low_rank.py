@@ -121,6 +121,16 @@ def test_targets_choose_layers(targets, layers):
     assert sum(isinstance(module, LowRank) for module in own.modules()) == layers * 2
 
 
+def test_targets_that_are_named_twice_change_once(net):
+    own, once = changed(net, ("qkv", "qkv", "mlp", "mlp")), changed(net, ("qkv", "mlp"))
+    assert own.state_dict().keys() == once.state_dict().keys()
+    state = {name: value.clone() for name, value in own.state_dict().items()}
+    before = answer(own)
+    plain = copy.deepcopy(net)
+    plain.load_state_dict(plain_state(state))
+    torch.testing.assert_close(answer(plain), before, atol=1e-5, rtol=1e-4)
+
+
 def test_the_change_is_alpha_over_rank_times_the_product():
     weight = torch.randn(5, 7)
     change = LowRank(weight, 2, 6.0)

@@ -243,6 +243,13 @@ CASES: list[tuple[str, Any, str]] = [
         "flip",
         "..: must be a mapping with `kind`, as in {kind: flip}, found 'flip' (str)",
     ),
+    ("optimizer.betas", [0.9, 0.9, 0.9], "..: must have at most 2, found [0.9, 0.9, 0.9] (list)"),
+    (
+        "lora",
+        {"targets": ["kvq"]},
+        "lora.targets.0: 'kvq' is not a choice. Did you mean 'qkv'? Known: mlp, proj, qkv.",
+    ),
+    ("lora", {"targets": []}, "lora.targets: must have at least 1, found [] (list)"),
     ("data.root", "/x", "..: is not a field of Digits. Known: kind, split_seed, test_share."),
     ("views.global.size", 2147483648, "..: must be less than 2147483648, found 2147483648 (int)"),
     ("out", [1], "..: must be a path, found [1] (list)"),

@@ -14,7 +14,7 @@ from sslkit.build.system import _require_fixed
 from sslkit.cli.main import main
 from sslkit.core.passes import Encode
 from sslkit.data.content_hash import VARIABLE
-from sslkit.errors import CheckpointError, DataError, SpecError
+from sslkit.errors import CheckpointError, DataError, SpecError, StorageError
 from sslkit.evaluate.embeddings.partial_rows import RowWriter
 from sslkit.runs.checkpoint import load
 from sslkit.runs.lock import read_lock
@@ -171,6 +171,34 @@ def test_other_tokens_under_the_same_name_are_refused(tmp_path, folder):
     file.write_bytes(b"damaged")
     train(run_of(tmp_path / "c", steps=1), print)
     np.testing.assert_array_equal(rows, np.load(file))
+
+
+def test_a_folder_that_cannot_be_written_says_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "file"))
+    message = (
+        r"file/tokens/\w+\.npy\.partial: could not be written: Not a directory\. "
+        r"`SSLKIT_CACHE` names another folder; without `nets\.teacher\.cache` nothing is kept$"
+    )
+    with pytest.raises(StorageError, match=message):
+        train(run_of(tmp_path / "a", steps=1), print)
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_rows_that_lost_their_end_are_told_and_computed_again(tmp_path, folder, monkeypatch):
+    finish = fill_token_cache._finish
+
+    def cut(path, partial, about):
+        finish(path, partial, about)
+        path.write_bytes(path.read_bytes()[:-100])
+
+    monkeypatch.setattr(fill_token_cache, "_finish", cut)
+    with pytest.raises(CheckpointError, match=r"\.npy: is damaged \(.+\); remove it, and start again$"):
+        train(run_of(tmp_path / "a", steps=1), print)
+    monkeypatch.setattr(fill_token_cache, "_finish", finish)
+    train(run_of(tmp_path / "a", steps=1), print)
+    (file,) = folder.glob("*.npy")
+    assert np.load(file).shape[0] == IMAGES
 
 
 def test_tokens_that_are_not_finite_name_the_image(tmp_path, folder, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple, final
 
 import numpy as np
@@ -75,6 +76,8 @@ class CachedTokens:
             OSError: it is not there.
         """
         self.path, self.packing = path, packing
+        if not S_ISREG(path.stat().st_mode):  # opening a named pipe waits for good
+            raise ValueError(f"{path}: is no regular file")
         self._rows = np.lib.format.open_memmap(path, mode="r")
         if self._rows.shape != (images, packing.width) or self._rows.dtype != packing.numpy_type:
             raise ValueError(f"{path}: is damaged")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -74,3 +76,12 @@ def test_a_file_of_other_rows_is_damaged(tmp_path):
         CachedTokens(cached.path, cached.packing, 7)
     with pytest.raises(FileNotFoundError):
         CachedTokens(tmp_path / "y.npy", cached.packing, 6)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_what_is_no_file_is_not_opened(tmp_path):
+    cached = stored(tmp_path / "x.npy", tokens_of(6))
+    os.mkfifo(tmp_path / "pipe.npy")
+    for other in (tmp_path / "pipe.npy", tmp_path):
+        with pytest.raises(ValueError, match="is no regular file"):
+            CachedTokens(other, cached.packing, 6)
