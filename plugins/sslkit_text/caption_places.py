@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from io import StringIO
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
@@ -49,20 +50,36 @@ def from_table(images: Source, table: Path, image: str, caption: str) -> list[st
     Raises:
         DataError: the table cannot be read, lacks a column, or names none of the images.
     """
-    lines = read_text(table).splitlines()
-    rows = csv.DictReader(lines, delimiter="\t" if table.suffix == ".tsv" else ",")
-    for column in (image, caption):
-        if column not in (rows.fieldnames or ()):
-            raise DataError(f"{table}: has no column {column!r}; its columns are {rows.fieldnames}")
     texts: dict[str, list[str]] = {}
-    for row in rows:
-        if row[image] and (row[caption] or "").strip():
-            texts.setdefault(row[image], []).append(row[caption])
+    try:
+        for name, text in _rows(table, image, caption):
+            texts.setdefault(name, []).append(text)
+    except csv.Error as error:
+        raise DataError(f"{table}: {error}; is a quote open?") from None
     captions = [BETWEEN.join(texts.get(images.name(i), ())) for i in range(len(images))]
     if not any(captions):
-        named = next(iter(texts), "nothing")
-        raise DataError(f"{table}: names none of the images: it has {named!r}, they have {images.name(0)!r}")
+        if not texts:
+            raise DataError(f"{table}: has no captions in column {caption!r}")
+        they = f"it has {next(iter(texts))!r}, they have {images.name(0)!r}"
+        raise DataError(
+            f"{table}: names none of the images: {they}; write paths below the folder of the images"
+        )
     return captions
+
+
+def _rows(table: Path, image: str, caption: str) -> Iterator[tuple[str, str]]:
+    """(image, caption) of each row that has both; a caption in quotes may have several lines."""
+    tabs = table.suffix == ".tsv"
+    rows = csv.DictReader(StringIO(read_text(table), newline=""), delimiter="\t" if tabs else ",")
+    columns = list(rows.fieldnames or ())
+    for column in (image, caption):
+        if column not in columns:
+            between = "tabs" if tabs else "commas"
+            what = f"its columns are {', '.join(columns)}" if columns else "it is empty"
+            raise DataError(f"{table}: has no column {column!r}; {what} ({between} between columns)")
+    for row in rows:
+        if row[image] and (row[caption] or "").strip():
+            yield row[image], row[caption]
 
 
 @runtime_checkable

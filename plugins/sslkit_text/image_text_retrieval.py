@@ -23,8 +23,8 @@ class ImageTextRetrievalEvaluator(Evaluator):
 
     def __call__(self, subject: Subject) -> Scores:
         pairs = PairEmbeddings(subject, self.objective)
-        images = pairs.images()
-        captions = pairs.captions(images.indices)
+        images = pairs.captioned()
+        captions = images.captions
         texts = sorted({text for each in captions for text in each})
         places = {text: place for place, text in enumerate(texts)}
         belongs = torch.zeros(len(captions), len(texts), dtype=torch.bool)
@@ -46,6 +46,7 @@ class ImageTextRetrievalEvaluator(Evaluator):
                     interval = mean_interval(hits.numpy(), seed=subject.seed)
                     intervals[name] = (interval.low, interval.high)
         table: dict[str, float] = {"images": len(captions), "texts": len(texts)}
+        table |= {"images_without_caption": images.without} if images.without else {}
         table |= {
             f"median_rank_{side}": float(ranked.double().median()) + 1 for side, ranked in ranks.items()
         }

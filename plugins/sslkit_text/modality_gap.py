@@ -25,8 +25,8 @@ class ModalityGapEvaluator(Evaluator):
 
     def __call__(self, subject: Subject) -> Scores:
         pairs = PairEmbeddings(subject, self.objective)
-        rows = pairs.images()
-        texts = pairs.texts([each[0] for each in pairs.captions(rows.indices)]).cpu().double()
+        rows = pairs.captioned()
+        texts = pairs.texts([each[0] for each in rows.captions]).cpu().double()
         images = rows.values.cpu().double()
         cosines = (images * texts).sum(1)
         metrics = {"gap": float(gap(images, texts)), "positive": float(cosines.mean())}
@@ -37,7 +37,9 @@ class ModalityGapEvaluator(Evaluator):
             "gap": gap_interval(images, texts, subject.seed),
             "positive": (interval.low, interval.high),
         }
-        return Scores(metrics, None, {"pairs": len(images)}, {}, intervals)
+        table = {"pairs": len(images)}
+        table |= {"images_without_caption": rows.without} if rows.without else {}
+        return Scores(metrics, None, table, {}, intervals)
 
 
 def gap(images: Tensor, texts: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,17 @@ from sslkit_text.pair_objective import PairObjective
 
 AT_ONCE = 256
 """Texts that are encoded at a time."""
+
+
+class Captioned(NamedTuple):
+    """Images with captions."""
+
+    values: Tensor
+    """Embeddings `[N, D]`."""
+    captions: list[list[str]]
+    """One or more of each image."""
+    without: int
+    """Images that were left out, as their captions are missing or cannot be read."""
 
 
 @final
@@ -57,11 +68,20 @@ class PairEmbeddings:
             parts.append(self.objective.embed_texts(tokens.cls[0]).float())
         return torch.cat(parts)
 
-    def captions(self, indices: Tensor) -> list[list[str]]:
-        """The captions of the images at `indices` of the test split, one or more each.
+    def captioned(self) -> Captioned:
+        """The images of the test split that have captions.
 
         Raises:
-            DataError: one is missing.
+            DataError: none has.
         """
-        source = self.subject.source("test")
-        return [text_of(source.read(i, self.stream)).split(BETWEEN) for i in indices.tolist()]
+        images, source = self.images(), self.subject.source("test")
+        rows, captions, reason = list[int](), list[list[str]](), ""
+        for row, index in enumerate(images.indices.tolist()):
+            try:
+                captions.append(text_of(source.read(index, self.stream)).split(BETWEEN))
+                rows.append(row)
+            except DataError as error:
+                reason = reason or str(error)
+        if not rows:
+            raise DataError(f"no test image has a caption. The first: {reason}")
+        return Captioned(images.values[rows], captions, len(images.indices) - len(rows))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from sslkit.interfaces import Source, text_of
-from sslkit.plugin import DataError, SpecError
+from sslkit.plugin import DataError, SpecError, read_text
 from sslkit_text.captioned_source import BETWEEN
 
 SPECIAL = ("[PAD]", "[START]", "[END]", "[MASK]")
@@ -29,13 +30,16 @@ def learned_bpe(source: Source, stream: str, vocabulary: int, min_frequency: int
         DataError: no text can be read.
     """
     texts: Counter[str] = Counter()
+    reason = ""
     for index in range(len(source)):
         try:
             texts.update(text_of(source.read(index, stream)).split(BETWEEN))
-        except DataError:  # the loader leaves it out, counts and lists it
-            continue
+        except DataError as error:  # the loader leaves it out, counts and lists it
+            reason = reason or f". The first: {error}"
     if not texts:
-        raise DataError(f"bpe: no text of stream {stream!r} can be read, so there is nothing to learn from")
+        raise DataError(
+            f"bpe: no text of stream {stream!r} can be read, so there is nothing to learn from{reason}"
+        )
     tokenizer = Tokenizer(models.BPE())
     steps = [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
     tokenizer.normalizer = normalizers.Sequence(steps + [normalizers.Lowercase()] * lower_case)
@@ -50,6 +54,21 @@ def learned_bpe(source: Source, stream: str, vocabulary: int, min_frequency: int
     )
     tokenizer.train_from_iterator((text for text in sorted(texts) for _ in range(texts[text])), trainer)
     return str(tokenizer.to_str())
+
+
+def tokenizer_of(file: Path) -> str:
+    """The JSON in `file`.
+
+    Raises:
+        DataError: the file cannot be read.
+        SpecError: it holds no tokenizer.
+    """
+    text = read_text(file)
+    try:
+        read_tokenizer(text)
+    except SpecError as error:
+        raise SpecError(f"{file}: {error}") from None
+    return text
 
 
 def special_tokens(learned: str, names: Mapping[str, str | None]) -> dict[str, int]:

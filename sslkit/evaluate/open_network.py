@@ -107,7 +107,7 @@ def of_run(run_dir: Path, checkpoint: str = "last", spec: EvaluationSpec | None 
             update={**overrides, **_limits(spec), "device": spec.device, "workers": spec.workers}
         )
         run = _resized(run, spec)
-        check(run, effects="evaluate")
+        check(run, effects="evaluate", unread={*run.views} - {run.first_view})
     return read_as(restored, run, spec.out if spec is not None and spec.out is not None else run_dir)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING
 
 from sslkit.core.problem import Problem
@@ -17,20 +17,22 @@ if TYPE_CHECKING:
     from sslkit.specs.run import RunSpec
 
 
-def check(run: RunSpec, effects: str | None = "") -> None:
+def check(run: RunSpec, effects: str | None = "", unread: Container[str] = ()) -> None:
     """Ask every spec in `run` for its problems and for fields that were set without effect, torch-free.
 
     Args:
         run: what is checked.
         effects: dotted path at or below which fields must have an effect; everywhere by default, and None for nowhere:
             what a run began with is not refused later.
+        unread: views that are not read, whose streams other images need not have.
 
     Raises:
         SpecError: at least one was found.
     """
     refused = [] if effects is None else [p for p in unused(run) if not p.note and p.path.startswith(effects)]
     messages: dict[str, str] = {}
-    for problem in (*problems(run), *refused):
+    streams = {f"views.{name}.stream" for name in run.views if name in unread}
+    for problem in (*(p for p in problems(run) if p.path not in streams), *refused):
         messages.setdefault(problem.path or "spec", problem.message)
     if messages:
         raise joined(messages)

@@ -126,4 +126,5 @@ def _addition(name: str, mark: Reference) -> str:
     if mark.to == "average":
         return f"{add}."
     kind = "a moving average" if mark.settings == "{}" else "a copy of the first weights"
-    return f"{add}, {kind}, or with `{{{name}: {{backbone: ...}}}}` a frozen network."
+    beside = f" Or `towers: {{{name}: ...}}`, trained beside `backbone`." if mark.student else ""
+    return f"{add}, {kind}, or with `{{{name}: {{backbone: ...}}}}` a frozen network.{beside}"

@@ -38,7 +38,7 @@ from sslkit.specs.schedule import LearningRateSchedule
 from sslkit.specs.start_from import StartFrom
 from sslkit.specs.terms import Term, mixed_pairs, odd_names, terms
 from sslkit.specs.unread_names import unread_nets, unread_towers, unread_views, views_by_name
-from sslkit.specs.views import ViewSpec
+from sslkit.specs.views import ViewSpec, transform_advice
 from sslkit.specs.walk import walk
 
 
@@ -310,7 +310,8 @@ class RunSpec(Spec):
         for path, backbone in paths.items():
             if backbone.takes not in types and "" not in types:
                 reads = f"{backbone.kind_name()!r} reads {backbone.takes}, and no view is of that"
-                yield Problem(path, f"{reads}: there are views of {', '.join(sorted(types))}")
+                there = f"there are views of {', '.join(sorted(types))}"
+                yield Problem(path, f"{reads}: {there}{transform_advice(backbone.takes, types)}")
         yield from self._oblong(paths)
         yield from self._maskers()
         view = self.views.get(self.readout.view or "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated, Self, final
 
 from pydantic import AfterValidator, Field, model_validator
@@ -14,7 +14,7 @@ from sslkit.errors import SpecError
 from sslkit.specs.augmentation_recipes import RECIPES, Recipe, Step
 from sslkit.specs.base import Count, Spec
 from sslkit.specs.error_text import suggest
-from sslkit.specs.families import AugmentField, AugmentSpec, SourceSpec, TransformField
+from sslkit.specs.families import AugmentField, AugmentSpec, SourceSpec, TransformField, TransformSpec
 from sslkit.specs.references import ViewName
 
 if TYPE_CHECKING:
@@ -162,7 +162,9 @@ class ViewSpec(Spec):
             return
         if self.transform is not None and self.transform.takes != streams[name].type:
             kind, takes = self.transform.kind_name(), self.transform.takes
-            text = f"{kind!r} takes {takes}, but the stream {name!r} is {streams[name].type}; take another one of them"
+            fitting = [stream for stream, is_of in streams.items() if is_of.type == takes]
+            advice = f"set `stream: {fitting[0]}`" if fitting else "take another one of them"
+            text = f"{kind!r} takes {takes}, but the stream {name!r} is {streams[name].type}; {advice}"
             yield Problem("transform", text)
             return
         try:
@@ -247,6 +249,14 @@ class ViewSpec(Spec):
         return tuple(
             tuple(_augmentation(step, self.recipe) for step in chain) for chain in RECIPES[self.recipe]
         )
+
+
+def transform_advice(takes: str, types: Collection[str]) -> str:
+    """How views of `types` become what a network `takes`, to end a message with; empty where nothing makes it."""
+    offers = catalog.kinds("transform").items()
+    classes = {kind: cls for kind, cls in offers if issubclass(cls, TransformSpec)}
+    makers = [kind for kind, cls in classes.items() if cls.gives == takes and cls.takes in types]
+    return f"; give one of these a `transform` that makes {takes}: {', '.join(makers)}" if makers else ""
 
 
 def _augmentation(step: Step, recipe: str) -> AugmentSpec:

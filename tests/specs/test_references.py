@@ -78,7 +78,7 @@ def test_what_is_there_is_no_problem() -> None:
             {"net": "x"},
             "net",
             "'x' is not a net of this run. Known: clip, student, teacher. Add it: `nets: {x: {}}`, a moving average, "
-            "or with `{x: {backbone: ...}}` a frozen network.",
+            "or with `{x: {backbone: ...}}` a frozen network. Or `towers: {x: ...}`, trained beside `backbone`.",
         ),
         (
             {"teacher": "x"},

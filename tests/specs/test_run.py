@@ -81,6 +81,6 @@ def test_all_problems_of_a_run_are_told_at_once() -> None:
     assert str(caught.value).splitlines() == [
         "micro_batch_size: 3 does not divide `batch_size` 8",
         "readout.net: 'x' is not a net of this run. Known: student. Add it: `nets: {x: {}}`, a moving average, or with "
-        "`{x: {backbone: ...}}` a frozen network.",
+        "`{x: {backbone: ...}}` a frozen network. Or `towers: {x: ...}`, trained beside `backbone`.",
         "readout.view: 'y' is not a view of this run. Known: global. Or set `view` to null.",
     ]

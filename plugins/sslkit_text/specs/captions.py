@@ -66,7 +66,7 @@ class CaptionTable(SourceSpec):
     unchecked: ClassVar[str] = "it reads files"
     kind: Literal["caption_table"] = "caption_table"
     images: SourceField
-    """Images whose names the table has, such as `{kind: folder, path: photos}`."""
+    """Images whose names the table has, such as `{kind: folder, root: photos}`."""
     table: Path
     """CSV file, or tab-separated where it ends in `.tsv`, with a line of column names first."""
     test_table: Path | None = None
@@ -110,7 +110,7 @@ class CaptionFiles(SourceSpec):
     unchecked: ClassVar[str] = "it reads files"
     kind: Literal["caption_files"] = "caption_files"
     images: SourceField
-    """Images, such as `{kind: folder, path: photos}` or `{kind: webdataset, shards: ...}` of sslkit-shards."""
+    """Images, such as `{kind: folder, root: photos}` or `{kind: webdataset, shards: ...}` of sslkit-shards."""
     root: Path | None = None
     """Folder that the names of images start from: that of the source. Default: the samples of shards have the texts."""
     test_root: Path | None = None
@@ -125,6 +125,19 @@ class CaptionFiles(SourceSpec):
     @property
     def streams(self) -> Mapping[str, Stream]:
         return STREAMS
+
+    def problems(self, run: RunSpec) -> Iterator[Problem]:
+        """The folders exist, and those of two splits are not taken for one."""
+        for field in ("root", "test_root"):
+            path = getattr(self, field)
+            if path is not None and not path.expanduser().is_dir():
+                yield Problem(field, f"there is no folder {str(path)!r}")
+        test = getattr(self.images, "test", None)
+        if self.root is not None and self.test_root is None and test is not None:
+            text = (
+                f"is missing: the test images are in {test}, and their captions would be looked for in `root`"
+            )
+            yield Problem("test_root", f"{text}; name the folder of their captions")
 
     def build(self, split: str) -> Source | None:
         from sslkit_text.caption_places import BesideImages

@@ -131,6 +131,19 @@ def pair_problems(objective: str | None, run: RunSpec) -> Iterator[Problem]:
         )
 
 
+def caption_problems(objective: str | None, run: RunSpec) -> Iterator[Problem]:
+    """As `pair_problems`, and that the images of `run` have the texts that this evaluator compares them with."""
+    problems = list(pair_problems(objective, run))
+    yield from problems
+    specs = [term.spec for term in run.all_terms() if objective in (None, term.name)]
+    names = [spec.text_view for spec in specs if isinstance(spec, CLIP | SigLIP)]
+    view = run.views.get(names[0]) if names and not problems else None
+    if view is not None and view.stream_in(run.data) not in run.data.streams:
+        yield Problem(
+            "", f"reads {view.stream!r} of a sample, and {run.data.kind_name()!r} gives images only"
+        )
+
+
 def _view_problems(spec: CLIP | SigLIP) -> Iterator[Problem]:
     """Both sides are there, and they differ."""
     if spec.view == spec.text_view:

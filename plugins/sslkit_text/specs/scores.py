@@ -9,7 +9,7 @@ from pydantic import Field
 
 from sslkit.plugin import HIGHER, LOWER, Count, EvaluatorSpec, Metrics, Problem, own_fields, protocol
 from sslkit_text.specs.captions import Template
-from sslkit_text.specs.pairs import pair_problems
+from sslkit_text.specs.pairs import caption_problems, pair_problems
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Evaluator
@@ -71,7 +71,7 @@ class ImageTextRetrieval(EvaluatorSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from pair_problems(self.objective, run)
+        yield from caption_problems(self.objective, run)
 
     def reported_metrics(self) -> Metrics:
         sides = ("image_to_text", "text_to_image")
@@ -102,7 +102,7 @@ class ModalityGap(EvaluatorSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        yield from pair_problems(self.objective, run)
+        yield from caption_problems(self.objective, run)
 
     def reported_metrics(self) -> Metrics:
         return {"gap": LOWER, "positive": HIGHER}

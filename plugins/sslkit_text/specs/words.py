@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import Problem, SpecError, TransformSpec, read_text, sides_of
-from sslkit_text.specs.lengths import length_of
+from sslkit.plugin import Problem, SpecError, TransformSpec, sides_of
+from sslkit_text.specs.lengths import length_of, too_short
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Source, Transform
@@ -50,7 +50,8 @@ class BPE(TransformSpec):
         return cls(vocabulary=270)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """The file is there."""
+        """The file is there, and rows have room for words."""
+        yield from too_short(self, run)
         if self.file is not None and not self.file.expanduser().is_file():
             yield Problem("file", f"there is no file {str(self.file)!r}")
 
@@ -64,10 +65,10 @@ class BPE(TransformSpec):
                 yield Problem(field, "names a token of `file`; give that too, or leave this out")
 
     def learn(self, source: Source, stream: str) -> str:
-        from sslkit_text.vocabulary import learned_bpe
+        from sslkit_text.vocabulary import learned_bpe, tokenizer_of
 
         if self.file is not None:
-            return read_text(self.file.expanduser())
+            return tokenizer_of(self.file.expanduser())
         return learned_bpe(source, stream, self.vocabulary, self.min_frequency, self.lower_case)
 
     def build(self, size: Size, learned: str) -> Transform:
@@ -107,11 +108,12 @@ class MaskedBPE(TransformSpec):
         return None
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
-        """Its views have two rows, and no more is hidden than there is."""
+        """Its views have two rows with room for words, and no more is hidden than there is."""
+        yield from too_short(self, run)
         yield from (problem._replace(path=f"words.{problem.path}") for problem in self.words.problems(run))
         if self.masked + self.replaced > 1:
             yield Problem(
-                "random", f"and `masked` are {self.masked + self.replaced:g} together; at most 1 is left"
+                "replaced", f"and `masked` are {self.masked + self.replaced:g} together; at most 1 is left"
             )
         for name, view in run.views.items():
             if view.transform is self:

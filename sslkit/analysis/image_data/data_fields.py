@@ -102,3 +102,10 @@ def splits(spec: HasImages) -> dict[str, Source]:
     if "train" not in images or not len(images["train"]):
         raise DataError("data: has no training images; expected at least one")
     return images
+
+
+def streams_beside(spec: HasImages) -> dict[str, int]:
+    """The streams that views of `spec` read besides the first, with their axes."""
+    streams = spec.data.streams
+    named = {view.stream_in(spec.data) for view in spec.views.values()}
+    return {name: stream.axes for name, stream in [*streams.items()][1:] if name in named}

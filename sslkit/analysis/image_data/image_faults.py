@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from sslkit.analysis.image_data.data_fields import HasImages, splits
+from sslkit.analysis.image_data.data_fields import HasImages, splits, streams_beside
 from sslkit.analysis.image_data.image_statistics import class_counts
 from sslkit.analysis.image_data.reading_bar import ReadingBar
 from sslkit.analysis.image_data.survey import ImageFacts, Survey, survey
@@ -60,6 +60,8 @@ def check_images(
 ) -> dict[str, SplitFaults]:
     """Decode every image of every split of `spec` once, by `spec.workers` processes, and collect the faults by split.
 
+    An image without what another view reads of it, as a caption, is unreadable.
+
     Without `images`, files are also held against their checksums, where a source has some.
 
     A first Ctrl-C or SIGTERM ends it with the faults so far.
@@ -75,8 +77,9 @@ def check_images(
     """
     sources, results = splits(spec), dict[str, SplitFaults]()
     counts = dict(class_counts(sources))
+    beside = streams_beside(spec)
     for split, source in sources.items():
-        seen = survey(source, spec.seed, spec.workers, images, bar)
+        seen = survey(source, spec.seed, spec.workers, images, bar, beside)
         every = [*_of_images(source, seen), *_of_classes(counts.get(split, {}))]
         if images is None and seen.signal is None:
             every += [(CHECKSUM, Fault(name, text)) for name, text in source.file_faults()]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple, final
 
@@ -18,7 +18,7 @@ from sslkit.analysis.image_data.pixel_tally import AT_ONCE, PixelTally
 from sslkit.analysis.image_data.reading_bar import ReadingBar
 from sslkit.core.source import Source
 from sslkit.data.decoding_workers import Loading, as_it_is, batches
-from sslkit.data.unreadable import decoded
+from sslkit.data.unreadable import decoded, decoded_of
 from sslkit.runtime import seeds
 from sslkit.runtime.signals import StopRequest
 
@@ -78,7 +78,12 @@ class Survey(NamedTuple):
 
 
 def survey(
-    source: Source, seed: int, workers: int, images: int | None = None, bar: ReadingBar | None = None
+    source: Source,
+    seed: int,
+    workers: int,
+    images: int | None = None,
+    bar: ReadingBar | None = None,
+    beside: Mapping[str, int] | None = None,
 ) -> Survey:
     """Decode the images of `source` once each, in an order drawn from `seed`, so that any beginning is a sample.
 
@@ -90,6 +95,7 @@ def survey(
         workers: processes that decode; 0 decodes in this one.
         images: how many of them. Default: all.
         bar: shows how far it is.
+        beside: further streams that an image must have, with their axes. Default: none.
 
     Raises:
         WorkerError: worker processes died or are stuck.
@@ -98,7 +104,7 @@ def survey(
     order = torch.randperm(len(source), generator=seeds.generator(seed, "survey")).tolist()[:images]
     plan = [order[start : start + IMAGES] for start in range(0, len(order), IMAGES)]
     total = Survey(PixelTally(source.channels), [], [], len(order))
-    parts, signal = contextlib.closing(_parts(source, plan, workers)), None
+    parts, signal = contextlib.closing(_parts(_Surveyor(source, beside or {}), plan, workers)), None
     with StopRequest(speaks=False) as stop, parts as every, bar or contextlib.nullcontext():
         for part in every:
             total.tally.merge(part.tally)
@@ -112,18 +118,18 @@ def survey(
     return total._replace(facts=sorted(total.facts), reasons=sorted(total.reasons), signal=signal)
 
 
-def _parts(source: Source, plan: list[list[int]], workers: int) -> Generator[Part, None, None]:
+def _parts(surveyor: _Surveyor, plan: list[list[int]], workers: int) -> Generator[Part, None, None]:
     """Of each batch of `plan`; no worker outlives it."""
     how = Loading(workers if len(plan) > 1 else 0, "--images")
-    yield from batches(_Surveyor(source), plan, as_it_is, how)
+    yield from batches(surveyor, plan, as_it_is, how)
 
 
 @final
 class _Surveyor(Dataset[Part]):
     """Looks at a batch of images in a worker."""
 
-    def __init__(self, source: Source) -> None:
-        self.source = source
+    def __init__(self, source: Source, beside: Mapping[str, int]) -> None:
+        self.source, self.beside = source, beside
 
     def __getitems__(self, indices: Sequence[int]) -> Part:
         part = Part(PixelTally(self.source.channels), [], [])
@@ -135,7 +141,10 @@ class _Surveyor(Dataset[Part]):
         """The images of `indices` that can be read; facts and reasons go to `part`."""
         for index in indices:
             image, reason = decoded(self.source, index)
-            if image is None:
+            streams = self.beside.items()
+            missing = (decoded_of(self.source, index, stream, axes).reason for stream, axes in streams)
+            reason = reason or next(filter(None, missing), "")
+            if image is None or reason:
                 part.reasons.append((index, reason))
             else:
                 part.facts.append(_facts(index, image))

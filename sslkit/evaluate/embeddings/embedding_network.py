@@ -98,7 +98,7 @@ def _of_run(spec: EmbeddingSpec, run_dir: Path, data: SourceSpec) -> Network:
             **changes,
         }
     )
-    check(run, effects=None)
+    check(run, effects=None, unread={*run.views} - {run.first_view})
     return read_as(restored, run, run_dir)
 
 

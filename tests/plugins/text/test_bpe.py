@@ -155,3 +155,16 @@ def test_there_must_be_something_to_learn_from():
 
 def test_images_without_a_caption_are_left_out_of_the_vocabulary(learned):
     assert learned_bpe(captioned([*TEXTS, ""]), "caption", 290, 2, True) == learned
+
+
+def test_what_hindered_learning_is_told():
+    """Without it, nobody would know which file is missing."""
+    with pytest.raises(DataError, match=r"nothing to learn from\. The first: 0: has no caption"):
+        BPE().learn(captioned([" ", ""]), "caption")
+
+
+def test_a_file_that_is_no_tokenizer_is_named(tmp_path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("path,caption")
+    with pytest.raises(SpecError, match=r"tokenizer\.json: bpe: this is no tokenizer"):
+        BPE(file=path).learn(captioned(["a"]), "caption")

@@ -11,6 +11,8 @@ import torch
 from PIL import Image
 
 from sslkit import Digits, Folder, Parquet
+from sslkit.analysis.image_data.data_fields import DataFields, streams_beside
+from sslkit.analysis.image_data.image_faults import Fault, check_images, too_many
 from sslkit.interfaces import text_of
 from sslkit.plugin import DataError, SpecError
 from sslkit_text.caption_places import BesideImages, from_labels, from_table
@@ -201,3 +203,62 @@ def test_an_empty_text_file_is_no_caption(tmp_path):
     source = CaptionFiles(images=Folder(root=tmp_path), root=tmp_path).build("train")
     with pytest.raises(DataError, match="has no caption"):
         source.read(0, "caption")
+
+
+def test_a_quoted_caption_keeps_its_lines(tmp_path):
+    """Ends of lines, and what only some programs take for one, do not cut it."""
+    images = Pictures(2, ["a.png", "b.png"])
+    path = table(tmp_path, 'path,caption\na.png,"one\nand\u2028more"\nb.png,two\u0085too\n')
+    assert from_table(images, path, "path", "caption") == ["one\nand\u2028more", "two\u0085too"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no column 'path'; it is empty"),
+        ("path;caption\na.png;one\n", r"its columns are path;caption \(commas between columns\)"),
+        ("path,caption\n", "has no captions in column 'caption'"),
+        ("path,caption\na.png,\n", "has no captions in column 'caption'"),
+        ("path,caption\nphotos/a.png,one\n", "write paths below the folder of the images"),
+        ('path,caption\na.png,"' + "x" * 200_000 + "\n", "is a quote open"),
+    ],
+)
+def test_mistakes_in_tables_say_what_to_do(tmp_path, text, message):
+    path = table(tmp_path, text)
+    with pytest.raises(DataError, match=message) as caught:
+        from_table(Pictures(2, ["a.png", "b.png"]), path, "path", "caption")
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_folders_of_text_files_are_checked_before_a_run(tmp_path):
+    """Test images of another folder never get the captions of training images that have their names."""
+    images = Folder(root=tmp_path / "train", test=tmp_path / "val")
+    for folder in ("train", "val"):
+        write_pictures(tmp_path / folder, ["a.png"])
+        (tmp_path / folder / "a.txt").write_text(folder)
+    one = CaptionFiles(images=images, root=tmp_path / "train")
+    (problem,) = one.problems(None)
+    assert problem.path == "test_root"
+    assert "name the folder of their captions" in problem.message
+    both = CaptionFiles(images=images, root=tmp_path / "train", test_root=tmp_path / "val")
+    assert list(both.problems(None)) == []
+    assert both.build("train").caption(0) == "train"
+    assert both.build("test").caption(0) == "val"
+    none = CaptionFiles(images=images, root=tmp_path / "trains", test_root=tmp_path / "vals")
+    assert [problem.path for problem in none.problems(None)] == ["root", "test_root"]
+
+
+def test_data_check_finds_images_without_a_caption(tmp_path):
+    """They are no fault where no view reads captions."""
+    write_pictures(tmp_path / "photos", ["a.png", "b.png", "c.png"])
+    path = table(tmp_path, "path,caption\na.png,first\nb.png,second\n")
+    data = CaptionTable(images=Folder(root=tmp_path / "photos"), table=path)
+    views = {"global": {"size": 8}, "text": {"stream": "caption", "size": 8, "transform": {"kind": "bpe"}}}
+    fields = DataFields(data=data, workers=0, views=views)
+    results = check_images(fields)
+    assert results["train"].faults["unreadable"] == [Fault("c.png", "c.png: has no caption")]
+    (line,) = too_many(results, fields.max_corrupt)
+    assert "1 of 3 train images cannot be read" in line
+    images = DataFields(data=data, workers=0, views={"global": {"size": 8}})
+    assert "unreadable" not in check_images(images)["train"].faults
+    assert (streams_beside(fields), streams_beside(images)) == ({"caption": 1}, {})

@@ -185,6 +185,17 @@ def test_many_texts_are_encoded_in_parts():
     assert known.prompts == texts
 
 
-def test_a_missing_caption_is_told_by_the_images_name():
-    with pytest.raises(DataError, match="1: has no caption"):
-        ImageTextRetrieval().build()(subject(["a cat", ""], [CAT, DOG]))
+@pytest.mark.parametrize("spec", [ImageTextRetrieval(ks=(1,)), ModalityGap()])
+def test_images_without_a_caption_are_left_out_and_counted(spec):
+    """The others score as if those were not there."""
+    texts, embeddings = ["a cat", " ", "a dog", "a bird"], [CAT, CAT, DOG, BIRD]
+    scores = spec.build()(subject(texts, embeddings))
+    alone = spec.build()(subject(["a cat", "a dog", "a bird"], [CAT, DOG, BIRD]))
+    assert scores.metrics == alone.metrics
+    assert scores.tables == {**alone.tables, "images_without_caption": 1}
+    assert scores.intervals == alone.intervals
+
+
+def test_some_image_must_have_a_caption():
+    with pytest.raises(DataError, match=r"no test image has a caption\. The first: 0: has no caption"):
+        PairEmbeddings(subject(["", " "], [CAT, DOG]), None).captioned()

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from PIL import Image
 
-from sslkit import Run
+from sslkit import Folder, Run
+from sslkit.evaluate.embeddings.embed_images import embed
+from sslkit.evaluate.evaluate_network import evaluate_spec
+from sslkit.plugin import SpecError
+from sslkit.specs.evaluation import EvaluationSpec
 from sslkit_text.image_text_retrieval import first_ranks
 from sslkit_text.modality_gap import gap, gap_interval
 from sslkit_text.specs.scores import ImageTextRetrieval, ZeroShot
@@ -79,3 +85,32 @@ def test_a_run_is_scored_by_texts(run):
 def test_the_run_keeps_its_vocabulary(run):
     lock = yaml.safe_load((run / "spec.lock.yaml").read_text())
     assert [*lock["resolved"]["inputs"]["learned"]] == ["text"]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Pictures that have classes and no captions."""
+    root = tmp_path_factory.mktemp("plain")
+    for i in range(6):
+        path = root / "ab"[i % 2] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (40 * i, 0, 0)).convert("L").save(path)
+    return root
+
+
+def test_images_without_captions_have_embeddings(run, plain, tmp_path):
+    """The view of texts is not read, so other images need none."""
+    embedded = embed(run, out=tmp_path / "e.npy", data=plain, workers=0)
+    assert np.load(embedded.path).shape[0] == 6
+    assert not embedded.about.unreadable
+
+
+def test_other_images_are_named_by_texts(run, plain, tmp_path):
+    """Zero-shot needs names of classes alone; what compares captions is refused before it begins."""
+    data = Folder(root=plain, test=plain, channels=1)
+    fields = {"run": run, "data": data, "workers": 0, "max_duplicates": 1.0}
+    spec = EvaluationSpec(out=tmp_path / "scores", evaluate=(ZeroShot(),), **fields)
+    metrics = evaluate_spec(spec)["metrics"]
+    assert 0 <= metrics["zero_shot"]["accuracy"] <= 1
+    with pytest.raises(SpecError, match="'folder' gives images only"):
+        evaluate_spec(EvaluationSpec(out=tmp_path / "more", evaluate=(ImageTextRetrieval(),), **fields))

@@ -7,7 +7,7 @@ import yaml
 
 from sslkit import Run, RunSpec
 from sslkit.plugin import SpecError
-from sslkit.specs.check import problems
+from sslkit.specs.check import check, problems
 from sslkit_text.plugin import sslkit_specs
 from sslkit_text.specs.lengths import length_of
 from sslkit_text.specs.words import BPE
@@ -123,3 +123,67 @@ def test_the_example_of_digits_says_every_word_once():
     assert len(set(names.values())) == 10
     assert data["evaluate"][0]["names"] == names
     assert set(data["evaluate"][0]["templates"]) <= set(data["data"]["templates"])
+
+
+@pytest.mark.parametrize(("length", "told"), [(1, True), (2, True), (3, False)])
+def test_a_row_has_room_for_a_word(tmp_path, length, told):
+    views = data_of(tmp_path)["views"]
+    short = {**views, "text": {**views["text"], "size": length}}
+    message = messages(run_of(tmp_path, views=short)).get("views.text.transform", "")
+    assert ("no room for a word" in message) == told
+
+
+def test_a_masked_row_has_room_for_a_word(tmp_path):
+    masked = {"stream": "caption", "size": [2, 1], "transform": {"kind": "masked_bpe"}}
+    views = {**data_of(tmp_path)["views"], "masked_text": masked}
+    message = messages(run_of(tmp_path, views=views))["views.masked_text.transform"]
+    assert "`views.masked_text.size`, which is 1; at least 3" in message
+
+
+def test_a_view_of_text_without_a_tokenizer_is_told_of_some(tmp_path):
+    views = data_of(tmp_path)["views"]
+    raw = {**views, "text": {"stream": "caption", "size": 12}}
+    message = messages(run_of(tmp_path, views=raw))["towers.text"]
+    assert "a `transform` that makes tokens: bpe, masked_bpe" in message
+
+
+def test_a_tokenizer_of_images_is_told_the_stream_of_texts(tmp_path):
+    views = data_of(tmp_path)["views"]
+    other = {**views, "text": {"size": 12, "transform": {"kind": "bpe"}}}
+    assert "set `stream: caption`" in messages(run_of(tmp_path, views=other))["views.text.transform"]
+
+
+def test_a_missing_tower_is_told_of_towers(tmp_path):
+    message = messages(run_of(tmp_path, towers={}))["objectives.pairs.text_net"]
+    assert "`towers: {text: ...}`, trained beside `backbone`" in message
+
+
+@pytest.mark.parametrize("kind", ["image_text_retrieval", "modality_gap"])
+def test_evaluators_of_captions_need_captions(tmp_path, kind):
+    run = run_of(tmp_path, data={"kind": "digits"}, evaluate=[{"kind": kind}])
+    assert "'digits' gives images only" in messages(run)["evaluate.0"]
+
+
+def test_an_evaluator_of_captions_reads_those_of_its_objective(tmp_path):
+    """Where an objective is named, its view of texts counts and not that of the first one."""
+    named = {"kind": "modality_gap", "objective": "pairs"}
+    assert messages(run_of(tmp_path, evaluate=[named])) == {}
+    plain = messages(run_of(tmp_path, data={"kind": "digits"}, evaluate=[named]))
+    assert "reads 'caption' of a sample" in plain["evaluate.0"]
+    assert "'caption' is not a stream of 'digits'" in plain["views.text.stream"]
+
+
+def test_zero_shot_reads_no_captions(tmp_path):
+    run = run_of(tmp_path, data={"kind": "digits"}, evaluate=[{"kind": "zero_shot"}])
+    assert [*messages(run)] == ["views.text.stream"]
+
+
+def test_streams_of_views_that_are_not_read_may_be_missing(tmp_path):
+    """Other images than those of the run have no captions, and their embeddings need none."""
+    run = run_of(tmp_path, data={"kind": "digits"})
+    with pytest.raises(SpecError, match=r"views\.text\.stream: 'caption' is not a stream"):
+        check(run)
+    with pytest.raises(SpecError, match=r"views\.text\.stream: 'caption' is not a stream"):
+        check(run, unread=("global",))
+    check(run, unread=("text",))
+    assert run.views["text"].stream_in(run.data) not in run.data.streams
