@@ -124,7 +124,7 @@ def compared(net: Wrapped, images: Tensor) -> Row:
     return {
         "patches": patch.shape[1],
         "prefix": prefix,
-        "grid": net.grid(images.shape[-1])._asdict(),
+        "grid": {name: getattr(net.grid(images.shape[-1]), name) for name in ("rows", "cols", "patch")},
         "tokens": difference(patch, answer.patch[0]),
         "vector": difference(vector, answer.cls[0]) if same else None,
         "vector_width": vector.shape[-1],

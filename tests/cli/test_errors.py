@@ -54,8 +54,8 @@ SPECS = {
     ),
     "missing field": ({"batch_size": None}, ["batch_size: is missing. Images per step"]),
     "wrong type": (
-        {"views": {"global": {**tiny.VIEW, "size": [8, 8]}}},
-        ["views.global.size: must be a whole number, found [8, 8] (list)"],
+        {"views": {"global": {**tiny.VIEW, "crops": [8, 8]}}},
+        ["views.global.crops: must be a whole number, found [8, 8] (list)"],
     ),
     "unknown key": (
         {"optimizer": {"lr": 0.1, "wieght_decay": 0.1}},

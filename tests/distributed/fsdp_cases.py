@@ -6,6 +6,7 @@ from typing import Any
 
 from sslkit.specs.run import RunSpec
 from tests import tiny
+from tests.distributed.negative_free_cases import EVERY
 from tests.distributed.worker import TERMS
 from tests.distributed.worker import case_spec as base_spec
 
@@ -16,6 +17,8 @@ LARS = {"name": "lars", "lr": 0.3, "weight_decay": 1e-4, "momentum": 0.9, "clip"
 LAMB = {"name": "lamb", "lr": 0.01, "weight_decay": 0.01}
 """An optimizer of timm that reads norms."""
 HYBRID = {"objective": None, "objectives": TERMS}
+WHOLE = {name: term for name, term in EVERY.items() if "masker" not in term}
+"""What hides no patches."""
 CNN = {"kind": "cnn", "name": "test_resnet"}
 ODD = {**tiny.VIT, "width": 20}
 """Halves of its tensors end within a vector of any processor, of 4, 8 or 16 numbers."""
@@ -33,7 +36,10 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("mae", {"nets": {"teacher": {"momentum": 0.9}}, "lora": {"rank": 2}}),
     "negative_free": ("negative_free", {}),
     "lars": ("negative_free", {"optimizer": LARS}),
-    "cnn": ("negative_free", {"backbone": CNN, "views": {"global": {**tiny.VIEW, "size": 32, "crops": 2}}}),
+    "cnn": (
+        "negative_free",
+        {"backbone": CNN, "objectives": WHOLE, "views": {"global": {**tiny.VIEW, "size": 32, "crops": 2}}},
+    ),
     "distillation": ("distillation", {}),
     "centers": ("centers", {}),
     "curriculum": ("curriculum", {}),

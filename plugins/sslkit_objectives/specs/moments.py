@@ -87,7 +87,7 @@ class WMSE(ObjectiveSpec):
 
     @classmethod
     def example(cls) -> Self:
-        return cls(projector=Projection(hidden=16, out=4), size=None, eps=0.1)
+        return cls(projector=Projection(hidden=16, out=2), size=None, eps=0.1)
 
     @property
     def min_batch(self) -> int:

@@ -35,7 +35,7 @@ class ClassCaptions(SourceSpec):
     images: SourceField
     """Images with labels."""
     templates: tuple[Template, ...] = Field(("a photo of a {}.",), min_length=1)
-    """Texts with `{}` for the name of the class; an image has one caption of each (CLIP: 80 for ImageNet)."""
+    """Texts with `{}` where the class goes; an image has one caption of each (CLIP: 80 for ImageNet)."""
     names: Mapping[str, str] = {}
     """Words for classes, by name. Default: the name itself."""
 

@@ -28,7 +28,7 @@ class ZeroShot(EvaluatorSpec):
     unchecked: ClassVar[str] = UNCHECKED
     kind: Literal["zero_shot"] = "zero_shot"
     templates: tuple[Template, ...] = Field(("a photo of a {}.",), min_length=1)
-    """Prompts, with `{}` for the name of the class (CLIP: 80 for ImageNet)."""
+    """Prompts, with `{}` where the class goes (CLIP: 80 for ImageNet)."""
     names: Mapping[str, str] = {}
     """Words for classes, by name. Default: the name itself."""
     objective: str | None = None
