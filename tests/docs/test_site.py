@@ -55,7 +55,7 @@ SEARCHES = {
     "own dataset": "data/",
     "custom data": "data/",
     "notebook": "python/",
-    "embedding": "python/",
+    "embedding": "embeddings/",
     "fine-tune": "evaluation/finetune/",
     "transfer learning": "evaluation/finetune/",
     "pretrained": "backbones/timm/",

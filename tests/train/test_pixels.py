@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sslkit.core.source import pixels
+from sslkit.core.view import View
 from sslkit.data.resident import resident
 from sslkit.data.unreadable import readable
 from sslkit.errors import DataError
@@ -43,11 +44,12 @@ def test_training_refuses_other_types_in_memory_and_from_workers(dtype):
 
 @pytest.mark.parametrize("dtype", TYPES)
 def test_evaluation_refuses_other_types(dtype):
-    centers = _Centers(source_of(dtype, held=False), 8, 1.0, torch.arange(4))
+    view = View(8, 1, 1, (0.3,), (0.4,))
+    centers = _Centers(source_of(dtype, held=False), view, 1.0, torch.arange(4))
     place, decoded = centers[1]
     assert (place, decoded.image) == (1, None)
     assert f"but this is {dtype}" in decoded.reason
-    assert _Centers(MadeSource(pictures(4)), 8, 1.0, torch.arange(4))[1][1].image is not None
+    assert _Centers(MadeSource(pictures(4)), view, 1.0, torch.arange(4))[1][1].image is not None
 
 
 def test_the_message_says_what_to_do():
