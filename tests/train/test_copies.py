@@ -90,7 +90,9 @@ def test_systems(kind):
     cls = catalog.kinds("objective")[kind]
     assert issubclass(cls, ObjectiveSpec)
     example = cls.example()
-    assert example is not None
+    if example is None:
+        assert kind == "mlm"
+        pytest.skip("it reads words, and the kit's run has images")
     system = compose(stage(objectives={"check": example}), tiny.CPU).system
     assert shared_modules(system) == []
 

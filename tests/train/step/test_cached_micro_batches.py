@@ -79,7 +79,7 @@ def objective_kinds():
 COMPARING = {
     "simclr", "moco_v3", "infonce", "byol", "simsiam", "barlow_twins", "vicreg", "swav", "lejepa",
     "nnclr", "tico", "wmse",
-    "variance_covariance", "uniformity", "koleo", "sigreg", "hybrid", "dino",
+    "variance_covariance", "uniformity", "koleo", "sigreg", "hybrid", "dino", "dinov2", "clip", "siglip",
 }  # fmt: skip
 """By themselves, or by the batch norm of their heads, as their examples have them."""
 
@@ -90,7 +90,9 @@ def test_every_objective_makes_the_same_step_in_micro_batches(kind):
     cls = catalog.kinds("objective")[kind]
     assert issubclass(cls, ObjectiveSpec)
     spec = cls.example()
-    assert spec is not None
+    if spec is None:
+        assert kind == "mlm"
+        pytest.skip("it reads words, and the kit's run has images")
     run = tiny_run.stage(objectives={"check": spec})
     assert compose(run, tiny.CPU).system.compares is (kind in COMPARING)
     micro_batch_promises.require_same_step(
