@@ -28,7 +28,7 @@ def shown(sampler: InverseBlockSampler, rows: int, key: int = 0) -> Tensor:
 
 def looped(sampler: InverseBlockSampler, key: int, row: int) -> Tensor:
     """CAPI's steps for one image: a rectangle of at least n patches, its first n in reading order, a roll."""
-    draw, (rows, cols, _) = Draw(key, torch.tensor([row])), sampler.grid
+    draw, (rows, cols) = Draw(key, torch.tensor([row])), sampler.grid.shape
     count = int(sampler.visible or 0)
     low = max(math.log(0.5), math.log(count / cols**2))
     high = min(math.log(2), math.log(rows**2 / count))

@@ -33,7 +33,7 @@ def sampler(grid: Grid = VIT, **fields: object) -> MultiBlockSampler:
 def drawn(masker: MultiBlockSampler, key: int = 0, images: int = 200) -> tuple[Tensor, Tensor]:
     """Visible patches `[images, R, C]`, and which are in each block `[images, M, R, C]`."""
     hidden, blocks = masker.sample_blocks(Draw(key, torch.arange(images)), UNSEEN)
-    rows, cols, _ = masker.grid
+    rows, cols = masker.grid.shape
     inside = torch.zeros(*blocks.shape[:2], rows * cols + 1, dtype=torch.bool)
     inside.scatter_(-1, blocks % (rows * cols + 1), True)
     return (~hidden).view(images, rows, cols), inside[..., :-1].unflatten(-1, (rows, cols))
