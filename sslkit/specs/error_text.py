@@ -160,8 +160,8 @@ def _not_a_mapping(item: ErrorDetails, place: Place) -> str:
     family, value = slot_family(place.annotation), item.get("input")
     if family is not None:
         kinds = sorted(catalog.kinds(family))
-        known = [kind for kind in kinds if kind not in catalog.ELSEWHERE.get(family, {})]
-        example = value if isinstance(value, str) and value in kinds else (known or kinds)[0]
+        bundled = [kind for kind in kinds if kind not in catalog.ELSEWHERE.get(family, {})]
+        example = value if isinstance(value, str) and value in kinds else (bundled or kinds)[0]
         return f"must be a mapping with `kind`, as in {{kind: {example}}}, found {_short(value)}"
     cls = spec_class(place.annotation)
     if cls is not None and type(value).__qualname__ == cls.__qualname__:
