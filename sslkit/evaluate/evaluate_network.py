@@ -154,7 +154,10 @@ def _measured(
     network: Network, wanted: Mapping[int, EvaluatorSpec], parallel: Parallel, keep: bool, write: bool
 ) -> Measured:
     spec, unreadable, sources = network.spec, set[str](), Sources()
-    require_splits(wanted, spec.data, sources, network.view.channels, network.net, network.spec.readout.pool)
+    channels = (
+        network.view.channels if network.view.transform is None else None
+    )  # of what it makes, not of images
+    require_splits(wanted, spec.data, sources, channels, network.net, network.spec.readout.pool)
     on_first_rank(parallel, lambda: _tell_shared(wanted, spec, sources))
     reading = reading_for(network, parallel, unreadable.add)
     digest = weights_sha256(network.net)

@@ -20,6 +20,7 @@ from sslkit_text.image_text_retrieval import first_ranks
 from sslkit_text.modality_gap import gap, gap_interval
 from sslkit_text.specs.scores import ImageTextRetrieval, ZeroShot
 from tests.conftest import ROOT
+from tests.plugins.text.test_hybrid import data_of
 
 
 def test_ranks_count_what_is_as_similar():
@@ -114,3 +115,23 @@ def test_other_images_are_named_by_texts(run, plain, tmp_path):
     assert 0 <= metrics["zero_shot"]["accuracy"] <= 1
     with pytest.raises(SpecError, match="'folder' gives images only"):
         evaluate_spec(EvaluationSpec(out=tmp_path / "more", evaluate=(ImageTextRetrieval(),), **fields))
+
+
+def test_texts_of_color_images_are_evaluated(plain, tmp_path):
+    """A row of tokens has one channel, whatever the images have."""
+    data = {"kind": "class_captions", "images": {"kind": "folder", "root": str(plain), "test": str(plain)}}
+    views = {"global": {"size": 16}, "text": data_of(tmp_path)["views"]["text"]}
+    fields = {
+        "data": data,
+        "views": views,
+        "objectives": {"pairs": {"kind": "clip", "dim": 8}},
+        "balance": {"kind": "fixed"},
+        "batch_size": 6,
+        "steps": 1,
+        "workers": 0,
+        "max_duplicates": 1.0,
+        "readout": {"net": "text"},
+        "evaluate": [{"kind": "knn", "k": 1}],
+    }
+    Run(**data_of(tmp_path / "run", **fields)).fit()
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["metrics"]["eval/knn/accuracy"] == 1
