@@ -29,7 +29,7 @@ class Left(NamedTuple):
     moved: Mapping[str, Tensor]
     """How far parameters moved by plain gradient descent, buffers as they are."""
     grain: Mapping[str, float] = {}
-    """What rounding each parameter itself adds to how far it moved, whatever the gradient."""
+    """What rounding alone adds: of each parameter to how far it moved, and of numbers near 1 to a loss near 0."""
 
 
 def with_descent(run: RunSpec) -> RunSpec:
@@ -59,8 +59,9 @@ def left_behind(run: RunSpec, parallel: Parallel, dtype: torch.dtype = torch.flo
     moved = {
         name: value.detach() - before[name] if name in before else value for name, value in state.items()
     }
-    step = STEPS * torch.finfo(dtype).eps
-    return Left(losses, moved, {name: step * value.abs().max().item() for name, value in before.items()})
+    eps = torch.finfo(dtype).eps
+    grain = {name: STEPS * eps * value.abs().max().item() for name, value in before.items()}
+    return Left(losses, moved, grain | dict.fromkeys(losses, 16 * eps))
 
 
 def drops(module: nn.Module) -> bool:

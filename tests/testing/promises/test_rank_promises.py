@@ -126,6 +126,16 @@ def test_rounding_of_a_parameter_is_in_relation_to_its_size():
     assert left.grain["objectives.check.head.weight"] < left.moved["objectives.check.head.weight"].abs().max()
 
 
+def test_a_loss_near_zero_may_have_the_rounding_of_numbers_near_one():
+    """As 2 - 2 cos of crops that are alike."""
+    left = steps.left_behind(steps.with_descent(run()), Single(torch.device("cpu")))
+    none, near, far = (
+        left._replace(losses=dict.fromkeys(left.losses, torch.tensor(loss))) for loss in (0.0, 1e-6, 3e-6)
+    )
+    assert list(differing(near, none)) == []
+    assert [what for what, _ in differing(far, none)] == ["losses"]
+
+
 def test_frames_are_whole_or_the_end():
     stream = io.BytesIO()
     rank_promises.write(stream, b"one")
