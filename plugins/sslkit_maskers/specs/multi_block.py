@@ -73,6 +73,6 @@ class MultiBlockMasker(MaskerSpec):
         if least < visible:
             raise SpecError(
                 f"ratio {self.ratio} shows {visible} of {where}, but a context of {list(self.context)} outside a "
-                f"target block of {list(self.scale)} may have {max(least, 0)}; use a higher ratio, a smaller scale or "
-                "a smaller patch"
+                f"target block of {list(self.scale)} may have {max(least, 0)}; use a higher ratio, a smaller scale, a "
+                "larger context or a smaller patch"
             )

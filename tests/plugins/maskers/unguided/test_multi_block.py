@@ -134,6 +134,7 @@ def test_a_shared_number_is_that_of_the_key():
     [
         ({}, Grid(2, 2, 4), r"scale \[0.15, 0.2\] with aspect \[0.75, 1.5\] gives empty target blocks on 4 patches"),
         ({"ratio": 0.1}, VIT, r"ratio 0.1 shows 176 of 196 patches \(14 x 14\), .* may have 129; use a higher ratio"),
+        ({"context": (0.01, 0.02)}, VIT, r"a smaller scale, a larger context or a smaller patch$"),
         ({"scale": (0.9, 1.0)}, VIT, r"block of \[0.9, 1.0\] may have 0; use a higher ratio, a smaller scale"),
     ],
 )  # fmt: skip
