@@ -30,7 +30,7 @@ import sys
 import time
 from importlib.metadata import version
 
-WAIT = 60.0  # seconds at most; workers look for their parent every five
+WAIT = 30.0  # seconds at most; workers look for their parent every five
 print("torch", version("torch"))
 print("guess: workers notice that the run was killed and end, however they were started (Python 3.14: fork server)")
 
@@ -56,8 +56,7 @@ def left(method):
     return len(living)
 
 
-seen = {method: left(method) for method in ("fork", "spawn", "forkserver")}
-for method, count in seen.items():
-    print(f"seen: {method}: {count} of 2 workers live {WAIT:.0f} s after the run was killed")
-assert seen == {"fork": 0, "spawn": 0, "forkserver": 2}
+count = left("forkserver")
+print(f"seen: {count} of 2 workers live {WAIT:.0f} s after the run was killed")
+assert count == 2
 PY
