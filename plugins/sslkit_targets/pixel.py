@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 from torch import Tensor
 
-from sslkit.functional.patches import patch_statistics, patchify, unpatchify
+from sslkit.functional.patches import grid_crops, grid_patches, patch_statistics
 from sslkit.functional.regression_losses import regression
 from sslkit.interfaces import Target, Tokens
 from sslkit.plugin import Grid
@@ -14,7 +15,7 @@ from sslkit.plugin import Grid
 
 @final
 class PixelTarget(Target):
-    """Pixels in the order (row, column, channel).
+    """Pixels in the order (row, column, channel), or of as many axes as the grid has.
 
     Normalized, each patch has its mean removed and its deviation divided out (unbiased variance, as `torch.var`).
     """
@@ -22,11 +23,11 @@ class PixelTarget(Target):
     def __init__(self, grid: Grid, channels: int, loss: str, *, normalized: bool) -> None:
         super().__init__()
         self.grid, self.loss, self.normalized = grid, loss, normalized
-        self.dim = grid.patch**2 * channels
+        self.dim = math.prod(grid.sides) * channels
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N, dim]`."""
-        patches = patchify(seen.image, self.grid.patch)
+        patches = grid_patches(seen.image, self.grid.sides)
         if not self.normalized:
             return patches
         mean, scale = patch_statistics(patches)
@@ -37,8 +38,8 @@ class PixelTarget(Target):
         return regression(guess, goal, self.loss)
 
     def to_image(self, guess: Tensor, seen: Tokens, *more: Tokens) -> Tensor:
-        """The predictions, with each patch's true mean and scale put back: `[V, B, C, H, W]`."""
+        """The predictions, with each patch's true mean and scale put back: `[V, B, C, *axes]`."""
         if self.normalized:
-            mean, scale = patch_statistics(patchify(seen.image, self.grid.patch))
+            mean, scale = patch_statistics(grid_patches(seen.image, self.grid.sides))
             guess = guess * scale + mean
-        return unpatchify(guess, self.grid.patch, self.grid.rows)
+        return grid_crops(guess, self.grid.shape, self.grid.sides)

@@ -102,7 +102,7 @@ def _view(spec: ViewSpec, data: SourceSpec, name: str, inputs: Inputs | int) -> 
     axes, mean, std, transform = data.streams[stream].axes, statistics.mean, statistics.std, None
     if spec.transform is not None:
         transform = spec.transform.build(spec.size, "" if isinstance(inputs, int) else inputs.learned[name])
-        channels = transform.channels
+        channels = transform.channels or channels
         mean, std = ((), ()) if transform.symbols else (mean, std)
     elif axes != 2 and not any(step.build(spec.size).fixes_size for chain in spec.chains for step in chain):
         raise SpecError(

@@ -17,7 +17,7 @@ class Transform(ABC):
     symbols: bool = False
     """Whether it makes numbers of a vocabulary, int64, and not values."""
     channels: int = 1
-    """Channels of the values that it makes."""
+    """Channels of the values that it makes; 0 for as many as samples have."""
     facts: Mapping[str, int] = {}
     """What networks and objectives must know of it, as `View.facts`: `vocabulary`, `pad`, `mask`, ..."""
 
@@ -30,6 +30,14 @@ class Transform(ABC):
         Returns:
             `[B, *sides]` int64 where it makes `symbols`, else `[B, C, *sides]`, uint8, or float32 in [0, 1].
         """
+
+    def fixed(self, samples: Sequence[Tensor], draw: Draw) -> Tensor:
+        """What evaluation and figures read of B samples, shaped as what the call gives.
+
+        `draw` is of equal rows, so a transform that draws does so alike for all samples, the default. Override it where
+        there is a middle to take.
+        """
+        return self(samples, draw)
 
 
 def bytes_of(text: str) -> Tensor:

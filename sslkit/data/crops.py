@@ -133,8 +133,9 @@ class Pipeline:
         }
 
     def normalize(self, images: Tensor, view: str) -> Tensor:
-        """`images` `[..., C, H, W]` in [0, 1], with the statistics of `view`."""
-        return normalized(images, self.views[view].mean, self.views[view].std)
+        """`images` `[..., C, *axes]` in [0, 1], with the statistics of `view`."""
+        kind = self.views[view]
+        return normalized(images, kind.mean, kind.std, len(kind.sides))
 
     def _crops(
         self, name: str, images: Tensor | Sequence[Tensor], step: int, rows: Tensor, *, normalize: bool
@@ -216,7 +217,9 @@ class Pipeline:
             return crops
         key, kind = (view, crops.device), self.views[view]
         if key not in self._statistics:
-            self._statistics[key] = channel_statistics(kind.mean, kind.std, crops.device)
+            self._statistics[key] = channel_statistics(
+                kind.mean, kind.std, crops.device, axes=len(kind.sides)
+            )
         mean, std = self._statistics[key]
         return crops.sub_(mean).div_(std)
 

@@ -21,7 +21,9 @@ def fixed_crops(samples: Samples, view: View, share: float = 1.0) -> Tensor:
     `share`: that of the shorter side of an image that its center keeps. A transform draws alike for all samples.
     """
     if view.transform is not None:
-        return view.transform(list(samples), seeds.draw(0, "fixed", rows=torch.zeros(len(samples)).long()))
+        return view.transform.fixed(
+            list(samples), seeds.draw(0, "fixed", rows=torch.zeros(len(samples)).long())
+        )
     if isinstance(samples, Tensor):
         return as_stored(resize_center(to_float(samples), view.sides, share), samples)
     return _joined([fixed_crops(sample[None], view, share)[0] for sample in samples])
@@ -29,7 +31,7 @@ def fixed_crops(samples: Samples, view: View, share: float = 1.0) -> Tensor:
 
 def as_input(crops: Tensor, view: View) -> Tensor:
     """`crops` as a network reads them: normalized; symbols as they are."""
-    return crops if view.symbols else normalized(to_float(crops), view.mean, view.std)
+    return crops if view.symbols else normalized(to_float(crops), view.mean, view.std, len(view.sides))
 
 
 def _joined(crops: Sequence[Tensor]) -> Tensor:

@@ -110,7 +110,7 @@ def _record(
     return {
         "step": about.step,
         "readout": reading.readout.model_dump(mode="json"),
-        "view": {"size": view.size, "mean": list(view.mean), "std": list(view.std)},
+        "view": {"size": view.extent, "mean": list(view.mean), "std": list(view.std)},
         "weights_sha256": about.weights_sha256,
         "checkpoint": about.checkpoint,
         "unreadable": list(about.unreadable),

@@ -1,6 +1,8 @@
-"""Patchify and unpatchify. V crops, B images, C channels, (h, w) grid, p pixels a patch side."""
+"""Patchify and unpatchify, along any number of axes. V crops, B images, C channels, (h, w) grid, p pixels a side."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from einops import rearrange
@@ -17,6 +19,44 @@ def patchify(images_VBCHW: Tensor, patch: int) -> Tensor:
 def unpatchify(patches_VBND: Tensor, patch: int, rows: int) -> Tensor:
     """The inverse of `patchify` for a grid of `rows` rows."""
     return rearrange(patches_VBND, "v b (h w) (p q c) -> v b c (h p) (w q)", p=patch, q=patch, h=rows)
+
+
+def grid_patches(crops: Tensor, sides: Sequence[int], *, channels_first: bool = False) -> Tensor:
+    """`[..., C, *axes]` -> `[..., N, prod(sides) * C]`: patches of any number of axes, the first axis slowest.
+
+    Args:
+        crops: whole patches along each axis.
+        sides: extent of a patch along each axis.
+        channels_first: the order of a convolution's flattened kernel, `(C, *sides)`; else channels are fastest, as in
+            `patchify`.
+    """
+    axes = len(sides)
+    front = crops.shape[: -axes - 1]
+    cut = [
+        number
+        for length, side in zip(crops.shape[-axes:], sides, strict=True)
+        for number in (length // side, side)
+    ]
+    split = crops.reshape(*front, crops.shape[-axes - 1], *cut)
+    first = len(front)
+    places = [first + 1 + 2 * axis for axis in range(axes)]
+    inside = [place + 1 for place in places]
+    order = [first, *inside] if channels_first else [*inside, first]
+    moved = split.permute(*range(first), *places, *order)
+    return moved.flatten(first, first + axes - 1).flatten(first + 1)
+
+
+def grid_crops(patches: Tensor, shape: Sequence[int], sides: Sequence[int]) -> Tensor:
+    """The inverse of `grid_patches`, channels fastest, of a grid of this `shape`: the last axes are C and those of crops."""
+    axes, first = len(sides), patches.ndim - 2
+    split = patches.reshape(*patches.shape[:-2], *shape, *sides, -1)
+    order = [first + 2 * axes]
+    for axis in range(axes):
+        order += [first + axis, first + axes + axis]
+    moved = split.permute(*range(first), *order)
+    return moved.reshape(
+        *patches.shape[:-2], moved.shape[first], *(n * side for n, side in zip(shape, sides, strict=True))
+    )
 
 
 def patch_statistics(patches_VBND: Tensor) -> tuple[Tensor, Tensor]:

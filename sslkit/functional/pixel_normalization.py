@@ -9,22 +9,26 @@ from torch import Tensor
 
 
 def channel_statistics(
-    mean: Sequence[float], std: Sequence[float], device: torch.device, dtype: torch.dtype = torch.float32
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    axes: int = 2,
 ) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of every channel, each `[C, 1, 1]`, on `device`."""
+    """Mean and deviation of every channel, each `[C, 1, ...]` for so many axes, on `device`."""
     first, second = (torch.tensor(values, dtype=dtype, device=device) for values in (mean, std))
-    return first[:, None, None], second[:, None, None]
+    return first.reshape(-1, *(1,) * axes), second.reshape(-1, *(1,) * axes)
 
 
-def normalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """`images` `[..., C, H, W]` in [0, 1], as networks read them."""
-    shift, scale = channel_statistics(mean, std, images.device, images.dtype)
+def normalized(images: Tensor, mean: Sequence[float], std: Sequence[float], axes: int = 2) -> Tensor:
+    """`images` `[..., C, *axes]` in [0, 1], as networks read them; two `axes` of images."""
+    shift, scale = channel_statistics(mean, std, images.device, images.dtype, axes)
     return (images - shift) / scale
 
 
-def unnormalized(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Pixels in [0, 1] of `images` `[..., C, H, W]` that were normalized."""
-    shift, scale = channel_statistics(mean, std, images.device, images.dtype)
+def unnormalized(images: Tensor, mean: Sequence[float], std: Sequence[float], axes: int = 2) -> Tensor:
+    """Pixels in [0, 1] of `images` `[..., C, *axes]` that were normalized; two `axes` of images."""
+    shift, scale = channel_statistics(mean, std, images.device, images.dtype, axes)
     return (images * scale + shift).clamp(0, 1)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from sslkit.core.passes import Mask, Tokens
 from sslkit.core.view import Grid
 from sslkit.nn.initialization import xavier
-from sslkit.nn.sincos import sincos_positions
+from sslkit.nn.sincos import grid_positions
 
 _norm = partial(nn.LayerNorm, eps=1e-6)  # MAE `models_mae.py:227`
 
@@ -26,14 +26,44 @@ class PatchDecoder(nn.Module):
 
     positions: Tensor
 
-    def __init__(self, width_in: int, width: int, depth: int, heads: int, grid: Grid, dim_out: int) -> None:
+    def __init__(
+        self,
+        width_in: int,
+        width: int,
+        depth: int,
+        heads: int,
+        grid: Grid,
+        dim_out: int,
+        *,
+        class_token: bool = True,
+        bias: bool = True,
+        positions: Tensor | None = None,
+        mlp_ratio: float = 4.0,
+    ) -> None:
+        """Defaults are MAE's.
+
+        Args:
+            width_in: of the encoder's tokens.
+            width: of the decoder's.
+            depth: blocks.
+            heads: attention heads.
+            grid: the patches, along any number of axes.
+            dim_out: length of a prediction.
+            class_token: whether the class token takes part.
+            bias: of the layer from one width to the other.
+            positions: `[N, width]`, in place of sin-cos ones along the axes of the grid.
+            mlp_ratio: width of the perceptrons, in widths.
+        """
         super().__init__()
-        self.embed = nn.Linear(width_in, width)
+        self.class_token = class_token
+        self.embed = nn.Linear(width_in, width, bias=bias)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        table = sincos_positions(width, grid.rows, grid.cols, class_token=True)
+        table = grid_positions(width, grid.shape) if positions is None else positions
+        if class_token:
+            table = torch.cat([table.new_zeros(1, width), table])
         self.register_buffer("positions", table.to(torch.get_default_dtype())[None], persistent=False)
         self.blocks = nn.Sequential(
-            *[Block(width, heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=_norm) for _ in range(depth)]
+            *[Block(width, heads, mlp_ratio=mlp_ratio, qkv_bias=True, norm_layer=_norm) for _ in range(depth)]
         )
         self.norm = _norm(width)
         self.head = nn.Linear(width, dim_out)
@@ -45,16 +75,18 @@ class PatchDecoder(nn.Module):
 
         With `mask`, of its hidden patches only, `[L, dim_out]`: the last layer is then spared the others.
         """
-        visible = self.embed(torch.cat([tokens.cls[:, :, None], tokens.patch], dim=2)).flatten(0, 1)
+        whole = [tokens.cls[:, :, None], tokens.patch] if self.class_token else [tokens.patch]
+        visible = self.embed(torch.cat(whole, dim=2)).flatten(0, 1)
         x = self._unshuffle(visible, tokens) + self.positions.to(visible.dtype)
-        decoded = self.blocks(x)[:, 1:].unflatten(0, tokens.patch.shape[:2])
+        decoded = self.blocks(x)[:, len(whole) - 1 :].unflatten(0, tokens.patch.shape[:2])
         out: Tensor = self.head(self.norm(decoded if mask is None else mask.pick(decoded)))
         return out
 
     def _unshuffle(self, visible: Tensor, tokens: Tokens) -> Tensor:
-        """Visible tokens at their places, the mask token elsewhere: `[V * B, 1 + N, width]`."""
+        """Visible tokens at their places, the mask token elsewhere: `[V * B, (1 +) N, width]`."""
         assert tokens.mask is not None, "the system samples a mask for every pass in drop mode"
         count = tokens.mask.hidden.shape[-1]
         keep = tokens.mask.keep.flatten(0, 1)[..., None].expand(-1, -1, visible.shape[-1])
         patches = self.mask_token.to(visible.dtype).expand(len(visible), count, -1)
-        return torch.cat([visible[:, :1], patches.scatter(1, keep, visible[:, 1:])], dim=1)
+        front = int(self.class_token)
+        return torch.cat([visible[:, :front], patches.scatter(1, keep, visible[:, front:])], dim=1)

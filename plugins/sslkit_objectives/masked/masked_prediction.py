@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sslkit.functional.all_gather import all_rows
 from sslkit.functional.known_values import known_now
-from sslkit.functional.resize import enlarged
+from sslkit.functional.resize import enlarged, side_by_side
 from sslkit.interfaces import Encode, Mask, Mode, Objective, Output, Pictures, Target, Tokens
 from sslkit.plugin import Env, MaskerSpec, SpecError, TargetSpec
 from sslkit_objectives.regularizers.regularization import Regularization, regularization
@@ -76,7 +76,7 @@ class MaskedPredictionObjective(Objective):
         self.target: Target = settings.target.build(env, settings.view)
         self.passes = (Encode(settings.view, mask=settings.masker, mode=settings.mode), *self.target.passes)
         self.crops = {settings.view: 1}
-        self.rows = env.grid(settings.view).rows
+        self.grid = env.grid(settings.view)
         self.decoder = settings.decoder(self.target.dim)
         self.regularizer = settings.regularizer
         weighed = settings.reduce is mean_of_hidden and _varies(settings, env)
@@ -124,7 +124,10 @@ class MaskedPredictionObjective(Objective):
         else:
             columns |= {"target": goal, "prediction": self._filled(seen.mask, predicted, goal)}
         largest = max(column.shape[-1] for column in columns.values())
-        images = [enlarged(c[0].to(seen.image.dtype), largest // c.shape[-1]) for c in columns.values()]
+        images = [
+            enlarged(side_by_side(c[0].to(seen.image.dtype)), largest // c.shape[-1])
+            for c in columns.values()
+        ]
         return {"reconstruction": Pictures(tuple(columns), torch.stack(images, dim=1))}
 
     def _require_shape(self, predicted: Tensor, shown: Tensor) -> None:
@@ -139,6 +142,8 @@ class MaskedPredictionObjective(Objective):
         return torch.where(self._pixels(mask.hidden, image), predicted.to(image.dtype), image)
 
     def _pixels(self, hidden_VBN: Tensor, images: Tensor) -> Tensor:
-        """Hidden patches as a mask of the pixels of `images`, `[V, B, 1, H, W]`."""
-        grid: Tensor = hidden_VBN.unflatten(-1, (self.rows, -1))[:, :, None]
-        return enlarged(grid, images.shape[-2] // self.rows)
+        """Hidden patches as a mask of the pixels of `images`, `[V, B, 1, *axes]`."""
+        pixels: Tensor = hidden_VBN.unflatten(-1, self.grid.shape)[:, :, None]
+        for axis, patches in enumerate(self.grid.shape, start=-len(self.grid.shape)):
+            pixels = pixels.repeat_interleave(images.shape[axis] // patches, dim=axis)
+        return pixels

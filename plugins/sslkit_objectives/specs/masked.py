@@ -27,6 +27,12 @@ class Decoder(Spec):
     """Width of its tokens (MAE: 512)."""
     heads: int = Field(16, ge=1)
     """Attention heads (MAE: 16); they divide the width."""
+    class_token: bool = True
+    """Whether the class token takes part (MAE: yes; VideoMAE has none)."""
+    bias: bool = True
+    """Of the layer between the widths of encoder and decoder (MAE: yes; VideoMAE: no)."""
+    positions: Literal["axes", "flat"] = "axes"
+    """Sin-cos positions along each axis (MAE), or one along all patches, sines and cosines in turns (VideoMAE)."""
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         yield from transformer_problems(self.width, self.heads)
@@ -59,12 +65,24 @@ class MAE(ObjectiveSpec):
         """Hidden patches are left out of the encoder and predicted by a transformer; each image weighs the same."""
         from sslkit.interfaces import Mask
         from sslkit.nn.mae_decoder import PatchDecoder
+        from sslkit.nn.sincos import flat_positions
         from sslkit_objectives.masked.masked_prediction import MaskedPrediction, MaskedPredictionObjective
 
         grid, width, sizes = env.grid(self.view), env.nets["student"].dim, self.decoder
 
         def decoder(dim: int) -> PatchDecoder:
-            return PatchDecoder(width, sizes.width, sizes.depth, sizes.heads, grid, dim)
+            table = flat_positions(sizes.width, grid.patches) if sizes.positions == "flat" else None
+            return PatchDecoder(
+                width,
+                sizes.width,
+                sizes.depth,
+                sizes.heads,
+                grid,
+                dim,
+                class_token=sizes.class_token,
+                bias=sizes.bias,
+                positions=table,
+            )
 
         term = None if self.regularize is None else self.regularize.build()
         settings = MaskedPrediction(self.view, self.masker, self.target, "drop", decoder, Mask.mean, term)

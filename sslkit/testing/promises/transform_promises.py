@@ -64,14 +64,15 @@ def _shapes(spec: TransformSpec) -> None:
     before = [sample.clone() for sample in samples]
     crops = _run(transform, samples)
     sides = (IMAGE,) * spec.axes
-    shape = (SAMPLES, *sides) if transform.symbols else (SAMPLES, transform.channels, *sides)
+    channels = transform.channels or samples[0].shape[0]
+    shape = (SAMPLES, *sides) if transform.symbols else (SAMPLES, channels, *sides)
     actual = f"gives {crops.dtype} {tuple(crops.shape)}"
     require(crops.shape == shape, f"{actual}, expected {shape}")
     if transform.symbols:
         require(crops.dtype == torch.int64, f"{actual}, expected int64")
     else:
         right = crops.dtype in (torch.uint8, torch.float32)
-        problem = pixel_problem(crops, transform.channels, spec.axes)
+        problem = pixel_problem(crops, channels, spec.axes)
         require(right and not problem, f"{actual}, expected uint8, or float32 in [0, 1]; {problem}")
     same = all(torch.equal(x, y) for x, y in zip(samples, before, strict=True))
     require(same, "changes the samples it was given in place")
