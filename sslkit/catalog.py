@@ -12,10 +12,13 @@ WhyMissing = Callable[[str, str], str]
 ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science")
     | {"webdataset": "sslkit-shards"}
-    | dict.fromkeys(("class_captions", "caption_table", "caption_files", "caption_column"), "sslkit-text"),
-    "transform": dict.fromkeys(("bpe", "masked_bpe"), "sslkit-text"),
-    "backbone": {"text_transformer": "sslkit-text"},
-    "objective": dict.fromkeys(("clip", "siglip", "mlm"), "sslkit-text"),
+    | dict.fromkeys(("class_captions", "caption_table", "caption_files", "caption_column"), "sslkit-text")
+    | {"moving_digits": "sslkit-video"},
+    "transform": dict.fromkeys(("bpe", "masked_bpe"), "sslkit-text") | {"frames": "sslkit-video"},
+    "backbone": {"text_transformer": "sslkit-text", "video_vit": "sslkit-video"},
+    "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video"),
+    "target": {"cubelet": "sslkit-video"},
+    "objective": dict.fromkeys(("clip", "siglip", "mlm"), "sslkit-text") | {"videomae": "sslkit-video"},
     "evaluator": dict.fromkeys(("zero_shot", "image_text_retrieval", "modality_gap"), "sslkit-text"),
 }
 """Kinds of this project that a distribution of its own brings."""

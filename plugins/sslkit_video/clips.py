@@ -27,9 +27,7 @@ class Clips(Transform):
         """`sides`: frames, height, width."""
         self.spec = spec
         self.frames, self.height, self.width = sides
-        self.span = (
-            spec.stride * (self.frames - 1) + 1 if spec.sampling != "span" else spec.stride * self.frames
-        )
+        self.span = spec.stride * self.frames  # VideoMAE `kinetics.py:519`, SlowFast `decoder.py:36`
 
     def __call__(self, samples: Sequence[Tensor], draw: Draw) -> Tensor:
         """`[B, C, T, H, W]`, of the type of the samples where that is uint8, else float32."""
@@ -47,7 +45,7 @@ class Clips(Transform):
         """The middle of each video, and the largest central part of its frames."""
         lengths = torch.tensor([x.shape[1] for x in samples])
         halves = torch.full((len(samples), self.frames), 0.5)
-        boxes = [center_crop_box(*x.shape[2:], aspect=self.width / self.height) for x in samples]
+        boxes = [center_crop_box(x.shape[2], x.shape[3], aspect=self.width / self.height) for x in samples]
         return self._cut(samples, self.numbers(samples, lengths, halves), torch.tensor(boxes))
 
     def numbers(self, samples: Sequence[Tensor], lengths: Tensor, shares: Tensor) -> Tensor:

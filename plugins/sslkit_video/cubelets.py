@@ -57,7 +57,8 @@ class CubeletTarget(Target):
     def _cubes(self, clips: Tensor) -> Tensor:
         """`[V, B, N, t * p * p, C]` in [0, 1]."""
         plain = clips * self.std.to(clips.dtype) + self.mean.to(clips.dtype)
-        return grid_patches(plain, self.grid.sides).unflatten(-1, (-1, self.channels))
+        cubes: Tensor = grid_patches(plain, self.grid.sides).unflatten(-1, (-1, self.channels))
+        return cubes
 
     def _statistics(self, cubes: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of each channel of each cubelet, `[V, B, N, 1, C]`; unbiased."""

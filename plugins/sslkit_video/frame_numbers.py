@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+WHOLE = 1e-4
+"""Below a whole number by less than this is that number, as it mostly is in the reference's float32."""
+
 
 def strided(start: Tensor, lengths: Tensor, frames: int, stride: int) -> Tensor:
     """`[B, T]`: every `stride`-th frame from `start`; a frame past the end is the last one before it, again.
 
-    VideoMAE's rule (`kinetics.py:515-556`): the place stops moving where the next step would pass the end.
+    VideoMAE's rule (`kinetics.py:515-556`): the place stops moving where the next step would pass the end. It counts
+    from 1 there and from 0 elsewhere, so that its steps never reach the last frame; here they do.
     """
     numbers = start[:, None] + torch.arange(frames) * stride
     last = start + (lengths - 1 - start).clamp(min=0) // stride * stride
@@ -22,7 +26,8 @@ def spanned(start: Tensor, span: float, lengths: Tensor, frames: int) -> Tensor:
     The steps are (span - 1) / (T - 1): 4.2 for 16 frames of 64, not 4. What lies past the end is the last frame.
     """
     steps = torch.arange(frames, dtype=torch.float64) * ((span - 1) / max(frames - 1, 1))
-    return (start.double()[:, None] + steps).clamp(min=0).minimum(lengths.double()[:, None] - 1).long()
+    places = start.double()[:, None] + steps + WHOLE
+    return places.clamp(min=0).minimum(lengths.double()[:, None] - 1).long()
 
 
 def segmented(places: Tensor, lengths: Tensor) -> Tensor:

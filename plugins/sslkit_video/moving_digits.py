@@ -83,7 +83,7 @@ def drawn(digits: Tensor, motion: Motion, spec: MovingDigits) -> Tensor:
     pictures = digits[motion.digit].repeat_interleave(spec.frames, 0)[:, None]
     grid = F.affine_grid(theta, [len(theta), 1, spec.size, spec.size], align_corners=False)
     frames = F.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
-    videos = (frames * 255).round().to(torch.uint8).unflatten(0, (-1, spec.frames))
+    videos: Tensor = (frames * 255).round().to(torch.uint8).unflatten(0, (-1, spec.frames))
     return videos.transpose(1, 2)
 
 
@@ -128,6 +128,8 @@ class MovingDigitsSource(Source):
 
     def load(self, index: int) -> Tensor:
         """`[1, T, S, S]` uint8."""
+        if self._fits:
+            return self._all[index]
         return drawn(self.digits, Motion(*(part[index : index + 1] for part in self.motion)), self.spec)[0]
 
     def name(self, index: int) -> str:
@@ -149,7 +151,11 @@ class MovingDigitsSource(Source):
 
     def resident(self) -> Tensor | None:
         """All videos, `[N, 1, T, S, S]`, unless they are too many."""
-        return self._all if len(self) * self.spec.frames * self.spec.size**2 <= IN_MEMORY else None
+        return self._all if self._fits else None
+
+    @property
+    def _fits(self) -> bool:
+        return len(self) * self.spec.frames * self.spec.size**2 <= IN_MEMORY
 
     @cached_property
     def _all(self) -> Tensor:

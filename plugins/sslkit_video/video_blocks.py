@@ -24,24 +24,22 @@ class DividedBlock(nn.Module):
     The class token takes part within the moments, once in each, and is the mean of what comes out.
     """
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float, moments: int, prefix: int) -> None:
+    def __init__(self, width: int, heads: int, mlp_ratio: float, prefix: int) -> None:
         super().__init__()
-        self.moments, self.prefix = moments, prefix
+        self.prefix = prefix
         self.temporal_norm1 = norm_layer(width)
         self.temporal_attn = Attention(width, num_heads=heads, qkv_bias=True)
         self.temporal_fc = nn.Linear(width, width)
         self.block = joint_block(width, heads, mlp_ratio)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[B, prefix + T * S, D]` -> the same."""
+    def forward(self, x: Tensor, moments: int) -> Tensor:
+        """`[B, prefix + T * S, D]` of T `moments` -> the same."""
         front, patches = x[:, : self.prefix], x[:, self.prefix :]
-        moving = patches.unflatten(1, (self.moments, -1)).transpose(1, 2).flatten(0, 1)  # [B * S, T, D]
+        moving = patches.unflatten(1, (moments, -1)).transpose(1, 2).flatten(0, 1)  # [B * S, T, D]
         moved = self.temporal_fc(self.temporal_attn(self.temporal_norm1(moving)))
         patches = patches + moved.unflatten(0, (len(x), -1)).transpose(1, 2).flatten(1, 2)
-        fronts = front.repeat_interleave(self.moments, 0)
-        still = torch.cat(
-            [fronts, patches.unflatten(1, (self.moments, -1)).flatten(0, 1)], 1
-        )  # [B * T, S, D]
+        fronts = front.repeat_interleave(moments, 0)
+        still = torch.cat([fronts, patches.unflatten(1, (moments, -1)).flatten(0, 1)], 1)  # [B * T, S, D]
         spatial = self.block
         seen = spatial.attn(spatial.norm1(still)).unflatten(0, (len(x), -1))
         whole = torch.cat([front, patches], 1) + torch.cat(

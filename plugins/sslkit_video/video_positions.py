@@ -6,6 +6,7 @@ import math
 from typing import Literal, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslkit.nn.sincos import flat_positions, grid_positions
@@ -18,9 +19,11 @@ Kind = Literal["sincos", "flat", "learned", "separable"]
 class Positions(nn.Module):
     """One table, or one of places and one of moments; learned ones begin with deviation 0.02 (MAE-ST)."""
 
+    fixed: Tensor
+
     def __init__(self, kind: Kind, grid: Grid, width: int) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.shape, self.width = kind, grid.shape, width
         moments, places = grid.shape[0], math.prod(grid.shape[1:])
         if kind in ("sincos", "flat"):
             fixed = (
@@ -33,12 +36,21 @@ class Positions(nn.Module):
             self.spatial = nn.Parameter(nn.init.trunc_normal_(torch.empty(places, width), std=0.02))
             self.temporal = nn.Parameter(nn.init.trunc_normal_(torch.empty(moments, width), std=0.02))
 
-    def forward(self) -> Tensor:
-        """`[N, D]`."""
+    def forward(self, shape: tuple[int, ...]) -> Tensor:
+        """`[N, D]` for a grid of this `shape`; learned tables of another one are interpolated, fixed ones made anew."""
+        if self.kind in ("sincos", "flat"):
+            return self.fixed if shape == self.shape else self._fixed(shape).to(self.fixed)
         if self.kind == "separable":
-            return (self.temporal[:, None] + self.spatial[None]).flatten(0, 1)
-        table: Tensor = self.table if self.kind == "learned" else self.fixed
-        return table
+            spatial = _resized(self.spatial, self.shape[1:], shape[1:])
+            return (_resized(self.temporal, self.shape[:1], shape[:1])[:, None] + spatial[None]).flatten(0, 1)
+        return _resized(self.table, self.shape, shape)
+
+    def _fixed(self, shape: tuple[int, ...]) -> Tensor:
+        return (
+            grid_positions(self.width, shape)
+            if self.kind == "sincos"
+            else flat_positions(self.width, math.prod(shape))
+        )
 
     @torch.no_grad()
     def begin(self, places: Tensor) -> bool:
@@ -49,3 +61,12 @@ class Positions(nn.Module):
         elif self.kind == "learned":
             self.table.copy_(places.repeat(len(self.table) // len(places), 1))
         return self.kind in ("learned", "separable")
+
+
+def _resized(table: Tensor, old: tuple[int, ...], new: tuple[int, ...]) -> Tensor:
+    """A table `[N, D]` of a grid of shape `old`, linearly interpolated along each axis."""
+    if old == new:
+        return table
+    modes = {1: "linear", 2: "bilinear", 3: "trilinear"}
+    square = table.T.reshape(1, -1, *old)
+    return F.interpolate(square, new, mode=modes[len(old)], align_corners=False)[0].flatten(1).T

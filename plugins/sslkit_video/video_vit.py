@@ -27,7 +27,9 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, channels: int, sides: Sequence[int], width: int) -> None:
         super().__init__()
-        self.proj = nn.Conv3d(channels, width, tuple(sides), tuple(sides))
+        frames, height, cols = sides
+        kernel = (frames, height, cols)
+        self.proj = nn.Conv3d(channels, width, kernel, kernel)
 
     def forward(self, patches: Tensor) -> Tensor:
         """`[B, N, C * t * p * p]` -> `[B, N, D]`."""
@@ -60,8 +62,9 @@ class VideoViTBackbone(Backbone):
     def _block(self) -> nn.Module:
         spec = self.spec
         if spec.attention == "joint":
-            return joint_block(spec.width, spec.heads, spec.mlp_ratio)
-        return DividedBlock(spec.width, spec.heads, spec.mlp_ratio, self.cubes.shape[0], self.prefix)
+            block: nn.Module = joint_block(spec.width, spec.heads, spec.mlp_ratio)
+            return block
+        return DividedBlock(spec.width, spec.heads, spec.mlp_ratio, self.prefix)
 
     def grid(self, size: Size) -> Grid:
         return self.spec.grid(size)
@@ -98,13 +101,14 @@ class VideoViTBackbone(Backbone):
         raise SpecError("timm has no transformers on clips; `sslkit export` writes networks of images only")
 
     def forward(self, requests: Sequence[Request]) -> list[Tokens]:
-        """Passes of as many tokens share a batch."""
+        """Passes of as many tokens and moments share a batch."""
         embedded = [self._embed(request) for request in requests]
         answers: dict[int, Tokens] = {}
-        for length in dict.fromkeys(x.shape[1] for x in embedded):
-            members = [i for i, x in enumerate(embedded) if x.shape[1] == length]
+        keys = [(x.shape[1], self._moments(r)) for r, x in zip(requests, embedded, strict=True)]
+        for key in dict.fromkeys(keys):
+            members = [i for i, one in enumerate(keys) if one == key]
             wanted = {self._number(layer) for i in members for layer in requests[i].layers}
-            last, layers = self._encode(torch.cat([embedded[i] for i in members]), wanted)
+            last, layers = self._encode(torch.cat([embedded[i] for i in members]), key[1], wanted)
             ends = [len(embedded[i]) for i in members]
             split = {layer: values.split(ends) for layer, values in layers.items()}
             for place, (i, values) in enumerate(zip(members, last.split(ends), strict=True)):
@@ -117,17 +121,13 @@ class VideoViTBackbone(Backbone):
         if request.attention:
             raise SpecError("video_vit: does not tell its attention")
         clips = request.image.flatten(0, 1)
-        if self.grid(tuple(clips.shape[2:])).shape != self.cubes.shape:
-            raise SpecError(
-                f"video_vit: was made for clips of {self.cubes} cubelets and got {list(clips.shape[2:])}; "
-                "give all its views one size"
-            )
         patches = grid_patches(clips, self.cubes.sides, channels_first=True)
-        positions = self.positions().to(clips.dtype).expand(len(clips), -1, -1)
+        positions = self.positions(self.grid(tuple(clips.shape[2:])).shape).to(clips.dtype)
+        positions = positions.expand(len(clips), -1, -1)
         if request.mask is not None and request.mode == "drop":
             keep = request.mask.keep.flatten(0, 1)
             patches, positions = _gather(patches, keep), _gather(positions, keep)
-        x = self.patch_embed(patches)
+        x: Tensor = self.patch_embed(patches)
         if request.mask is not None and request.mode == "token":
             assert self.mask_token is not None, "`serve` got every pass"
             x = torch.where(request.mask.hidden.flatten(0, 1)[..., None], self.mask_token.to(x.dtype), x)
@@ -136,11 +136,14 @@ class VideoViTBackbone(Backbone):
             return x
         return torch.cat([self.cls_token.to(x.dtype).expand(len(x), -1, -1), x], dim=1)
 
-    def _encode(self, x: Tensor, wanted: set[int]) -> tuple[Tensor, dict[int, Tensor]]:
+    def _moments(self, request: Request) -> int:
+        return int(request.image.shape[3]) // self.cubes.sides[0]
+
+    def _encode(self, x: Tensor, moments: int, wanted: set[int]) -> tuple[Tensor, dict[int, Tensor]]:
         """The normed last output, and the raw outputs of the wanted blocks."""
         layers: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks):
-            x = block(x)
+            x = block(x, moments) if self.spec.attention == "divided" else block(x)
             if number in wanted:
                 layers[number] = x
         return self.norm(x), layers

@@ -47,7 +47,7 @@ def grid_patches(crops: Tensor, sides: Sequence[int], *, channels_first: bool = 
 
 
 def grid_crops(patches: Tensor, shape: Sequence[int], sides: Sequence[int]) -> Tensor:
-    """The inverse of `grid_patches`, channels fastest, of a grid of this `shape`: the last axes are C and those of crops."""
+    """The inverse of `grid_patches`, channels fastest, for a grid of this `shape`: `[..., C, *axes]`."""
     axes, first = len(sides), patches.ndim - 2
     split = patches.reshape(*patches.shape[:-2], *shape, *sides, -1)
     order = [first + 2 * axes]

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from sslkit.core.view import IMAGE as IMAGE_TYPE
+from sslkit.errors import PluginError
 from sslkit.runtime.parallel import Single
 from sslkit.specs.base import Spec
 from sslkit.specs.check import problems
-from sslkit.specs.families import EvaluatorSpec, TargetSpec, TransformSpec
+from sslkit.specs.families import BackboneSpec, EvaluatorSpec, TargetSpec, TransformSpec
 from sslkit.specs.logging import LogSpec
 from sslkit.specs.run import RunSpec
 from sslkit.specs.views import ViewSpec
 from sslkit.testing.kit_report import Checks, Needs, require
+from sslkit.testing.other_types import network_of, reader_of
 from sslkit.testing.promises import (
     augment_promises,
     backbone_promises,
@@ -35,11 +38,11 @@ from sslkit.train.compose import compose
 
 _PARTS: dict[str, Callable[..., dict[str, object]]] = {
     "backbone": lambda spec: {"backbone": spec, "views": kit_views(spec.takes)},
-    "masker": lambda spec: {"objectives": {"check": _mae(masker=spec)}},
+    "masker": lambda spec: {"objectives": {"check": _mae(masker=spec)}, **_along(spec.axes)},
     "target": lambda spec: {"objectives": {"check": _mae(target=spec)}},
     "objective": lambda spec: {"objectives": {"check": spec}},
     "balancer": lambda spec: {"objectives": {"one": Probe(), "two": Probe(view="local")}, "balance": spec},
-    "source": lambda spec: {"data": spec},
+    "source": lambda spec: {"data": spec, **_read_of(next(iter(spec.streams.values())).type)},
     "augment": lambda spec: {"views": {"global": ViewSpec.model_construct(size=IMAGE, augment=(spec,))}},
     "transform": lambda spec: {"views": {"global": ViewSpec(size=IMAGE), "read": read_by(spec)}},
     "logger": lambda spec: {"log": LogSpec.model_construct(loggers=(spec,))},
@@ -86,6 +89,27 @@ def _trained(run: RunSpec) -> Checks:
         "makes the same step in micro-batches": partial(require_same_step, run, BATCH // 2),
         "makes the same step on two ranks": partial(require_same_on_ranks, run),
     }
+
+
+def _along(axes: tuple[int, ...] | None) -> dict[str, object]:
+    """The fields of a run whose patches have axes that a masker serves; none where images have them."""
+    if axes is None or 2 in axes:
+        return {}
+    return _with(reader_of(axes[0]), f"patches along {axes[0]} axes")
+
+
+def _read_of(stream: str) -> dict[str, object]:
+    """The fields of a run that reads a source whose first stream is of this type; none where that is of images."""
+    return {} if stream == IMAGE_TYPE else _with(network_of(stream), f"streams of {stream}")
+
+
+def _with(network: BackboneSpec | None, what: str) -> dict[str, object]:
+    """Raises PluginError where no network is there."""
+    if network is None:
+        raise PluginError(
+            f"the kit needs a network and a transform for {what}, and no plugin offers both with an example"
+        )
+    return {"backbone": network, "views": kit_views(network.takes)}
 
 
 def read_by(spec: TransformSpec) -> ViewSpec:

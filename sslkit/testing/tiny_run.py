@@ -25,7 +25,8 @@ from sslkit.specs.optimizer import OptimizerSpec
 from sslkit.specs.references import ViewName
 from sslkit.specs.run import RunSpec
 from sslkit.specs.schedule import LearningRateSchedule
-from sslkit.specs.views import ViewSpec
+from sslkit.specs.views import Normalize, ViewSpec
+from sslkit.testing.other_types import Reading, reading_of
 from sslkit.testing.tiny_stream import FIRST, FIRST_STREAM, STREAMS, TOKENS, Letters, sample_of
 
 IMAGE, LOCAL, CHANNELS = 32, 16, 3
@@ -134,8 +135,20 @@ def kit_views(takes: str) -> dict[str, ViewSpec]:
         TOKENS: {"stream": "text", "transform": Letters()},
     }
     if takes not in fields:
-        return {}
+        reading = reading_of(takes)
+        if reading is None:
+            return {}
+        channels = _channels(reading)
+        plain = Normalize(mean=(0.5,) * channels, std=(0.25,) * channels)
+        fields[takes] = {"stream": reading.stream, "transform": reading.transform, "normalize": plain}
     return {n: ViewSpec.model_construct(size=size, crops=2, **fields[takes]) for n, size in sizes.items()}
+
+
+def _channels(reading: Reading) -> int:
+    """Of what its transform makes of the kit's samples."""
+    source = Noise().build("train")
+    transform = reading.transform.build(IMAGE, reading.transform.learn(source, reading.stream))
+    return transform.channels or source.channels_of(reading.stream)
 
 
 def kit_view(takes: str) -> View:

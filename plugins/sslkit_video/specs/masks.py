@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import TYPE_CHECKING, ClassVar, Literal, final
+from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
@@ -76,12 +76,19 @@ class FrameMasker(MaskerSpec):
 
 @final
 class Causal(MaskerSpec):
-    """Hides the last moments: the future is predicted from the past (V-JEPA's causal mask)."""
+    """Hides the last moments: the future is predicted from the past."""
 
+    unchecked: ClassVar[str] = (
+        "it draws nothing, and the kit asks of maskers that images have masks of their own"
+    )
     axes: ClassVar[tuple[int, ...] | None] = (3,)
     kind: Literal["causal"] = "causal"
     ratio: float = Field(0.5, gt=0, lt=1)
     """Share of the moments, rounded down."""
+
+    @classmethod
+    def example(cls) -> Self | None:
+        return None
 
     def build(self, env: Env, view: str) -> Masker:
         from sslkit_video.clip_masks import MomentMasker

@@ -51,7 +51,7 @@ class VideoViT(BackboneSpec):
 
     @classmethod
     def example(cls) -> Self:
-        return cls(tubelet=2, patch=4, width=24, depth=2, heads=2)
+        return cls(tubelet=4, patch=8, width=24, depth=2, heads=2)
 
     @property
     def blocks(self) -> int:

@@ -67,7 +67,9 @@ def _masker() -> MaskerSpec:
 
 def _images(spec: BackboneSpec, size: int, name: str = "images") -> Tensor:
     """`[2, IMAGES, *shape]` of the view that it takes, at this size."""
-    return kit_values(kit_view(spec.takes)._replace(size=size), (2, IMAGES), seeds.generator(0, name, size))
+    view = kit_view(spec.takes)
+    sized = view._replace(size=(size,) * len(view.sides))
+    return kit_values(sized, (2, IMAGES), seeds.generator(0, name, size))
 
 
 def _mask(grid: Grid) -> Mask:

@@ -44,17 +44,17 @@ def _train(spec: SourceSpec) -> Source:
 
 
 def _images(spec: SourceSpec) -> None:
-    source = _train(spec)
+    source, axes = _train(spec), next(iter(spec.streams.values())).axes
     require(len(source) > 0, "has no images")
     resident = source.resident()
     if resident is not None:
-        _pixels(resident, 4, source.channels, "`resident`")
+        _pixels(resident, 2, source.channels, axes, "`resident`")
     for index in _some(source):
         image = source.load(index)
         actual = f"image {index} is {image.dtype} {tuple(image.shape)}"
-        _pixels(image, 3, source.channels, f"image {index}")
+        _pixels(image, 1, source.channels, axes, f"image {index}")
         require(torch.equal(image, source.load(index)), f"image {index} differs when it is loaded again")
-        size = (image.shape[1], image.shape[2])
+        size = (image.shape[-2], image.shape[-1])
         require(source.sizes is None or size in source.sizes, f"{actual}, a size that `sizes` leaves out")
         same = resident is None or (resident.dtype == image.dtype and torch.equal(resident[index], image))
         require(same, f"image {index} differs between `load` and `resident`")
@@ -83,8 +83,9 @@ def _streams(spec: SourceSpec) -> None:
             require(same, f"{name} {index} differs between `read` and `held`")
 
 
-def _pixels(images: Tensor, ndim: int, channels: int, subject: str) -> None:
-    problem = pixel_problem(images, channels)
+def _pixels(images: Tensor, ndim: int, channels: int, axes: int, subject: str) -> None:
+    """`ndim`: dimensions in front of the `axes`, that of channels among them."""
+    problem, ndim = pixel_problem(images, channels, axes), ndim + axes
     require(not problem, f"{subject}: a source gives images as {problem}")
     require(images.ndim == ndim, f"{subject} has {images.ndim} dimensions, expected {ndim}")
 
