@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from typing import Literal, NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -13,8 +13,15 @@ from sslkit.functional.resize import center_crop_box, resize_crop
 from sslkit.interfaces import Draw, Transform, to_float, to_uint8
 from sslkit_video.frame_numbers import by_motion, random_start, segmented, spanned, strided
 
-if TYPE_CHECKING:
-    from sslkit_video.specs.frames import Frames
+
+class Sampling(NamedTuple):
+    """How a clip is cut, as the fields of `frames` say."""
+
+    rule: Literal["stride", "span", "segments", "motion"]
+    stride: int
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
+    flip: float
 
 
 @final
@@ -23,11 +30,11 @@ class Clips(Transform):
 
     channels = 0
 
-    def __init__(self, spec: Frames, sides: Sequence[int]) -> None:
+    def __init__(self, how: Sampling, sides: Sequence[int]) -> None:
         """`sides`: frames, height, width."""
-        self.spec = spec
+        self.how = how
         self.frames, self.height, self.width = sides
-        self.span = spec.stride * self.frames  # VideoMAE `kinetics.py:519`, SlowFast `decoder.py:36`
+        self.span = how.stride * self.frames  # VideoMAE `kinetics.py:519`, SlowFast `decoder.py:36`
 
     def __call__(self, samples: Sequence[Tensor], draw: Draw) -> Tensor:
         """`[B, C, T, H, W]`, of the type of the samples where that is uint8, else float32."""
@@ -35,9 +42,9 @@ class Clips(Transform):
         lengths, heights, widths = (torch.tensor([x.shape[axis] for x in samples]) for axis in (1, 2, 3))
         shares = draw.uniform(self.frames)
         aspect = self.width / self.height
-        ratio = (self.spec.ratio[0] * aspect, self.spec.ratio[1] * aspect)
-        boxes = random_boxes(draw, heights, widths, self.spec.scale, ratio)
-        flips = draw.chance(self.spec.flip)
+        ratio = (self.how.ratio[0] * aspect, self.how.ratio[1] * aspect)
+        boxes = random_boxes(draw, heights, widths, self.how.scale, ratio)
+        flips = draw.chance(self.how.flip)
         clips = self._cut(samples, self.numbers(samples, lengths, shares), boxes)
         return torch.where(flips[:, None, None, None, None].to(clips.device), clips.flip(-1), clips)
 
@@ -50,14 +57,14 @@ class Clips(Transform):
 
     def numbers(self, samples: Sequence[Tensor], lengths: Tensor, shares: Tensor) -> Tensor:
         """`[B, T]` int64, from numbers `shares` `[B, T]` in [0, 1); all but `segments` read the first of a row."""
-        sampling = self.spec.sampling
-        if sampling == "segments":
+        rule = self.how.rule
+        if rule == "segments":
             return segmented(shares, lengths)
-        if sampling == "span":  # a real start, as in SlowFast
+        if rule == "span":  # a real start, as in SlowFast
             return spanned(shares[:, 0] * (lengths - self.span).clamp(min=0), self.span, lengths, self.frames)
         start = random_start(shares[:, 0], lengths, self.span)
-        if sampling == "stride":
-            return strided(start, lengths, self.frames, self.spec.stride)
+        if rule == "stride":
+            return strided(start, lengths, self.frames, self.how.stride)
         return torch.stack([self._moving(x, int(first)) for x, first in zip(samples, start, strict=True)])
 
     def _moving(self, video: Tensor, first: int) -> Tensor:

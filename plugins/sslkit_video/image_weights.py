@@ -4,28 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load
-from torch import Tensor
+from torch import Tensor, nn
 
-from sslkit.plugin import CheckpointError, read_bytes
+from sslkit.plugin import CheckpointError, Grid, read_bytes
+from sslkit_video.video_positions import Positions
 
-if TYPE_CHECKING:
-    from sslkit_video.video_vit import VideoViTBackbone
-
-
-class Inflated(NamedTuple):
-    """What was taken."""
-
-    sentences: tuple[str, ...]
+How = Literal["mean", "center"]
+"""Equal shares of the frames of a cubelet, or all in the middle one."""
 
 
 @torch.no_grad()
-def inflated(net: VideoViTBackbone, path: Path, how: Literal["mean", "center"]) -> Inflated:
+def inflated(net: nn.Module, positions: Positions, grid: Grid, path: Path, how: How) -> tuple[str, ...]:
     """Give `net` the weights in `path`, named as timm's ViT has them, and say what became of them.
 
     Raises:
@@ -38,17 +33,16 @@ def inflated(net: VideoViTBackbone, path: Path, how: Literal["mean", "center"]) 
         raise CheckpointError(
             f"{where}: is no safetensors file ({' '.join(str(error).split())[:200]})"
         ) from None
-    positions = state.pop("pos_embed", None)
-    weights = {
-        name: state[name] for name in net.state_dict() if name in state and name != "patch_embed.proj.weight"
-    }
-    kernel = _kernel(net, state, how, where)
-    _require_blocks(net, weights, where)
+    table = state.pop("pos_embed", None)
+    ours = net.state_dict()
+    weights = {name: state[name] for name in ours if name in state and name != "patch_embed.proj.weight"}
+    kernel = _kernel(ours["patch_embed.proj.weight"], state, how, where)
+    _require_blocks(ours, weights, where)
     net.load_state_dict({**weights, "patch_embed.proj.weight": kernel}, strict=False)
     share = {"mean": "an equal share in each frame", "center": "all in the middle frame"}[how]
-    sentences = [f"backbone: {path.name}: patch embedding inflated to {net.cubes.sides[0]} frames, {share}"]
-    if positions is not None:
-        taken = net.positions.begin(_resampled(net, positions[0], where))
+    sentences = [f"backbone: {path.name}: patch embedding inflated to {grid.sides[0]} frames, {share}"]
+    if table is not None:
+        taken = positions.begin(_resampled(grid, positions.width, table[0], where))
         sentences.append(
             f"backbone: {path.name}: positions "
             + ("repeated in every moment" if taken else "left: those of the spec are fixed")
@@ -56,12 +50,12 @@ def inflated(net: VideoViTBackbone, path: Path, how: Literal["mean", "center"]) 
     left = sorted(state.keys() - weights.keys() - {"patch_embed.proj.weight", "cls_token"})
     if left:
         sentences.append(f"backbone: {path.name}: left: {', '.join(left)}")
-    return Inflated(tuple(sentences))
+    return tuple(sentences)
 
 
-def _kernel(net: VideoViTBackbone, state: Mapping[str, Tensor], how: str, where: str) -> Tensor:
+def _kernel(ours: Tensor, state: Mapping[str, Tensor], how: str, where: str) -> Tensor:
     """`[D, C, t, p, p]`, whose sum over frames is the kernel of the file."""
-    flat, ours = state.get("patch_embed.proj.weight"), net.patch_embed.proj.weight
+    flat = state.get("patch_embed.proj.weight")
     if flat is None:
         raise CheckpointError(
             f"{where}: has no `patch_embed.proj.weight`, so it is no ViT as timm names its weights"
@@ -80,27 +74,28 @@ def _kernel(net: VideoViTBackbone, state: Mapping[str, Tensor], how: str, where:
     return kernel
 
 
-def _require_blocks(net: VideoViTBackbone, weights: Mapping[str, Tensor], where: str) -> None:
-    """Raise CheckpointError unless every block is there, in the sizes of `net`."""
-    for name, ours in net.blocks.state_dict(prefix="blocks.").items():
+def _require_blocks(ours: Mapping[str, Tensor], weights: Mapping[str, Tensor], where: str) -> None:
+    """Raise CheckpointError unless every block is there, in our sizes."""
+    for name in (name for name in ours if name.startswith("blocks.")):
         theirs = weights.get(name)
         if theirs is None:
             raise CheckpointError(f"{where}: has no `{name}`; set `depth` to that of the file")
-        if theirs.shape != ours.shape:
+        if theirs.shape != ours[name].shape:
             raise CheckpointError(
-                f"{where}: `{name}` is {list(theirs.shape)}, expected {list(ours.shape)}; set `width` and `mlp_ratio`"
+                f"{where}: `{name}` is {list(theirs.shape)}, expected {list(ours[name].shape)}; set `width` and "
+                "`mlp_ratio`"
             )
 
 
-def _resampled(net: VideoViTBackbone, table: Tensor, where: str) -> Tensor:
+def _resampled(grid: Grid, width: int, table: Tensor, where: str) -> Tensor:
     """Positions `[S, D]` of one moment, from those of a square grid of patches behind a class token, or none."""
-    rows, cols = net.cubes.shape[1:]
+    rows, cols = grid.shape[1:]
     side = int(len(table) ** 0.5)
     places = table[len(table) - side * side :]
-    if table.shape[-1] != net.dim:
-        raise CheckpointError(f"{where}: `pos_embed` has width {table.shape[-1]}, expected {net.dim}")
+    if table.shape[-1] != width:
+        raise CheckpointError(f"{where}: `pos_embed` has width {table.shape[-1]}, expected {width}")
     if (side, side) == (rows, cols):
         return places
-    square = places.T.reshape(1, net.dim, side, side)
+    square = places.T.reshape(1, width, side, side)
     sized = F.interpolate(square, (rows, cols), mode="bicubic", antialias=True, align_corners=False)
     return sized[0].flatten(1).T

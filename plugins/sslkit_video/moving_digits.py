@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 import torch
@@ -17,9 +17,6 @@ from torch import Tensor
 
 from sslkit.interfaces import Source, digest, seeds, stacked
 
-if TYPE_CHECKING:
-    from sslkit_video.specs.sources import MovingDigits
-
 DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
 SPEEDS = ("slow", "middle", "fast")
 TURNS = ("left", "none", "right")
@@ -27,6 +24,16 @@ IN_MEMORY = 1 << 30
 """Bytes of videos that are kept, drawn once; more are drawn when they are read."""
 AT_ONCE = 256
 """Videos that are drawn together."""
+
+
+class Shape(NamedTuple):
+    """Of all videos, as the fields of `moving_digits` say."""
+
+    frames: int
+    size: int
+    digit: int
+    speeds: tuple[float, float, float]
+    turn: float
 
 
 class Motion(NamedTuple):
@@ -65,25 +72,26 @@ def bounced(place: Tensor, room: float) -> Tensor:
     return torch.minimum(around, 2 * room - around)
 
 
-def drawn(digits: Tensor, motion: Motion, spec: MovingDigits) -> Tensor:
+def drawn(digits: Tensor, motion: Motion, shape: Shape) -> Tensor:
     """The videos `[N, 1, T, S, S]` uint8 of `motion`; `digits` `[M, 8, 8]` float32 in [0, 1]."""
-    after = torch.arange(spec.frames, dtype=torch.float32) - (spec.frames - 1) / 2
-    room = spec.size - spec.digit
+    after = torch.arange(shape.frames, dtype=torch.float32) - (shape.frames - 1) / 2
+    room = shape.size - shape.digit
     heading = motion.direction * (2 * math.pi / len(DIRECTIONS))
     step = (
-        torch.stack([heading.cos(), heading.sin()], dim=-1) * torch.tensor(spec.speeds)[motion.speed][:, None]
+        torch.stack([heading.cos(), heading.sin()], dim=-1)
+        * torch.tensor(shape.speeds)[motion.speed][:, None]
     )
     corner = bounced(motion.middle[:, None] * room + step[:, None] * after[:, None], room)  # [N, T, 2]
-    turn = motion.angle[:, None] + (motion.turning[:, None] - 1) * math.radians(spec.turn) * after
-    center = (corner + spec.digit / 2) * (2 / spec.size) - 1
-    scale = spec.size / spec.digit
+    turn = motion.angle[:, None] + (motion.turning[:, None] - 1) * math.radians(shape.turn) * after
+    center = (corner + shape.digit / 2) * (2 / shape.size) - 1
+    scale = shape.size / shape.digit
     cos, sin = turn.cos() * scale, turn.sin() * scale
     rows = torch.stack([torch.stack([cos, sin], -1), torch.stack([-sin, cos], -1)], -2)  # [N, T, 2, 2]
     theta = torch.cat([rows, -(rows @ center[..., None])], dim=-1).flatten(0, 1)
-    pictures = digits[motion.digit].repeat_interleave(spec.frames, 0)[:, None]
-    grid = F.affine_grid(theta, [len(theta), 1, spec.size, spec.size], align_corners=False)
+    pictures = digits[motion.digit].repeat_interleave(shape.frames, 0)[:, None]
+    grid = F.affine_grid(theta, [len(theta), 1, shape.size, shape.size], align_corners=False)
     frames = F.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
-    videos: Tensor = (frames * 255).round().to(torch.uint8).unflatten(0, (-1, spec.frames))
+    videos: Tensor = (frames * 255).round().to(torch.uint8).unflatten(0, (-1, shape.frames))
     return videos.transpose(1, 2)
 
 
@@ -110,18 +118,17 @@ class MovingDigitsSource(Source):
         "turning": TURNS,
     }
 
-    def __init__(self, spec: MovingDigits, split: str) -> None:
-        self.spec, self.split = spec, split
+    def __init__(self, shape: Shape, split: str, count: int, seed: int) -> None:
+        self.shape, self.split = shape, split
         self.digits, labels = _digits(split)
-        count = spec.videos if split == "train" else spec.test_videos
-        self.motion = motions(len(labels), count, spec.seed, split)
+        self.motion = motions(len(labels), count, seed, split)
         self.labels = labels[self.motion.digit]
         self.attributes = {
             "direction": self.motion.direction,
             "speed": self.motion.speed,
             "turning": self.motion.turning,
         }
-        self.sizes = frozenset({(spec.size, spec.size)})
+        self.sizes = frozenset({(shape.size, shape.size)})
 
     def __len__(self) -> int:
         return len(self.motion.digit)
@@ -130,16 +137,14 @@ class MovingDigitsSource(Source):
         """`[1, T, S, S]` uint8."""
         if self._fits:
             return self._all[index]
-        return drawn(self.digits, Motion(*(part[index : index + 1] for part in self.motion)), self.spec)[0]
+        return drawn(self.digits, Motion(*(part[index : index + 1] for part in self.motion)), self.shape)[0]
 
     def name(self, index: int) -> str:
         return f"moving digits, {self.split} video {index}"
 
     def digests(self) -> NDArray[np.uint8]:
         """Over what is drawn and how, so that no video need be drawn."""
-        how = repr(
-            (self.spec.frames, self.spec.size, self.spec.digit, self.spec.speeds, self.spec.turn)
-        ).encode()
+        how = repr(tuple(self.shape)).encode()
         parts = [part.reshape(len(self), -1).numpy() for part in self.motion[1:]]
         digits = self.digits[self.motion.digit].numpy()
         return stacked(
@@ -155,11 +160,11 @@ class MovingDigitsSource(Source):
 
     @property
     def _fits(self) -> bool:
-        return len(self) * self.spec.frames * self.spec.size**2 <= IN_MEMORY
+        return len(self) * self.shape.frames * self.shape.size**2 <= IN_MEMORY
 
     @cached_property
     def _all(self) -> Tensor:
         chunks = [
             Motion(*parts) for parts in zip(*(part.split(AT_ONCE) for part in self.motion), strict=True)
         ]
-        return torch.cat([drawn(self.digits, chunk, self.spec) for chunk in chunks])
+        return torch.cat([drawn(self.digits, chunk, self.shape) for chunk in chunks])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, final
+from pathlib import Path
+from typing import Literal, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -13,12 +14,24 @@ from sslkit.functional.patches import grid_patches
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.nn.initialization import xavier
 from sslkit.plugin import Grid, Size, SpecError, View
-from sslkit_video.image_weights import Inflated, inflated
+from sslkit_video.image_weights import How, inflated
+from sslkit_video.specs.cubes import cubes
 from sslkit_video.video_blocks import DividedBlock, joint_block, norm_layer
-from sslkit_video.video_positions import Positions
+from sslkit_video.video_positions import Kind, Positions
 
-if TYPE_CHECKING:
-    from sslkit_video.specs.networks import VideoViT
+
+class VideoShape(NamedTuple):
+    """The network, as the fields of `video_vit` say."""
+
+    tubelet: int
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: float
+    class_token: bool
+    attention: Literal["joint", "divided"]
+    positions: Kind
 
 
 @final
@@ -40,34 +53,37 @@ class PatchEmbed(nn.Module):
 class VideoViTBackbone(Backbone):
     """Cubelets, positions, blocks, a norm. Hidden cubelets are left out, or replaced by a mask token."""
 
-    def __init__(self, spec: VideoViT, view: View) -> None:
+    def __init__(
+        self, shape: VideoShape, view: View, checkpoint: Path | None = None, how: How = "mean"
+    ) -> None:
+        """`checkpoint`: weights of images to begin with; `how` they are inflated."""
         super().__init__()
-        self.spec = spec
-        self.cubes = spec.grid(view.sides)
-        self.dim, self.depth, self.prefix = spec.width, spec.depth, int(spec.class_token)
-        self.patch_embed = PatchEmbed(view.channels, self.cubes.sides, spec.width)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, spec.width)) if spec.class_token else None
+        self.shape = shape
+        self.cubes = cubes(view.sides, shape.tubelet, shape.patch)
+        self.dim, self.depth, self.prefix = shape.width, shape.depth, int(shape.class_token)
+        self.patch_embed = PatchEmbed(view.channels, self.cubes.sides, shape.width)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width)) if shape.class_token else None
         self.mask_token: nn.Parameter | None = None
-        self.positions = Positions(spec.positions, self.cubes, spec.width)
-        self.blocks = nn.ModuleList([self._block() for _ in range(spec.depth)])
-        self.norm = norm_layer(spec.width)
+        self.positions = Positions(shape.positions, self.cubes, shape.width)
+        self.blocks = nn.ModuleList([self._block() for _ in range(shape.depth)])
+        self.norm = norm_layer(shape.width)
         xavier(self.blocks)
         nn.init.xavier_uniform_(self.patch_embed.proj.weight.flatten(1))
         if self.cls_token is not None:
             nn.init.normal_(self.cls_token, std=0.02)
-        self.taken: Inflated | None = None
-        if spec.checkpoint is not None:
-            self.taken = inflated(self, spec.checkpoint.expanduser(), spec.inflate)
+        self.taken: tuple[str, ...] = ()
+        if checkpoint is not None:
+            self.taken = inflated(self, self.positions, self.cubes, checkpoint, how)
 
     def _block(self) -> nn.Module:
-        spec = self.spec
-        if spec.attention == "joint":
-            block: nn.Module = joint_block(spec.width, spec.heads, spec.mlp_ratio)
+        shape = self.shape
+        if shape.attention == "joint":
+            block: nn.Module = joint_block(shape.width, shape.heads, shape.mlp_ratio)
             return block
-        return DividedBlock(spec.width, spec.heads, spec.mlp_ratio, self.prefix)
+        return DividedBlock(shape.width, shape.heads, shape.mlp_ratio, self.prefix)
 
     def grid(self, size: Size) -> Grid:
-        return self.spec.grid(size)
+        return cubes(size, self.shape.tubelet, self.shape.patch)
 
     def serve(self, passes: Sequence[Encode]) -> None:
         """Make a mask token only where a pass puts it in.
@@ -76,7 +92,7 @@ class VideoViTBackbone(Backbone):
             SpecError: a pass leaves cubelets out, which divided attention cannot.
         """
         modes = {p.mode for p in passes if p.mask is not None}
-        if "drop" in modes and self.spec.attention == "divided":
+        if "drop" in modes and self.shape.attention == "divided":
             raise SpecError(
                 "video_vit: `attention: divided` needs every token, and an objective leaves hidden ones out; "
                 "use `attention: joint`, or an objective with mask tokens, such as `simmim`"
@@ -85,7 +101,7 @@ class VideoViTBackbone(Backbone):
             self.mask_token = nn.Parameter(nn.init.trunc_normal_(torch.empty(1, 1, self.dim), std=0.02))
 
     def notes(self) -> Sequence[str]:
-        return () if self.taken is None else self.taken.sentences
+        return self.taken
 
     def units(self) -> Sequence[nn.Module]:
         return list(self.blocks)
@@ -143,7 +159,7 @@ class VideoViTBackbone(Backbone):
         """The normed last output, and the raw outputs of the wanted blocks."""
         layers: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks):
-            x = block(x, moments) if self.spec.attention == "divided" else block(x)
+            x = block(x, moments) if self.shape.attention == "divided" else block(x)
             if number in wanted:
                 layers[number] = x
         return self.norm(x), layers

@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 import math
+from typing import Protocol
 
 import torch
 from torch import Tensor
-
-from sslkit.core.random_stream import Draw
 
 ATTEMPTS = 10
 """Boxes tried before the central one is taken (torchvision `RandomResizedCrop.get_params`)."""
 
 
+class Uniform(Protocol):
+    """What numbers are drawn from: a `Draw`."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of what is drawn."""
+
+    @property
+    def device(self) -> torch.device:
+        """Of what is drawn."""
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Numbers in [low, high), `[*self.shape, *shape]`."""
+
+
 def random_boxes(
-    draw: Draw,
+    draw: Uniform,
     height: int | Tensor,
     width: int | Tensor,
     scale: tuple[float, float],
@@ -39,7 +53,7 @@ def random_boxes(
     return torch.where(fits.any(-1, keepdim=True), torch.cat([start, size], -1), fallback)
 
 
-def _column(value: int | Tensor, draw: Draw) -> Tensor:
+def _column(value: int | Tensor, draw: Uniform) -> Tensor:
     """`[B, 1]`."""
     return (value if isinstance(value, Tensor) else torch.full(draw.shape, value, device=draw.device))[
         :, None

@@ -63,6 +63,7 @@ class Frames(TransformSpec):
             yield Problem("stride", "has no effect, as `segments` reach over the whole video; leave it out")
 
     def build(self, size: Size, learned: str) -> Transform:
-        from sslkit_video.clips import Clips
+        from sslkit_video.clips import Clips, Sampling
 
-        return Clips(self, sides_of(size, 3))
+        how = Sampling(self.sampling, self.stride, self.scale, self.ratio, self.flip)
+        return Clips(how, sides_of(size, 3))

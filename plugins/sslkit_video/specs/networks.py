@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 
 from pydantic import Field
 
-from sslkit.plugin import BackboneSpec, Grid, Problem, SpecError, sides_of
+from sslkit.plugin import BackboneSpec, Grid, Problem
+from sslkit_video.specs.cubes import cubes
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Backbone
@@ -58,13 +59,7 @@ class VideoViT(BackboneSpec):
         return self.depth
 
     def grid(self, size: Size) -> Grid:
-        sides, cube = sides_of(size, 3), (self.tubelet, self.patch, self.patch)
-        for side, extent, what in zip(sides, cube, ("frames", "rows", "columns"), strict=True):
-            if side % extent or side < extent:
-                raise SpecError(
-                    f"video_vit: {side} {what} cannot be cut in cubelets of {extent}; use a multiple as the view's size"
-                )
-        return Grid.of(tuple(side // extent for side, extent in zip(sides, cube, strict=True)), cube)
+        return cubes(size, self.tubelet, self.patch)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """The heads divide the width, and weights are there and have somewhere to go."""
@@ -80,6 +75,8 @@ class VideoViT(BackboneSpec):
             yield Problem("inflate", "is for a `checkpoint`; give that too, or leave this out")
 
     def build(self, view: View) -> Backbone:
-        from sslkit_video.video_vit import VideoViTBackbone
+        from sslkit_video.video_vit import VideoShape, VideoViTBackbone
 
-        return VideoViTBackbone(self, view)
+        shape = VideoShape(**{name: getattr(self, name) for name in VideoShape._fields})
+        checkpoint = None if self.checkpoint is None else self.checkpoint.expanduser()
+        return VideoViTBackbone(shape, view, checkpoint, self.inflate)

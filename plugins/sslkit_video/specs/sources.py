@@ -62,6 +62,9 @@ class MovingDigits(SourceSpec):
             yield Problem("speeds", f"are below the room to move, {self.size - self.digit} pixels")
 
     def build(self, split: str) -> Source:
-        from sslkit_video.moving_digits import MovingDigitsSource
+        from sslkit_video.moving_digits import MovingDigitsSource, Shape
 
-        return MovingDigitsSource(self, split)
+        shape = Shape(self.frames, self.size, self.digit, self.speeds, self.turn)
+        return MovingDigitsSource(
+            shape, split, self.videos if split == "train" else self.test_videos, self.seed
+        )

@@ -11,7 +11,7 @@ from torchvision.transforms.v2 import functional as V
 from sslkit import RandomResizedCrop, Resize
 from sslkit.core.augment import to_uint8
 from sslkit.core.random_stream import Draw
-from sslkit_augments.crop import random_boxes
+from sslkit.functional.random_boxes import random_boxes
 
 COUNT = 4000
 RATIO = (3 / 4, 4 / 3)

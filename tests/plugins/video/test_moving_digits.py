@@ -42,7 +42,7 @@ def test_digits_move_as_their_labels_say(source):
     expected = source.attributes["direction"] * (2 * math.pi / 8)
     away = (heading - expected + math.pi) % (2 * math.pi) - math.pi
     assert away[even].abs().max() < 0.2
-    speeds = torch.tensor(source.spec.speeds)[source.attributes["speed"]]
+    speeds = torch.tensor(source.shape.speeds)[source.attributes["speed"]]
     assert (steps[:, 0].norm(dim=-1) - speeds)[even].abs().max() < 0.1
 
 
