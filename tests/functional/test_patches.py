@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,6 +11,8 @@ from hypothesis import strategies as st
 
 from sslkit.functional.patches import (
     conv_patches,
+    grid_crops,
+    grid_patches,
     patch_statistics,
     patchify,
     pixel_shuffle_order,
@@ -75,3 +79,33 @@ def test_statistics_are_those_of_normalized_pixels_in_mae(golden):
 )
 def test_losses_leave_half_precision_only(given_type, expected):
     assert at_least_float32(torch.ones(2, dtype=given_type)).dtype == expected
+
+
+AXES = st.integers(1, 4).flatmap(
+    lambda axes: st.lists(st.tuples(st.integers(1, 3), st.integers(1, 3)), min_size=axes, max_size=axes)
+)
+
+
+@given(cuts=AXES, channels=st.integers(1, 3))
+def test_crops_of_any_axes_are_cut_and_put_together(cuts, channels):
+    shape, sides = (tuple(numbers) for numbers in zip(*cuts, strict=True))
+    whole = (2, channels, *(count * side for count, side in cuts))
+    crops = torch.arange(torch.Size(whole).numel(), dtype=torch.float32).reshape(whole)
+    patches = grid_patches(crops, sides)
+    assert patches.shape == (2, math.prod(shape), math.prod(sides) * channels)
+    assert torch.equal(grid_crops(patches, shape, sides), crops)
+
+
+def test_patches_of_two_axes_are_those_of_images():
+    images = torch.randn(2, 3, 3, 8, 12, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(grid_patches(images, (4, 4)), patchify(images, 4))
+    assert torch.equal(grid_patches(images[0], (4, 4), channels_first=True), conv_patches(images[0], 4))
+
+
+def test_cubelets_in_the_order_of_a_kernel_are_a_convolution():
+    generator = torch.Generator().manual_seed(0)
+    clips = torch.randn(2, 3, 4, 8, 12, generator=generator, dtype=torch.float64)
+    kernel = torch.randn(5, 3, 2, 4, 4, generator=generator, dtype=torch.float64)
+    expected = torch.nn.functional.conv3d(clips, kernel, stride=(2, 4, 4)).flatten(2).mT
+    tokens = grid_patches(clips, (2, 4, 4), channels_first=True) @ kernel.flatten(1).T
+    assert torch.allclose(tokens, expected)

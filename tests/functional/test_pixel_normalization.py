@@ -43,3 +43,15 @@ def test_any_number_of_channels_is_shown_in_three(channels, shown):
     assert torch.equal(as_rgb(pixels), pixels[:, :, shown])
     triple = [channels - 1, 0, channels // 2]
     assert torch.equal(as_rgb(pixels, triple), pixels[:, :, triple])
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_channels_are_in_front_of_as_many_axes_as_are_said(axes):
+    """Of clips of three frames, statistics of three channels would fit the wrong axis and raise nothing."""
+    mean, std = (0.1, 0.5, 0.9), (0.5, 1.0, 2.0)
+    crops = torch.rand(2, 3, *(3,) * axes, generator=torch.Generator().manual_seed(0))
+    values = normalized(crops, mean, std, axes)
+    for channel in range(3):
+        expected = (crops[:, channel] - mean[channel]) / std[channel]
+        assert torch.allclose(values[:, channel], expected)
+    assert torch.allclose(unnormalized(values, mean, std, axes), crops, atol=1e-6)

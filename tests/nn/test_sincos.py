@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from sslkit.nn.sincos import sincos_positions
+from sslkit.nn.sincos import grid_positions, sincos_positions
 
 
 @pytest.mark.parametrize(("name", "class_token"), [("table_cls", True), ("table_nocls", False)])
@@ -38,3 +40,31 @@ def test_grids_need_not_be_square():
 def test_width_must_be_a_multiple_of_four():
     with pytest.raises(ValueError, match="multiple of 4, found 6"):
         sincos_positions(6, 2, 2)
+
+
+def test_positions_of_two_axes_are_those_of_images():
+    assert torch.equal(grid_positions(16, (3, 5)), sincos_positions(16, 3, 5))
+    table = grid_positions(16, (3, 5), class_token=True)
+    assert torch.equal(table, sincos_positions(16, 3, 5, class_token=True))
+
+
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 4), (2, 2, 2, 2)])
+@pytest.mark.parametrize("dim", [16, 24, 30])
+def test_every_place_of_any_grid_has_a_code_of_its_own(shape, dim):
+    table = grid_positions(dim, shape)
+    assert table.shape == (math.prod(shape), dim)
+    apart = torch.cdist(table, table) + torch.eye(len(table)) * 9
+    assert apart.min() > 0.1
+    assert not grid_positions(dim, shape, class_token=True)[0].any()
+
+
+def test_the_last_axis_comes_first():
+    """Places that differ in the first axis only have the same code up to its part."""
+    table = grid_positions(24, (2, 3, 4)).reshape(2, 3, 4, 24)
+    assert torch.equal(table[0, ..., :16], table[1, ..., :16])
+    assert torch.equal(table[:, :, :1, 8:], table[:, :, 1:2, 8:])
+
+
+def test_a_width_that_holds_no_wave_of_each_axis_is_refused():
+    with pytest.raises(ValueError, match="3 axes need a larger width than 4"):
+        grid_positions(4, (2, 2, 2))
