@@ -11,7 +11,7 @@ WhyMissing = Callable[[str, str], str]
 
 ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science")
-    | {"webdataset": "sslkit-shards"}
+    | dict.fromkeys(("webdataset", "hf"), "sslkit-shards")
     | dict.fromkeys(("class_captions", "caption_table", "caption_files", "caption_column"), "sslkit-text")
     | {"moving_digits": "sslkit-video"},
     "transform": dict.fromkeys(("bpe", "masked_bpe"), "sslkit-text") | {"frames": "sslkit-video"},

@@ -12,6 +12,7 @@ from sslkit.plugin import DataError, read_text
 
 NAMED = 8
 """Classes that a message names."""
+ADVICE = "name the member that has it with `label`, such as cls or json:class, or leave labels out by `label: null`"
 
 
 def class_file(path: Path) -> tuple[str, ...]:
@@ -46,13 +47,16 @@ def classes_of(texts: Sequence[str], most: int, where: str) -> tuple[str, ...]:
     return tuple(map(str, range(largest + 1)))
 
 
-def numbers_of(texts: Sequence[str], classes: Sequence[str], name: Callable[[int], str]) -> Tensor:
+def numbers_of(
+    texts: Sequence[str], classes: Sequence[str], name: Callable[[int], str], advice: str = ADVICE
+) -> Tensor:
     """Places of labels among `classes`, `[N]` int64. A number that is no name of a class counts them.
 
     Args:
         texts: of the labels.
         classes: their names.
         name: of a sample, for errors.
+        advice: what to do where samples have no label.
 
     Raises:
         DataError: a sample has no label, or one that is no class.
@@ -70,8 +74,7 @@ def numbers_of(texts: Sequence[str], classes: Sequence[str], name: Callable[[int
             )
         missing = sum(not text for text in texts)
         raise DataError(
-            f"{name(place)}: has no label ({missing:,} of {len(texts):,} samples have none); name the member that has "
-            "it with `label`, such as cls or json:class, or leave labels out by `label: null`"
+            f"{name(place)}: has no label ({missing:,} of {len(texts):,} samples have none); {advice}"
         )
     return torch.tensor(numbers, dtype=torch.int64)
 

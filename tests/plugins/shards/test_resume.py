@@ -15,10 +15,12 @@ from sslkit.data.decoding_workers import Loading
 from sslkit.data.loaders import WorkerFeed
 from sslkit.data.sampler import BatchShare, Order
 from sslkit.specs.views import ViewSpec
+from sslkit_shards.specs.hf import HuggingFace
 from sslkit_shards.specs.webdataset import WebDataset
 from tests import tiny
 from tests.distributed.forked import on_ranks, sslkit
 from tests.plugins.shards import killed_rank
+from tests.plugins.shards.hf_sets import dataset_of, save
 from tests.plugins.shards.tars import members_of, png, write_shards, write_tar
 from tests.train.test_kill import killed_and_whole, outcome
 
@@ -29,9 +31,11 @@ STEPS = sum(COUNTS) // BATCH
 VIEWS = {"g": View(8, 1, 1, (0.0,), (1.0,))}
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
+@pytest.fixture(scope="module", params=["webdataset", "hf"])
+def source(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("shards")
+    if request.param == "hf":
+        return HuggingFace(path=str(save(folder / "set", sum(COUNTS), COUNTS)), channels=1).build("train")
     write_shards(folder, COUNTS)
     return WebDataset(shards=str(folder), channels=1).build("train")
 
@@ -111,6 +115,19 @@ def test_a_run_that_is_killed_twice_ends_as_if_it_had_not_been(tmp_path):
     for run in ("cut", "whole"):
         skipped = (tmp_path / run / "skipped.txt").read_text()
         assert "/2.tar/0009.png" in skipped, "an unreadable sample is listed by shard and key"
+
+
+@pytest.mark.slow
+def test_a_run_on_rows_of_hugging_face_that_is_killed_ends_as_if_it_had_not_been(tmp_path):
+    images = [png(i, 8 + i % 2) for i in range(sum(COUNTS))]
+    images[9] = images[9][:40]
+    dataset_of(images).save_to_disk(str(tmp_path / "set"))
+    data = {"kind": "hf", "path": str(tmp_path / "set"), "channels": 1}
+    fields = run_fields(tmp_path, workers=2, steps=24, checkpoint={"every": "3 steps"}) | {"data": data}
+    killed, whole = killed_and_whole(tmp_path, fields, kills=2, seed=1)
+    assert killed == whole
+    for run in ("cut", "whole"):
+        assert "set train row 9" in (tmp_path / run / "skipped.txt").read_text()
 
 
 @pytest.mark.slow
