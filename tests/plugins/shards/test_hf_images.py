@@ -28,7 +28,7 @@ def binary(images, kind="binary"):
 
 
 def by_path(paths):
-    cells = [{"bytes": None, "path": path} for path in paths]
+    cells = [None if path is None else {"bytes": None, "path": path} for path in paths]
     return datasets.Dataset.from_dict(
         {"image": cells}, features=datasets.Features({"image": datasets.Image()})
     )
