@@ -18,7 +18,10 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "backbone": {"text_transformer": "sslkit-text", "video_vit": "sslkit-video"},
     "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video"),
     "target": {"cubelet": "sslkit-video"},
-    "objective": dict.fromkeys(("clip", "siglip", "mlm"), "sslkit-text") | {"videomae": "sslkit-video"},
+    "objective": dict.fromkeys(
+        ("clip", "siglip", "mlm", "albef", "itc", "itm", "cross_mlm", "text_mim"), "sslkit-text"
+    )
+    | {"videomae": "sslkit-video"},
     "evaluator": dict.fromkeys(("zero_shot", "image_text_retrieval", "modality_gap"), "sslkit-text"),
 }
 """Kinds of this project that a distribution of its own brings."""

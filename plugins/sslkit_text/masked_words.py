@@ -32,6 +32,13 @@ class WordHead(nn.Module):
         return logits
 
 
+def rank_share(asked: Tensor) -> Tensor:
+    """What makes the mean over ranks of each one's mean over the tokens `asked` that of one process."""
+    count = asked.sum().float()
+    every = all_rows(count[None])
+    return count / every.mean().clamp(min=1 / len(every))
+
+
 @final
 class MaskedWordsObjective(Objective):
     """Cross-entropy of the hidden tokens, mean over those of all ranks."""
@@ -55,9 +62,8 @@ class MaskedWordsObjective(Objective):
         labels = hidden.where(hidden != self.pad, IGNORED)
         logits = self.head(tokens[0].patch)
         asked = labels != IGNORED
-        count = asked.sum().float()
-        every = all_rows(count[None])
-        loss = mlm(logits, labels) * (count / every.mean().clamp(min=1 / len(every)))
+        loss = mlm(logits, labels) * rank_share(asked)
         with torch.no_grad():
+            count = asked.sum().float()
             right = ((logits.argmax(-1) == labels) & asked).sum() / count.clamp(min=1)
         return Output(loss, {"accuracy": right, "hidden": count / asked.numel()})

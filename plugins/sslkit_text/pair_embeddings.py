@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sslkit.interfaces import Request, Rows, Subject, bytes_of, text_of
 from sslkit.plugin import DataError
+from sslkit_text.albef import ALBEFObjective
 from sslkit_text.captioned_source import BETWEEN
 from sslkit_text.pair_objective import PairObjective
 
@@ -40,9 +41,13 @@ class PairEmbeddings:
         """
         self.subject = subject
         self.system, self.env = subject.system()
-        pairs = {key: one for key, one in self.system.objectives.items() if isinstance(one, PairObjective)}
+        pairs = {
+            key: one
+            for key, one in self.system.objectives.items()
+            if isinstance(one, PairObjective) or (isinstance(one, ALBEFObjective) and one.fusion.contrast)
+        }
         if (name is None and not pairs) or (name is not None and name not in pairs):
-            wanted = "a clip or siglip objective" if name is None else f"a clip or siglip objective {name!r}"
+            wanted = "an objective of pairs" if name is None else f"an objective of pairs {name!r}"
             has = ", ".join(pairs) or "none"
             raise DataError(f"this evaluator needs {wanted}, and the run has {has}")
         self.objective = next(iter(pairs.values())) if name is None else pairs[name]

@@ -22,6 +22,11 @@ KINDS = {
         "clip": "sslkit_text.specs.pairs:CLIP",
         "siglip": "sslkit_text.specs.pairs:SigLIP",
         "mlm": "sslkit_text.specs.masked_words:MLM",
+        "albef": "sslkit_text.specs.albef:ALBEF",
+        "itc": "sslkit_text.specs.albef_terms:ITC",
+        "itm": "sslkit_text.specs.albef_terms:ITM",
+        "cross_mlm": "sslkit_text.specs.albef_terms:CrossMLM",
+        "text_mim": "sslkit_text.specs.text_mim:TextMIM",
     },
     "evaluator": {
         "zero_shot": "sslkit_text.specs.scores:ZeroShot",
@@ -35,11 +40,14 @@ KINDS = {
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The kinds of this package."""
+    from sslkit_text.specs.albef import ALBEF
+    from sslkit_text.specs.albef_terms import ITC, ITM, CrossMLM
     from sslkit_text.specs.captions import CaptionColumn, CaptionFiles, CaptionTable, ClassCaptions
     from sslkit_text.specs.masked_words import MLM
     from sslkit_text.specs.networks import TextTransformer
     from sslkit_text.specs.pairs import CLIP, SigLIP
     from sslkit_text.specs.scores import ImageTextRetrieval, ModalityGap, ZeroShot
+    from sslkit_text.specs.text_mim import TextMIM
     from sslkit_text.specs.words import BPE, MaskedBPE
 
     sources: list[type[Spec]] = [ClassCaptions, CaptionTable, CaptionFiles, CaptionColumn]
@@ -51,6 +59,11 @@ def sslkit_specs() -> Iterable[type[Spec]]:
         CLIP,
         SigLIP,
         MLM,
+        ALBEF,
+        ITC,
+        ITM,
+        CrossMLM,
+        TextMIM,
         ZeroShot,
         ImageTextRetrieval,
         ModalityGap,

@@ -38,6 +38,7 @@ CONTEXT.set_forkserver_preload(
         "tests.distributed.python_run_worker",
         "tests.distributed.signal_worker",
         "tests.distributed.srun_worker",
+        "tests.distributed.text_worker",
         "tests.distributed.token_cache_worker",
         "tests.distributed.worker",
         "torch._dynamo",

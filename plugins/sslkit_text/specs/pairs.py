@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self, final
 from pydantic import Field
 
 from sslkit.plugin import NetName, ObjectiveSpec, Problem, ViewName, suggest
+from sslkit_text.specs.albef import ALBEF
+from sslkit_text.specs.albef_terms import ITC
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Objective
@@ -116,19 +118,18 @@ class SigLIP(ObjectiveSpec):
         return PairObjective(pairs, env, loss, self.dim, self.scale, self.bias, self.max_scale)
 
 
-KINDS = frozenset({"clip", "siglip"})
+KINDS = frozenset({"clip", "siglip", "albef", "itc"})
 """Objectives whose embeddings evaluators read."""
+PAIRS = "an objective of pairs (`clip`, `siglip`, `itc` or `albef`)"
 
 
 def pair_problems(objective: str | None, run: RunSpec) -> Iterator[Problem]:
     """What an evaluator of pairs finds missing in `run`; `objective` is the name that it was given."""
     names = [term.name for term in run.all_terms() if term.spec.kind_name() in KINDS]
     if not names:
-        yield Problem("", "needs a `clip` or `siglip` objective, and this run has none")
+        yield Problem("", f"needs {PAIRS}, and this run has none")
     elif objective is not None and objective not in names:
-        yield Problem(
-            "objective", f"{objective!r} is no `clip` or `siglip` objective. {suggest(objective, names)}"
-        )
+        yield Problem("objective", f"{objective!r} is not {PAIRS}. {suggest(objective, names)}")
 
 
 def caption_problems(objective: str | None, run: RunSpec) -> Iterator[Problem]:
@@ -136,7 +137,7 @@ def caption_problems(objective: str | None, run: RunSpec) -> Iterator[Problem]:
     problems = list(pair_problems(objective, run))
     yield from problems
     specs = [term.spec for term in run.all_terms() if objective in (None, term.name)]
-    names = [spec.text_view for spec in specs if isinstance(spec, CLIP | SigLIP)]
+    names = [spec.text_view for spec in specs if isinstance(spec, CLIP | SigLIP | ITC | ALBEF)]
     view = run.views.get(names[0]) if names and not problems else None
     if view is not None and view.stream_in(run.data) not in run.data.streams:
         yield Problem(

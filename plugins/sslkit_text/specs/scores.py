@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sslkit.interfaces import Evaluator
     from sslkit.plugin import RunSpec
 
-UNCHECKED = "it reads the embeddings of a clip or siglip objective"
+UNCHECKED = "it reads the embeddings of an objective of pairs"
 
 
 @final
@@ -32,7 +32,7 @@ class ZeroShot(EvaluatorSpec):
     names: Mapping[str, str] = {}
     """Words for classes, by name. Default: the name itself."""
     objective: str | None = None
-    """The `clip` or `siglip` objective whose embeddings are compared. Default: the run's first."""
+    """The objective of pairs whose embeddings are compared. Default: the run's first."""
 
     @classmethod
     def example(cls) -> Self | None:
@@ -64,7 +64,7 @@ class ImageTextRetrieval(EvaluatorSpec):
     ks: tuple[Count, ...] = Field((1, 5, 10), min_length=1)
     """Depths."""
     objective: str | None = None
-    """The `clip` or `siglip` objective whose embeddings are compared. Default: the run's first."""
+    """The objective of pairs whose embeddings are compared. Default: the run's first."""
 
     @classmethod
     def example(cls) -> Self | None:
@@ -95,7 +95,7 @@ class ModalityGap(EvaluatorSpec):
     unchecked: ClassVar[str] = UNCHECKED
     kind: Literal["modality_gap"] = "modality_gap"
     objective: str | None = None
-    """The `clip` or `siglip` objective whose embeddings are compared. Default: the run's first."""
+    """The objective of pairs whose embeddings are compared. Default: the run's first."""
 
     @classmethod
     def example(cls) -> Self | None:

@@ -65,7 +65,7 @@ def test_evaluators_need_pairs(tmp_path, kind):
         balance={"kind": "fixed"},
         evaluate=[{"kind": kind}],
     )
-    assert "needs a `clip` or `siglip` objective" in messages(run)["evaluate.0"]
+    assert "needs an objective of pairs (`clip`" in messages(run)["evaluate.0"]
 
 
 def test_evaluators_name_an_objective_of_pairs(tmp_path):
