@@ -56,17 +56,17 @@ class TextMIMObjective(Objective):
         assert seen.mask is not None, "the system samples a mask for every pass that names a masker"
         with torch.no_grad():
             goal = self.target(seen, *more)
-        picked = self.head(seen._replace(patch=self._told(seen, text)), seen.mask), seen.mask.pick(goal)
+        picked = self.head(seen._replace(patch=self._guided(seen, text)), seen.mask), seen.mask.pick(goal)
         scores = self.target.score(*picked)
         with torch.no_grad():
             metrics = self.target.metrics(*picked, seen.mask.per_image > 0)
         return Output(seen.mask.mean(scores), metrics, scores=scores.detach())
 
-    def _told(self, seen: Tokens, text: Tokens) -> Tensor:
+    def _guided(self, seen: Tokens, text: Tokens) -> Tensor:
         """Patches `[V, B, N, D]` that have attended to the words of their image."""
         crops = len(seen.patch)
         words = text.patch[0].repeat(crops, 1, 1)
         visible = (text.image[0] != self.pad).repeat(crops, 1)
         patches = self.network(seen.patch.flatten(0, 1), None, words, visible)
-        told: Tensor = patches.unflatten(0, seen.patch.shape[:2])
-        return told
+        guided: Tensor = patches.unflatten(0, seen.patch.shape[:2])
+        return guided
