@@ -18,7 +18,7 @@ from torchvision.io import decode_image
 
 from sslkit.plugin import DataError, read_bytes
 from sslkit_sources.cifar10_files import CIFAR10_BATCHES, cifar10_parquet, cifar10_problem
-from sslkit_sources.parquet import read_images
+from sslkit_sources.parquet_images import read_images
 from sslkit_sources.parquet_labels import read_labels
 from sslkit_sources.resident_source import ResidentSource
 

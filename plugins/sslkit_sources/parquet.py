@@ -5,23 +5,21 @@ from __future__ import annotations
 import bisect
 import copy
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, final
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sslkit.interfaces import SIZE, Decoder, Source, digest, digests_within, fingerprint_of, stacked, state_of
+from sslkit.interfaces import Blocks, Decoder, Source, digest, digests_within, fingerprint_of, state_of
 from sslkit.plugin import DataError, SplitSpec, names_of
 from sslkit_sources.attributes import encode
-from sslkit_sources.parquet_columns import read_column
 from sslkit_sources.parquet_files import parquet_files, parquet_problem
+from sslkit_sources.parquet_images import GroupCache, Images, group_images, held_images
 from sslkit_sources.parquet_labels import read_attributes, read_groups, read_labels
 
 
@@ -37,6 +35,8 @@ class Columns(NamedTuple):
     """That integer labels may count up to."""
     group: str | None = None
     """What stays together in a split that is drawn."""
+    window: int | None = None
+    """Row groups whose images are mixed with each other, and that a process keeps. None: images are held in memory."""
 
 
 def parquet(
@@ -73,7 +73,7 @@ def drawn_rows(whole: ParquetSource, draw: SplitSpec, split: str) -> ParquetSour
 
 @final
 class ParquetSource(Source):
-    """Encoded images in memory, decoded on access.
+    """Encoded images in memory or in row groups, decoded on access.
 
     A forked worker shares the memory; a spawned one reads the files again rather than receive the rows.
     """
@@ -94,7 +94,7 @@ class ParquetSource(Source):
         self._states = [state_of(path) for path in self.files]
         self._rows: list[NDArray[np.int64]] | None = None
         self._parts = self._images()
-        self._ends = _ends(self._parts)
+        self._ends, self.blocks = _ends(self._parts), self._in_blocks()
         if not self._ends[-1]:
             raise DataError(f"{self.files[0]}: holds no rows; expected an image in each")
         self.labels, self.classes = read_labels(self.files, columns.label, classes, columns.max_classes)
@@ -113,8 +113,8 @@ class ParquetSource(Source):
         rows = kept - np.array([0, *self._ends])[files]
         part = copy.copy(self)
         part._rows = [rows[files == file] for file in range(len(self.files))]
-        part._parts = [part._chosen(images, file) for file, images in enumerate(self._parts)]
-        part._ends = _ends(part._parts)
+        part._parts = [images.chosen(rows) for images, rows in zip(self._parts, part._rows, strict=True)]
+        part._ends, part.blocks = _ends(part._parts), part._in_blocks()
         part.labels = None if self.labels is None else self.labels[kept]
         part.attributes = {name: values[kept] for name, values in self.attributes.items()}
         return part
@@ -124,7 +124,7 @@ class ParquetSource(Source):
         every = enumerate(zip(self.files, self._states, self._parts, strict=True))
         return np.concatenate(
             [
-                digests_within(path, self._column(file), state, partial(_hashed, part))
+                digests_within(path, self._column(file), state, part.digests)
                 for file, (path, state, part) in every
             ]
         )
@@ -136,18 +136,25 @@ class ParquetSource(Source):
         vars(self).update(state)
         self._parts = self._images()
 
-    def _images(self) -> list[pa.ChunkedArray]:
+    def _images(self) -> list[Images]:
         """Of each file, those that are kept."""
-        return [
-            self._chosen(read_images(path, self.columns.image), file) for file, path in enumerate(self.files)
-        ]
-
-    def _chosen(self, images: pa.ChunkedArray, file: int) -> pa.ChunkedArray:
+        column, window = self.columns.image, self.columns.window
+        parts: list[Images]
+        if window is None:
+            parts = [held_images(path, column) for path in self.files]
+        else:
+            cache = GroupCache(column, window + 1)  # and one more, where two windows meet
+            parts = [group_images(path, cache) for path in self.files]
         if self._rows is None:
-            return images
-        kept = np.zeros(len(images), dtype=np.bool_)
-        kept[self._rows[file]] = True
-        return images.filter(pa.array(kept))
+            return parts
+        return [images.chosen(rows) for images, rows in zip(parts, self._rows, strict=True)]
+
+    def _in_blocks(self) -> Blocks | None:
+        """How many images each row group has, where they are read by these."""
+        if self.columns.window is None:
+            return None
+        sizes = [size for images in self._parts for size in images.group_sizes() if size]
+        return Blocks(sizes, self.columns.window)
 
     def _column(self, file: int) -> str:
         """What the digests of a file are kept under."""
@@ -160,7 +167,7 @@ class ParquetSource(Source):
     def encoded(self, index: int) -> tuple[bytes, str]:
         """The bytes of image `index`, and its file and row."""
         part, row = self._place(index)
-        data = self._parts[part][row].as_py()
+        data = self._parts[part].cell(row)
         if data is None:
             raise DataError(f"{self.name(index)}: column {self.columns.image!r} holds no bytes")
         return data, self.name(index)
@@ -171,57 +178,16 @@ class ParquetSource(Source):
     def name(self, index: int) -> str:
         """File and row."""
         part, row = self._place(index)
-        return f"{self.files[part]} row {row if self._rows is None else self._rows[part][row]}"
+        return f"{self.files[part]} row {self._parts[part].rows[row]}"
 
     def _place(self, index: int) -> tuple[int, int]:
         part = bisect.bisect_right(self._ends, index)
         return part, index - (self._ends[part - 1] if part else 0)
 
 
-def _ends(parts: Sequence[pa.ChunkedArray]) -> list[int]:
+def _ends(parts: Sequence[Images]) -> list[int]:
     """Where the images of each file end among all."""
     return list(accumulate(map(len, parts)))
-
-
-def _hashed(images: pa.ChunkedArray) -> NDArray[np.uint8]:
-    """`[N, 16]`; zeros for empty cells."""
-    values = (value.as_buffer() for chunk in images.chunks for value in chunk)
-    return stacked([bytes(SIZE) if value is None else digest(memoryview(value)) for value in values])
-
-
-def read_images(path: Path, column: str) -> pa.ChunkedArray:
-    """The encoded images of `column`.
-
-    Raises:
-        DataError: the file is no parquet file, or the column is missing or holds something else.
-    """
-    images = read_column(path, column, "image_column")
-    if pa.types.is_struct(images.type) and images.type.get_field_index("bytes") >= 0:
-        images = _embedded(images, f"{path}: column {column!r}")
-    if not (pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type)):
-        raise DataError(
-            f"{path}: column {column!r} holds {images.type}; expected encoded images, as binary or as a "
-            "struct with a field `bytes`. Name another column with `image_column`."
-        )
-    return images
-
-
-def _embedded(images: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """The field `bytes`. Raises DataError where every row has a path in its place, and the images lie elsewhere."""
-    encoded = pc.struct_field(images, "bytes")
-    paths = pc.struct_field(images, "path") if images.type.get_field_index("path") >= 0 else None
-    if (
-        len(encoded)
-        and encoded.null_count == len(encoded)
-        and paths is not None
-        and paths.null_count < len(paths)
-    ):
-        raise DataError(
-            f"{where} holds paths, such as {paths.drop_null()[0].as_py()!r}, and no bytes; name that folder with "
-            "`kind: folder`, or write the images into the file: map `datasets.table.embed_table_storage` over the data "
-            "set in the format 'arrow' before `to_parquet`"
-        )
-    return encoded
 
 
 def _existing(entries: Sequence[Path]) -> list[Path]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @final
 class Parquet(SourceSpec):
-    """Encoded images in the rows of parquet files, as on the Hugging Face hub. Their bytes stay in memory."""
+    """Encoded images in the rows of parquet files, as on the Hugging Face hub."""
 
     unchecked: ClassVar[str] = "it reads parquet files of images"
     kind: Literal["parquet"] = "parquet"
@@ -38,6 +38,11 @@ class Parquet(SourceSpec):
     """Column of what `split: {by: group}` keeps together, such as a patient: whole numbers or text."""
     attributes: tuple[str, ...] = ()
     """Columns of further labels, for `probing`: whole numbers, truth values or text; empty cells are unknown."""
+    order: Literal["whole", "groups"] = "whole"
+    """`whole`: all encoded images are in memory and mixed. `groups`: each epoch mixes the images of `window` row groups
+    at a time, and a process keeps no more of them."""
+    window: int = Field(16, ge=1)
+    """Row groups whose images are mixed with each other, with `order: groups`."""
     channels: int = Field(3, ge=1)
     """Channels of every image. 1 and 3: gray and color. Others: as many samples of a pixel, or pages, as files have."""
     convert: bool = True
@@ -90,6 +95,8 @@ class Parquet(SourceSpec):
     def unused(self, run: RunSpec) -> Iterator[Problem]:
         if self.group_column is not None and (self.split is None or self.split.by != "group"):
             yield Problem("group_column", "has no effect without `split: {by: group}`; leave it out")
+        if self.order == "whole":
+            yield Problem("window", "has no effect without `order: groups`; set that too, or leave this out")
 
     def build(self, split: str) -> Source | None:
         from sslkit.interfaces import settled_decoder
@@ -114,7 +121,12 @@ class Parquet(SourceSpec):
         if not files:
             return None
         columns = Columns(
-            self.image_column, self.label_column, self.attributes, self.max_classes, self.group_column
+            self.image_column,
+            self.label_column,
+            self.attributes,
+            self.max_classes,
+            self.group_column,
+            self.window if self.order == "groups" else None,
         )
         source = parquet(files, columns, decoder_of(self), train)
         return drawn_rows(source, self.split, split) if self.split else source
