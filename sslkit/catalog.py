@@ -13,7 +13,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science")
     | dict.fromkeys(("webdataset", "hf"), "sslkit-shards")
     | dict.fromkeys(("class_captions", "caption_table", "caption_files", "caption_column"), "sslkit-text")
-    | {"moving_digits": "sslkit-video"},
+    | dict.fromkeys(("moving_digits", "video_folder", "frame_folders"), "sslkit-video"),
     "transform": dict.fromkeys(("bpe", "masked_bpe"), "sslkit-text") | {"frames": "sslkit-video"},
     "backbone": {"text_transformer": "sslkit-text", "video_vit": "sslkit-video"},
     "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video"),

@@ -7,7 +7,11 @@ from collections.abc import Iterable, Mapping
 from sslkit.plugin import Spec, hookimpl
 
 KINDS: Mapping[str, Mapping[str, str]] = {
-    "source": {"moving_digits": "sslkit_video.specs.sources:MovingDigits"},
+    "source": {
+        "moving_digits": "sslkit_video.specs.sources:MovingDigits",
+        "video_folder": "sslkit_video.specs.files:VideoFolder",
+        "frame_folders": "sslkit_video.specs.files:FrameFolders",
+    },
     "transform": {"frames": "sslkit_video.specs.frames:Frames"},
     "backbone": {"video_vit": "sslkit_video.specs.networks:VideoViT"},
     "masker": {
@@ -25,10 +29,23 @@ KINDS: Mapping[str, Mapping[str, str]] = {
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The kinds of this package."""
+    from sslkit_video.specs.files import FrameFolders, VideoFolder
     from sslkit_video.specs.frames import Frames
     from sslkit_video.specs.masked import Cubelet, VideoMAE
     from sslkit_video.specs.masks import Causal, FrameMasker, MotionMasker, Tube
     from sslkit_video.specs.networks import VideoViT
     from sslkit_video.specs.sources import MovingDigits
 
-    return [MovingDigits, Frames, VideoViT, Tube, FrameMasker, Causal, MotionMasker, Cubelet, VideoMAE]
+    return [
+        MovingDigits,
+        VideoFolder,
+        FrameFolders,
+        Frames,
+        VideoViT,
+        Tube,
+        FrameMasker,
+        Causal,
+        MotionMasker,
+        Cubelet,
+        VideoMAE,
+    ]
