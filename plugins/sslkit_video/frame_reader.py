@@ -55,12 +55,12 @@ class FrameReader(NamedTuple):
         files = self.parts(path)
         if len(files) < len(timeline.times):
             raise DataError(f"{path}: has {len(files)} frames, and had {len(timeline.times)} before")
-        chosen = [files[int(number)] for number in numbers]
-        frames = [self.decoder(read_bytes(file), str(file)) for file in chosen]
-        for file, frame in zip(chosen, frames, strict=True):
+        asked = [files[int(number)] for number in numbers]
+        frames = [self.decoder(read_bytes(file), str(file)) for file in asked]
+        for file, frame in zip(asked, frames, strict=True):
             if (frame.shape, frame.dtype) != (frames[0].shape, frames[0].dtype):
                 raise DataError(
-                    f"{file}: is {frame.shape[2]} x {frame.shape[1]} ({frame.dtype}), unlike {chosen[0].name}, which "
+                    f"{file}: is {frame.shape[2]} x {frame.shape[1]} ({frame.dtype}), unlike {asked[0].name}, which "
                     f"is {frames[0].shape[2]} x {frames[0].shape[1]} ({frames[0].dtype}); frames of a video are alike"
                 )
         return torch.stack(frames, dim=1)
