@@ -89,10 +89,12 @@ from sslkit_maskers.specs.unguided import MixtureMasker as MixtureMasker
 from sslkit_maskers.specs.unguided import RandomMasker as RandomMasker
 from sslkit_maskers.specs.unguided import UnitMasker as UnitMasker
 from sslkit_objectives.specs.anchor import Anchor as Anchor
+from sslkit_objectives.specs.capi import CAPI as CAPI
 from sslkit_objectives.specs.contrastive import InfoNCE as InfoNCE
 from sslkit_objectives.specs.contrastive import MoCoV2 as MoCoV2
 from sslkit_objectives.specs.contrastive import MoCoV3 as MoCoV3
 from sslkit_objectives.specs.contrastive import SimCLR as SimCLR
+from sslkit_objectives.specs.dense_cl import DenseCL as DenseCL
 from sslkit_objectives.specs.dino import DINO as DINO
 from sslkit_objectives.specs.dinov2 import DINOv2 as DINOv2
 from sslkit_objectives.specs.distill import Distill as Distill
@@ -115,6 +117,7 @@ from sslkit_objectives.specs.masked import SimMIM as SimMIM
 from sslkit_objectives.specs.masked_distillation import MaskedDistillation as MaskedDistillation
 from sslkit_objectives.specs.moments import WMSE as WMSE
 from sslkit_objectives.specs.moments import TiCo as TiCo
+from sslkit_objectives.specs.msn import MSN as MSN
 from sslkit_objectives.specs.nnclr import NNCLR as NNCLR
 from sslkit_objectives.specs.regularizers import KoLeo as KoLeo
 from sslkit_objectives.specs.regularizers import SIGReg as SIGReg

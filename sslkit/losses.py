@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sslkit.functional.albef_terms import itc, itm, mlm
+from sslkit.functional.dense_contrast import dense_similarity
 from sslkit.functional.distillation_losses import between_crops, centered, cross_entropy
 from sslkit.functional.feature_targets import plain_layer_norm
 from sslkit.functional.info_nce import Gather, gathered, nearest, similarity, unit
@@ -28,6 +29,8 @@ from sslkit.functional.joint_embedding_losses import (
     wmse,
 )
 from sslkit.functional.koleo import koleo
+from sslkit.functional.masked_siamese import msn_terms, sharpened
+from sslkit.functional.online_clustering import assignment_error, balanced_assignments
 from sslkit.functional.pair_losses import clip, siglip
 from sslkit.functional.patches import patch_statistics, patchify
 from sslkit.functional.regression_losses import regression
@@ -38,8 +41,10 @@ from sslkit.functional.vicreg_terms import covariance, uniformity, variance
 __all__ = [
     "barlow_twins",
     "byol",
+    "capi",
     "clip",
     "covariance",
+    "dense_cl",
     "dino",
     "ibot",
     "ijepa",
@@ -50,6 +55,7 @@ __all__ = [
     "lejepa",
     "mae",
     "mlm",
+    "msn",
     "nnclr",
     "nt_xent",
     "siglip",
@@ -248,6 +254,67 @@ def ijepa(predictions_BTD: Tensor, teacher_BTD: Tensor) -> Tensor:
         teacher_BTD: tokens of the same patches of whole images, after its last norm; they get no gradient.
     """
     return regression(predictions_BTD, plain_layer_norm(teacher_BTD.detach()), "smooth_l1", 1.0).mean()
+
+
+def msn(
+    anchors_SBD: Tensor,
+    targets_BD: Tensor,
+    prototypes_KD: Tensor,
+    *,
+    temperature: float = 0.1,
+    sharpen: float = 0.25,
+    iterations: int = 3,
+    me_max: float = 1.0,
+) -> Tensor:
+    """MSN: anchors predict the prototypes of a target crop, and all prototypes are used. Defaults: `msn_vits16.yaml`.
+
+    Args:
+        anchors_SBD: embeddings of S crops, of any length.
+        targets_BD: a moving average's of another crop of each image; they get no gradient.
+        prototypes_KD: of any length; targets give them no gradient.
+        temperature: what cosines are divided by.
+        sharpen: T of targets.
+        iterations: of Sinkhorn-Knopp on targets; 0 for none.
+        me_max: weight of ln K less the entropy of the mean prediction, of all ranks.
+    """
+    prototypes = unit(prototypes_KD)
+    goal = sharpened(unit(targets_BD.detach()) @ prototypes.detach().mT, temperature, sharpen, iterations)
+    terms = msn_terms(unit(anchors_SBD) @ prototypes.mT, goal, temperature)
+    return terms["prediction"] + me_max * terms["me_max"]
+
+
+def dense_cl(
+    queries_BND: Tensor,
+    keys_BMD: Tensor,
+    matches_BN: Tensor,
+    queue_KD: Tensor,
+    temperature: Tensor | float = 0.2,
+) -> Tensor:
+    """DenseCL's loss of patches, mean over all of them; `info_nce` with `in_batch=False` is that of images.
+
+    Args:
+        queries_BND: dense embeddings of one crop, of any length.
+        keys_BMD: a moving average's of another crop.
+        matches_BN: which key belongs to each query: the one with the largest cosine of backbone features.
+        queue_KD: earlier keys of length 1, one an image: the mean over its patches.
+        temperature: what cosines are divided by (DenseCL: 0.2).
+    """
+    return info_nce_of(dense_similarity(queries_BND, keys_BMD, matches_BN, queue_KD), temperature)
+
+
+def capi(
+    logits_PBK: Tensor, temperature: float = 0.12, target_temperature: float = 0.06, *, positionwise: bool = True
+) -> Tensor:
+    """CAPI's clustering loss: a head's predictions against their balanced assignments, mean over patches.
+
+    Args:
+        logits_PBK: of the head, for P positions of B images.
+        temperature: of predictions (CAPI: 0.12).
+        target_temperature: of assignments (CAPI: 0.06).
+        positionwise: prototypes are shared by the images at each position apart (CAPI), or by all patches.
+    """
+    goal = balanced_assignments(logits_PBK, target_temperature, positionwise=positionwise)
+    return assignment_error(logits_PBK / temperature, goal).mean()
 
 
 def _of_hidden(errors_BN: Tensor, hidden_BN: Tensor) -> Tensor:

@@ -16,6 +16,20 @@ EVERY = {
     "tico": {"kind": "tico", "projector": HEAD},
     "wmse": {"kind": "wmse", "projector": {"hidden": 16, "out": 4}, "size": 16},
     "nnclr": {"kind": "nnclr", "projector": HEAD, "predictor": HEAD, "support": 40},
+    "msn": {
+        "kind": "msn",
+        "local": None,
+        "prototypes": 6,
+        "head": {"layers": 2, "hidden": 16, "bottleneck": 8},
+        "masker": {"kind": "random", "ratio": 0.5},
+    },
+    "dense_cl": {"kind": "dense_cl", "projector": HEAD, "dense_projector": HEAD, "queue": 40},
+    "capi": {
+        "kind": "capi",
+        "prototypes": 6,
+        "masker": {"kind": "random", "ratio": 0.5},
+        "predictor": {"depth": 1, "width": 16, "heads": 2},
+    },
     "byol_crops": {"kind": "byol", "projector": HEAD, "predictor": HEAD, "predictor_per": "crop"},
     "dinov2": {
         "kind": "dinov2",

@@ -78,7 +78,7 @@ def objective_kinds():
 
 COMPARING = {
     "simclr", "moco_v3", "infonce", "byol", "simsiam", "barlow_twins", "vicreg", "swav", "lejepa",
-    "nnclr", "tico", "wmse",
+    "nnclr", "tico", "wmse", "msn", "capi",
     "variance_covariance", "uniformity", "koleo", "sigreg", "hybrid", "dino", "dinov2", "clip", "siglip",
 }  # fmt: skip
 """By themselves, or by the batch norm of their heads, as their examples have them."""
