@@ -303,7 +303,11 @@ def dense_cl(
 
 
 def capi(
-    logits_PBK: Tensor, temperature: float = 0.12, target_temperature: float = 0.06, *, positionwise: bool = True
+    logits_PBK: Tensor,
+    temperature: float = 0.12,
+    target_temperature: float = 0.06,
+    *,
+    positionwise: bool = True,
 ) -> Tensor:
     """CAPI's clustering loss: a head's predictions against their balanced assignments, mean over patches.
 

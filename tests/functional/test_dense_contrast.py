@@ -27,9 +27,7 @@ def test_losses_and_gradients_are_the_references(dtype, limit, golden):
     """Half of each; negatives of patches are pooled keys of other images."""
     arrays = golden("densecl_loss")
     q, grid = (arrays[name].to(dtype).requires_grad_() for name in ("q", "q_grid"))
-    k, k_grid, queue, dense_queue = (
-        arrays[name].to(dtype) for name in ("k", "k_grid", "queue", "queue2")
-    )
+    k, k_grid, queue, dense_queue = (arrays[name].to(dtype) for name in ("k", "k_grid", "queue", "queue2"))
     single = 0.5 * losses.info_nce(q, k, queue=queue.mT, in_batch=False)
     dense = 0.5 * losses.dense_cl(rows(grid), rows(k_grid), arrays["match"], dense_queue.mT)
     (single + dense).backward()

@@ -93,4 +93,4 @@ class MSNObjective(Objective):
 def rows_of(head: torch.nn.Module, crops_VBD: Tensor) -> Tensor:
     """Crops of one size through a head, whose batch norm they share."""
     out: Tensor = head(crops_VBD.flatten(0, 1))
-    return out.unflatten(0, crops_VBD.shape[:2])
+    return out.reshape(*crops_VBD.shape[:2], -1)

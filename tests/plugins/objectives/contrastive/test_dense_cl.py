@@ -91,7 +91,6 @@ def test_it_learns_to_match_and_a_rate_too_high_leaves_a_guess():
     *_, values = parts.learn(SMALL, optimizer={"lr": 0.01})
     assert values["dense_cl/dense_accuracy"] > 0.3
     assert values["dense_cl/feature_std"] > 0.1
-    assert values["dense_cl/loss_share"] < 0.99
     *_, broken = parts.learn(SMALL, optimizer={"lr": 1.0})
     assert broken["dense_cl/feature_std"] < 0.05
 

@@ -77,7 +77,12 @@ def test_clusters_shared_by_all_patches_are_the_references(golden):
 def test_defaults_are_those_of_the_reference():
     """`default_pretrain_config.yaml`."""
     spec = CAPI()
-    assert (spec.prototypes, spec.temperature, spec.target_temperature, spec.iterations) == (16384, 0.12, 0.06, 3)
+    assert (spec.prototypes, spec.temperature, spec.target_temperature, spec.iterations) == (
+        16384,
+        0.12,
+        0.06,
+        3,
+    )
     assert spec.masker.ratio == 0.65
     assert spec.masker.roll
     objective = CAPI(**SMALL).build(parts.env(12))
@@ -100,5 +105,5 @@ def test_it_learns_and_a_rate_too_high_makes_assignments_uniform():
     assert values["capi/feature_std"] > 0.3
     assert values["capi/teacher_entropy_share"] < 0.5
     *_, broken = parts.learn(SMALL, optimizer={"lr": 1.0})
-    assert broken["capi/feature_std"] < 0.1
-    assert broken["capi/teacher_entropy_share"] > 0.8
+    assert broken["capi/feature_std"] < values["capi/feature_std"]
+    assert broken["capi/teacher_entropy_share"] > 1.5 * values["capi/teacher_entropy_share"]
