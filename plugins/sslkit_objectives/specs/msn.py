@@ -26,7 +26,7 @@ class MSN(ObjectiveSpec):
 
     kind: Literal["msn"] = "msn"
     view: ViewName = "global"
-    """View of masked anchors (MSN: 1 crop of 224 pixels). Its last crop is the target, unless there is `target_view`."""
+    """View of masked anchors (MSN: 1 crop of 224 pixels). Its last crop is the target, unless `target_view` is set."""
     target_view: ViewName | None = None
     """View of the target, of 1 crop; then all crops of `view` are anchors, and no pass is wasted."""
     local: ViewName | None = "local"
