@@ -96,7 +96,7 @@ def special_tokens(learned: str, names: Mapping[str, str | None]) -> dict[str, i
 
 
 def read_tokenizer(learned: str) -> Tokenizer:
-    """The tokenizer of this JSON, for which names of special tokens in a text are words like others.
+    """The tokenizer of this JSON, for which names of special tokens in a text are words and a text has one encoding.
 
     Raises:
         SpecError: it is none.
@@ -107,5 +107,7 @@ def read_tokenizer(learned: str) -> Tokenizer:
         raise SpecError(f"bpe: this is no tokenizer.json of Hugging Face's tokenizers: {error}") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
+    if isinstance(tokenizer.model, models.BPE):
+        tokenizer.model.dropout = None  # it draws from no seed, so a resumed run would read other tokens
     tokenizer.encode_special_tokens = True  # or a caption with "[END]" in it would end there
     return tokenizer

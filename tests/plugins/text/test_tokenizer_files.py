@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from sslkit.interfaces import Draw, bytes_of
 from sslkit.plugin import SpecError
 from sslkit_text.specs.words import BPE, MaskedBPE
-from sslkit_text.vocabulary import USUAL, special_tokens
+from sslkit_text.vocabulary import USUAL, read_tokenizer, special_tokens
 from tests.plugins.text.pictures import captioned
 
 TEXTS = ["a photo of a cat", "a photo of a dog", "two cats and a dog"] * 4
@@ -63,6 +63,17 @@ def test_special_tokens_go_by_their_usual_names(form):
     facts = special_tokens(learned, NO_NAMES)
     assert {role: facts[role] for role in ROLES if role in facts} == expected
     assert facts["vocabulary"] == Tokenizer.from_str(learned).get_vocab_size()
+
+
+def test_dropout_of_a_file_is_off_since_it_has_no_seed():
+    tokenizer = Tokenizer.from_str(FORMS["roberta"][0])
+    tokenizer.model.dropout = 0.5
+    dropping = tokenizer.to_str()
+    encodings = {tuple(Tokenizer.from_str(dropping).encode(TEXTS[0]).ids) for _ in range(20)}
+    assert len(encodings) > 1, "the package itself drops"
+    read = {tuple(read_tokenizer(dropping).encode(TEXTS[0]).ids) for _ in range(20)}
+    assert read == {tuple(read_tokenizer(FORMS["roberta"][0]).encode(TEXTS[0]).ids)}
+    assert rows(dropping, [TEXTS[0]]).equal(rows(FORMS["roberta"][0], [TEXTS[0]]))
 
 
 @pytest.mark.parametrize("form", FORMS)
