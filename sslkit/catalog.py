@@ -17,11 +17,24 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "transform": dict.fromkeys(("bpe", "masked_bpe"), "sslkit-text") | {"frames": "sslkit-video"},
     "backbone": {"text_transformer": "sslkit-text", "video_vit": "sslkit-video"},
     "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video"),
-    "target": {"cubelet": "sslkit-video"},
+    "target": dict.fromkeys(("cubelet", "optical_flow"), "sslkit-video"),
+    "augment": {"reorder": "sslkit-video"},
     "objective": dict.fromkeys(
         ("clip", "siglip", "mlm", "albef", "itc", "itm", "cross_mlm", "text_mim"), "sslkit-text"
     )
-    | {"videomae": "sslkit-video"},
+    | dict.fromkeys(
+        (
+            "videomae",
+            "temporal_infonce",
+            "temporal_byol",
+            "temporal_consistency",
+            "arrow_of_time",
+            "frame_order",
+            "flow",
+            "vjepa",
+        ),
+        "sslkit-video",
+    ),
     "evaluator": dict.fromkeys(("zero_shot", "image_text_retrieval", "modality_gap"), "sslkit-text"),
 }
 """Kinds of this project that a distribution of its own brings."""

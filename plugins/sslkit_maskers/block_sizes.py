@@ -30,8 +30,10 @@ def block_size(grid: Grid, share: float, scale: Bounds, aspect: Bounds, edges: b
     """The block at `share` of the way through both ranges (I-JEPA `src/masks/multiblock.py:56-70`).
 
     One number gives both, so the largest blocks are the tallest too. Without `edges` a block is at most a row and a
-    column smaller than the grid.
+    column smaller than the grid. With them a block of the whole area is the grid, whatever its aspect.
     """
+    if edges and scale == (1.0, 1.0):
+        return Size(grid.rows, grid.cols)
     area = int(grid.patches * (scale[0] + share * (scale[1] - scale[0])))
     tall = aspect[0] + share * (aspect[1] - aspect[0])
     rest = 0 if edges else 1

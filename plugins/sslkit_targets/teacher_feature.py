@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import NamedTuple, final
 
 import torch
-from einops import repeat
 from torch import Tensor
 
 from sslkit.functional.feature_targets import plain_layer_norm, principal_colors, spread
@@ -49,7 +48,7 @@ class FeatureTarget(Target):
         self.dim = env.net(features.net).dim * (1 if features.average else max(1, len(features.blocks)))
         shown = env.view(view)
         self.register_buffer("weights", torch.tensor(features.weights), persistent=False)
-        self.normalize = PixelNormalization(shown.mean, shown.std)
+        self.normalize = PixelNormalization(shown.mean, shown.std, len(shown.sides))
 
     def forward(self, seen: Tokens, *more: Tokens) -> Tensor:
         """`[V, B, N, dim]`, in at least float32 (data2vec `engine_for_cyclical.py:66-99`)."""
@@ -81,6 +80,8 @@ class FeatureTarget(Target):
     def _colors(self, features: Tensor, goal: Tensor) -> Tensor:
         """A square for each patch, normalized as the view's images are."""
         colors = principal_colors(features, goal, self.normalize.channels)
-        sides = {"h": self.grid.rows, "p": self.grid.patch, "q": self.grid.patch}
-        image: Tensor = self.normalize(repeat(colors, "v b (h w) c -> v b c (h p) (w q)", **sides))
-        return image
+        image = colors.unflatten(-2, self.grid.shape).movedim(-1, 2)
+        for axis, side in enumerate(self.grid.sides, start=3):
+            image = image.repeat_interleave(side, dim=axis)
+        painted: Tensor = self.normalize(image)
+        return painted

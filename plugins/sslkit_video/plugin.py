@@ -20,8 +20,21 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "causal": "sslkit_video.specs.masks:Causal",
         "motion": "sslkit_video.specs.masks:MotionMasker",
     },
-    "target": {"cubelet": "sslkit_video.specs.masked:Cubelet"},
-    "objective": {"videomae": "sslkit_video.specs.masked:VideoMAE"},
+    "target": {
+        "cubelet": "sslkit_video.specs.masked:Cubelet",
+        "optical_flow": "sslkit_video.specs.motion:OpticalFlow",
+    },
+    "objective": {
+        "videomae": "sslkit_video.specs.masked:VideoMAE",
+        "temporal_infonce": "sslkit_video.specs.temporal:TemporalInfoNCE",
+        "temporal_byol": "sslkit_video.specs.temporal:TemporalBYOL",
+        "temporal_consistency": "sslkit_video.specs.temporal:TemporalConsistency",
+        "arrow_of_time": "sslkit_video.specs.order:ArrowOfTime",
+        "frame_order": "sslkit_video.specs.order:FrameOrder",
+        "flow": "sslkit_video.specs.motion:Flow",
+        "vjepa": "sslkit_video.specs.vjepa:VJEPA",
+    },
+    "augment": {"reorder": "sslkit_video.specs.order:Reorder"},
 }
 """Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
@@ -29,23 +42,6 @@ KINDS: Mapping[str, Mapping[str, str]] = {
 @hookimpl
 def sslkit_specs() -> Iterable[type[Spec]]:
     """The kinds of this package."""
-    from sslkit_video.specs.files import FrameFolders, VideoFolder
-    from sslkit_video.specs.frames import Frames
-    from sslkit_video.specs.masked import Cubelet, VideoMAE
-    from sslkit_video.specs.masks import Causal, FrameMasker, MotionMasker, Tube
-    from sslkit_video.specs.networks import VideoViT
-    from sslkit_video.specs.sources import MovingDigits
+    from pkgutil import resolve_name
 
-    return [
-        MovingDigits,
-        VideoFolder,
-        FrameFolders,
-        Frames,
-        VideoViT,
-        Tube,
-        FrameMasker,
-        Causal,
-        MotionMasker,
-        Cubelet,
-        VideoMAE,
-    ]
+    return [resolve_name(path) for kinds in KINDS.values() for path in kinds.values()]

@@ -156,4 +156,4 @@ class Pictures(NamedTuple):
     columns: tuple[str, ...]
     """Title of each column."""
     images: Tensor
-    """`[rows, columns, C, H, W]`, normalized as the view is."""
+    """`[rows, columns, C, H, W]`, or clips `[rows, columns, C, T, H, W]`; normalized as the view is."""

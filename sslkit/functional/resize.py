@@ -130,13 +130,6 @@ def enlarged(images: Tensor, factor: int) -> Tensor:
     return images.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
 
 
-def side_by_side(crops: Tensor) -> Tensor:
-    """`[B, C, *axes]` as images `[B, C, H, W]` for people: those along further axes in front stand in one row."""
-    while crops.ndim > 4:
-        crops = torch.cat(list(crops.unbind(2)), dim=-1)
-    return crops
-
-
 def _sliced(images_BCHW: Tensor, box: Box, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
     """`resize_crop` where all images share one box."""
     return F.interpolate(box.of(images_BCHW), size, mode=interpolation, align_corners=False, antialias=True)

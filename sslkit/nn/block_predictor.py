@@ -13,7 +13,7 @@ from sslkit.core.passes import Mask, Tokens
 from sslkit.core.view import Grid
 from sslkit.functional.known_values import known_now
 from sslkit.functional.submodules import submodules
-from sslkit.nn.sincos import sincos_positions
+from sslkit.nn.sincos import grid_positions
 
 _norm = partial(nn.LayerNorm, eps=1e-6)  # I-JEPA `vision_transformer.py`, `vit_predictor`
 
@@ -33,7 +33,7 @@ class BlockPredictor(nn.Module):
         super().__init__()
         self.embed = nn.Linear(width_in, width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
-        table = sincos_positions(width, grid.rows, grid.cols).to(torch.get_default_dtype())
+        table = grid_positions(width, grid.shape).to(torch.get_default_dtype())
         self.register_buffer("positions", table, persistent=False)
         self.blocks = nn.ModuleList(
             Block(width, heads, mlp_ratio=4.0, qkv_bias=True, norm_layer=_norm) for _ in range(depth)

@@ -10,11 +10,17 @@ from torch import Tensor, nn
 
 
 def keep_statistics(
-    module: nn.Module, mean: Sequence[float], std: Sequence[float], *, persistent: bool = False
+    module: nn.Module,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    persistent: bool = False,
+    axes: int = 2,
 ) -> None:
-    """Give `module` the buffers `mean` and `std`, `[C, 1, 1]` float32; with `persistent` they are in its state."""
+    """Give `module` the buffers `mean` and `std`, `[C, 1, ...]` float32; with `persistent` they are in its state."""
     for name, values in (("mean", mean), ("std", std)):
-        module.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=persistent)
+        table = torch.tensor(values).view(-1, *(1,) * axes)
+        module.register_buffer(name, table, persistent=persistent)
 
 
 @final
@@ -24,9 +30,10 @@ class PixelNormalization(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, mean: Sequence[float], std: Sequence[float], axes: int = 2) -> None:
+        """`axes`: those of what is normalized, besides channels."""
         super().__init__()
-        keep_statistics(self, mean, std)
+        keep_statistics(self, mean, std, axes=axes)
 
     @property
     def channels(self) -> int:

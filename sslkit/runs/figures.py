@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from PIL import Image
 from torch import Tensor
 
 from sslkit.core.passes import Pictures
@@ -20,6 +21,8 @@ from sslkit.functional.pixel_normalization import as_rgb, unnormalized
 from sslkit.runtime.atomic_files import write_whole
 
 DPI = 150
+FRAME = 150
+"""Milliseconds of a frame of moving pictures."""
 PICTURE = 160
 """Pixels that a small picture is enlarged to, by a whole factor."""
 GAP, TITLE = 6, 30
@@ -66,15 +69,21 @@ def save_pictures(
 ) -> None:
     """Write `pictures` as a titled grid, their normalization undone and the result cut to [0, 1].
 
+    Those of clips show their frames in one row, and move in a GIF of the same name beside it.
+
     Args:
         path: the PNG; it is replaced as a whole, and its folder is made.
-        pictures: images `[rows, columns, C, H, W]`, on any device. One channel is gray; of two the first is
-            shown, of more than three the first three.
+        pictures: images `[rows, columns, C, H, W]`, or clips `[rows, columns, C, T, H, W]`, on any device. One
+            channel is gray; of two the first is shown, of more than three the first three.
         mean: what normalization subtracted: one value a channel.
         std: what it divided by, alike.
         show: channels that become red, green and blue. Default: the first three, or the first as gray.
     """
-    grid = mosaic(_pixels(pictures.images, mean, std, show))
+    pixels = _pixels(pictures.images, mean, std, show)
+    if pixels.ndim > 5:
+        _save_moving(path.with_suffix(".gif"), pixels)
+        pixels = pixels.permute(0, 1, 2, 4, 3, 5).flatten(-2)
+    grid = mosaic(pixels)
     height, width = grid.shape[0] + TITLE, grid.shape[1]
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     figure.figimage(grid.numpy(), 0, 0, origin="upper")
@@ -152,9 +161,20 @@ def _margins(rows: int, columns: int) -> dict[str, float]:
 def _pixels(
     images: Tensor, mean: Sequence[float], std: Sequence[float], show: Sequence[int] | None
 ) -> Tensor:
-    """`[rows, columns, 3, H, W]` uint8."""
-    pixels = unnormalized(images.detach().float().cpu(), mean, std).nan_to_num(0)
-    return (as_rgb(pixels, show) * 255).round().to(torch.uint8)
+    """`[rows, columns, 3, H, W]` uint8, or `[rows, columns, 3, T, H, W]`."""
+    axes = images.ndim - 3
+    pixels = unnormalized(images.detach().float().cpu(), mean, std, axes).nan_to_num(0)
+    # frames before channels, for a moment
+    clips = axes > 2
+    colors = as_rgb(pixels.transpose(2, 3), show).transpose(2, 3) if clips else as_rgb(pixels, show)
+    return (colors * 255).round().to(torch.uint8)
+
+
+def _save_moving(path: Path, pixels: Tensor) -> None:
+    """Clips `[rows, columns, 3, T, H, W]` uint8 as a GIF that repeats, `FRAME` milliseconds a frame."""
+    first, *others = [Image.fromarray(mosaic(frame).numpy()) for frame in pixels.unbind(3)]
+    settings = {"save_all": True, "append_images": others, "duration": FRAME, "loop": 0}
+    write_whole(path, lambda file: first.save(file, format="GIF", **settings))
 
 
 def mosaic(pixels: Tensor) -> Tensor:

@@ -95,12 +95,13 @@ class ProbingEvaluator(Evaluator):
 
     def __call__(self, subject: Subject) -> Scores:
         """`accuracy`, the mean over attributes at the selected layer; `NAME_accuracy` and `NAME_layer`."""
-        layers = self.layers or (*range(subject.backbone().depth - 1), -1)
+        layers = self._layers(subject)
         columns = self._matched({split: subject.source(split) for split in self.needs})
         for name in columns["train"]:
             if name not in columns["test"]:
                 raise DataError(_lacking(name))
         depths = {split: read(subject, split, layers) for split in self.needs}
+        layers = layers or (-1,)
         probed = [self._probe(name, depths, columns, subject.seed) for name in columns["train"]]
         metrics = {"accuracy": fmean(p.accuracies[p.best] for p in probed)}
         for p in probed:
@@ -108,6 +109,14 @@ class ProbingEvaluator(Evaluator):
         single = probed[0].predictions[probed[0].best] if len(probed) == 1 else None
         table = _table(probed, layers)
         return Scores(metrics, single, table, {"layers": lambda path: draw_heat(path, table)})
+
+    def _layers(self, subject: Subject) -> tuple[int, ...]:
+        """Those that are read; none of raw pixels, which stand for one."""
+        try:
+            depth = subject.backbone().depth
+        except DataError:
+            return ()
+        return self.layers or (*range(depth - 1), -1)
 
     def _matched(self, sources: Mapping[Split, Source]) -> dict[Split, dict[str, Tensor]]:
         """The attributes to probe; their values are counted as those of the training images, by name."""
@@ -167,6 +176,8 @@ def _lacking(name: str) -> str:
 def read(subject: Subject, split: Split, layers: Sequence[int]) -> Depths:
     """Features at every layer in one pass over the images, pooled as the readout does."""
     inner, widths = tuple(layer for layer in layers if layer != -1), list[int]()
+    if not layers:
+        return _encoded(subject, split)
 
     def make(images: Tensor, indices: Tensor) -> Tensor:
         tokens = subject.tokens(images, inner)
@@ -181,6 +192,13 @@ def read(subject: Subject, split: Split, layers: Sequence[int]) -> Depths:
     # a rank that made no row knows no widths; all blocks of a network then have one
     cut = widths or [rows.values.shape[1] // len(layers)] * len(layers)
     return Depths(list(rows.values.split(cut, dim=1)), rows.indices)
+
+
+def _encoded(subject: Subject, split: Split) -> Depths:
+    """What the readout makes of images: of raw pixels, which have no layers."""
+    rows: Rows = subject.rows(split, lambda images, indices: subject.encode(images))
+    require_finite(rows.values, split)
+    return Depths([rows.values], rows.indices)
 
 
 def _table(probed: Sequence[Probed], layers: Sequence[int]) -> Table:

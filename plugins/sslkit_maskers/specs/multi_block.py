@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, final
 
 from pydantic import AfterValidator, Field
 
-from sslkit.plugin import Count, MaskerSpec, SpecError
+from sslkit.plugin import Count, Grid, MaskerSpec, SpecError
 from sslkit_maskers.block_sizes import Size, block_sizes
 from sslkit_maskers.patch_shares import visible_of
 from sslkit_maskers.specs.unguided import ordered
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Masker
-    from sslkit.plugin import Env, Grid
+    from sslkit.plugin import Env
 
 Scale = Annotated[
     tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]], AfterValidator(ordered)
@@ -28,9 +28,11 @@ SQUARE = (1.0, 1.0)
 class MultiBlockMasker(MaskerSpec):
     """Several target blocks to predict, and a context block without them for the encoder (I-JEPA).
 
-    Blocks of a step have one size. `ijepa` predicts each target block; any other objective all hidden patches.
+    Blocks of a step have one size. `ijepa` predicts each target block; any other objective all hidden patches. Those of
+    clips reach over all moments (V-JEPA).
     """
 
+    axes: ClassVar[tuple[int, ...] | None] = (2, 3)
     kind: Literal["multi_block"] = "multi_block"
     ratio: float = Field(0.75, gt=0, lt=1)
     """Share of patches hidden from the encoder, which sees floor(N (1 - ratio)). I-JEPA cuts contexts to the shortest
@@ -47,17 +49,23 @@ class MultiBlockMasker(MaskerSpec):
     """Let blocks reach the last row and column, which those of I-JEPA's code never do (V-JEPA 2: true)."""
     cut: Literal["end", "random"] = "end"
     """Which patches of the context are left out where it has too many: the last ones (I-JEPA), or any."""
+    joined: bool = False
+    """Predict all target blocks as one, each patch once (V-JEPA), not each block apart (I-JEPA)."""
 
     def build(self, env: Env, view: str) -> Masker:
         """The sampler. Raises SpecError where blocks are empty or leave the encoder too little."""
-        grid = env.grid(view)
+        whole = env.grid(view)
+        moments = whole.shape[0] if len(whole.shape) == 3 else 1
+        grid = Grid.of(whole.shape[-2:], whole.sides[-2:])
         visible = visible_of(grid, self.ratio)
         targets = block_sizes(grid, self.scale, self.aspect, self.edges)
         contexts = block_sizes(grid, self.context, SQUARE, self.edges)
         self._require_room(grid, visible, targets, contexts)
         from sslkit_maskers.unguided.multi_block import Layout, MultiBlockSampler
 
-        layout = Layout(targets, contexts, self.targets, self.edges, self.cut == "random")
+        layout = Layout(
+            targets, contexts, self.targets, self.edges, self.cut == "random", self.joined, moments
+        )
         return MultiBlockSampler(grid, visible, layout)
 
     def _require_room(

@@ -31,6 +31,10 @@ class Layout(NamedTuple):
     """Whether blocks reach the last row and column."""
     scatter: bool
     """Leave out patches of the context at random, not from its end."""
+    joined: bool = False
+    """Give all target blocks as one."""
+    moments: int = 1
+    """Of a clip: blocks lie at the same places in each."""
 
 
 @final
@@ -40,10 +44,13 @@ class MultiBlockSampler(Masker):
     def __init__(self, grid: Grid, visible: int, layout: Layout) -> None:
         super().__init__()
         self.grid, self.layout = grid, layout
-        self.visible: int | None = visible
-        self.most = grid.patches - visible
+        moments = layout.moments
+        self.visible: int | None = visible * moments
+        self.most = (grid.patches - visible) * moments
         self.largest = max(size.area for size in layout.targets)
-        self.block_shape = (layout.number, self.largest)
+        self.block_shape = (layout.number, self.largest * moments)
+        if layout.joined:
+            self.block_shape = (1, min(layout.number * self.largest, grid.patches - visible) * moments)
 
     def sample(self, draw: Draw, scene: Scene) -> Tensor:
         return self.sample_blocks(draw, scene)[0]
@@ -57,7 +64,7 @@ class MultiBlockSampler(Masker):
         rows, cols = self.grid.rows, self.grid.cols
         free = painted(contexts, rows, cols).squeeze(-3) & ~painted(targets, rows, cols).any(-3)
         free = free.flatten(-2)  # [*rows, A + 1, N]
-        enough = free.sum(-1) >= self.grid.patches - self.most
+        enough = free.sum(-1) >= self._shown
         first = enough.to(torch.int8).argmax(-1)[..., None]  # the last layout always leaves enough
         shown = self._cut(
             draw, free.gather(-2, first[..., None].expand(*first.shape, free.shape[-1])).squeeze(-2)
@@ -66,7 +73,36 @@ class MultiBlockSampler(Masker):
             part.gather(-2, first[..., None].expand(*first.shape, layout.number)).squeeze(-2)
             for part in targets[:2]
         ]
-        return ~shown, self._patches(places[0], places[1], target)
+        blocks = self._patches(places[0], places[1], target)
+        if layout.joined:
+            blocks = self._joined(blocks)
+        if layout.moments == 1:
+            return ~shown, blocks
+        hidden = (~shown).unsqueeze(-2).expand(*shown.shape[:-1], layout.moments, -1).flatten(-2)
+        return hidden, self._at_all_moments(blocks)
+
+    @property
+    def _shown(self) -> int:
+        """Patches of one moment that the encoder sees."""
+        return self.grid.patches - self.most // self.layout.moments
+
+    def _joined(self, blocks: Tensor) -> Tensor:
+        """The patches of all blocks `[*rows, M, T]`, each once, in order: `[*rows, 1, T']`, -1 at the end."""
+        patches = self.grid.patches
+        some = blocks.flatten(-2)
+        padded = torch.where(some < 0, patches, some)
+        counts = torch.zeros(*some.shape[:-1], patches + 1, dtype=torch.int8, device=some.device)
+        taken = counts.scatter(-1, padded, 1)[..., :-1] > 0
+        length = self.block_shape[1] // self.layout.moments if self.block_shape else patches
+        order = torch.sort((~taken).to(torch.int8), dim=-1, stable=True).indices[..., :length]
+        return order.masked_fill(~taken.gather(-1, order), -1).unsqueeze(-2)
+
+    def _at_all_moments(self, blocks: Tensor) -> Tensor:
+        """`[*rows, M, T]` of one moment -> `[*rows, M, moments * T]`, moment by moment, with -1 at the end."""
+        start = torch.arange(self.layout.moments, device=blocks.device) * self.grid.patches
+        every = torch.where(blocks[..., None, :] < 0, -1, blocks[..., None, :] + start[:, None]).flatten(-2)
+        order = torch.sort((every < 0).to(torch.int8), dim=-1, stable=True).indices
+        return every.gather(-1, order)
 
     def _boxes(self, draw: Draw, size: Size, count: int) -> Box:
         """Places of `count` blocks in each attempt, `[*rows, A, count]`; float64, so that devices round alike."""
@@ -78,7 +114,7 @@ class MultiBlockSampler(Masker):
 
     def _cut(self, draw: Draw, free: Tensor) -> Tensor:
         """As many of the patches `free` `[*rows, N]` as the encoder sees."""
-        count = self.grid.patches - self.most
+        count = self._shown
         if self.layout.scatter:
             return highest(draw.uniform(self.grid.patches) + free, count)
         return free & (free.cumsum(-1) <= count)

@@ -48,6 +48,7 @@ class Contrast(NamedTuple):
     all_crops: bool
     exclude_self: bool
     queue: int
+    queue_first: bool
     gather: Literal["gradient", "values", "none"]
     symmetric: bool
     directions: Literal["mean", "sum"]
@@ -88,7 +89,8 @@ class InfoNCEObjective(Objective):
         loss = losses.sum() if self.contrast.directions == "sum" else losses.mean()
         if self.contrast.scale_2t:
             loss = loss * (2 * temperature)
-        carry = {} if self.queue is None else {"keys": unit(keys_UBD).detach().transpose(0, 1)}
+        queued = keys_UBD[:1] if self.contrast.queue_first else keys_UBD
+        carry = {} if self.queue is None else {"keys": unit(queued).detach().transpose(0, 1)}
         return Output(loss, self._metrics(pairs, losses, embeddings_VBD), carry)
 
     def commit(self, carry: Mapping[str, Tensor]) -> None:

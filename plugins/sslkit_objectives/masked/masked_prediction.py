@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sslkit.functional.all_gather import all_rows
 from sslkit.functional.known_values import known_now
-from sslkit.functional.resize import enlarged, side_by_side
+from sslkit.functional.resize import enlarged
 from sslkit.interfaces import Encode, Mask, Mode, Objective, Output, Pictures, Target, Tokens
 from sslkit.plugin import Env, MaskerSpec, SpecError, TargetSpec
 from sslkit_objectives.regularizers.regularization import Regularization, regularization
@@ -124,10 +124,7 @@ class MaskedPredictionObjective(Objective):
         else:
             columns |= {"target": goal, "prediction": self._filled(seen.mask, predicted, goal)}
         largest = max(column.shape[-1] for column in columns.values())
-        images = [
-            enlarged(side_by_side(c[0].to(seen.image.dtype)), largest // c.shape[-1])
-            for c in columns.values()
-        ]
+        images = [enlarged(c[0].to(seen.image.dtype), largest // c.shape[-1]) for c in columns.values()]
         return {"reconstruction": Pictures(tuple(columns), torch.stack(images, dim=1))}
 
     def _require_shape(self, predicted: Tensor, shown: Tensor) -> None:

@@ -76,6 +76,8 @@ class InfoNCE(ObjectiveSpec):
     """With `all_crops`, leave the query itself out."""
     queue: int = Field(0, ge=0)
     """Keys of earlier batches that are negatives too (MoCo v2: 65536); 0 for none."""
+    queue_crops: Literal["all", "first"] = "all"
+    """Whose keys go into the queue: of every crop, or of the first one only (rho-MoCo)."""
     gather: Literal["gradient", "values", "none"] = "gradient"
     """Negatives of other ranks: with gradient, so that ranks equal one process (SimCLR); without (open_clip); none."""
     symmetric: bool = True
@@ -128,6 +130,8 @@ class InfoNCE(ObjectiveSpec):
 
     def _key_crops(self, run: RunSpec) -> int:
         crops = {name: view.crops for name, view in run.views.items()}
+        if self.queue_crops == "first":
+            return 1
         if self.key_view is not None:
             return crops.get(self.key_view, 1)
         return crops.get(self.view, 2) - (0 if self.symmetric else 1)
@@ -139,6 +143,7 @@ class InfoNCE(ObjectiveSpec):
             "max_scale": ("learn_temperature", self.learn_temperature),
             "exclude_self": ("all_crops", self.all_crops),
             "gather": ("in_batch", self.in_batch),
+            "queue_crops": ("queue", self.queue > 0),
             "predictor_per": ("predictor", self.predictor is not None),
         }
         for field, (other, there) in needs.items():
@@ -160,6 +165,7 @@ class InfoNCE(ObjectiveSpec):
             all_crops=self.all_crops,
             exclude_self=self.exclude_self,
             queue=self.queue,
+            queue_first=self.queue_crops == "first",
             gather=self.gather,
             symmetric=self.symmetric,
             directions=self.directions,

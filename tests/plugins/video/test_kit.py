@@ -17,7 +17,7 @@ from sslkit_video.plugin import KINDS, sslkit_specs
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "plugins" / "sslkit_video"
-PAGE = ROOT / "docs" / "video" / "data.md"
+PAGES = ROOT / "docs" / "video"
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_the_hook_gives_every_kind():
     assert [cls.kind_name() for cls in sslkit_specs()] == [kind for kinds in KINDS.values() for kind in kinds]
 
 
-def test_the_page_has_the_fields_of_every_kind():
-    page = PAGE.read_text(encoding="utf-8")
+def test_the_pages_have_the_fields_of_every_kind():
+    page = "".join(file.read_text(encoding="utf-8") for file in sorted(PAGES.glob("*.md")))
     told = set(re.findall(r"^<!-- fields: (\w+/\w+) -->$", page, re.MULTILINE))
     assert told == {f"{family}/{kind}" for family, kinds in KINDS.items() for kind in kinds}
