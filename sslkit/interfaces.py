@@ -23,7 +23,7 @@ from sslkit.core.random_stream import Draw
 from sslkit.core.source import Blocks, Source, readable_samples
 from sslkit.core.system import System
 from sslkit.core.target import Target
-from sslkit.core.transform import Transform, bytes_of, text_of
+from sslkit.core.transform import CropPlace, Transform, bytes_of, text_of
 from sslkit.data.content_hash import cache_folder, digests_of_files, digests_within, state_of
 from sslkit.data.crops import Pipeline
 from sslkit.data.decoding_workers import Loading
@@ -137,8 +137,9 @@ __all__ += [
     "Blocks",
 ]
 
-# Sources and transforms: text as it travels.
+# Sources and transforms: text as it travels; which crop a transform makes.
 __all__ += [
+    "CropPlace",
     "bytes_of",
     "readable_samples",
     "text_of",

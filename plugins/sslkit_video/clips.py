@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sslkit.functional.random_boxes import random_boxes
 from sslkit.functional.resize import center_crop_box, resize_crop
-from sslkit.interfaces import Draw, Transform, to_float, to_uint8
-from sslkit_video.frame_numbers import by_motion, random_start, segmented, spanned, strided
+from sslkit.interfaces import CropPlace, Draw, Transform, to_float, to_uint8
+from sslkit_video.frame_numbers import by_motion, paired_starts, random_start, segmented, spanned, strided
 
 
 class Sampling(NamedTuple):
@@ -22,6 +22,9 @@ class Sampling(NamedTuple):
     scale: tuple[float, float]
     ratio: tuple[float, float]
     flip: float
+    power: float | None = None
+    """Of the density of the distance of two crops; None: they are independent."""
+    grow_steps: int = 0
 
 
 @final
@@ -34,10 +37,29 @@ class Clips(Transform):
         """`sides`: frames, height, width."""
         self.how = how
         self.frames, self.height, self.width = sides
-        self.span = how.stride * self.frames  # VideoMAE `kinetics.py:519`, SlowFast `decoder.py:36`
 
     def __call__(self, samples: Sequence[Tensor], draw: Draw) -> Tensor:
         """`[B, C, T, H, W]`, of the type of the samples where that is uint8, else float32."""
+        return self._drawn(samples, draw, self.how.stride, None)
+
+    def crop(self, samples: Sequence[Tensor], draw: Draw, place: CropPlace) -> Tensor:
+        """As a call, with the stride of the step, and the start that goes with that of the other crop."""
+        stride = self.stride_at(place.step)
+        if self.how.power is None:
+            return self._drawn(samples, draw, stride, None)
+        rooms = torch.tensor([max(x.shape[1] - (self.frames - 1) * stride, 1) for x in samples])
+        shares = Draw(place.shared.key, place.shared.rows.reshape(-1).cpu()).uniform(3)
+        starts = paired_starts(shares, rooms, self.how.power)
+        return self._drawn(samples, draw, stride, starts[:, place.crop % 2])
+
+    def stride_at(self, step: int) -> int:
+        """It grows evenly from 1, rounded down."""
+        if step >= self.how.grow_steps:
+            return self.how.stride
+        return 1 + (self.how.stride - 1) * step // self.how.grow_steps
+
+    def _drawn(self, samples: Sequence[Tensor], draw: Draw, stride: int, start: Tensor | None) -> Tensor:
+        """Clips that begin at `start` `[B]`, or anywhere."""
         draw = Draw(draw.key, draw.rows.reshape(-1).cpu())
         lengths, heights, widths = (torch.tensor([x.shape[axis] for x in samples]) for axis in (1, 2, 3))
         shares = draw.uniform(self.frames)
@@ -45,7 +67,7 @@ class Clips(Transform):
         ratio = (self.how.ratio[0] * aspect, self.how.ratio[1] * aspect)
         boxes = random_boxes(draw, heights, widths, self.how.scale, ratio)
         flips = draw.chance(self.how.flip)
-        clips = self._cut(samples, self.numbers(samples, lengths, shares), boxes)
+        clips = self._cut(samples, self.numbers(samples, lengths, shares, stride, start), boxes)
         return torch.where(flips[:, None, None, None, None].to(clips.device), clips.flip(-1), clips)
 
     def fixed(self, samples: Sequence[Tensor], draw: Draw) -> Tensor:
@@ -53,26 +75,39 @@ class Clips(Transform):
         lengths = torch.tensor([x.shape[1] for x in samples])
         halves = torch.full((len(samples), self.frames), 0.5)
         boxes = [center_crop_box(x.shape[2], x.shape[3], aspect=self.width / self.height) for x in samples]
-        return self._cut(samples, self.numbers(samples, lengths, halves), torch.tensor(boxes))
+        return self._cut(
+            samples, self.numbers(samples, lengths, halves, self.how.stride), torch.tensor(boxes)
+        )
 
-    def numbers(self, samples: Sequence[Tensor], lengths: Tensor, shares: Tensor) -> Tensor:
+    def numbers(
+        self,
+        samples: Sequence[Tensor],
+        lengths: Tensor,
+        shares: Tensor,
+        stride: int,
+        start: Tensor | None = None,
+    ) -> Tensor:
         """`[B, T]` int64, from numbers `shares` `[B, T]` in [0, 1); all but `segments` read the first of a row."""
-        rule = self.how.rule
+        rule, span = (
+            self.how.rule,
+            stride * self.frames,
+        )  # VideoMAE `kinetics.py:519`, SlowFast `decoder.py:36`
         if rule == "segments":
             return segmented(shares, lengths)
         if rule == "span":  # a real start, as in SlowFast
-            return spanned(shares[:, 0] * (lengths - self.span).clamp(min=0), self.span, lengths, self.frames)
-        start = random_start(shares[:, 0], lengths, self.span)
+            begin = shares[:, 0] * (lengths - span).clamp(min=0) if start is None else start
+            return spanned(begin, span, lengths, self.frames)
+        first = random_start(shares[:, 0], lengths, span) if start is None else start
         if rule == "stride":
-            return strided(start, lengths, self.frames, self.how.stride)
-        return torch.stack([self._moving(x, int(first)) for x, first in zip(samples, start, strict=True)])
+            return strided(first, lengths, self.frames, stride)
+        parts = [x[:, int(i) : int(i) + span] for x, i in zip(samples, first, strict=True)]
+        return first[:, None] + torch.stack([self._moving(part) for part in parts])
 
-    def _moving(self, video: Tensor, first: int) -> Tensor:
-        """`[T]`: frames from `first`, more of them where more changes."""
-        part = to_float(video[:, first : first + self.span])
+    def _moving(self, part: Tensor) -> Tensor:
+        """`[T]`: frames of `part` `[C, L, H, W]`, more of them where more changes."""
         if part.shape[1] < 2:
-            return torch.full((self.frames,), first)
-        return first + by_motion(part.diff(dim=1).abs().mean(dim=(0, 2, 3)).cpu(), self.frames)
+            return torch.zeros(self.frames, dtype=torch.int64)
+        return by_motion(to_float(part).diff(dim=1).abs().mean(dim=(0, 2, 3)).cpu(), self.frames)
 
     def _cut(self, samples: Sequence[Tensor], numbers: Tensor, boxes: Tensor) -> Tensor:
         """`[B, C, T, H, W]`: frames as the channels of one image each, so that they share their box."""

@@ -52,6 +52,25 @@ def by_motion(change: Tensor, frames: int) -> Tensor:
     return torch.searchsorted(passed, wanted - 1e-12).clamp(max=len(passed) - 1)
 
 
+def paired_starts(shares: Tensor, rooms: Tensor, power: float) -> Tensor:
+    """`[B, 2]` int64: the first frames of two clips, whose distance k has a density of (1 - k / M) ** `power`.
+
+    CVRL's, with power 1 (`video_ssl_preprocess_ops.py`): k is drawn, then the earlier start, uniform in [0, M - k),
+    then which clip is the earlier one.
+
+    Args:
+        shares: `[B, 3]` in [0, 1): of the distance, the start and the order.
+        rooms: `[B]`, M: as many starts fit; at least 1.
+        power: 0 for equal chances of all distances.
+    """
+    distance = rooms * (1 - (1 - shares[:, 0].double()) ** (1 / (power + 1)))
+    distance = distance.long().minimum(rooms - 1)
+    room = rooms - distance
+    first = (shares[:, 1].double() * room).long().minimum(room - 1)
+    pair = torch.stack([first, first + distance], dim=1)
+    return torch.where(shares[:, 2:] < 0.5, pair, pair.flip(1))
+
+
 def random_start(share: Tensor, lengths: Tensor, span: int) -> Tensor:
     """`[B]` int64: the first frame of a part of `span` frames, uniform over those that fit, 0 where none does."""
     room = (lengths - span).clamp(min=0)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sslkit.core.random_stream import Draw
+
+
+class CropPlace(NamedTuple):
+    """Which crop of a view is made, and when."""
+
+    crop: int
+    """From 0."""
+    step: int
+    """Of the run."""
+    shared: Draw
+    """Rows `[B]`: a stream that all crops of a sample have in common in one step."""
 
 
 class Transform(ABC):
@@ -30,6 +42,10 @@ class Transform(ABC):
         Returns:
             `[B, *sides]` int64 where it makes `symbols`, else `[B, C, *sides]`, uint8, or float32 in [0, 1].
         """
+
+    def crop(self, samples: Sequence[Tensor], draw: Draw, place: CropPlace) -> Tensor:
+        """As a call, for training. Override it where crops of a sample depend on each other, or on the step."""
+        return self(samples, draw)
 
     def fixed(self, samples: Sequence[Tensor], draw: Draw) -> Tensor:
         """What evaluation and figures read of B samples, shaped as what the call gives.

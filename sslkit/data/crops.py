@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sslkit.core.augment import Augment, as_stored, to_float, to_uint8
 from sslkit.core.random_stream import Draw
-from sslkit.core.transform import Transform
+from sslkit.core.transform import CropPlace, Transform
 from sslkit.core.view import Size, View
 from sslkit.functional.pixel_normalization import channel_statistics, normalized
 from sslkit.functional.resize import resize_center
@@ -52,10 +52,6 @@ class Transformed(Augment):
     def __call__(self, images: Tensor, draw: Draw) -> Tensor:
         return self.transform(list(images), draw)
 
-    def cut(self, images: Samples, draw: Draw) -> Tensor:
-        """Samples as they are stored."""
-        return self.transform(list(images), draw)
-
 
 class Chain(NamedTuple):
     """The augmentations of one crop."""
@@ -63,6 +59,8 @@ class Chain(NamedTuple):
     steps: Sequence[Augment]
     fixing: int
     """The first of them that fixes the size. Behind it, crops of uint8 images are uint8 for a moment, anywhere."""
+    transform: Transform | None
+    """What the first of them calls, where that is one."""
 
 
 class Place(NamedTuple):
@@ -170,6 +168,8 @@ class Pipeline:
 
     def _cut(self, images: Tensor | Sequence[Tensor], place: Place) -> Tensor:
         chain = self.chains[place.view][place.crop]
+        if chain.transform is not None:
+            return chain.transform.crop(list(images), self._draw(place, 0), self._crop_place(place))
         if chain.fixing == 0:
             return chain.steps[0].cut(images, self._draw(place, 0))
         if isinstance(images, Tensor) and _together(images):
@@ -203,6 +203,11 @@ class Pipeline:
     def _draw(self, place: Place, index: int) -> Draw:
         view = self._drawn_as[place.view]
         return seeds.draw(self.seed, place.step, "augment", view, place.crop, index, rows=place.rows)
+
+    def _crop_place(self, place: Place) -> CropPlace:
+        view = self._drawn_as[place.view]
+        shared = seeds.draw(self.seed, place.step, "augment", view, "all crops", rows=place.rows)
+        return CropPlace(place.crop, place.step, shared)
 
     def _dtype(self, view: str) -> torch.dtype:
         return torch.int64 if self.views[view].symbols else torch.float32
@@ -253,4 +258,4 @@ def _chain(spec: ViewSpec, crop: int, transform: Transform | None) -> Chain:
         steps = [Transformed(transform), *steps]
     if not any(step.fixes_size for step in steps):
         steps = [Resized(spec.size), *steps]
-    return Chain(steps, next(i for i, step in enumerate(steps) if step.fixes_size))
+    return Chain(steps, next(i for i, step in enumerate(steps) if step.fixes_size), transform)

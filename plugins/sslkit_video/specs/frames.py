@@ -41,6 +41,11 @@ class Frames(TransformSpec):
     changes."""
     stride: int = Field(1, ge=1)
     """Frames from one to the next (VideoMAE on Kinetics: 4), for `stride`, `span` and `motion`."""
+    distance_power: float | None = Field(None, ge=0)
+    """The two crops of a view begin k frames apart, with a density of (1 - k / M) to this power, where M starts fit
+    (CVRL: 1; 0: equal chances). Default: each begins where it does."""
+    grow_steps: int = Field(0, ge=0)
+    """Steps in which the stride grows from 1 to `stride`, so that clips span more and more. Default: at once."""
     scale: Range = (0.5, 1.0)
     """Share of the area that a random part has (MAE-ST: 0.5 to 1)."""
     ratio: Range = (3 / 4, 4 / 3)
@@ -57,13 +62,27 @@ class Frames(TransformSpec):
         for name, view in run.views.items():
             if view.transform is self and not isinstance(view.size, int) and len(view.size) != 3:
                 yield Problem("", f"makes clips; set `views.{name}.size: [frames, height, width]`")
+            if view.transform is self and self.distance_power is not None and view.crops != 2:
+                yield Problem(
+                    "distance_power", f"is of two crops; set `views.{name}.crops: 2`, or leave it out"
+                )
 
     def unused(self, run: RunSpec) -> Iterator[Problem]:
-        if self.sampling == "segments" and "stride" in self.model_fields_set:
-            yield Problem("stride", "has no effect, as `segments` reach over the whole video; leave it out")
+        for field in ("stride", "distance_power", "grow_steps") if self.sampling == "segments" else ():
+            yield Problem(field, "has no effect, as `segments` reach over the whole video; leave it out")
+        if self.stride == 1:
+            yield Problem("grow_steps", "has no effect with `stride: 1`; set a larger one, or leave this out")
 
     def build(self, size: Size, learned: str) -> Transform:
         from sslkit_video.clips import Clips, Sampling
 
-        how = Sampling(self.sampling, self.stride, self.scale, self.ratio, self.flip)
+        how = Sampling(
+            self.sampling,
+            self.stride,
+            self.scale,
+            self.ratio,
+            self.flip,
+            self.distance_power,
+            self.grow_steps,
+        )
         return Clips(how, sides_of(size, 3))
