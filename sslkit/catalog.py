@@ -13,12 +13,20 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "source": dict.fromkeys(("tiff", "dicom", "nifti", "zarr", "hdf5", "npy"), "sslkit-science")
     | dict.fromkeys(("webdataset", "hf"), "sslkit-shards")
     | dict.fromkeys(("class_captions", "caption_table", "caption_files", "caption_column"), "sslkit-text")
-    | dict.fromkeys(("moving_digits", "video_folder", "frame_folders"), "sslkit-video"),
-    "transform": dict.fromkeys(("bpe", "masked_bpe"), "sslkit-text") | {"frames": "sslkit-video"},
-    "backbone": {"text_transformer": "sslkit-text", "video_vit": "sslkit-video"},
-    "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video"),
+    | dict.fromkeys(("moving_digits", "video_folder", "frame_folders"), "sslkit-video")
+    | dict.fromkeys(("synthetic_sounds", "audio_folder"), "sslkit-audio"),
+    "transform": dict.fromkeys(("bpe", "masked_bpe"), "sslkit-text")
+    | {"frames": "sslkit-video", "log_mel": "sslkit-audio"},
+    "backbone": {
+        "text_transformer": "sslkit-text",
+        "video_vit": "sslkit-video",
+        "spectrogram_network": "sslkit-audio",
+    },
+    "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video")
+    | {"time_frequency": "sslkit-audio"},
     "target": dict.fromkeys(("cubelet", "optical_flow"), "sslkit-video"),
-    "augment": {"reorder": "sslkit-video"},
+    "augment": {"reorder": "sslkit-video"}
+    | dict.fromkeys(("spec_augment", "time_roll", "gain"), "sslkit-audio"),
     "objective": dict.fromkeys(
         ("clip", "siglip", "mlm", "albef", "itc", "itm", "cross_mlm", "text_mim"), "sslkit-text"
     )
@@ -34,7 +42,8 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
             "vjepa",
         ),
         "sslkit-video",
-    ),
+    )
+    | {"audiomae": "sslkit-audio"},
     "evaluator": dict.fromkeys(("zero_shot", "image_text_retrieval", "modality_gap"), "sslkit-text"),
 }
 """Kinds of this project that a distribution of its own brings."""
