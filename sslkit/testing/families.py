@@ -10,12 +10,12 @@ from sslkit.errors import PluginError
 from sslkit.runtime.parallel import Single
 from sslkit.specs.base import Spec
 from sslkit.specs.check import problems
-from sslkit.specs.families import BackboneSpec, EvaluatorSpec, TargetSpec, TransformSpec
+from sslkit.specs.families import AugmentSpec, BackboneSpec, EvaluatorSpec, TargetSpec, TransformSpec
 from sslkit.specs.logging import LogSpec
 from sslkit.specs.run import RunSpec
 from sslkit.specs.views import ViewSpec
 from sslkit.testing.kit_report import Checks, Needs, require
-from sslkit.testing.other_types import network_of, reader_of
+from sslkit.testing.other_types import network_of, reader_of, taker_of
 from sslkit.testing.promises import (
     augment_promises,
     backbone_promises,
@@ -43,7 +43,7 @@ _PARTS: dict[str, Callable[..., dict[str, object]]] = {
     "objective": lambda spec: {"objectives": {"check": spec}},
     "balancer": lambda spec: {"objectives": {"one": Probe(), "two": Probe(view="local")}, "balance": spec},
     "source": lambda spec: {"data": spec, **_read_of(next(iter(spec.streams.values())).type)},
-    "augment": lambda spec: {"views": {"global": ViewSpec.model_construct(size=IMAGE, augment=(spec,))}},
+    "augment": lambda spec: _changed_by(spec),
     "transform": lambda spec: {"views": {"global": ViewSpec(size=IMAGE), "read": read_by(spec)}},
     "logger": lambda spec: {"log": LogSpec.model_construct(loggers=(spec,))},
 }
@@ -101,6 +101,14 @@ def _along(axes: tuple[int, ...] | None) -> dict[str, object]:
 def _read_of(stream: str) -> dict[str, object]:
     """The fields of a run that reads a source whose first stream is of this type; none where that is of images."""
     return {} if stream == IMAGE_TYPE else _with(network_of(stream), f"streams of {stream}")
+
+
+def _changed_by(spec: AugmentSpec) -> dict[str, object]:
+    """The fields of a run with a view of the type that an augmentation changes."""
+    if spec.takes == IMAGE_TYPE:
+        return {"views": {"global": ViewSpec.model_construct(size=IMAGE, augment=(spec,))}}
+    changed = {n: view.model_copy(update={"augment": (spec,)}) for n, view in kit_views(spec.takes).items()}
+    return {**_with(taker_of(spec.takes), f"views of {spec.takes}"), "views": changed}
 
 
 def _with(network: BackboneSpec | None, what: str) -> dict[str, object]:

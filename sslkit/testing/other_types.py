@@ -49,6 +49,11 @@ def network_of(stream: str) -> BackboneSpec | None:
     return None
 
 
+def taker_of(takes: str) -> BackboneSpec | None:
+    """A registered network that reads views of the type `takes`, or None."""
+    return next((n for n in _examples("backbone") if isinstance(n, BackboneSpec) and n.takes == takes), None)
+
+
 def _examples(family: str) -> Iterator[Spec]:
     """Of every registered kind that has one."""
     for _, cls in sorted(catalog.kinds(family).items()):
