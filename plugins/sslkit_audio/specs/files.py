@@ -73,9 +73,10 @@ class AudioFolder(SourceSpec):
 
     def build(self, split: str) -> Source | None:
         from sslkit_audio.file_source import SoundFileSource
-        from sslkit_audio.sound_files import files_of
+        from sslkit_audio.sound_files import Places, files_of
 
-        files = files_of(self, split)
+        places = Places(self.root, self.test, self.split, self.listing, self.test_listing, self.columns)
+        files = files_of(places, split)
         return (
             None if files is None else SoundFileSource(files, self.rate, self.seconds, self.clips == "every")
         )
