@@ -15,7 +15,7 @@ from sslkit.core.objective import Objective, Schedule
 from sslkit.core.passes import Encode
 from sslkit.core.source import Source
 from sslkit.core.system import System
-from sslkit.core.view import View, sides_of
+from sslkit.core.view import Grid, View, sides_of
 from sslkit.errors import CheckpointError, DataError, SpecError
 from sslkit.nn.frozen import frozen_copy
 from sslkit.nn.low_rank import add_low_rank
@@ -175,7 +175,17 @@ def _built_net(spec: RunSpec, name: str, views: Mapping[str, View]) -> Backbone:
         raise SpecError(
             f"readout.layer: {spec.readout.layer} does not exist; {what} has {net.depth} blocks, from 0"
         )
+    if spec.original(spec.readout.net) == name and spec.readout.pyramid:
+        _require_parts(net.grid(view.extent), spec.readout.pyramid)
     return net
+
+
+def _require_parts(grid: Grid, parts: Sequence[int]) -> None:
+    if max(parts) > grid.shape[0]:
+        raise SpecError(
+            f"readout.pyramid: {max(parts)} parts cannot be made of {grid.shape[0]} patches along the first axis; "
+            "give fewer"
+        )
 
 
 def _adapt(student: Backbone, spec: RunSpec) -> None:

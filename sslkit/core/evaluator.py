@@ -150,6 +150,10 @@ class Subject(ABC):
             DataError: raw pixels are scored, which have no network.
         """
 
+    def pooled(self, cls: Tensor, patch: Tensor) -> Tensor:
+        """What the readout takes of class tokens `[B, D]` and patch tokens `[B, N, D]` of any block: `[B, E]`."""
+        return cls if self.pool == "cls" else patch.mean(1)
+
     @abstractmethod
     def source(self, split: Split) -> Source:
         """The images themselves."""

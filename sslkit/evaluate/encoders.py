@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslkit.core.backbone import Backbone
 from sslkit.core.passes import Request, Tokens
+from sslkit.core.view import size_of
 from sslkit.specs.readout import Readout
 
 Encoder = Callable[[Tensor], Tensor]
@@ -28,7 +31,8 @@ def net_encoder(
         layers = () if readout.layer == -1 else (readout.layer,)
         with autocast():
             tokens: Tokens = net([Request(images[None], None, "drop", layers)])[0]
-            features: Tensor = after(_pooled(tokens, readout))
+            extent = net.grid(size_of(tuple(images.shape[2:]))).shape[0] if readout.pyramid else 1
+            features: Tensor = after(pooled(*_tokens(tokens), readout, extent))
         return features
 
     return encode
@@ -47,12 +51,38 @@ def patch_encoder(
     return encode
 
 
-def _pooled(tokens: Tokens, readout: Readout) -> Tensor:
-    """`[B, D]` of tokens whose one layer is the readout's, or that have none."""
+def _tokens(tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Class token `[B, D]` and patch tokens `[B, N, D]` of the one layer, or of the last block where there is none."""
     if tokens.layers:
         inner = tokens.layers[0][0]
-        return inner[:, 0] if readout.pool == "cls" else inner[:, 1:].mean(1)
-    return tokens.cls[0] if readout.pool == "cls" else tokens.patch[0].mean(1)
+        return inner[:, 0], inner[:, 1:]
+    return tokens.cls[0], tokens.patch[0]
+
+
+def pooled(cls: Tensor, patch: Tensor, readout: Readout, extent: int) -> Tensor:
+    """What `readout` takes of one block.
+
+    Args:
+        cls: `[B, D]` class tokens.
+        patch: `[B, N, D]` patch tokens.
+        readout: says what to take.
+        extent: patches along the first axis, where the readout has a pyramid.
+
+    Returns:
+        `[B, D]`, or `[B, P * D]` where the parts of a pyramid are P in all.
+    """
+    if readout.pool == "cls":
+        return cls
+    return pyramid_means(patch, extent, readout.pyramid) if readout.pyramid else patch.mean(1)
+
+
+def pyramid_means(patch: Tensor, extent: int, parts: Sequence[int]) -> Tensor:
+    """`[B, N, D]` -> `[B, sum(parts) * D]`: for each number of parts, their means along the first axis of patches.
+
+    Parts overlap where their number does not divide `extent`, the patches along that axis.
+    """
+    along = patch.unflatten(1, (extent, -1)).mean(2).mT  # [B, D, extent]
+    return torch.cat([F.adaptive_avg_pool1d(along, count).mT.flatten(1) for count in parts], dim=1)
 
 
 def pixel_encoder(images: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from sslkit.core.source import Source
 from sslkit.core.system import System
 from sslkit.data.fixed_crops import as_input, fixed_crops
 from sslkit.errors import DataError, SslkitError
-from sslkit.evaluate.encoders import Encoder, net_encoder, pixel_encoder
+from sslkit.evaluate.encoders import Encoder, net_encoder, pixel_encoder, pooled
 from sslkit.evaluate.evaluation_sources import Sources, source_of
 from sslkit.evaluate.feature_cache import FeatureStore
 from sslkit.evaluate.features import require_labels, rows
@@ -88,6 +88,11 @@ class NetSubject(Subject):
         with self._reading.autocast():
             answer: Tokens = self.backbone()([Request(images[None], None, "drop", layers, attention)])[0]
         return answer
+
+    def pooled(self, cls: Tensor, patch: Tensor) -> Tensor:
+        readout = self._reading.readout
+        extent = self.backbone().grid(self.view.extent).shape[0] if readout.pyramid else 1
+        return pooled(cls, patch, readout, extent)
 
     def source(self, split: Split) -> Source:
         return self._sources.get(source_of(self._evaluator, self._data, split), split)

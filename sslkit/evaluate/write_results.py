@@ -19,6 +19,7 @@ from sslkit.runtime.atomic_files import draw_whole, write_bytes, write_json
 from sslkit.runtime.optional_work import component, optional
 from sslkit.specs.families import EvaluatorSpec, SourceSpec
 from sslkit.specs.metrics import directions
+from sslkit.specs.readout import Readout
 from sslkit.statistics import accuracy_interval
 
 FIGURES = "figures"
@@ -109,7 +110,7 @@ def _record(
     view = reading.loading.view
     return {
         "step": about.step,
-        "readout": reading.readout.model_dump(mode="json"),
+        "readout": _recorded(reading.readout),
         "view": {"size": view.extent, "mean": list(view.mean), "std": list(view.std)},
         "weights_sha256": about.weights_sha256,
         "checkpoint": about.checkpoint,
@@ -149,3 +150,8 @@ def _data(spec: EvaluatorSpec, data: SourceSpec, sources: Sources) -> dict[str, 
     return {
         split: {"fingerprint": source.fingerprint, "images": len(source)} for split, source in read.items()
     }
+
+
+def _recorded(readout: Readout) -> dict[str, object]:
+    """Without a pyramid where there is none, as records of before there were any have it, which compare equal."""
+    return readout.model_dump(mode="json", exclude=None if readout.pyramid else {"pyramid"})

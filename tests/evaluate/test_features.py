@@ -14,8 +14,8 @@ from sslkit.core.context import Length
 from sslkit.core.passes import Request
 from sslkit.core.source import Source
 from sslkit.core.view import View
-from sslkit.errors import DataError
-from sslkit.evaluate.encoders import net_encoder, pixel_encoder
+from sslkit.errors import DataError, SpecError
+from sslkit.evaluate.encoders import net_encoder, pixel_encoder, pyramid_means
 from sslkit.evaluate.features import Loading, require_labels, rows
 from sslkit.functional.resize import resize_center
 from sslkit.specs.readout import Readout
@@ -241,3 +241,32 @@ def test_a_rank_without_a_batch_takes_part(monkeypatch):
     assert [tuple(x.shape) for x in sums[1:]] == [(COUNT, 64), (COUNT,)]
     assert not any(x.any() for x in sums[1:])
     assert features.values.shape == (0, 64)
+
+
+@pytest.mark.parametrize("layer", [-1, 0])
+def test_a_pyramid_joins_the_means_of_parts_along_the_first_axis(net, layer):
+    images = torch.randn(5, 1, 8, 8)
+    tokens = net([Request(images[None], None, "drop", (0,))])[0]
+    patch = tokens.patch[0] if layer == -1 else tokens.layers[0][0][:, 1:]
+    upper, lower = patch[:, :2].mean(1), patch[:, 2:].mean(1)  # 2 x 2 patches
+    expected = torch.cat([patch.mean(1), upper, lower], dim=1)
+    read = encoder(net, pool="mean", layer=layer, pyramid=(1, 2))(images)
+    torch.testing.assert_close(read, expected)
+    flat = encoder(net, pool="mean", layer=layer)(images)
+    torch.testing.assert_close(encoder(net, pool="mean", layer=layer, pyramid=(1,))(images), flat)
+
+
+@pytest.mark.parametrize(("extent", "parts"), [(6, 3), (4, 4), (5, 1), (5, 2)])
+def test_parts_of_a_pyramid_are_equal_and_overlap_where_they_must(extent, parts):
+    patch = torch.arange(float(extent)).repeat_interleave(3)[None, :, None]
+    ends = [(part * extent // parts, -(-(part + 1) * extent // parts)) for part in range(parts)]
+    expected = torch.tensor([[sum(range(low, high)) / (high - low) for low, high in ends]])
+    torch.testing.assert_close(pyramid_means(patch, extent, [parts]), expected)
+
+
+def test_a_pyramid_that_does_not_fit_is_refused_before_a_run():
+    run = tiny.spec(readout={"pool": "mean", "pyramid": [1, 3]})
+    with pytest.raises(SpecError, match=r"readout\.pyramid: 3 parts cannot be made of 2 patches"):
+        make_system(run, make_views(run, 1), Length(8, 4))
+    with pytest.raises(SpecError, match="readout: `pyramid` makes wider features than `head` reads"):
+        tiny.spec(readout={"pool": "mean", "pyramid": [1], "head": "mae.decoder"})

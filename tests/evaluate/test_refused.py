@@ -132,6 +132,7 @@ def test_fewer_images_than_neighbors(spec, capsys):
         ("size=0", "size: must be greater than or equal to 1, found 0"),
         ("readout.pool=max", "readout.pool: 'max' is not a choice. Known: cls, mean."),
         ("readout.layer=7", "readout.layer: 7 does not exist; the backbone has 2 blocks, from 0"),
+        ("readout.pyramid=[1, 2]", "readout: `pyramid` is of means; set `pool: mean` too, or leave it out"),
         ("data.root=/nowhere", "data.root: /nowhere: no such folder"),
         ("evaluate=[{kind: reconstruction}]", "measures masked objectives, such as 'mae' or 'simmim'"),
         ("evaluate=[{kind: probing, attributes: [hue]}]", "probing needs the attribute 'hue', which the train images"),

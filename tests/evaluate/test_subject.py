@@ -16,6 +16,7 @@ from sslkit.evaluate.readout import reading_of
 from sslkit.evaluate.subject import NetSubject, evaluate
 from sslkit.nn.modes import evaluating
 from sslkit.runtime import seeds
+from sslkit.specs.readout import Readout
 from sslkit.train.compose import compose
 from sslkit_evaluators.specs.probes import KNN
 from sslkit_sources.specs.folder import Folder
@@ -228,3 +229,17 @@ def test_the_crop_is_the_readouts(parts):
     assert not torch.equal(
         subject.features("test").values, subject_of(parts, KNN(), None).features("test").values
     )
+
+
+def test_blocks_are_pooled_as_the_readout_is(parts):
+    run, composed, reading = parts
+    net, patch = composed.system.nets["student"], torch.randn(3, 4, 16)
+    cls = torch.randn(3, 16)
+    for fields, expected in (
+        ({}, cls),
+        ({"pool": "mean"}, patch.mean(1)),
+        ({"pool": "mean", "pyramid": (2,)}, patch.unflatten(1, (2, 2)).mean(2).flatten(1)),
+    ):
+        other = reading._replace(readout=Readout(**fields))
+        subject = NetSubject(net, other, run.data, KNN(), Sources(), {})
+        torch.testing.assert_close(subject.pooled(cls, patch), expected)

@@ -181,8 +181,8 @@ def read(subject: Subject, split: Split, layers: Sequence[int]) -> Depths:
 
     def make(images: Tensor, indices: Tensor) -> Tensor:
         tokens = subject.tokens(images, inner)
-        last = tokens.cls[0] if subject.pool == "cls" else tokens.patch[0].mean(1)
-        blocks = iter(x[0][:, 0] if subject.pool == "cls" else x[0][:, 1:].mean(1) for x in tokens.layers)
+        last = subject.pooled(tokens.cls[0], tokens.patch[0])
+        blocks = iter(subject.pooled(x[0][:, 0], x[0][:, 1:]) for x in tokens.layers)
         features = [last if layer == -1 else next(blocks) for layer in layers]
         widths[:] = [x.shape[1] for x in features]
         return torch.cat([x.float() for x in features], dim=1)

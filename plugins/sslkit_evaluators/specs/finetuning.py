@@ -202,7 +202,11 @@ def _problems(spec: Finetune | PEFT) -> Iterator[Problem]:
 
 def _other_readout(run: RunSpec) -> Iterator[Problem]:
     """A readout that would stand beside the scores and that they do not come from."""
-    readout = {"layer": run.readout.layer != -1, "head": run.readout.head is not None}
+    readout = {
+        "layer": run.readout.layer != -1,
+        "pyramid": bool(run.readout.pyramid),
+        "head": run.readout.head is not None,
+    }
     for field in (field for field, other in readout.items() if other):
         yield Problem(
             "",

@@ -192,6 +192,7 @@ class _Job:
             "net": readout.net,
             "tokens": self.tokens,
             "layer": readout.layer,
+            **({"pyramid": list(readout.pyramid)} if readout.pyramid else {}),
             "view": network.view.seen(),
             "crop": readout.crop,
             "dtype": self.spec.dtype,

@@ -121,7 +121,7 @@ def _sized(view: ViewSpec, spec: EmbeddingSpec) -> ViewSpec:
 def _read(readout: Readout, spec: EmbeddingSpec) -> Readout:
     """`readout` with what was asked for in its place. No head reads patch tokens."""
     changes = {"layer": spec.layer, "batch_size": spec.batch_size}
-    pool = {} if spec.tokens is None else {"pool": POOLS[spec.tokens]}
+    pool = {} if spec.tokens is None else {"pool": POOLS[spec.tokens], "pyramid": ()}
     head = {"head": None} if spec.tokens == "patch" else {}
     kept = {name: value for name, value in changes.items() if value is not None}
     return readout.model_copy(update={**kept, **pool, **head})

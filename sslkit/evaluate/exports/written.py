@@ -83,6 +83,8 @@ def left_out(model: OpenedModel) -> tuple[str, ...]:
     readout, notes = model.readout, []
     if readout.layer != -1:
         notes.append(f"answers with the last block, and the run reads block {readout.layer}")
+    if readout.pyramid:
+        notes.append(f"answers with one mean, and the run reads those of {list(readout.pyramid)} parts")
     if model.head is not None:
         notes.append(f"lacks the run's head `{readout.head}`; --to onnx or --to torch-export take it along")
     return tuple(notes)

@@ -22,7 +22,13 @@ def refusal(evaluator: dict[str, Any], **fields: Any) -> str:
 
 @pytest.mark.parametrize("kind", ["finetune", "peft"])
 @pytest.mark.parametrize(
-    ("readout", "field"), [({"layer": 0}, "layer"), ({"head": "mae.decoder"}, "head")], ids=["layer", "head"]
+    ("readout", "field"),
+    [
+        ({"layer": 0}, "layer"),
+        ({"head": "mae.decoder"}, "head"),
+        ({"pool": "mean", "pyramid": [1, 2]}, "pyramid"),
+    ],
+    ids=["layer", "head", "pyramid"],
 )
 def test_a_readout_that_a_trained_network_does_not_have_is_refused(kind, readout, field):
     message = refusal({"kind": kind}, readout=readout)

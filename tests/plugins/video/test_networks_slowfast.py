@@ -204,7 +204,7 @@ def test_masks_and_attention_are_refused_with_what_to_use():
     net = network()
     hidden = torch.ones(1, 1, 1, dtype=torch.bool)
     mask = Mask(hidden, *(torch.zeros(1, dtype=torch.int64),) * 3)
-    with pytest.raises(SpecError, match="cannot hide cubelets; .* use a 'video_vit'"):
+    with pytest.raises(SpecError, match=r"cannot hide cubelets; .* use a 'video_vit'"):
         net.serve([Encode("global", mask="tube")])
     with pytest.raises(SpecError, match="cannot hide cubelets"):
         net([Request(clips(), mask, "drop", ())])

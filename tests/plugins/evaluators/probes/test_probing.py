@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslkit import Probing
-from sslkit.core.evaluator import Rows, Setting
+from sslkit.core.evaluator import Rows, Setting, Subject
 from sslkit.core.passes import Tokens
 from sslkit.core.source import Source
 from sslkit.core.view import View
@@ -37,6 +37,8 @@ class Layered:
     """Layer l of three knows attribute `a{l}` only; the last, after the norm, knows `a2`."""
 
     seed, view, pool, workers = 0, View(8, 1, 3, (0.0,) * 3, (1.0,) * 3), "cls", 0
+
+    pooled = Subject.pooled
 
     class Net:
         depth = 3
