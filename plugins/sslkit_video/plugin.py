@@ -13,7 +13,10 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "frame_folders": "sslkit_video.specs.files:FrameFolders",
     },
     "transform": {"frames": "sslkit_video.specs.frames:Frames"},
-    "backbone": {"video_vit": "sslkit_video.specs.networks:VideoViT"},
+    "backbone": {
+        "video_vit": "sslkit_video.specs.networks:VideoViT",
+        "slowfast": "sslkit_video.specs.pathways:SlowFast",
+    },
     "masker": {
         "tube": "sslkit_video.specs.masks:Tube",
         "frame": "sslkit_video.specs.masks:FrameMasker",
