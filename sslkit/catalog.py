@@ -20,6 +20,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "backbone": {
         "text_transformer": "sslkit-text",
         "video_vit": "sslkit-video",
+        "slowfast": "sslkit-video",
         "spectrogram_network": "sslkit-audio",
     },
     "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video")

@@ -63,7 +63,7 @@ def feed(run: RunSpec, composed: Composed) -> Feed:
 
 def steps(parallel: Parallel, **changes: Any) -> dict[str, Any]:
     """Losses and weights after a few steps of stochastic gradient descent, which shows the size of gradients."""
-    run = spec(optimizer={"lr": 0.01, "name": "sgd", "scale": "absolute"}, **changes)
+    run = spec(optimizer={"lr": 0.001, "name": "sgd", "scale": "absolute"}, **changes)
     composed = compose(run, parallel)
     supply = feed(run, composed)
     losses = [parallel.mean(composed.step(i, supply.step(i)).total).item() for i in range(STEPS)]
@@ -76,7 +76,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "slowfast": {
         "views": {"global": {**VIEW, "crops": 2}},
         "backbone": SLOWFAST,
-        "objective": {"kind": "vicreg", "projector": {"hidden": 16, "out": 16}},
+        "objective": {"kind": "simclr", "projector": {"hidden": 16, "out": 16}},
     },
 }
 """What ranks and one process must agree on."""
