@@ -33,7 +33,7 @@ class Stage(NamedTuple):
 
 def convolution(channels: int, width: int, kernel: Kernel, stride: Kernel = (1, 1, 1)) -> nn.Conv3d:
     """One that keeps the size where its stride is 1; initialized as He et al. 2015 do (PySlowFast `c2_msra_fill`)."""
-    padding = tuple(side // 2 for side in kernel)
+    padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     conv = nn.Conv3d(channels, width, kernel, stride, padding, bias=False)
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return conv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, final
+from typing import Literal, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -12,15 +12,30 @@ from torch import Tensor, nn
 
 from sslkit.interfaces import Backbone, Encode, Exported, Request, Tokens
 from sslkit.nn.batch_norm import BatchNorm
-from sslkit.plugin import Grid, Size, SpecError, View
+from sslkit.plugin import BatchNormMode, Grid, Size, SpecError, View
 from sslkit_video.residual_stages import Norm, Stage, convolution, stage
-
-if TYPE_CHECKING:
-    from sslkit_video.specs.pathways import SlowFast
+from sslkit_video.specs.cubes import maps
 
 FAST_STEM_FRAMES = 5  # PySlowFast `_TEMPORAL_KERNEL_BASIS`
 FRAMES = 3
 """Frames of the convolutions along time: of the fast pathway's blocks, and of the later half of the slow's stages."""
+
+
+class Pathways(NamedTuple):
+    """The network, as the fields of `slowfast` say."""
+
+    alpha: int
+    beta_inv: int
+    width: int
+    depths: tuple[int, ...]
+    block: Literal["bottleneck", "basic"]
+    stem: Literal["large", "small"]
+    stride: int
+    """Height and width of a place of the last maps, in pixels."""
+    lateral_kernel: int
+    lateral_ratio: int
+    batch_norm: BatchNormMode
+    splits: int
 
 
 def slow_frames(frames: int, count: int) -> list[int]:
@@ -64,29 +79,30 @@ class SlowFastBackbone(Backbone):
 
     depth = 1
 
-    def __init__(self, spec: SlowFast, view: View) -> None:
+    def __init__(self, shape: Pathways, view: View, *, views_apart: bool = True) -> None:
+        """`views_apart`: whether each crop of a view is a batch of its own to batch norm."""
         super().__init__()
-        self.spec = spec
-        spec.grid(view.extent)
-        norm = partial(BatchNorm, mode=spec.batch_norm, splits=spec.splits)
-        large, thin = spec.stem == "large", spec.width // spec.beta_inv
-        self.slow_stem = Stem(view.channels, spec.width, 1, large=large, norm=norm)
+        self.alpha, self.stride, self.views_apart = shape.alpha, shape.stride, views_apart
+        self.grid(view.extent)
+        norm = partial(BatchNorm, mode=shape.batch_norm, splits=shape.splits)
+        large, thin = shape.stem == "large", shape.width // shape.beta_inv
+        self.slow_stem = Stem(view.channels, shape.width, 1, large=large, norm=norm)
         self.fast_stem = Stem(view.channels, thin, FAST_STEM_FRAMES, large=large, norm=norm)
         self.laterals, self.slow, self.fast = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        wide = spec.width
-        for number, depth in enumerate(spec.depths):
-            self.laterals.append(Lateral(thin, spec.lateral_ratio, spec.lateral_kernel, spec.alpha, norm))
-            early, stride = number < len(spec.depths) // 2, min(number, 1) + 1
-            inner = spec.width * 2**number
-            slow = Stage(spec.block, depth, inner, 1 if early else FRAMES, stride)
-            fast = Stage(spec.block, depth, inner // spec.beta_inv, FRAMES, stride)
-            self.slow.append(stage(wide + thin * spec.lateral_ratio, slow, norm))
+        wide = shape.width
+        for number, depth in enumerate(shape.depths):
+            self.laterals.append(Lateral(thin, shape.lateral_ratio, shape.lateral_kernel, shape.alpha, norm))
+            early, stride = number < len(shape.depths) // 2, min(number, 1) + 1
+            inner = shape.width * 2**number
+            slow = Stage(shape.block, depth, inner, 1 if early else FRAMES, stride)
+            fast = Stage(shape.block, depth, inner // shape.beta_inv, FRAMES, stride)
+            self.slow.append(stage(wide + thin * shape.lateral_ratio, slow, norm))
             self.fast.append(stage(thin, fast, norm))
             wide, thin = slow.width, fast.width
         self.dim = wide + thin
 
     def grid(self, size: Size) -> Grid:
-        return self.spec.grid(size)
+        return maps(size, self.alpha, self.stride)
 
     def serve(self, passes: Sequence[Encode]) -> None:
         """Raises SpecError for passes with a mask."""
@@ -123,9 +139,10 @@ class SlowFastBackbone(Backbone):
 
     def _maps(self, clips: Tensor) -> Tensor:
         """`[V, B, D, n, h, w]`."""
-        if self.spec.views_apart:
+        if self.views_apart:
             return torch.stack([self._joined(crop) for crop in clips])
-        return self._joined(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+        joined: Tensor = self._joined(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+        return joined
 
     def _joined(self, clips: Tensor) -> Tensor:
         """The last maps of both pathways, `[B, C, T, H, W]` -> `[B, D, n, h, w]`."""
@@ -135,7 +152,7 @@ class SlowFastBackbone(Backbone):
         fast = self.fast_stem(clips)
         for lateral, wide, thin in zip(self.laterals, self.slow, self.fast, strict=True):
             slow, fast = wide(lateral(slow, fast)), thin(fast)
-        return torch.cat([slow, fast.unflatten(2, (-1, self.spec.alpha)).mean(3)], dim=1)
+        return torch.cat([slow, fast.unflatten(2, (-1, self.alpha)).mean(3)], dim=1)
 
 
 def _masks() -> SpecError:

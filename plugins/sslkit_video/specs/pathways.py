@@ -13,10 +13,9 @@ from sslkit.plugin import (
     Count,
     Grid,
     Problem,
-    SpecError,
     group_problems,
-    sides_of,
 )
+from sslkit_video.specs.cubes import maps
 
 if TYPE_CHECKING:
     from sslkit.interfaces import Backbone
@@ -66,16 +65,10 @@ class SlowFast(BackboneSpec):
     @property
     def stride(self) -> int:
         """Height and width of a place of the last maps, in pixels."""
-        return (4 if self.stem == "large" else 1) * 2 ** (len(self.depths) - 1)
+        return (4 if self.stem == "large" else 1) << (len(self.depths) - 1)
 
     def grid(self, size: Size) -> Grid:
-        frames, *sides = sides_of(size, 3)
-        if frames % self.alpha:
-            raise SpecError(
-                f"slowfast: {frames} frames are not a multiple of `alpha`, {self.alpha}; change either"
-            )
-        places = (-(-side // self.stride) for side in sides)
-        return Grid.of((frames // self.alpha, *places), (self.alpha, self.stride, self.stride))
+        return maps(size, self.alpha, self.stride)
 
     def problems(self, run: RunSpec) -> Iterator[Problem]:
         """Widths and groups divide, and the lateral kernel has a middle."""
@@ -96,6 +89,7 @@ class SlowFast(BackboneSpec):
                 yield Problem(field, "has no effect, as this net is frozen; leave it out")
 
     def build(self, view: View) -> Backbone:
-        from sslkit_video.slowfast import SlowFastBackbone
+        from sslkit_video.slowfast import Pathways, SlowFastBackbone
 
-        return SlowFastBackbone(self, view)
+        shape = Pathways(**{name: getattr(self, name) for name in Pathways._fields})
+        return SlowFastBackbone(shape, view, views_apart=self.views_apart)

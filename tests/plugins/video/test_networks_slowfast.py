@@ -142,7 +142,7 @@ def test_early_stages_of_the_slow_pathway_see_one_frame_and_later_ones_three():
     assert [blocks[0].convs[0].kernel_size[0] for blocks in net.fast] == [3, 3, 3, 3]
     assert net.slow_stem.conv.kernel_size == (1, 3, 3)
     assert net.fast_stem.conv.kernel_size == (5, 3, 3)
-    assert net.spec.stride == 8
+    assert net.stride == 8
 
 
 def test_frames_that_the_slow_pathway_skips_are_seen_by_the_fast_one():
