@@ -45,7 +45,8 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
         "sslkit-video",
     )
     | {"audiomae": "sslkit-audio"},
-    "evaluator": dict.fromkeys(("zero_shot", "image_text_retrieval", "modality_gap"), "sslkit-text"),
+    "evaluator": dict.fromkeys(("zero_shot", "image_text_retrieval", "modality_gap"), "sslkit-text")
+    | dict.fromkeys(("temporal_coherence", "label_propagation"), "sslkit-video"),
 }
 """Kinds of this project that a distribution of its own brings."""
 

@@ -20,6 +20,9 @@ from sslkit.interfaces import Source, digest, seeds, stacked
 DIRECTIONS = ("right", "down right", "down", "down left", "left", "up left", "up", "up right")
 SPEEDS = ("slow", "middle", "fast")
 TURNS = ("left", "none", "right")
+REGIONS = ("background", "digit")
+INSIDE = 64
+"""Least brightness of a pixel that is one of the digit, of 255."""
 IN_MEMORY = 1 << 30
 """Bytes of videos that are kept, drawn once; more are drawn when they are read."""
 AT_ONCE = 256
@@ -112,6 +115,7 @@ class MovingDigitsSource(Source):
 
     channels = 1
     classes = tuple("0123456789")
+    regions = REGIONS
     attribute_values: Mapping[str, tuple[str, ...]] = {
         "direction": DIRECTIONS,
         "speed": SPEEDS,
@@ -141,6 +145,10 @@ class MovingDigitsSource(Source):
 
     def name(self, index: int) -> str:
         return f"moving digits, {self.split} video {index}"
+
+    def mask(self, index: int) -> Tensor:
+        """`[T, S, S]`: where the digit is, in each frame."""
+        return (self.load(index)[0] >= INSIDE).to(torch.uint8)
 
     def digests(self) -> NDArray[np.uint8]:
         """Over what is drawn and how, so that no video need be drawn."""

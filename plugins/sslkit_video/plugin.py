@@ -37,6 +37,10 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "flow": "sslkit_video.specs.motion:Flow",
         "vjepa": "sslkit_video.specs.vjepa:VJEPA",
     },
+    "evaluator": {
+        "temporal_coherence": "sslkit_video.specs.scores:TemporalCoherence",
+        "label_propagation": "sslkit_video.specs.scores:LabelPropagation",
+    },
     "augment": {"reorder": "sslkit_video.specs.order:Reorder"},
 }
 """Family -> kind -> its class, which the registry imports when a spec names the kind."""

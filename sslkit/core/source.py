@@ -137,7 +137,7 @@ class Source(ABC):
     def mask(self, index: int) -> Tensor | None:
         """What each pixel of image `index` shows, `[H, W]` uint8, places in `regions`; 255 where that is unknown.
 
-        None where images have no masks.
+        Those of a video are `[T, H, W]`. None where images have no masks.
 
         Raises:
             DataError: the mask cannot be read, or is not of the image's size.
