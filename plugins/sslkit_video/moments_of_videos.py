@@ -16,7 +16,7 @@ def frames_needed(subject: Subject) -> int:
     transform = subject.view.transform
     if not isinstance(transform, Clips):
         raise DataError("this evaluator reads videos; give the readout's view the transform `frames`")
-    return transform.span
+    return transform.how.stride * transform.frames
 
 
 def clips_at(subject: Subject, video: Tensor, times: int, *, still: bool) -> Tensor:
