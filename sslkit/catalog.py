@@ -26,7 +26,7 @@ ELSEWHERE: Mapping[str, Mapping[str, str]] = {
     "masker": dict.fromkeys(("tube", "frame", "causal", "motion"), "sslkit-video")
     | {"time_frequency": "sslkit-audio"},
     "target": dict.fromkeys(("cubelet", "optical_flow"), "sslkit-video"),
-    "augment": {"reorder": "sslkit-video"}
+    "augment": dict.fromkeys(("reorder", "temporally_consistent"), "sslkit-video")
     | dict.fromkeys(("spec_augment", "time_roll", "gain"), "sslkit-audio"),
     "objective": dict.fromkeys(
         ("clip", "siglip", "mlm", "albef", "itc", "itm", "cross_mlm", "text_mim"), "sslkit-text"

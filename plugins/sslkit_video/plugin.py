@@ -41,7 +41,10 @@ KINDS: Mapping[str, Mapping[str, str]] = {
         "temporal_coherence": "sslkit_video.specs.scores:TemporalCoherence",
         "label_propagation": "sslkit_video.specs.scores:LabelPropagation",
     },
-    "augment": {"reorder": "sslkit_video.specs.order:Reorder"},
+    "augment": {
+        "reorder": "sslkit_video.specs.order:Reorder",
+        "temporally_consistent": "sslkit_video.specs.augments:TemporallyConsistent",
+    },
 }
 """Family -> kind -> its class, which the registry imports when a spec names the kind."""
 
