@@ -21,5 +21,6 @@ class TemporallyConsistentAugment(Augment):
         """`[B, C, T, H, W]`."""
         frames = images.shape[2]
         rows = draw.rows.repeat_interleave(frames)
-        changed = self.augment(images.transpose(1, 2).flatten(0, 1), Draw(draw.key, rows))
-        return changed.unflatten(0, (-1, frames)).transpose(1, 2).contiguous()
+        changed: Tensor = self.augment(images.transpose(1, 2).flatten(0, 1), Draw(draw.key, rows))
+        clips: Tensor = changed.unflatten(0, (-1, frames))
+        return clips.transpose(1, 2).contiguous()
