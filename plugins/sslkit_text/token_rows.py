@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sslkit.interfaces import Draw, Transform, text_of
 from sslkit_text.captioned_source import BETWEEN
-from sslkit_text.vocabulary import read_tokenizer
+from sslkit_text.vocabulary import is_clip, read_tokenizer, words_of
 
 
 @final
@@ -52,4 +52,4 @@ def _tokenizer(learned: str) -> Tokenizer:
 @lru_cache(maxsize=1 << 16)
 def _words(learned: str, text: str) -> tuple[int, ...]:
     """Numbers of the words of a text; captions come again in every epoch."""
-    return tuple(_tokenizer(learned).encode(text, add_special_tokens=False).ids)
+    return words_of(_tokenizer(learned), text, is_clip(learned))

@@ -9,8 +9,9 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from sslkit.interfaces import Source, text_of
-from sslkit.plugin import DataError, SpecError, read_text
+from sslkit.plugin import DataError, SpecError, read_bytes, read_text
 from sslkit_text.captioned_source import BETWEEN
+from sslkit_text.clip_merges import HEADER, clip_text, clip_tokenizer, merges_of
 
 SPECIAL = ("[PAD]", "[START]", "[END]", "[MASK]")
 """Of a vocabulary that is learned; they have the numbers 0 to 3."""
@@ -21,6 +22,8 @@ USUAL = {
     "mask": ("[MASK]", "<mask>", "<|mask|>"),
 }
 """Names that tokenizers have for them: ours, open_clip's, CLIP's, BERT's, RoBERTa's and others'."""
+GZIP = b"\x1f\x8b"
+"""How a gzip file starts."""
 
 
 def learned_bpe(source: Source, stream: str, vocabulary: int, min_frequency: int, lower_case: bool) -> str:
@@ -57,14 +60,17 @@ def learned_bpe(source: Source, stream: str, vocabulary: int, min_frequency: int
 
 
 def tokenizer_of(file: Path) -> str:
-    """The JSON in `file`.
+    """The JSON in `file`, or its merges, where it is a gzip file as CLIP's.
 
     Raises:
         DataError: the file cannot be read.
         SpecError: it holds no tokenizer.
     """
-    text = read_text(file)
+    content = read_bytes(file)
     try:
+        if content.startswith(GZIP):
+            return merges_of(content)
+        text = read_text(file)
         read_tokenizer(text)
     except SpecError as error:
         raise SpecError(f"{file}: {error}") from None
@@ -96,13 +102,15 @@ def special_tokens(learned: str, names: Mapping[str, str | None]) -> dict[str, i
 
 
 def read_tokenizer(learned: str) -> Tokenizer:
-    """The tokenizer of this JSON, for which names of special tokens in a text are words and a text has one encoding.
+    """The tokenizer of this JSON or of CLIP's merges. Names of special tokens in a text are words; it has one encoding.
 
     Raises:
         SpecError: it is none.
     """
     try:
-        tokenizer = Tokenizer.from_str(learned)
+        tokenizer = clip_tokenizer(learned) if is_clip(learned) else Tokenizer.from_str(learned)
+    except SpecError:
+        raise
     except Exception as error:  # the library has no type of its own
         raise SpecError(f"bpe: this is no tokenizer.json of Hugging Face's tokenizers: {error}") from error
     tokenizer.no_padding()
@@ -111,3 +119,13 @@ def read_tokenizer(learned: str) -> Tokenizer:
         tokenizer.model.dropout = None  # it draws from no seed, so a resumed run would read other tokens
     tokenizer.encode_special_tokens = True  # or a caption with "[END]" in it would end there
     return tokenizer
+
+
+def is_clip(learned: str) -> bool:
+    """Whether this is CLIP's own tokenizer."""
+    return learned.startswith(HEADER)
+
+
+def words_of(tokenizer: Tokenizer, text: str, clip: bool) -> tuple[int, ...]:
+    """Numbers of the words in `text`, cleaned as open_clip does it where `clip` says so."""
+    return tuple(tokenizer.encode(clip_text(text) if clip else text, add_special_tokens=False).ids)

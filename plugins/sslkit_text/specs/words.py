@@ -35,7 +35,8 @@ class BPE(TransformSpec):
     lower_case: bool = True
     """Whether texts are read in lower case (CLIP: yes)."""
     file: Path | None = None
-    """A `tokenizer.json` of Hugging Face's tokenizers to use instead, as it is. The run keeps a copy."""
+    """A `tokenizer.json` of Hugging Face's tokenizers, or CLIP's `bpe_simple_vocab_16e6.txt.gz`, to use instead, as it
+    is. The run keeps a copy."""
     start: str | None = None
     """Token in front of a text. Default: that of the file, of the usual names."""
     end: str | None = None
