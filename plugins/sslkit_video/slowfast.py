@@ -147,8 +147,8 @@ class SlowFastBackbone(Backbone):
     def _joined(self, clips: Tensor) -> Tensor:
         """The last maps of both pathways, `[B, C, T, H, W]` -> `[B, D, n, h, w]`."""
         frames = clips.shape[2]
-        chosen = slow_frames(frames, self.grid(tuple(clips.shape[2:])).shape[0])
-        slow = self.slow_stem(torch.stack([clips[:, :, frame] for frame in chosen], dim=2))
+        numbers = slow_frames(frames, self.grid(tuple(clips.shape[2:])).shape[0])
+        slow = self.slow_stem(torch.stack([clips[:, :, frame] for frame in numbers], dim=2))
         fast = self.fast_stem(clips)
         for lateral, wide, thin in zip(self.laterals, self.slow, self.fast, strict=True):
             slow, fast = wide(lateral(slow, fast)), thin(fast)

@@ -80,8 +80,8 @@ def test_slow_frames_are_those_of_the_reference():
     with np.load(ROOT / "tests" / "goldens" / "video_frame_sampling.npz") as arrays:
         rows = arrays["slow_pathway"].tolist()
     assert len(rows) == 5
-    for frames, alpha, *chosen in rows:
-        assert slow_frames(frames, frames // alpha) == [frame for frame in chosen if frame >= 0]
+    for frames, alpha, *expected in rows:
+        assert slow_frames(frames, frames // alpha) == [frame for frame in expected if frame >= 0]
 
 
 @pytest.mark.parametrize("alpha", [2, 3, 4, 8])
