@@ -14,7 +14,6 @@ from sslkit.functional.resize import (
     nearest_center,
     resize_center,
     resize_crop,
-    side_by_side,
 )
 
 MODES = {"bicubic": InterpolationMode.BICUBIC, "bilinear": InterpolationMode.BILINEAR}
@@ -146,11 +145,3 @@ def test_enlarged_pixels_are_squares(dtype):
     large = enlarged(pixels, 3)
     assert large.dtype == dtype
     assert torch.equal(large, torch.kron(pixels.long(), torch.ones(3, 3, dtype=torch.int64)).to(dtype))
-
-
-def test_frames_stand_side_by_side():
-    clips = torch.arange(2 * 1 * 3 * 2 * 2).reshape(2, 1, 3, 2, 2)
-    row = side_by_side(clips)
-    assert row.shape == (2, 1, 2, 6)
-    assert torch.equal(row[:, :, :, 2:4], clips[:, :, 1])
-    assert torch.equal(side_by_side(row), row)
