@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, final
 
@@ -13,6 +14,7 @@ from sslkit.plugin import DataError
 from sslkit_text.albef import ALBEFObjective
 from sslkit_text.captioned_source import BETWEEN
 from sslkit_text.pair_objective import PairObjective
+from sslkit_text.word_maps import WordMaps
 
 AT_ONCE = 256
 """Texts that are encoded at a time."""
@@ -57,6 +59,29 @@ class PairEmbeddings:
         """Embeddings `[N, D]` of the images of the test split."""
         pairs = self.objective.pairs
         return self.subject.rows("test", lambda values, _: self._embed_images(values), view=pairs.view)
+
+    def word_maps(self, only: Tensor, words: Sequence[str], prompts: Tensor) -> WordMaps:
+        """The images `only` of the test split, and the cosines of their patches with `prompts` `[C, D]`.
+
+        Raises:
+            DataError: the network gives no token for each patch.
+        """
+        pairs = self.objective.pairs
+        view, net = self.env.view(pairs.view), self.system.nets[pairs.net]
+        grid = net.grid(view.extent)
+
+        def make(values: Tensor, _: Tensor) -> Tensor:
+            (tokens,) = net([Request(values[None], None, "drop", ())])
+            patches = self.objective.embed_images(tokens.patch[0]).float()
+            if patches.shape[1] != grid.patches:
+                raise DataError(f"word maps need a token of each of {grid} patches, found {patches.shape[1]}")
+            maps = patches @ prompts.to(patches.device).T
+            return torch.cat([values.flatten(1).float(), maps.mT.flatten(1)], dim=1)
+
+        rows = self.subject.rows("test", make, only, view=pairs.view).values.cpu()
+        pixels, maps = rows.split([math.prod(view.shape), len(words) * grid.patches], 1)
+        shaped = maps.unflatten(1, (len(words), *grid.shape))
+        return WordMaps(pixels.unflatten(1, view.shape), shaped, words, view)
 
     def _embed_images(self, values: Tensor) -> Tensor:
         (tokens,) = self.system.nets[self.objective.pairs.net]([Request(values[None], None, "drop", ())])

@@ -7,6 +7,7 @@ from typing import final
 
 import torch.nn.functional as F
 
+from sslkit.functional.diverse_images import varied
 from sslkit.interfaces import Evaluator, Predictions, Scores, Setting, Split, Subject
 from sslkit.plugin import DataError, Problem
 from sslkit_text.pair_embeddings import PairEmbeddings
@@ -19,9 +20,16 @@ class ZeroShotEvaluator(Evaluator):
     needs: tuple[Split, ...] = ("test",)
 
     def __init__(
-        self, templates: Sequence[str], names: Mapping[str, str], objective: str | None, protocol: str
+        self,
+        templates: Sequence[str],
+        names: Mapping[str, str],
+        objective: str | None,
+        protocol: str,
+        shown: int = 0,
     ) -> None:
+        """`shown`: images whose word maps are drawn."""
         self.templates, self.names, self.objective, self.protocol = templates, names, objective, protocol
+        self.shown = shown
 
     def check(self, setting: Setting) -> Iterator[Problem]:
         """`names` are those of classes."""
@@ -46,4 +54,9 @@ class ZeroShotEvaluator(Evaluator):
             for c, name in enumerate(images.classes)
             if bool((labels == c).any())
         }
-        return Scores({"accuracy": accuracy}, Predictions(labels, guesses), {"accuracy_by_class": by_class})
+        figures = {}
+        if self.shown:
+            only = images.indices[varied(labels, len(labels), self.shown)]
+            figures["word_maps"] = pairs.word_maps(only, words, classes).draw
+        tables = {"accuracy_by_class": by_class}
+        return Scores({"accuracy": accuracy}, Predictions(labels, guesses), tables, figures)

@@ -34,6 +34,9 @@ class ZeroShot(EvaluatorSpec):
     objective: str | None = None
     """The objective of pairs whose embeddings are compared. Default: the run's first."""
 
+    shown: int = Field(0, ge=0, le=64)
+    """Images whose word maps are drawn: the cosine of each patch with the classes. Default: none."""
+
     @classmethod
     def example(cls) -> Self | None:
         return None
@@ -47,8 +50,8 @@ class ZeroShot(EvaluatorSpec):
     def build(self) -> Evaluator:
         from sslkit_text.zero_shot import ZeroShotEvaluator
 
-        name = protocol(self, "zero_shot@1", own_fields(ZeroShot))
-        return ZeroShotEvaluator(self.templates, self.names, self.objective, name)
+        name = protocol(self, "zero_shot@1", own_fields(ZeroShot, "shown"))
+        return ZeroShotEvaluator(self.templates, self.names, self.objective, name, self.shown)
 
 
 @final
