@@ -82,8 +82,17 @@ class LabelPropagationEvaluator(Evaluator):
         first = F.adaptive_avg_pool2d(hot, (rows, cols))[0].flatten(1).T  # [N, R]
         soft = propagate(F.normalize(patches, dim=-1), first, (rows, cols), self.voting)
         grids = soft.movedim(-1, 1).unflatten(-1, (rows, cols))
-        guess = F.interpolate(grids, tuple(truth.shape[1:]), mode="bilinear", align_corners=False).argmax(1)
-        return torch.cat([truth[:1], guess[1:]])
+        large = F.interpolate(grids, tuple(truth.shape[1:]), mode="bilinear", align_corners=False)
+        return torch.cat([truth[:1], stretched(large).argmax(1)[1:]])
+
+
+def stretched(shares: Tensor) -> Tensor:
+    """Shares `[T, R, H, W]` of each region from 0 to 1 within each frame, so that small objects are seen (DINO).
+
+    `eval_video_segmentation.py`, `norm_mask`; a region that is nowhere stays 0.
+    """
+    low, high = shares.amin((2, 3), keepdim=True), shares.amax((2, 3), keepdim=True)
+    return torch.where(high > 0, (shares - low) / (high - low).clamp(min=1e-12), shares)
 
 
 def propagate(patches: Tensor, first: Tensor, shape: tuple[int, int], voting: Voting) -> Tensor:

@@ -18,6 +18,10 @@ from sslkit_video.moments_of_videos import clips_at, frames_needed
 WEIGHT_DECAY = 1e-2
 SCALE = math.log(10.0)
 """Logarithm of what cosines are multiplied by at the start."""
+HELD_OUT = 5
+"""One of so many training videos chooses when to stop."""
+EVERY = 10
+"""Steps between looks at them."""
 
 
 class Critic(NamedTuple):
@@ -102,24 +106,37 @@ def information(train: Tensor, test: Tensor, lag: int, critic: Critic, seed: int
     maps = [first.to(train.device).clone().requires_grad_() for _ in range(2)]  # alike at first
     scale = torch.tensor(SCALE, device=train.device, requires_grad=True)
     optimizer = torch.optim.AdamW([*maps, scale], critic.learning_rate, weight_decay=WEIGHT_DECAY)
-    times = train.shape[1] - lag
+    held = train[: max(1, len(train) // HELD_OUT)]
+    fitted, times = train[len(held) :], train.shape[1] - lag
+    best, most = [*(m.detach() for m in maps), scale.new_tensor(-math.inf)], 0.0  # one that tells nothing
     with torch.enable_grad():
-        for _ in range(critic.steps):
+        for step in range(critic.steps):
             t = int(torch.randint(times, (), generator=generator))
-            loss = F.cross_entropy(
-                _scores(train[:, t], train[:, t + lag], maps, scale),
-                torch.arange(len(train), device=train.device),
-            )
+            loss = _losses(fitted, t, lag, [*maps, scale]).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    goal = torch.arange(len(test), device=test.device)
+            if (step + 1) % EVERY and step + 1 < critic.steps:
+                continue
+            with torch.no_grad():
+                value = _bound(held, lag, [*maps, scale]).mean().item()
+            if value > most:
+                best, most = [part.detach().clone() for part in (*maps, scale)], value
     with torch.no_grad():
-        losses = [
-            F.cross_entropy(_scores(test[:, t], test[:, t + lag], maps, scale), goal, reduction="none")
-            for t in range(test.shape[1] - lag)
-        ]
-    return math.log(len(test)) - torch.stack(losses).double().mean(0)
+        return _bound(test, lag, best)
+
+
+def _bound(features: Tensor, lag: int, parts: Sequence[Tensor]) -> Tensor:
+    """`[N]`: log N minus the loss of each video, the mean over times."""
+    losses = [_losses(features, t, lag, parts) for t in range(features.shape[1] - lag)]
+    return math.log(len(features)) - torch.stack(losses).double().mean(0)
+
+
+def _losses(features: Tensor, t: int, lag: int, parts: Sequence[Tensor]) -> Tensor:
+    """`[N]`, of the critic with these two maps and the logarithm of its scale."""
+    *maps, scale = parts
+    goal = torch.arange(len(features), device=features.device)
+    return F.cross_entropy(_scores(features[:, t], features[:, t + lag], maps, scale), goal, reduction="none")
 
 
 def _scores(now: Tensor, later: Tensor, maps: Sequence[Tensor], scale: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ class TemporalCoherence(EvaluatorSpec):
     """What features at one time tell of those k frames later, I(x_t; x_t+k): protocol `temporal_coherence@1`.
 
     InfoNCE's lower bound in nats, log N minus the loss of picking out the later frame of a video among those of N test
-    videos, by a critic that training videos fit for each k. Metrics: `information_K`, with intervals; a figure of the
-    curve.
+    videos, by a critic that training videos fit for each k; 0 where it learns nothing. Metrics: `information_K`, with
+    intervals; a figure of the curve.
     """
 
     unchecked: ClassVar[str] = "it reads videos, and the kit's samples are images"
@@ -35,7 +35,8 @@ class TemporalCoherence(EvaluatorSpec):
     dim: Count = 64
     """Width of the critic's two linear maps."""
     steps: Count = 200
-    """Steps of AdamW that fit it, each on all training videos at one time."""
+    """Steps of AdamW that fit it at most, each on four fifths of the training videos at one time; the rest choose
+    when to stop."""
     learning_rate: float = Field(1e-2, gt=0)
     """Of AdamW."""
 
