@@ -40,6 +40,16 @@ def test_mae_trains_on_images_twice_as_wide_as_high() -> None:
     assert losses[-1] < losses[0]
 
 
+def test_mae_trains_on_224_x_448() -> None:
+    """A page twice as wide as high, of the usual patches: half of a 448 square."""
+    vit = {"kind": "vit", "name": "vit_tiny_patch16_224", "width": 16, "depth": 1, "heads": 2}
+    run = tiny.spec(views={"global": {**tiny.VIEW, "size": [224, 448]}}, backbone=vit, batch_size=2)
+    composed, losses = tiny.steps(run, 1)
+    assert composed.env.grid("global") == Grid(14, 28, 16)
+    assert next(tiny.feed(run, composed).step(0)).images["global"].shape == (1, 2, 1, 224, 448)
+    assert 0 < losses[0] < 10
+
+
 def test_every_built_in_masker_of_two_axes_hides_patches_of_an_oblong_grid() -> None:
     for kind in ("random", "bernoulli", "block", "inverse_block", "grid", "unit"):
         masker: dict[str, Any] = {"kind": kind} | EXTRA.get(kind, {})
