@@ -91,7 +91,8 @@ def _differences(
     readout = run.readout.model_dump(mode="json")
     yield from _fields(readout, record["readout"], ("batch_size",))
     view = run.views[run.first_view]
-    shown = {"size": view.size, "mean": list(view.normalize.mean), "std": list(view.normalize.std)}
+    size = view.size if isinstance(view.size, int) else list(view.size)
+    shown = {"size": size, "mean": list(view.normalize.mean), "std": list(view.normalize.std)}
     yield from _fields(shown, record["view"], ())
     if listed is not None:
         yield from _fields(listed.model_dump(mode="json"), record["settings"], NAMING)

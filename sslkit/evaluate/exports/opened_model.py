@@ -39,8 +39,8 @@ class OpenedModel(NamedTuple):
     step: int = 0
 
     def images(self, count: int) -> Tensor:
-        """Random images as it reads them, `[count, C, S, S]`, the same in every call."""
-        shape = (count, self.view.channels, self.view.size, self.view.size)
+        """Random images as it reads them, `[count, C, H, W]`, the same in every call."""
+        shape = (count, *self.view.shape)
         return torch.randn(shape, generator=torch.Generator().manual_seed(count))
 
 

@@ -56,7 +56,7 @@ def require_packages(extra: str, *names: str) -> None:
 def images_read(model: OpenedModel, *, normalize: bool) -> str:
     """Which images it wants, in words."""
     view = model.view
-    shape = f"float32 [B, {view.channels}, {view.size}, {view.size}]"
+    shape = f"float32 [B, {', '.join(map(str, view.shape))}]"
     if normalize:
         return f"{shape}, pixels in [0, 1]"
     numbers = [", ".join(f"{value:.6g}" for value in values) for values in (view.mean, view.std)]
@@ -68,7 +68,7 @@ def description(model: OpenedModel, names: tuple[str, ...], options: Options) ->
     view, readout = model.view, model.readout
     return {
         "images": images_read(model, normalize=options.normalize),
-        "size": view.size,
+        "size": view.extent,
         "mean": view.mean,
         "std": view.std,
         "normalizes": options.normalize,
