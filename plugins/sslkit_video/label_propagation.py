@@ -114,8 +114,8 @@ def propagate(patches: Tensor, first: Tensor, shape: tuple[int, int], voting: Vo
         affinity = affinity.masked_fill(far.repeat(1, len(context)), -math.inf)
         best = affinity.topk(min(voting.neighbors, affinity.shape[1]), dim=1)
         votes = best.values.softmax(-1)  # patches too far away have none
-        known = torch.cat([shares[c] for c in context])
-        shares.append((votes[..., None] * known[best.indices]).sum(1))
+        earlier = torch.cat([shares[c] for c in context])
+        shares.append((votes[..., None] * earlier[best.indices]).sum(1))
     return torch.stack(shares)
 
 

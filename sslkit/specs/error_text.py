@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SHOWN = 8
 """Errors listed before the rest is only counted."""
 
-LONG_LIST = 16
+LONG_LIST = 24
 """Names past which a list of all of them helps less than the one close match."""
 
 _EXPECTED = {

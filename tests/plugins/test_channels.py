@@ -97,7 +97,7 @@ def test_every_kind(family, kind, channels, tmp_path):
     spec = cls(**SMALL[kind]) if kind in SMALL else cls.example()
     if spec is None:
         pytest.skip("it has no example")
-    if getattr(cls, "takes", "image") != "image":
+    if getattr(cls, "takes", "image") != "image" or 2 not in (getattr(cls, "axes", None) or (2,)):
         pytest.skip("it reads no images")
     run = run_of(family, spec, channels)
     refusal = REFUSED.get((family, kind)) or REFUSED.get((family, kind, channels))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sslkit.core.source import Source, pixel_problem
-from sslkit.core.transform import Transform
+from sslkit.core.transform import CropPlace, Transform
 from sslkit.errors import PluginError
 from sslkit.runtime import seeds
 from sslkit.specs.families import TransformSpec
@@ -28,6 +28,7 @@ def checks(spec: TransformSpec) -> Checks:
         "makes what its spec and facts say": partial(_symbols, spec),
         "equal draws give equal crops": partial(_repeats, spec),
         "a crop depends on its own sample and row only": partial(_independent, spec),
+        "crops of training and evaluation have one shape": partial(_shaped_alike, spec),
         "works in another process": partial(_pickles, spec),
     }
 
@@ -76,6 +77,23 @@ def _shapes(spec: TransformSpec) -> None:
         require(right and not problem, f"{actual}, expected uint8, or float32 in [0, 1]; {problem}")
     same = all(torch.equal(x, y) for x, y in zip(samples, before, strict=True))
     require(same, "changes the samples it was given in place")
+
+
+def _shaped_alike(spec: TransformSpec) -> None:
+    """What training gets of a crop's place, and what evaluation gets, repeat and are shaped as what the call gives."""
+    transform, samples = _built(spec)
+    expected, rows = _run(transform, samples), torch.arange(SAMPLES)
+    place = CropPlace(1, 3, seeds.draw(0, "shared", rows=rows))
+    still = torch.zeros_like(rows)
+    made = {
+        "crop": lambda: transform.crop(samples, seeds.draw(0, "transform", rows=rows), place),
+        "fixed": lambda: transform.fixed(samples, seeds.draw(0, "fixed", rows=still)),
+    }
+    for name, make in made.items():
+        crops = make()
+        actual = f"`{name}` gives {crops.dtype} {tuple(crops.shape)}"
+        require(crops.shape == expected.shape, f"{actual}, but a call gives {tuple(expected.shape)}")
+        require(torch.equal(crops, make()), f"`{name}` gives other crops when it is asked again")
 
 
 def _symbols(spec: TransformSpec) -> None:
