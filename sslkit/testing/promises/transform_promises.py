@@ -85,11 +85,14 @@ def _shaped_alike(spec: TransformSpec) -> None:
     expected, rows = _run(transform, samples), torch.arange(SAMPLES)
     place = CropPlace(1, 3, seeds.draw(0, "shared", rows=rows))
     still = torch.zeros_like(rows)
-    made = {
-        "crop": lambda: transform.crop(samples, seeds.draw(0, "transform", rows=rows), place),
-        "fixed": lambda: transform.fixed(samples, seeds.draw(0, "fixed", rows=still)),
-    }
-    for name, make in made.items():
+
+    def crop() -> Tensor:
+        return transform.crop(samples, seeds.draw(0, "transform", rows=rows), place)
+
+    def fixed() -> Tensor:
+        return transform.fixed(samples, seeds.draw(0, "fixed", rows=still))
+
+    for name, make in (("crop", crop), ("fixed", fixed)):
         crops = make()
         actual = f"`{name}` gives {crops.dtype} {tuple(crops.shape)}"
         require(crops.shape == expected.shape, f"{actual}, but a call gives {tuple(expected.shape)}")
