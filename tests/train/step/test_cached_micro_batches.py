@@ -77,6 +77,7 @@ def objective_kinds():
 
 
 COMPARING = {
+    "temporal_infonce", "temporal_byol",
     "simclr", "moco_v3", "infonce", "byol", "simsiam", "barlow_twins", "vicreg", "swav", "lejepa",
     "nnclr", "tico", "wmse", "msn", "capi",
     "variance_covariance", "uniformity", "koleo", "sigreg", "hybrid", "dino", "dinov2", "clip", "siglip",
